@@ -1,0 +1,38 @@
+# `make demo` and `make test` are all a newcomer needs; both install first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo install test lint bench soak clean
+
+help:  ## list these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: install  ## install, run the demonstration study, say where its report lies
+	$(BIN)/seewhy run demo
+
+install: $(STAMP)  ## make .venv with pinned versions; quick where nothing changed
+
+# The stamp is written last: an installation broken off half-way is taken up again.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+test: install  ## run the tests (at most 6 minutes)
+	$(BIN)/python -m pytest -m "not soak"
+
+lint: install  ## ruff, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install  ## what the kept features and the maps cost, side by side
+	$(BIN)/python -m benchmarks.stages
+
+soak: install  ## the slow checks
+	$(BIN)/python -m pytest -m soak -n 0
+
+clean:  ## remove .venv and caches; runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build

@@ -1,0 +1,54 @@
+"""seewhy: fine-tune image classifiers on your images and see why they decide as they do.
+
+>>> from seewhy import explain, load_classifier, load_config, read_images, run_study
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seewhy.config import StudyConfig, load_config
+    from seewhy.errors import SeewhyError
+    from seewhy.explanation.cam import Explanation, explain
+    from seewhy.models.classifier import Classifier
+    from seewhy.pictures import load_classifier, read_images
+    from seewhy.study import Study, redraw_report, run_study
+
+__version__ = "0.1.0"
+
+# Looked up when first used: the report and `seewhy --help` must not wait for PyTorch.
+_HOMES = {
+    "StudyConfig": "seewhy.config",
+    "load_config": "seewhy.config",
+    "SeewhyError": "seewhy.errors",
+    "Explanation": "seewhy.explanation.cam",
+    "explain": "seewhy.explanation.cam",
+    "Classifier": "seewhy.models.classifier",
+    "load_classifier": "seewhy.pictures",
+    "read_images": "seewhy.pictures",
+    "Study": "seewhy.study",
+    "redraw_report": "seewhy.study",
+    "run_study": "seewhy.study",
+}
+
+__all__ = [
+    "Classifier",
+    "Explanation",
+    "SeewhyError",
+    "Study",
+    "StudyConfig",
+    "explain",
+    "load_classifier",
+    "load_config",
+    "read_images",
+    "redraw_report",
+    "run_study",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seewhy' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

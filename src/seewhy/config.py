@@ -1,0 +1,366 @@
+"""What a study is made of: one TOML file, the same names on the command line and in Python.
+
+`load_config` turns what a person typed (a preset's name, a ``.toml`` file, a folder, an ``.npz``
+file, ``cifar10.2``) and their overrides into one validated `StudyConfig`. Unknown keys are refused
+with near names. This module knows nothing of images, networks or run directories.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from seewhy.errors import ConfigError, near_names
+
+PRESETS = ("demo", "paper")
+AUGMENTATIONS = ("crop", "translate", "flip", "erase")
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(_Section):
+    """Where the images come from and how they are divided.
+
+    Attributes
+    ----------
+    source : str
+        ``demo``, ``cifar10.2``, a folder, or an ``.npz`` file.
+    test : str, optional
+        The test part's ``.npz`` file or folder, where the source does not hold it.
+    validation : float, default 0.1
+        Share of the training images held out for validation, stratified.
+    held_out : float, default 0.2
+        Share of a folder's images held out as test images where it has no ``test/``.
+    max_megapixels : float, default 100
+        Larger pictures are set aside before they are decoded.
+    demo_train, demo_test : int, default 120 and 40
+        Pictures a class that the demo draws.
+    demo_size : int, default 128
+        Side of the demo's pictures, pixels.
+    """
+
+    source: str = "demo"
+    test: str | None = None
+    validation: Share = 0.1
+    held_out: Share = 0.2
+    max_megapixels: Annotated[float, Field(gt=0)] = 100.0
+    demo_train: Annotated[int, Field(ge=10)] = 120
+    demo_test: Annotated[int, Field(ge=4)] = 40
+    demo_size: Annotated[int, Field(ge=96, le=512)] = 128
+
+
+class InputConfig(_Section):
+    """What a backbone sees.
+
+    Attributes
+    ----------
+    size : int, optional
+        Side of the square input, pixels; default: what each backbone's weights were trained with.
+    augmentation : str, default "none"
+        ``none``, or any of crop, translate, flip, erase joined by ``+``; used in fine-tuning.
+    """
+
+    size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    augmentation: str = "none"
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        for name in value.split("+"):
+            if name not in AUGMENTATIONS and value != "none":
+                raise ValueError(
+                    f"expected 'none' or names of {', '.join(AUGMENTATIONS)} joined by '+', "
+                    f"but got {value!r}"
+                )
+        return value
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """Names of the augmentations, in the order they were given."""
+        return () if self.augmentation == "none" else tuple(self.augmentation.split("+"))
+
+
+class BackboneConfig(_Section):
+    """One backbone: its name and where its weights come from.
+
+    Attributes
+    ----------
+    name : str
+        A timm name, one of the paper's short names, or ``local-dir:PATH``.
+    weights : str, default "pretrained"
+        ``pretrained`` (the hub, or the installed package for tf_efficientnet_lite0), ``none``
+        (random), or ``local-dir:PATH``.
+    """
+
+    name: str
+    weights: str = "pretrained"
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ("pretrained", "none") and not value.startswith("local-dir:"):
+            raise ValueError(f"expected pretrained, none or local-dir:PATH, but got {value!r}")
+        return value
+
+
+class BaselineConfig(_Section):
+    """How ImageNet's 1000 classes become the data set's.
+
+    Attributes
+    ----------
+    grouping : {"max", "sum"}, default "max"
+        A group scores its largest probability, or their sum.
+    words : dict of str to str
+        WordNet words for classes whose own name is none, ``deer = "bovid"``.
+    """
+
+    grouping: Literal["max", "sum"] = "max"
+    words: dict[str, str] = Field(default_factory=dict)
+
+
+class HeadConfig(_Section):
+    """The head and how it is trained.
+
+    Attributes
+    ----------
+    units : tuple of int, default (256,)
+        Width of each added hidden layer; empty for a linear head.
+    dropout : float, default 0.3
+        Dropout after each hidden layer.
+    learning_rate : float, default 1e-3
+        Adam's, in adaptation.
+    batch_size : int, default 64
+    loss : {"cross-entropy", "kl-divergence"}, default "cross-entropy"
+    """
+
+    units: tuple[Positive, ...] = (256,)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    loss: Literal["cross-entropy", "kl-divergence"] = "cross-entropy"
+
+
+class AdaptationConfig(_Section):
+    """Stage 1: the trunk frozen, the head trained.
+
+    Attributes
+    ----------
+    epochs : int, default 60
+        At most this many.
+    patience : int, default 5
+        Epochs without improvement of the validation accuracy before the stage ends.
+    """
+
+    epochs: Positive = 60
+    patience: Positive = 5
+
+
+class FinetuningConfig(_Section):
+    """Stage 2: tail and head trained at a tenth of the learning rate.
+
+    Attributes
+    ----------
+    epochs : int, default 8
+    patience : int, default 5
+    open : float, default 0.5
+        Share of the trunk's weighted layers that the tail holds.
+    learning_rate_factor : float, default 0.1
+    keep : {"auto", "memory", "disk", "recompute"}, default "auto"
+        Where the activations at the cut lie between epochs.
+    memory_gib, disk_gib : float, optional
+        Budgets for them; default: half of the memory and of the disk space that are free.
+    """
+
+    epochs: Positive = 8
+    patience: Positive = 5
+    open: Share = 0.5
+    learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    keep: Literal["auto", "memory", "disk", "recompute"] = "auto"
+    memory_gib: Annotated[float, Field(ge=0)] | None = None
+    disk_gib: Annotated[float, Field(ge=0)] | None = None
+
+
+class ExplanationConfig(_Section):
+    """The maps.
+
+    Attributes
+    ----------
+    method : {"gradcam"}, default "gradcam"
+    layer : str, default "auto"
+        Name of the layer whose map is explained; ``auto``: the last spatial map.
+    """
+
+    method: Literal["gradcam"] = "gradcam"
+    layer: str = "auto"
+
+
+class StudyConfig(_Section):
+    """One study.
+
+    Attributes
+    ----------
+    name : str, default "study"
+        Also the run directory's name under ``runs/``.
+    seed : int, default 0
+    device : str, default "auto"
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    precision : {"auto", "float32", "bfloat16"}, default "auto"
+        ``auto``: bfloat16 where the processor multiplies matrices in it, else float32.
+    """
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00]+$")] = "study"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    data: DataConfig = Field(default_factory=DataConfig)
+    input: InputConfig = Field(default_factory=InputConfig)
+    backbone: Annotated[tuple[BackboneConfig, ...], Field(min_length=1)] = (
+        BackboneConfig(name=DEFAULT_BACKBONE),
+    )
+    baseline: BaselineConfig = Field(default_factory=BaselineConfig)
+    head: HeadConfig = Field(default_factory=HeadConfig)
+    adaptation: AdaptationConfig = Field(default_factory=AdaptationConfig)
+    finetuning: FinetuningConfig = Field(default_factory=FinetuningConfig)
+    explanation: ExplanationConfig = Field(default_factory=ExplanationConfig)
+
+
+def load_config(
+    source: str,
+    *,
+    test: str | None = None,
+    backbones: Sequence[str] = (),
+    seed: int | None = None,
+    device: str | None = None,
+    settings: Sequence[str] = (),
+) -> StudyConfig:
+    """Turn what a person typed into a study's configuration.
+
+    Parameters
+    ----------
+    source : str
+        A preset's name, a ``.toml`` file, or anything `DataConfig.source` takes.
+    test : str, optional
+        Overrides ``data.test``.
+    backbones : sequence of str, optional
+        Override the backbones; each with its pretrained weights.
+    seed : int, optional
+    device : str, optional
+    settings : sequence of str, optional
+        ``key=value`` pairs as ``--set`` takes them; they win over everything else.
+
+    Returns
+    -------
+    StudyConfig
+
+    Raises
+    ------
+    ConfigError
+        For a file that is missing or no TOML, an unknown key, or a value out of range.
+    """
+    values = _base_values(source)
+    if test is not None:
+        _assign(values, "data.test", test)
+    if backbones:
+        values["backbone"] = [{"name": name} for name in backbones]
+    if seed is not None:
+        values["seed"] = seed
+    if device is not None:
+        values["device"] = device
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"expected --set key=value, but got {setting!r}")
+        _assign(values, key.strip(), _value(text.strip()))
+    return validate(values, origin=source)
+
+
+def validate(values: Mapping[str, Any], origin: str) -> StudyConfig:
+    """Check `values` against `StudyConfig`; `origin` names where they come from.
+
+    Raises
+    ------
+    ConfigError
+        One sentence naming the first key that is wrong.
+    """
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_sentence(error)}") from error
+
+
+def _base_values(source: str) -> dict[str, Any]:
+    if source in PRESETS:
+        text = resources.files("seewhy").joinpath("presets", f"{source}.toml").read_text("utf-8")
+        return tomllib.loads(text)
+    if source.endswith(".toml"):
+        path = Path(source)
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{source}: there is no such config file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{source}: not a TOML file ({error})") from error
+        except OSError as error:
+            raise ConfigError(f"{source}: cannot be read ({error.strerror})") from error
+        values.setdefault("name", path.stem)
+        return values
+    return {"name": _name_of(source), "data": {"source": source}}
+
+
+def _name_of(source: str) -> str:
+    path = Path(source)
+    stem = path.stem if path.suffix == ".npz" else path.resolve().name
+    return stem or "study"
+
+
+def _assign(values: dict[str, Any], key: str, value: object) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {key}: {section!r} holds no keys that can be set this way")
+        values = inner
+    values[last] = value
+
+
+def _value(text: str) -> object:
+    """Read `text` as a TOML value where it is one, else take it as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys()
+        return (
+            f"unknown key {key!r}{near_names(key, known)} (the keys are in docs/configuration.md)"
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("expected"):
+        return f"{key}: {message}"
+    return f"{key}: {message[0].lower()}{message[1:]}, but got {first['input']!r}"
+
+
+def _known_keys() -> list[str]:
+    keys: list[str] = []
+    for name, field in StudyConfig.model_fields.items():
+        keys.append(name)
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys += [f"{name}.{inner}" for inner in section.model_fields]
+    return keys

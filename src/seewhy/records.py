@@ -1,0 +1,338 @@
+"""What the stages hand to each other.
+
+Records are plain values: numbers, names and NumPy arrays, no tensors and no networks, so that the
+report can be redrawn anywhere. How they lie on disk is in ``rundir.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+Split = Literal["train", "validation", "test"]
+Stage = Literal["adaptation", "finetuning"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pixels become a backbone's input; it follows the weights.
+
+    Attributes
+    ----------
+    size : int
+        Side of the square input, pixels.
+    mean, std : tuple of float
+        Three each, red green blue, for values in 0 … 1.
+    interpolation : {"bilinear", "bicubic"}
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """One image that is not part of the study, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All images of a study, decoded, in one fixed order.
+
+    Attributes
+    ----------
+    source : str
+        Where they come from, for people.
+    classes : tuple of str
+        Class names; a label is an index into them.
+    ids : tuple of str
+        One an image, unique, the same in every record of the study.
+    paths : tuple of str
+        Where each image came from, for people.
+    labels : ndarray of int64, (N,)
+    splits : tuple of str
+        ``train``, ``validation`` or ``test``, one an image.
+    pixels : ndarray of uint8, (N, S, S, 3)
+        Memory-mapped RGB at the working size.
+    masks : ndarray of bool, (N, S, S), optional
+        Ground-truth object masks, where the source has them.
+    set_aside : tuple of SetAside
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    splits: tuple[Split, ...]
+    pixels: NDArray[np.uint8]
+    masks: NDArray[np.bool_] | None = None
+    set_aside: tuple[SetAside, ...] = ()
+
+    def where(self, split: Split) -> NDArray[np.int64]:
+        """Return the indices of one split's images, ascending."""
+        return np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return images a split and class, zeros included."""
+        seen = Counter(zip(self.splits, self.labels.tolist(), strict=True))
+        return {
+            split: {name: seen[split, k] for k, name in enumerate(self.classes)} for split in SPLITS
+        }
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of history.csv; losses are means an image, accuracies shares in 0 … 1."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A classifier's answers for the test images.
+
+    Attributes
+    ----------
+    ids : tuple of str
+    labels : ndarray of int64, (N,)
+    probabilities : ndarray of float32, (N, K)
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The likeliest class of each image, (N,)."""
+        return self.probabilities.argmax(axis=1).astype(np.int64)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """The probability of the likeliest class, (N,)."""
+        return self.probabilities.max(axis=1)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Class activation maps of the test images, one an image.
+
+    Attributes
+    ----------
+    ids : tuple of str
+    maps : ndarray of float16, (N, h, w)
+        At feature resolution, not normalised, never negative.
+    explained : ndarray of int64, (N,)
+        The class each map is for.
+    method, layer, stage : str
+    """
+
+    ids: tuple[str, ...]
+    maps: NDArray[np.float16]
+    explained: NDArray[np.int64]
+    method: str
+    layer: str
+    stage: str
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class WordGroup(_Record):
+    """One class of the data set among the ImageNet classes."""
+
+    word: str
+    synsets: list[str]
+    members: int
+
+
+class Baseline(_Record):
+    """baseline.json: the untouched ImageNet classifier, or why there is none."""
+
+    accuracy: Rate | None = None
+    precision: Rate | None = None
+    recall: Rate | None = None
+    skipped: str | None = None
+    grouping: str | None = None
+    groups: dict[str, WordGroup] = Field(default_factory=dict)
+    per_class_recall: dict[str, Rate] = Field(default_factory=dict)
+
+
+class StageMetrics(_Record):
+    """metrics.json: one stage on the test images, and how it was trained.
+
+    `features` says in words where the stage's input came from (kept in memory, on disk,
+    recomputed) and why; `best_epoch` is 0 where no epoch was better than the start.
+    """
+
+    stage: Stage
+    images: int
+    accuracy: Rate
+    precision: Rate
+    recall: Rate
+    per_class_precision: dict[str, Rate]
+    per_class_recall: dict[str, Rate]
+    best_validation_accuracy: Rate
+    best_epoch: int
+    epochs: int
+    seconds: float
+    features: str
+
+
+class StageSummary(_Record):
+    """A stage's part of summary.json."""
+
+    accuracy: Rate
+    precision: Rate
+    recall: Rate
+    per_class_recall: dict[str, Rate]
+    epochs: int
+    seconds: float
+
+
+class BaselineSummary(_Record):
+    """A baseline's part of summary.json where there is one."""
+
+    accuracy: Rate
+    precision: Rate
+    recall: Rate
+
+
+class Skipped(_Record):
+    """Stands where a result would, with the reason why there is none."""
+
+    skipped: str
+
+
+class HeadSummary(_Record):
+    """The head as it was trained."""
+
+    units: list[int]
+    dropout: float
+    learning_rate: float
+    batch_size: int
+    loss: str
+
+
+class SearchSummary(_Record):
+    """The search's part of summary.json."""
+
+    layers: int
+    trials: int
+    best_validation_accuracy: Rate
+    seconds: float
+
+
+class ExplanationSummary(_Record):
+    """The maps' part of summary.json."""
+
+    method: str
+    layer: str
+    images: int
+    seconds: float
+
+
+class BackboneSummary(_Record):
+    """One backbone's part of summary.json."""
+
+    backbone: str
+    weights: str
+    parameters: int
+    weighted_layers: int
+    cut: str
+    input_size: int
+    baseline: BaselineSummary | Skipped
+    head: HeadSummary
+    search: SearchSummary | None
+    adaptation: StageSummary
+    finetuning: StageSummary
+    explanation: ExplanationSummary
+
+
+class DataSummary(_Record):
+    """The data's part of summary.json."""
+
+    source: str
+    classes: list[str]
+    train: int
+    validation: int
+    test: int
+
+
+class Summary(_Record):
+    """summary.json, written last: a run directory that has one is complete."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    seed: int
+    device: str
+    precision: str
+    data: DataSummary
+    backbones: dict[str, BackboneSummary]
+
+
+class DataChecks(_Record):
+    """checks.json: what the data look like before anything is trained."""
+
+    source: str
+    working_size: int
+    counts: dict[str, dict[str, int]]
+    set_aside: list[dict[str, str]]
+    masks: bool
+
+
+class Provenance(_Record):
+    """provenance.json: what the numbers depend on, and what they took."""
+
+    seewhy: str
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    device: str
+    precision: str
+    seed: int
+    versions: dict[str, str]
+    command: list[str]
+    started: str
+    finished: str
+    seconds: float
+    seconds_by_part: dict[str, float] = Field(default_factory=dict)
+    peak_memory_gib: float
+    data_key: str
+
+
+@dataclass(frozen=True)
+class BackboneRecords:
+    """All that lies under ``backbones/SLUG/``, as the report reads it."""
+
+    slug: str
+    baseline: Baseline
+    history: dict[Stage, list[Epoch]]
+    predictions: dict[Stage, Predictions]
+    metrics: dict[Stage, StageMetrics]
+    maps: Maps
+    confusion: dict[Stage, NDArray[np.int64]] = field(default_factory=dict)

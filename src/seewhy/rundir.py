@@ -1,0 +1,428 @@
+"""How a study lies on disk: one run directory, every file written atomically.
+
+A file appears under its name only when it is whole: it is written beside it, flushed to the disk
+and renamed. ``summary.json`` is written last, so a directory that has one is complete. Nothing is
+read with pickle. This module knows what the records are, not how they come about.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from seewhy.config import StudyConfig, load_config
+from seewhy.errors import RunError
+from seewhy.records import (
+    STAGES,
+    BackboneRecords,
+    Baseline,
+    DataChecks,
+    Dataset,
+    Epoch,
+    Maps,
+    Predictions,
+    Provenance,
+    SetAside,
+    Split,
+    Stage,
+    StageMetrics,
+    Summary,
+)
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to, then put it in its place.
+
+    Raises
+    ------
+    RunError
+        Where the disk is full or the place cannot be written; `path` is then as it was before.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_error(path: Path, error: OSError) -> RunError:
+    """Put an operating system's refusal to write `path` into one sentence."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"{path}: no space left on the disk; free some, or choose another place with --out"
+        )
+    return RunError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+class RunDirectory:
+    """One study's folder: paths, writing and reading of every record.
+
+    Parameters
+    ----------
+    root : Path
+        The folder itself, ``runs/NAME``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def create(cls, root: Path) -> RunDirectory:
+        """Make a new, empty run directory.
+
+        Raises
+        ------
+        RunError
+            Where `root` already holds something, or cannot be made.
+        """
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            taken = any(root.iterdir())
+        except OSError as error:
+            raise write_error(root, error) from error
+        if taken:
+            raise RunError(f"{root}: already holds files; choose another place with --out")
+        return cls(root)
+
+    @classmethod
+    def open(cls, root: Path) -> RunDirectory:
+        """Open a complete run directory for reading.
+
+        Raises
+        ------
+        RunError
+            Where there is none, or its study has not ended.
+        """
+        if not root.is_dir():
+            raise RunError(f"{root}: there is no such run directory")
+        run = cls(root)
+        if not run.summary_path.is_file():
+            raise RunError(
+                f"{root}: holds no finished study (no summary.json); run the study to its end first"
+            )
+        return run
+
+    @property
+    def summary_path(self) -> Path:
+        """summary.json, the manifest."""
+        return self.root / "summary.json"
+
+    @property
+    def log_path(self) -> Path:
+        """study.log."""
+        return self.root / "study.log"
+
+    @property
+    def pixels_path(self) -> Path:
+        """The decoded images, (N, S, S, 3) uint8."""
+        return self.root / "data" / "pixels.npy"
+
+    @property
+    def masks_path(self) -> Path:
+        """The object masks, (N, S, S) bool; only where the source has them."""
+        return self.root / "data" / "masks.npy"
+
+    @property
+    def contact_sheet_path(self) -> Path:
+        """Samples of every class, one picture."""
+        return self.root / "data" / "contact_sheet.png"
+
+    @property
+    def report_path(self) -> Path:
+        """The report, one self-contained HTML file."""
+        return self.root / "report" / "index.html"
+
+    def backbone_path(self, slug: str) -> Path:
+        """One backbone's folder."""
+        return self.root / "backbones" / slug
+
+    def model_path(self, slug: str, stage: Stage) -> Path:
+        """One stage's classifier."""
+        return self.backbone_path(slug) / stage / "model.safetensors"
+
+    def write_config(self, config: StudyConfig) -> None:
+        """Write config.toml, complete with the defaults."""
+        with writing(self.root / "config.toml") as part:
+            part.write_text(tomli_w.dumps(config.model_dump(exclude_none=True)), "utf-8")
+
+    def read_config(self) -> StudyConfig:
+        """Read config.toml."""
+        return load_config(str(self.root / "config.toml"))
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write summary.json; call it last."""
+        self._write_json(self.summary_path, summary)
+
+    def read_summary(self) -> Summary:
+        """Read summary.json."""
+        return self._read_json(self.summary_path, Summary)
+
+    def write_provenance(self, provenance: Provenance) -> None:
+        """Write provenance.json."""
+        self._write_json(self.root / "provenance.json", provenance)
+
+    def read_provenance(self) -> Provenance:
+        """Read provenance.json."""
+        return self._read_json(self.root / "provenance.json", Provenance)
+
+    def write_dataset(self, data: Dataset) -> None:
+        """Write index.csv and checks.json; the pixels are there already."""
+        rows = (
+            (id_, path, data.classes[label], split)
+            for id_, path, label, split in zip(
+                data.ids, data.paths, data.labels, data.splits, strict=True
+            )
+        )
+        _write_csv(self.root / "data" / "index.csv", ("id", "path", "label", "split"), rows)
+        checks = DataChecks(
+            source=data.source,
+            working_size=int(data.pixels.shape[1]),
+            counts=data.counts(),
+            set_aside=[asdict(item) for item in data.set_aside],
+            masks=data.masks is not None,
+        )
+        self._write_json(self.root / "data" / "checks.json", checks)
+
+    def read_dataset(self) -> Dataset:
+        """Read the images of the study back, their pixels memory-mapped."""
+        checks = self._read_json(self.root / "data" / "checks.json", DataChecks)
+        rows = _read_csv(self.root / "data" / "index.csv")
+        classes = tuple(checks.counts["train"])
+        number = {name: k for k, name in enumerate(classes)}
+        try:
+            return Dataset(
+                source=checks.source,
+                classes=classes,
+                ids=tuple(row["id"] for row in rows),
+                paths=tuple(row["path"] for row in rows),
+                labels=np.array([number[row["label"]] for row in rows], dtype=np.int64),
+                splits=tuple(cast(Split, row["split"]) for row in rows),
+                pixels=np.load(self.pixels_path, mmap_mode="r", allow_pickle=False),
+                masks=(
+                    np.load(self.masks_path, mmap_mode="r", allow_pickle=False)
+                    if checks.masks
+                    else None
+                ),
+                set_aside=tuple(SetAside(**item) for item in checks.set_aside),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self.root / 'data'}: cannot be read ({error})") from error
+
+    def write_baseline(self, slug: str, baseline: Baseline) -> None:
+        """Write baseline.json."""
+        self._write_json(self.backbone_path(slug) / "baseline.json", baseline)
+
+    def write_stage(
+        self,
+        slug: str,
+        metrics: StageMetrics,
+        history: Sequence[Epoch],
+        predictions: Predictions,
+        confusion: NDArray[np.int64],
+        classes: Sequence[str],
+    ) -> None:
+        """Write a stage's history, predictions, confusion matrix and, last, its metrics."""
+        folder = self.backbone_path(slug) / metrics.stage
+        names = [field.name for field in fields(Epoch)]
+        _write_csv(folder / "history.csv", names, ([getattr(e, n) for n in names] for e in history))
+        _write_csv(
+            folder / "predictions.csv",
+            ("id", "label", "predicted", "confidence", *(f"p:{name}" for name in classes)),
+            (
+                (id_, classes[label], classes[best], repr(float(top)), *map(repr, row.tolist()))
+                for id_, label, best, top, row in zip(
+                    predictions.ids,
+                    predictions.labels,
+                    predictions.predicted,
+                    predictions.confidence,
+                    predictions.probabilities,
+                    strict=True,
+                )
+            ),
+        )
+        _write_csv(
+            folder / "confusion.csv",
+            ("label", *classes),
+            ((name, *row.tolist()) for name, row in zip(classes, confusion, strict=True)),
+        )
+        self._write_json(folder / "metrics.json", metrics)
+
+    def write_maps(
+        self, slug: str, maps: Maps, predictions: Predictions, classes: Sequence[str]
+    ) -> None:
+        """Write maps.npz and its index.csv; `maps` and `predictions` have the same ids."""
+        folder = self.backbone_path(slug) / "explanations"
+        peaks = maps.maps.reshape(len(maps.ids), -1).max(axis=1)
+        with writing(folder / "maps.npz") as part, part.open("wb") as stream:
+            np.savez_compressed(
+                stream,
+                ids=np.array(maps.ids),
+                maps=maps.maps,
+                explained=maps.explained,
+                method=np.array(maps.method),
+                layer=np.array(maps.layer),
+                stage=np.array(maps.stage),
+            )
+        _write_csv(
+            folder / "index.csv",
+            ("id", "label", "predicted", "explained", "peak", "empty"),
+            (
+                (id_, classes[label], classes[best], classes[shown], float(peak), peak <= 0)
+                for id_, label, best, shown, peak in zip(
+                    maps.ids,
+                    predictions.labels,
+                    predictions.predicted,
+                    maps.explained,
+                    peaks,
+                    strict=True,
+                )
+            ),
+        )
+
+    def read_backbone(self, slug: str, classes: Sequence[str]) -> BackboneRecords:
+        """Read all records of one backbone."""
+        folder = self.backbone_path(slug)
+        return BackboneRecords(
+            slug=slug,
+            baseline=self._read_json(folder / "baseline.json", Baseline),
+            history={stage: _read_history(folder / stage / "history.csv") for stage in STAGES},
+            predictions={
+                stage: _read_predictions(folder / stage / "predictions.csv", classes)
+                for stage in STAGES
+            },
+            metrics={
+                stage: self._read_json(folder / stage / "metrics.json", StageMetrics)
+                for stage in STAGES
+            },
+            maps=_read_maps(folder / "explanations" / "maps.npz"),
+            confusion={
+                stage: _read_confusion(folder / stage / "confusion.csv", classes)
+                for stage in STAGES
+            },
+        )
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file of the run, UTF-8."""
+        with writing(path) as part:
+            part.write_text(text, "utf-8")
+
+    def _write_json(self, path: Path, record: BaseModel) -> None:
+        # Only what is absent is left out: `search` is null where there was none.
+        keep_null = isinstance(record, Summary)
+        values = record.model_dump(mode="json", exclude_none=not keep_null)
+        self.write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+    def _read_json(self, path: Path, model: type[Model]) -> Model:
+        try:
+            return model.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RunError(
+                f"{path}: is not as seewhy writes it ({where}: {first['msg']})"
+            ) from error
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with writing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream, strict=True))
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read ({error})") from error
+
+
+Value = TypeVar("Value")
+
+
+def _parsed(path: Path, parse: Callable[[list[dict[str, str]]], Value]) -> Value:
+    """Read a CSV file and turn what does not fit into one sentence."""
+    rows = _read_csv(path)
+    try:
+        return parse(rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: is not as seewhy writes it ({error})") from error
+
+
+def _read_history(path: Path) -> list[Epoch]:
+    return _parsed(
+        path,
+        lambda rows: [
+            Epoch(
+                epoch=int(row["epoch"]),
+                train_loss=float(row["train_loss"]),
+                train_accuracy=float(row["train_accuracy"]),
+                validation_loss=float(row["validation_loss"]),
+                validation_accuracy=float(row["validation_accuracy"]),
+                learning_rate=float(row["learning_rate"]),
+                seconds=float(row["seconds"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
+    number = {name: k for k, name in enumerate(classes)}
+    return _parsed(
+        path,
+        lambda rows: Predictions(
+            ids=tuple(row["id"] for row in rows),
+            labels=np.array([number[row["label"]] for row in rows], dtype=np.int64),
+            probabilities=np.array(
+                [[float(row[f"p:{name}"]) for name in classes] for row in rows], dtype=np.float32
+            ).reshape(-1, len(classes)),
+        ),
+    )
+
+
+def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
+    return _parsed(
+        path,
+        lambda rows: np.array([[int(row[name]) for name in classes] for row in rows], np.int64),
+    )
+
+
+def _read_maps(path: Path) -> Maps:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Maps(
+                ids=tuple(stored["ids"].tolist()),
+                maps=stored["maps"],
+                explained=stored["explained"],
+                method=str(stored["method"]),
+                layer=str(stored["layer"]),
+                stage=str(stored["stage"]),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path}: cannot be read ({error})") from error

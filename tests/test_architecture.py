@@ -1,0 +1,68 @@
+"""Imports go one way: the table of docs/architecture.md, held against the code."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "seewhy"
+BASE = {"errors"}
+RECORDS = BASE | {"config", "records", "rundir", "progress", "render"}
+PARTS = RECORDS | {"data", "models", "explanation"}
+EVERYTHING = PARTS | {"training", "evaluation", "report", "provenance"}
+# What each may import, beside its own package.
+ALLOWED = {
+    "errors": set(),
+    "progress": set(),
+    "config": BASE,
+    "records": BASE,
+    "rundir": BASE | {"config", "records"},
+    "render": BASE,
+    "data": RECORDS,
+    "models": RECORDS,
+    "explanation": RECORDS,
+    "training": RECORDS | {"data", "models"},
+    "evaluation": RECORDS | {"data", "models"},
+    "provenance": RECORDS | {"models"},
+    "report": RECORDS,
+    "pictures": PARTS,
+    "study": EVERYTHING,
+    "cli": RECORDS | {"study", "pictures", "report", "models"},
+    "__init__": {"config", "errors", "explanation", "models", "pictures", "study"},
+}
+# explain serves people who never run a study, and the report is drawn without PyTorch.
+FOREIGN = {"report": "torch", "records": "torch", "rundir": "torch", "render": "torch"}
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(SOURCE)) for p in FILES])
+def test_imports_go_one_way(path: Path) -> None:
+    room = _room(path)
+    assert room in ALLOWED, f"{room}: add it to the table here and in docs/architecture.md"
+    ours = {name.split(".")[1] for name in _imported(path) if name.startswith("seewhy.")}
+    assert ours - {room} <= ALLOWED[room]
+    foreign = {name.split(".")[0] for name in _imported(path)}
+    assert FOREIGN.get(room) not in foreign
+
+
+def test_nothing_is_called_utils() -> None:
+    assert not [path for path in FILES if path.stem in ("utils", "helpers", "common", "misc")]

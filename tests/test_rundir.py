@@ -1,0 +1,244 @@
+"""What is written comes back, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seewhy.config import load_config
+from seewhy.errors import RunError
+from seewhy.records import (
+    BackboneSummary,
+    Baseline,
+    Dataset,
+    DataSummary,
+    Epoch,
+    ExplanationSummary,
+    HeadSummary,
+    Maps,
+    Predictions,
+    SetAside,
+    Skipped,
+    StageMetrics,
+    StageSummary,
+    Summary,
+)
+from seewhy.rundir import RunDirectory, write_error, writing
+
+CLASSES = ('a,"b"', "label\nof two lines", "<b>ß</b>")
+
+
+def _dataset(run: RunDirectory) -> Dataset:
+    pixels = np.arange(6 * 4 * 4 * 3, dtype=np.uint8).reshape(6, 4, 4, 3)
+    run.pixels_path.parent.mkdir(parents=True)
+    np.save(run.pixels_path, pixels)
+    return Dataset(
+        source="a test",
+        classes=CLASSES,
+        ids=tuple("abcdef"),
+        paths=tuple(f"{n}, odd\n.png" for n in "abcdef"),
+        labels=np.array([0, 1, 2, 0, 1, 2]),
+        splits=("train", "train", "train", "test", "validation", "test"),
+        pixels=pixels,
+        set_aside=(SetAside("x.png", "empty"),),
+    )
+
+
+def test_a_dataset_comes_back(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    data = _dataset(run)
+    run.write_dataset(data)
+    back = run.read_dataset()
+    assert (back.classes, back.ids, back.paths, back.splits, back.set_aside) == (
+        data.classes,
+        data.ids,
+        data.paths,
+        data.splits,
+        data.set_aside,
+    )
+    np.testing.assert_array_equal(back.labels, data.labels)
+    np.testing.assert_array_equal(back.pixels, data.pixels)
+    assert isinstance(back.pixels, np.memmap)
+    assert back.where("test").tolist() == [3, 5]
+    assert back.counts()["train"] == dict.fromkeys(CLASSES, 1)
+    assert back.counts()["validation"] == dict(zip(CLASSES, [0, 1, 0], strict=True))
+
+
+def _write_backbone(run: RunDirectory) -> tuple[Predictions, Maps, StageMetrics]:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=np.float32)
+    predictions = Predictions(("d", "f"), np.array([0, 1]), probabilities)
+    maps = Maps(
+        ("d", "f"),
+        np.array([[[0, 1.5]], [[0, 0]]], dtype=np.float16),
+        np.array([0, 2]),
+        "gradcam",
+        "bn2",
+        "finetuning",
+    )
+    run.write_baseline("net", Baseline(skipped="no classifier"))
+    for stage in ("adaptation", "finetuning"):
+        metrics = StageMetrics(
+            stage=stage,
+            images=2,
+            accuracy=0.5,
+            precision=0.5,
+            recall=0.25,
+            per_class_precision=dict.fromkeys(CLASSES, 0.5),
+            per_class_recall=dict.fromkeys(CLASSES, 0.25),
+            best_validation_accuracy=0.75,
+            best_epoch=1,
+            epochs=2,
+            seconds=1.5,
+            features="kept in memory",
+        )
+        history = [Epoch(1, 0.5, 0.25, 0.125, 1 / 3, 1e-3, 2.0), Epoch(2, 0, 0, 0, 0, 1e-3, 1)]
+        confusion = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
+        run.write_stage("net", metrics, history, predictions, confusion, CLASSES)
+    run.write_maps("net", maps, predictions, CLASSES)
+    return predictions, maps, metrics
+
+
+def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path)
+    predictions, maps, metrics = _write_backbone(run)
+    back = run.read_backbone("net", CLASSES)
+    assert back.baseline.skipped == "no classifier"
+    assert back.metrics["finetuning"] == metrics
+    assert back.history["adaptation"][0] == Epoch(1, 0.5, 0.25, 0.125, 1 / 3, 1e-3, 2.0)
+    np.testing.assert_array_equal(
+        back.predictions["adaptation"].probabilities, predictions.probabilities
+    )
+    assert back.predictions["finetuning"].predicted.tolist() == [0, 2]
+    np.testing.assert_array_equal(back.maps.maps, maps.maps)
+    assert (back.maps.ids, back.maps.layer, back.maps.stage) == (("d", "f"), "bn2", "finetuning")
+    assert back.confusion["finetuning"].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path)
+    _write_backbone(run)
+    folder = run.backbone_path("net")
+    rows = {}
+    for name in ("finetuning/predictions.csv", "explanations/index.csv"):
+        with (folder / name).open(encoding="utf-8", newline="") as stream:
+            rows[name] = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows["finetuning/predictions.csv"]] == ["d", "f"]
+    assert [row["id"] for row in rows["explanations/index.csv"]] == ["d", "f"]
+    first = rows["finetuning/predictions.csv"][0]
+    assert list(first)[:4] == ["id", "label", "predicted", "confidence"]
+    assert (first["label"], first["predicted"]) == (CLASSES[0], CLASSES[0])
+    assert [row["empty"] for row in rows["explanations/index.csv"]] == ["False", "True"]
+    with np.load(folder / "explanations" / "maps.npz", allow_pickle=False) as stored:
+        assert stored["ids"].tolist() == ["d", "f"]
+        assert stored["maps"].dtype == np.float16
+
+
+def _summary() -> Summary:
+    stage = StageSummary(
+        accuracy=0.5, precision=0.5, recall=0.5, per_class_recall={"a": 0.5}, epochs=1, seconds=1.0
+    )
+    part = BackboneSummary(
+        backbone="net",
+        weights="none",
+        parameters=1,
+        weighted_layers=1,
+        cut="x",
+        input_size=32,
+        baseline=Skipped(skipped="no classifier"),
+        head=HeadSummary(units=[3], dropout=0, learning_rate=1, batch_size=2, loss="cross-entropy"),
+        search=None,
+        adaptation=stage,
+        finetuning=stage,
+        explanation=ExplanationSummary(method="gradcam", layer="x", images=1, seconds=0.1),
+    )
+    data = DataSummary(source="s", classes=["a"], train=1, validation=1, test=1)
+    return Summary(
+        name="n", seed=0, device="cpu", precision="float32", data=data, backbones={"net": part}
+    )
+
+
+def test_the_summary_has_the_keys_that_were_agreed(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path)
+    run.write_summary(_summary())
+    assert run.read_summary() == _summary()
+    stored = json.loads(run.summary_path.read_text("utf-8"))
+    assert list(stored) == [
+        "schema_version", "name", "seed", "device", "precision", "data", "backbones",
+    ]  # fmt: skip
+    part = stored["backbones"]["net"]
+    assert list(part) == [
+        "backbone", "weights", "parameters", "weighted_layers", "cut", "input_size",
+        "baseline", "head", "search", "adaptation", "finetuning", "explanation",
+    ]  # fmt: skip
+    assert part["baseline"] == {"skipped": "no classifier"}
+    assert part["search"] is None
+    assert list(part["adaptation"]) == [
+        "accuracy", "precision", "recall", "per_class_recall", "epochs", "seconds",
+    ]  # fmt: skip
+
+
+def test_the_config_comes_back(tmp_path: Path) -> None:
+    config = load_config("paper", settings=["input.size=64", "name=x"])
+    run = RunDirectory.create(tmp_path)
+    run.write_config(config)
+    assert run.read_config() == config
+
+
+def test_a_broken_writer_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), writing(path) as part:
+        part.write_text("half of the n")
+        _ = 1 / 0
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with pytest.raises(RunError, match="no space left on the disk") as caught, writing(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(path) in str(caught.value)
+    assert "cannot be written" in str(write_error(path, PermissionError(errno.EACCES, "denied")))
+
+
+def test_a_taken_directory_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("do not lose me")
+    with pytest.raises(RunError, match="already holds files"):
+        RunDirectory.create(tmp_path)
+    assert (tmp_path / "thesis.doc").read_text() == "do not lose me"
+
+
+def test_what_is_no_finished_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no such run directory"):
+        RunDirectory.open(tmp_path / "none")
+    with pytest.raises(RunError, match="holds no finished study"):
+        RunDirectory.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"schema_version": 2}', b"\xff"])
+def test_a_damaged_summary_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "summary.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"summary\.json: is not as seewhy writes it"):
+        RunDirectory.open(tmp_path).read_summary()
+
+
+def test_damaged_tables_and_maps_are_named(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path)
+    _write_backbone(run)
+    maps = run.backbone_path("net") / "explanations" / "maps.npz"
+    kept = maps.read_bytes()
+    np.savez(maps.with_suffix(""), ids=np.array([{"a": 1}], dtype=object), maps=np.zeros(1))
+    with pytest.raises(RunError, match=r"maps\.npz: cannot be read"):
+        run.read_backbone("net", CLASSES)
+    maps.write_bytes(kept)
+    table = run.backbone_path("net") / "finetuning" / "predictions.csv"
+    table.write_text("id,label\nd,a\n", "utf-8")
+    with pytest.raises(RunError, match=r"predictions\.csv: is not as seewhy writes it"):
+        run.read_backbone("net", CLASSES)
