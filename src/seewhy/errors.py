@@ -72,3 +72,8 @@ def near_names(name: str, known: Iterable[str], count: int = 5) -> str:
         return ""
     listed = near[0] if len(near) == 1 else f"{', '.join(near[:-1])} or {near[-1]}"
     return f"; did you mean {listed}?"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a foreign error's message, to put into one of our sentences."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -124,12 +124,14 @@ class Predictions:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """The likeliest class of each image, (N,)."""
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        best: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
+        return best
 
     @property
     def confidence(self) -> NDArray[np.float32]:
         """The probability of the likeliest class, (N,)."""
-        return self.probabilities.max(axis=1)
+        top: NDArray[np.float32] = self.probabilities.max(axis=1)
+        return top
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""What a source offers before anything is decoded: names, labels, and how to get image i.
+
+It does not know where images come from (a folder, arrays, the demo) nor what becomes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.records import SetAside, Split
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source offers before anything is decoded.
+
+    Attributes
+    ----------
+    source : str
+        What the images are, for people.
+    classes : tuple of str
+        Class names: sorted for folders, in the order of ``label_names`` for ``.npz`` files.
+    paths : tuple of str
+        One an image, shown to people; for folders relative, with forward slashes.
+    labels : ndarray of int64, shape (N,)
+        Index into `classes`.
+    splits : tuple of {"train", "validation", "test", None}
+        None: still to be drawn.
+    load : callable
+        ``load(i)`` gives image i as uint8 RGB, shape (H, W, 3); it raises
+        `seewhy.errors.UnreadableImageError` where the image has to be set aside, and may be called
+        from several threads at once.
+    load_mask : callable, optional
+        ``load_mask(i)`` gives the object of image i, bool, shape (H, W).
+    native_size : int, optional
+        Side, pixels, where all images are squares of one size.
+    set_aside : tuple of SetAside
+        What was found but belongs to no class.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    splits: tuple[Split | None, ...]
+    load: Callable[[int], NDArray[np.uint8]]
+    load_mask: Callable[[int], NDArray[np.bool_]] | None = None
+    native_size: int | None = None
+    set_aside: tuple[SetAside, ...] = ()

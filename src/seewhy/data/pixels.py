@@ -1,0 +1,335 @@
+"""Images decoded once into memory-mapped uint8, then made a network's input in batches.
+
+The first half writes a listing's images at the working size; the second resizes, normalises and
+augments whole batches on the device. Neither knows splits, classes or networks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from seewhy.config import AUGMENTATIONS
+from seewhy.data.decode import fit_square, fit_square_mask
+from seewhy.data.listing import Listing
+from seewhy.errors import ConfigError, UnreadableImageError, near_names
+from seewhy.progress import Progress
+from seewhy.records import Preprocess, SetAside
+from seewhy.rundir import writing
+
+CHUNK = 16
+ERASE_AREA = (0.02, 0.2)
+ERASE_ASPECT = (0.3, 1 / 0.3)
+ERASE_PROBABILITY = 0.5
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of a listing's images.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (M, S, S, 3)
+        The readable ones, memory-mapped, in the listing's order.
+    indices : ndarray of int64, shape (M,)
+        Their places in the listing.
+    set_aside : tuple of SetAside
+        The others, and why.
+    """
+
+    pixels: NDArray[np.uint8]
+    indices: NDArray[np.int64]
+    set_aside: tuple[SetAside, ...]
+
+
+def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> Kept:
+    """Decode every image of a listing once, in threads, and keep the readable ones on disk.
+
+    Parameters
+    ----------
+    listing : Listing
+    size : int
+        The working size S, pixels: the shorter side is resized to it and the middle kept.
+    path : Path
+        The ``.npy`` file to write; it appears when it is whole.
+    progress : Progress
+
+    Returns
+    -------
+    Kept
+
+    Raises
+    ------
+    RunError
+        Where `path` cannot be written.
+    """
+    indices: list[int] = []
+    set_aside: list[SetAside] = []
+
+    def work(index: int) -> NDArray[np.uint8] | UnreadableImageError:
+        try:
+            return fit_square(listing.load(index), size)
+        except UnreadableImageError as error:
+            return error
+
+    def readable() -> Iterator[NDArray[np.uint8]]:
+        count = len(listing.paths)
+        with progress.task("decode images", count) as advance:
+            for index, done in enumerate(_in_threads(work, count)):
+                if isinstance(done, UnreadableImageError):
+                    set_aside.append(SetAside(listing.paths[index], done.reason))
+                else:
+                    indices.append(index)
+                    yield done
+                advance(1)
+
+    _write_rows(path, readable(), (size, size, 3), np.dtype(np.uint8))
+    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    return Kept(pixels, np.array(indices, dtype=np.int64), tuple(set_aside))
+
+
+def keep_masks(
+    load_mask: Callable[[int], NDArray[np.bool_]],
+    indices: NDArray[np.int64],
+    size: int,
+    path: Path,
+) -> NDArray[np.bool_]:
+    """Write the masks of the images that were kept, cut and resized as their images were.
+
+    Parameters
+    ----------
+    load_mask : callable
+        See `Listing`.
+    indices : ndarray of int64, shape (M,)
+        See `Kept`.
+    size : int
+        The working size S, pixels.
+    path : Path
+        The ``.npy`` file to write.
+
+    Returns
+    -------
+    ndarray of bool, shape (M, S, S)
+        Memory-mapped.
+
+    Raises
+    ------
+    RunError
+        Where `path` cannot be written.
+    """
+    rows = (fit_square_mask(load_mask(int(index)), size) for index in indices)
+    _write_rows(path, rows, (size, size), np.dtype(np.bool_))
+    masks: NDArray[np.bool_] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return masks
+
+
+def _in_threads(work: Callable[[int], Item], count: int) -> Iterator[Item]:
+    """Yield ``work(0)``, ``work(1)``, … in order, with a few chunks ahead at most."""
+    workers = min(16, os.cpu_count() or 1)
+    pending: deque[Future[list[Item]]] = deque()
+
+    def work_through(chunk: range) -> list[Item]:
+        return [work(index) for index in chunk]
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            for start in range(0, count, CHUNK):
+                chunk = range(start, min(start + CHUNK, count))
+                pending.append(pool.submit(work_through, chunk))
+                if len(pending) > 2 * workers:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _write_rows(
+    path: Path, rows: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> None:
+    """Write an ``.npy`` file row by row, for a number of rows that is known at its end.
+
+    A full disk is an error of ``write``; of a memory map it would be the end of the process.
+    """
+    count = 0
+    with writing(path) as part, part.open("wb") as stream:
+        _write_header(stream, (0, *shape), dtype)
+        for row in rows:
+            stream.write(np.ascontiguousarray(row, dtype=dtype).data)
+            count += 1
+        stream.seek(0)
+        # The format leaves room for the first axis to grow, so the header's length stays.
+        _write_header(stream, (count, *shape), dtype)
+
+
+def _write_header(stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    np.lib.format.write_array_header_1_0(
+        stream,
+        {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},
+    )
+
+
+def to_input(
+    pixels: Tensor,
+    preprocess: Preprocess,
+    device: torch.device | str,
+    augmentations: Sequence[str] = (),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Turn a batch of kept pixels into a backbone's input, on the device.
+
+    The order is: move, scale to 0 … 1, augment (at the working size), resize antialiased, clamp
+    what a bicubic filter overshoots, normalise.
+
+    Parameters
+    ----------
+    pixels : Tensor of uint8, shape (B, S, S, 3)
+    preprocess : Preprocess
+        What the backbone's weights were trained with.
+    device : torch.device or str
+    augmentations : sequence of str, optional
+        See `augment`.
+    generator : torch.Generator, optional
+        See `augment`; needed where there are augmentations.
+
+    Returns
+    -------
+    Tensor of float32, shape (B, 3, size, size)
+        In channels-last memory.
+    """
+    # As bytes over the bus: a quarter of the floats.
+    images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+    if augmentations:
+        if generator is None:
+            raise ValueError("expected a generator with augmentations, but got None")
+        images = augment(images, augmentations, generator)
+    if images.shape[-1] != preprocess.size or images.shape[-2] != preprocess.size:
+        # Channels first: the processor resizes these twice as fast as channels last.
+        images = F.interpolate(
+            images.contiguous(),
+            size=(preprocess.size, preprocess.size),
+            mode=preprocess.interpolation,
+            align_corners=False,
+            antialias=True,
+        ).clamp_(0, 1)
+    mean = torch.tensor(preprocess.mean, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(preprocess.std, device=images.device).view(1, 3, 1, 1)
+    return images.contiguous(memory_format=torch.channels_last).sub_(mean).div_(std)
+
+
+def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
+    """Change a batch at random, each image in its own way, before it is normalised.
+
+    - ``crop``: padded by an eighth of each side with its mirror image, then cut at random.
+    - ``translate``: shifted by up to an eighth of each side, the border repeated.
+    - ``flip``: left and right exchanged, for every other image on average.
+    - ``erase``: in every other image on average, a rectangle of 2 to 20 % of the area, its sides in
+      a ratio of 0.3 to 3.3, painted in the image's mean colour.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (B, 3, H, W)
+        In 0 … 1.
+    names : sequence of str
+        Applied in this order.
+    generator : torch.Generator
+        All chance comes from it; one of the CPU gives the same on every device.
+
+    Returns
+    -------
+    Tensor of float32, shape (B, 3, H, W)
+
+    Raises
+    ------
+    ConfigError
+        For a name that is none of these.
+    """
+    steps = {"crop": _crop, "translate": _translate, "flip": _flip, "erase": _erase}
+    for name in names:
+        if name not in steps:
+            raise ConfigError(
+                f"input.augmentation: expected {', '.join(AUGMENTATIONS)}, but got {name!r}"
+                f"{near_names(name, AUGMENTATIONS)}"
+            )
+        images = steps[name](images, generator)
+    return images
+
+
+def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
+    return _shift(images, generator, _mirrored)
+
+
+def _translate(images: Tensor, generator: torch.Generator) -> Tensor:
+    return _shift(images, generator, lambda place, side: place.clamp(0, side - 1))
+
+
+def _mirrored(place: Tensor, side: int) -> Tensor:
+    """Reflect places beyond the border, the border itself not repeated."""
+    place = place.abs()
+    return torch.where(place < side, place, 2 * (side - 1) - place)
+
+
+def _shift(
+    images: Tensor, generator: torch.Generator, inside: Callable[[Tensor, int], Tensor]
+) -> Tensor:
+    """Move each image by up to an eighth of its sides; `inside` maps places back into it."""
+    count, _, height, width = images.shape
+    places = []
+    for side in (height, width):
+        most = side // 8
+        offset = torch.randint(
+            -most, most + 1, (count, 1), generator=generator, device=generator.device
+        )
+        place = torch.arange(side, device=generator.device) + offset
+        places.append(inside(place, side).to(images.device))
+    rows, columns = places[0][:, :, None], places[1][:, None, :]  # (B, H, 1), (B, 1, W)
+    batch = torch.arange(count, device=images.device)[:, None, None]
+    # Gathered with the channels last, as they lie in memory: (B, H, W, 3).
+    return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2)
+
+
+def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    chosen = _uniform(len(images), generator, images.device) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
+    count, _, height, width = images.shape
+    chance, area, aspect, down, across = (
+        _uniform(count, generator, images.device) for _ in range(5)
+    )
+    area = (ERASE_AREA[0] + area * (ERASE_AREA[1] - ERASE_AREA[0])) * height * width
+    low, high = (float(np.log(ratio)) for ratio in ERASE_ASPECT)
+    aspect = torch.exp(low + aspect * (high - low))
+    tall = (area * aspect).sqrt().round().clamp(1, height)
+    wide = (area / aspect).sqrt().round().clamp(1, width)
+    top = (down * (height - tall + 1)).floor()
+    left = (across * (width - wide + 1)).floor()
+    rows = _between(height, top, tall).unsqueeze(2)  # (B, H, 1)
+    columns = _between(width, left, wide).unsqueeze(1)  # (B, 1, W)
+    erased = rows & columns & (chance < ERASE_PROBABILITY).view(-1, 1, 1)
+    return torch.where(erased.unsqueeze(1), images.mean(dim=(2, 3), keepdim=True), images)
+
+
+def _between(side: int, start: Tensor, length: Tensor) -> Tensor:
+    """Mark the places from `start` on, `length` of them, in a row of `side`, (B, side)."""
+    place = torch.arange(side, device=start.device)
+    return (place >= start[:, None]) & (place < (start + length)[:, None])
+
+
+def _uniform(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    return torch.rand(count, generator=generator, device=generator.device).to(device)

@@ -1,0 +1,115 @@
+"""A study's images, from its configuration to a `Dataset` that lies in the run directory.
+
+It calls the other modules of this package in the order of the data and knows no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+import numpy as np
+
+from seewhy.config import StudyConfig
+from seewhy.data.listing import Listing
+from seewhy.data.pixels import keep_masks, keep_pixels
+from seewhy.data.sources import find_images
+from seewhy.data.splits import check_classes, draw_splits
+from seewhy.progress import Progress
+from seewhy.records import Dataset
+from seewhy.rundir import RunDirectory
+
+
+def prepare_data(
+    config: StudyConfig, input_size: int, run: RunDirectory, progress: Progress
+) -> Dataset:
+    """Find, decode, divide and record the images of a study.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    input_size : int
+        The largest input of the study's backbones, pixels.
+    run : RunDirectory
+        Gets the pixels, the masks where there are any, index.csv and checks.json.
+    progress : Progress
+
+    Returns
+    -------
+    Dataset
+        Without the images that were set aside; its ids are the places in the listing.
+
+    Raises
+    ------
+    DataError
+        Where the images cannot be had or do not make a study; nothing is left behind then.
+    DownloadError
+        Where CIFAR-10.2 cannot be had.
+    RunError
+        Where the run directory cannot be written.
+    """
+    listing = find_images(config, progress, at_least=input_size)
+    # Once before the work, and once more in `draw_splits` without what could not be read.
+    check_classes(listing)
+    try:
+        dataset = _decode(listing, config, working_size(listing, input_size), run, progress)
+        run.write_dataset(dataset)
+    except BaseException:
+        run.pixels_path.unlink(missing_ok=True)
+        run.masks_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            run.pixels_path.parent.rmdir()
+        raise
+    return dataset
+
+
+def working_size(listing: Listing, input_size: int) -> int:
+    """Choose the size at which images are kept.
+
+    Parameters
+    ----------
+    listing : Listing
+    input_size : int
+        The largest input of the study's backbones, pixels.
+
+    Returns
+    -------
+    int
+        `input_size`, or the images' own size where all are squares of one smaller size: these are
+        enlarged on the device, batch by batch, not on disk.
+    """
+    return min(listing.native_size or input_size, input_size)
+
+
+def _decode(
+    listing: Listing, config: StudyConfig, size: int, run: RunDirectory, progress: Progress
+) -> Dataset:
+    kept = keep_pixels(listing, size, run.pixels_path, progress)
+    if kept.set_aside:
+        count = len(kept.set_aside)
+        progress.say(f"{count} image{'s'[: count != 1]} set aside; the report lists them")
+    places = kept.indices.tolist()
+    readable = replace(
+        listing,
+        paths=tuple(listing.paths[i] for i in places),
+        labels=listing.labels[kept.indices],
+        splits=tuple(listing.splits[i] for i in places),
+    )
+    lost = np.delete(listing.labels, kept.indices).tolist()
+    splits = draw_splits(
+        readable, config.data.validation, config.data.held_out, config.seed, set_aside=lost
+    )
+    masks = None
+    if listing.load_mask is not None:
+        masks = keep_masks(listing.load_mask, kept.indices, size, run.masks_path)
+    return Dataset(
+        source=listing.source,
+        classes=listing.classes,
+        ids=tuple(f"{i:06d}" for i in places),
+        paths=readable.paths,
+        labels=readable.labels,
+        splits=splits,
+        pixels=kept.pixels,
+        masks=masks,
+        set_aside=(*listing.set_aside, *kept.set_aside),
+    )

@@ -1,0 +1,331 @@
+"""Kept pixels, the input made of them, and each augmentation by what must hold for it."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as TF
+
+from seewhy.data import pixels as module
+from seewhy.data.listing import Listing
+from seewhy.data.pixels import augment, keep_masks, keep_pixels, to_input
+from seewhy.errors import ConfigError, RunError, UnreadableImageError
+from seewhy.progress import Advance, Silent
+from seewhy.records import Preprocess
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def picture(index: int, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(index).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def listing(count: int, bad: tuple[int, ...] = (), side: int = 8) -> Listing:
+    def load(index: int) -> np.ndarray:
+        if index in bad:
+            raise UnreadableImageError(f"number {index} is bad")
+        return picture(index, side)
+
+    return Listing(
+        source="here",
+        classes=("a", "b"),
+        paths=tuple(f"p{i}" for i in range(count)),
+        labels=np.arange(count) % 2,
+        splits=(None,) * count,
+        load=load,
+    )
+
+
+class Counting(Silent):
+    """Notes how far a task came."""
+
+    total = done = 0
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        self.total = total
+
+        def advance(steps: int) -> None:
+            self.done += steps
+
+        yield advance
+
+
+def test_images_are_kept_in_order_and_bad_ones_set_aside(tmp_path: Path) -> None:
+    bad, progress = (0, 17, 99), Counting()
+    kept = keep_pixels(listing(100, bad), 8, tmp_path / "new" / "pixels.npy", progress)
+    good = [i for i in range(100) if i not in bad]
+    assert kept.indices.tolist() == good
+    assert isinstance(kept.pixels, np.memmap)
+    assert kept.pixels.dtype == np.uint8
+    assert (kept.pixels == np.stack([picture(i) for i in good])).all()
+    assert [(a.path, a.reason) for a in kept.set_aside] == [
+        (f"p{i}", f"number {i} is bad") for i in bad
+    ]
+    assert (progress.total, progress.done) == (100, 100)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pixels.npy"]
+    assert (np.load(tmp_path / "new" / "pixels.npy", allow_pickle=False) == kept.pixels).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17])
+def test_any_number_of_images(tmp_path: Path, count: int) -> None:
+    kept = keep_pixels(listing(count), 8, tmp_path / "pixels.npy", Silent())
+    assert kept.pixels.shape == (count, 8, 8, 3)
+
+
+def test_all_images_bad(tmp_path: Path) -> None:
+    kept = keep_pixels(listing(3, (0, 1, 2)), 8, tmp_path / "pixels.npy", Silent())
+    assert kept.pixels.shape == (0, 8, 8, 3)
+    assert len(kept.set_aside) == 3
+
+
+def test_images_are_brought_to_the_working_size(tmp_path: Path) -> None:
+    kept = keep_pixels(listing(2, side=12), 6, tmp_path / "pixels.npy", Silent())
+    expected = Image.fromarray(picture(1, 12)).resize((6, 6), Image.Resampling.BICUBIC)
+    assert (kept.pixels[1] == np.asarray(expected)).all()
+
+
+def test_masks_follow_the_kept_images(tmp_path: Path) -> None:
+    def load_mask(index: int) -> np.ndarray:
+        mask = np.zeros((8, 8), bool)
+        mask[index % 8] = True
+        return mask
+
+    masks = keep_masks(load_mask, np.array([1, 5]), 8, tmp_path / "masks.npy")
+    assert masks.dtype == bool
+    assert isinstance(masks, np.memmap)
+    assert (masks == np.stack([load_mask(1), load_mask(5)])).all()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def __init__(self, stream: object) -> None:
+            self.stream = stream
+
+        def write(self, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_header = module._write_header
+    monkeypatch.setattr(
+        module, "_write_header", lambda stream, *rest: write_header(Full(stream), *rest)
+    )
+    with pytest.raises(RunError, match="no space left on the disk; free some"):
+        keep_pixels(listing(100), 8, tmp_path / "pixels.npy", Silent())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_error_ends_the_work_and_leaves_nothing(tmp_path: Path) -> None:
+    def load(index: int) -> np.ndarray:
+        raise KeyError(index)
+
+    broken = listing(500)
+    object.__setattr__(broken, "load", load)
+    with pytest.raises(KeyError):
+        keep_pixels(broken, 8, tmp_path / "pixels.npy", Silent())
+    assert list(tmp_path.iterdir()) == []
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_little_is_decoded_ahead() -> None:
+    seen: list[int] = []
+    results = module._in_threads(seen.append, 50_000)
+    next(results)
+    time.sleep(0.1)  # Long enough for all of them, were they under way.
+    ahead = len(seen)
+    assert len(list(results)) == 49_999
+    assert sorted(seen) == list(range(50_000))
+    assert ahead <= (2 * 16 + 2) * module.CHUNK
+
+
+def batch(count: int = 4, side: int = 32) -> torch.Tensor:
+    return torch.from_numpy(np.stack([picture(i, side) for i in range(count)]))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("side", "size"), [(32, 96), (64, 40), (32, 32)])
+def test_input_is_what_torchvision_makes(interpolation: str, side: int, size: int) -> None:
+    preprocess = Preprocess(size, MEAN, STD, interpolation)  # type: ignore[arg-type]
+    found = to_input(batch(side=side), preprocess, "cpu")
+    images = TF.to_dtype(batch(side=side).permute(0, 3, 1, 2), torch.float32, scale=True)
+    mode = v2.InterpolationMode(interpolation)
+    expected = TF.normalize(
+        TF.resize(images, [size, size], interpolation=mode, antialias=True).clamp(0, 1), MEAN, STD
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert found.shape == (4, 3, size, size)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("side", "size"), [(32, 96), (96, 40)])
+def test_input_is_near_what_pillow_makes(interpolation: str, side: int, size: int) -> None:
+    plain = Preprocess(size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), interpolation)  # type: ignore[arg-type]
+    # Less contrast: Pillow clips a bicubic overshoot already between its two passes.
+    pixels = batch(side=side) // 2 + 64
+    found = to_input(pixels, plain, "cpu").permute(0, 2, 3, 1).numpy() * 255
+    filter_ = Image.Resampling[interpolation.upper()]
+    expected = [
+        np.asarray(Image.fromarray(p.numpy()).resize((size, size), filter_)) for p in pixels
+    ]
+    # It also rounds to whole values after each.
+    assert np.abs(found - np.stack(expected)).max() <= 1.5
+
+
+def test_normalisation_by_hand() -> None:
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(1, 8, 8, 3)
+    found = to_input(pixels, Preprocess(8, (0.5, 0.1, 0.0), (0.5, 0.2, 2.0), "bilinear"), "cpu")
+    assert found[0, :, 3, 3].tolist() == pytest.approx([-1.0, 0.5, 0.5])
+
+
+def test_bicubic_overshoot_is_clamped() -> None:
+    edge = torch.zeros(1, 8, 8, 3, dtype=torch.uint8)
+    edge[:, :, 4:] = 255
+    plain = Preprocess(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bicubic")
+    found = to_input(edge, plain, "cpu")
+    assert (found.min().item(), found.max().item()) == (0.0, 1.0)
+
+
+def test_kept_pixels_are_not_changed() -> None:
+    pixels = batch()
+    to_input(pixels, Preprocess(32, MEAN, STD, "bilinear"), "cpu", ("erase",), generator(0))
+    assert (pixels == batch()).all()
+
+
+def test_augmentation_comes_before_the_resizing() -> None:
+    plain = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bilinear")
+    found = to_input(batch(), plain, "cpu", ("crop", "flip"), generator(5))
+    images = batch().permute(0, 3, 1, 2).float() / 255
+    changed = augment(images, ("crop", "flip"), generator(5))
+    expected = TF.resize(changed, [64, 64], antialias=True)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="expected a generator"):
+        to_input(batch(), plain, "cpu", ("flip",))
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(count: int, height: int = 32, width: int = 32) -> torch.Tensor:
+    return torch.rand(count, 3, height, width, generator=generator(99))
+
+
+@pytest.mark.parametrize("name", ["crop", "translate", "flip", "erase"])
+def test_same_generator_same_images(name: str) -> None:
+    images = noise(64)
+    before = images.clone()
+    first, again, other = (augment(images, (name,), generator(s)) for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, images)
+    assert torch.equal(images, before)
+    assert first.shape == images.shape
+
+
+def test_names_are_applied_in_order_from_one_stream() -> None:
+    images, chance = noise(8), generator(4)
+    expected = augment(augment(images, ("flip",), chance), ("crop",), chance)
+    assert torch.equal(augment(images, ("flip", "crop"), generator(4)), expected)
+    assert augment(images, (), generator(0)) is images
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="got 'flop'; did you mean flip"):
+        augment(noise(1), ("flop",), generator(0))
+
+
+def test_flip_gives_each_image_or_its_mirror() -> None:
+    images = noise(400, 4, 6)
+    found = augment(images, ("flip",), generator(0))
+    same = (found == images).flatten(1).all(1)
+    mirrored = (found == images.flip(3)).flatten(1).all(1)
+    assert (same ^ mirrored).all()
+    assert 160 <= int(mirrored.sum()) <= 240  # 200, four standard deviations of 10 each way
+
+
+def test_translate_moves_a_point_by_whole_pixels() -> None:
+    images = torch.zeros(500, 3, 32, 48)
+    images[:, :, 16, 24] = 1
+    found = augment(images, ("translate",), generator(0))
+    assert (found.sum(dim=(2, 3)) == 1).all()
+    assert ((found == 0) | (found == 1)).all()
+    places = found[:, 0].nonzero()[:, 1:] - torch.tensor([16, 24])
+    # Up to an eighth of each side, every shift of them seen, both axes on their own.
+    assert sorted(set(places[:, 0].tolist())) == list(range(-4, 5))
+    assert sorted(set(places[:, 1].tolist())) == list(range(-6, 7))
+    assert abs(np.corrcoef(places.T.numpy())[0, 1]) < 0.2
+
+
+def test_crop_cuts_from_the_mirrored_border() -> None:
+    images = noise(60, 16, 24)
+    found = augment(images, ("crop",), generator(3))
+    padded = torch.nn.functional.pad(images, (3, 3, 2, 2), mode="reflect")
+    shifts = set()
+    for before, after in zip(padded, found, strict=True):
+        fits = [
+            (top, left)
+            for top in range(5)
+            for left in range(7)
+            if torch.equal(before[:, top : top + 16, left : left + 24], after)
+        ]
+        assert len(fits) == 1
+        shifts.update(fits)
+    assert len(shifts) > 20
+
+
+def test_translate_repeats_the_border() -> None:
+    images = noise(60, 16, 24)
+    found = augment(images, ("translate",), generator(3))
+    padded = torch.nn.functional.pad(images, (3, 3, 2, 2), mode="replicate")
+    for before, after in zip(padded, found, strict=True):
+        assert any(
+            torch.equal(before[:, top : top + 16, left : left + 24], after)
+            for top in range(5)
+            for left in range(7)
+        )
+
+
+def test_erase_paints_one_rectangle_in_half_of_the_images() -> None:
+    images = noise(400, 32, 40)
+    found = augment(images, ("erase",), generator(0))
+    changed = (found != images).any(dim=1)
+    erased = changed.flatten(1).any(1)
+    assert 160 <= int(erased.sum()) <= 240
+    shares, ratios = [], []
+    for index in erased.nonzero().flatten().tolist():
+        rows = changed[index].any(1).nonzero().flatten()
+        columns = changed[index].any(0).nonzero().flatten()
+        top, left = int(rows[0]), int(columns[0])
+        tall, wide = int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
+        inside = found[index, :, top : top + tall, left : left + wide]
+        assert int(changed[index].sum()) == tall * wide
+        torch.testing.assert_close(
+            inside, images[index].mean((1, 2))[:, None, None].expand_as(inside)
+        )
+        shares.append(tall * wide / (32 * 40))
+        ratios.append(tall / wide)
+    # The bounds with what rounding to whole pixels adds.
+    assert 0.015 < min(shares) < 0.05
+    assert 0.17 < max(shares) < 0.22
+    assert 0.25 < min(ratios) < 0.5
+    assert 2 < max(ratios) < 4
+
+
+def test_tiny_images_can_be_augmented() -> None:
+    images = noise(16, 3, 2)
+    found = augment(images, ("crop", "translate", "flip", "erase"), generator(0))
+    assert found.shape == images.shape
+    assert not found.isnan().any()
