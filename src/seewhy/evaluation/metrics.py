@@ -1,0 +1,84 @@
+"""How right a classifier is: accuracy, macro precision and recall, the confusion matrix.
+
+Pure functions of labels and predictions. This module knows nothing of classifiers, probabilities
+or records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `score` finds; all rates are shares in 0 … 1.
+
+    Attributes
+    ----------
+    accuracy : float
+    precision, recall : float
+        Macro averages: each class counts the same, however many images it has.
+    per_class_precision, per_class_recall : dict of str to float
+        In the order of the classes. A class that is never predicted has precision 0, one that
+        has no images recall 0.
+    confusion : ndarray of int64, (K, K)
+        Images; rows are true classes, columns predicted ones.
+    """
+
+    accuracy: float
+    precision: float
+    recall: float
+    per_class_precision: dict[str, float]
+    per_class_recall: dict[str, float]
+    confusion: NDArray[np.int64]
+
+
+def score(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
+) -> Scores:
+    """Compare predictions with labels.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of int64, (N,)
+        Indices into `classes`, one an image; N at least 1.
+    classes : sequence of str, length K
+
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    ValueError
+        Where the two do not have the same length, are empty, or hold what is no index into
+        `classes`.
+    """
+    if labels.shape != predicted.shape or labels.ndim != 1 or not labels.size:
+        raise ValueError(
+            "expected `labels` and `predicted` to be of one length, at least 1, "
+            f"but got shapes {labels.shape} and {predicted.shape}"
+        )
+    indices = np.arange(len(classes))
+    for name, values in (("labels", labels), ("predicted", predicted)):
+        if not np.isin(values, indices).all():
+            raise ValueError(
+                f"expected `{name}` to hold indices below {len(classes)}, "
+                f"but got {values.min()} … {values.max()}"
+            )
+    precision, recall, _, _ = precision_recall_fscore_support(
+        labels, predicted, labels=indices, average=None, zero_division=0
+    )
+    return Scores(
+        accuracy=float(accuracy_score(labels, predicted)),
+        precision=float(precision.mean()),
+        recall=float(recall.mean()),
+        per_class_precision=dict(zip(classes, precision.tolist(), strict=True)),
+        per_class_recall=dict(zip(classes, recall.tolist(), strict=True)),
+        confusion=confusion_matrix(labels, predicted, labels=indices).astype(np.int64),
+    )
