@@ -112,3 +112,14 @@ def test_near_names() -> None:
         "; did you mean abc or abd?",
     )
     assert near_names("zzz", ["abc"]) == ""
+
+
+def test_the_documented_configuration_is_the_default_one() -> None:
+    page = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
+    text = page.read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    documented = StudyConfig.model_validate(tomllib.loads(text))
+    assert documented == StudyConfig()
+    # Every key has its line, those without a default commented out.
+    for section, field in StudyConfig.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {section: None})
+        assert all(f"{key} =" in text or f"[[{key}]]" in text for key in keys), section

@@ -1,0 +1,221 @@
+"""The classifier: prefix, tail and head, and how it lies in one safetensors file.
+
+The file is complete: it holds the trunk too, so a study's classifier loads where the pretrained
+weights cannot be had. Knows nothing of training, data sets or maps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from seewhy.errors import BackboneError, RunError
+from seewhy.models.backbones import create_architecture
+from seewhy.models.cut import Cut, cut_trunk
+from seewhy.records import Preprocess
+from seewhy.rundir import writing
+
+
+class Head(nn.Module):
+    """Pooling, the added hidden layers, the new output layer.
+
+    Parameters
+    ----------
+    features : int
+        Channels C of the trunk's last map.
+    units : sequence of int
+        Width of each hidden layer, ReLU and dropout behind each; empty: a linear head.
+    dropout : float
+    classes : int
+    seed : int
+        Of the initial weights; the global random state stays as it was.
+    """
+
+    def __init__(
+        self, features: int, units: Sequence[int], dropout: float, classes: int, seed: int
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for width in units:
+                layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout)]
+                features = width
+            layers.append(nn.Linear(features, classes))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Classify maps (B, C, h, w); return logits (B, K) in float32."""
+        return self.classify(pool(maps))
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Classify pooled features (B, C) float32; return logits (B, K)."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            logits: Tensor = self.layers(pooled)
+        return logits
+
+
+def pool(maps: Tensor) -> Tensor:
+    """Average maps (B, C, h, w) over their places, in float32; return (B, C)."""
+    return maps.float().mean(dim=(2, 3))
+
+
+class BehindCut(nn.Module):
+    """Tail and head: what fine-tuning trains, fed with activations at the cut."""
+
+    def __init__(self, tail: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.tail = tail
+        self.head = head
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Return logits (B, K) for activations at the cut; these may be overwritten."""
+        logits: Tensor = self.head(self.tail(activations))
+        return logits
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a classifier's file must say to be built again.
+
+    Attributes
+    ----------
+    architecture : str
+        timm's name.
+    open_share : float
+        Share of weighted layers in the tail.
+    units, dropout
+        The head's.
+    classes : tuple of str
+    preprocess : Preprocess
+    """
+
+    architecture: str
+    open_share: float
+    units: tuple[int, ...]
+    dropout: float
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+
+
+class Classifier(nn.Module):
+    """A fine-tuned classifier: preprocessed images in, logits out.
+
+    Attributes
+    ----------
+    prefix : nn.Module
+        The frozen part of the trunk; always in evaluation mode.
+    behind_cut : BehindCut
+    design : Design
+    map_layer : str
+        Name of the module whose output is the last spatial map, for `seewhy.explain`.
+    """
+
+    def __init__(self, cut: Cut, head: Head, design: Design) -> None:
+        super().__init__()
+        self.prefix: nn.Module = cut.prefix
+        self.behind_cut = BehindCut(cut.tail, head)
+        self.design = design
+        self.map_layer = "behind_cut." + map_layer(cut)
+        self.prefix.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, K) for preprocessed images (B, 3, size, size)."""
+        logits: Tensor = self.behind_cut(self.prefix(images))
+        return logits
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Switch the part behind the cut; the prefix stays in evaluation mode."""
+        super().train(mode)
+        self.prefix.eval()
+        return self
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors under the names they have on disk: ``trunk.…`` and ``head.…``."""
+        trunk = {**self.prefix.state_dict(), **self.behind_cut.tail.state_dict()}
+        named = {f"trunk.{name}": tensor for name, tensor in trunk.items()}
+        head = self.behind_cut.head.state_dict()
+        named.update({f"head.{name}": tensor for name, tensor in head.items()})
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
+
+
+def map_layer(cut: Cut) -> str:
+    """Return the name, within `BehindCut`, of the module that makes the last spatial map."""
+    return f"tail.{cut.last_map}" if cut.last_map else "tail"
+
+
+def save_classifier(classifier: Classifier, path: Path) -> None:
+    """Write a classifier to a safetensors file, atomically.
+
+    Raises
+    ------
+    RunError
+        Where the disk is full or the place cannot be written.
+    """
+    design = json.dumps(asdict(classifier.design), ensure_ascii=False)
+    with writing(path) as part:
+        try:
+            save_file(classifier.tensors(), part, metadata={"seewhy": design})
+        except SafetensorError as error:
+            raise OSError(None, str(error)) from error
+
+
+def read_classifier(path: Path) -> Classifier:
+    """Read a classifier back, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    RunError
+        Where the file is missing, damaged or not one of seewhy's.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            design = _design(json.loads((stored.metadata() or {})["seewhy"]))
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        model = create_architecture(design.architecture).eval().requires_grad_(False)
+        cut = cut_trunk(model, design.open_share, design.preprocess.size)
+        features = tensors["head.layers.0.weight"].shape[1]
+        head = Head(features, design.units, design.dropout, len(design.classes), seed=0)
+        parts: dict[str, nn.Module] = {"prefix": cut.prefix, "tail": cut.tail}
+        for part in parts.values():
+            part.load_state_dict({n: tensors[f"trunk.{n}"] for n in part.state_dict()})
+        head.load_state_dict({n: tensors[f"head.{n}"] for n in head.state_dict()})
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: there is no such classifier") from error
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        BackboneError,
+    ) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path}: cannot be read as a classifier of seewhy ({reason})") from error
+    return Classifier(cut, head, design).eval()
+
+
+def _design(stored: dict[str, Any]) -> Design:
+    preprocess = stored["preprocess"]
+    return Design(
+        architecture=str(stored["architecture"]),
+        open_share=float(stored["open_share"]),
+        units=tuple(int(width) for width in stored["units"]),
+        dropout=float(stored["dropout"]),
+        classes=tuple(str(name) for name in stored["classes"]),
+        preprocess=Preprocess(
+            size=int(preprocess["size"]),
+            mean=tuple(preprocess["mean"]),
+            std=tuple(preprocess["std"]),
+            interpolation=preprocess["interpolation"],
+        ),
+    )

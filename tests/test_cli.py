@@ -1,0 +1,196 @@
+"""Bad input to the real command line: one clear sentence, exit code 2, nothing left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+SEEWHY = [sys.executable, "-c", "from seewhy.cli import main; main()"]
+NONE = ["--set=data.held_out=0.2", "--device=cpu", "--quiet", "--out", "out"]
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Check that it ended with one sentence that holds `parts`, and nothing else."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("seewhy: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def picture(path: Path, side: int = 40) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (side, side), (10, 200, 30)).save(path)
+
+
+def arrays(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    np.savez(path, images=images, labels=labels, label_names=np.array(["cat", "dog"]))
+
+
+def make(kind: str, place: Path) -> list[str]:
+    """Make one kind of bad input in `place`; return the arguments that name it."""
+    if kind == "a missing path":
+        return ["pictures"]
+    if kind == "an empty folder":
+        (place / "pictures").mkdir()
+    elif kind == "a single class":
+        for number in range(5):
+            picture(place / "pictures" / "cat" / f"{number}.png")
+    elif kind == "a class of one image":
+        for number in range(5):
+            picture(place / "pictures" / "cat" / f"{number}.png")
+        picture(place / "pictures" / "dog" / "0.png")
+    elif kind == "corrupt images":
+        for number in range(5):
+            picture(place / "pictures" / "cat" / f"{number}.png")
+            broken = place / "pictures" / "dog" / f"{number}.png"
+            picture(broken)
+            broken.write_bytes(broken.read_bytes()[:60])
+    elif kind == "an npz with pickled objects":
+        images = np.array([{"a": 1}], dtype=object)
+        arrays(place / "train.npz", images, np.array([0]))
+        return ["train.npz"]
+    elif kind == "an npz with mismatched lengths":
+        images = np.zeros((5, 32, 32, 3), dtype=np.uint8)
+        arrays(place / "train.npz", images, np.array([0, 1]))
+        return ["train.npz"]
+    return ["pictures"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("a missing path", ("pictures",)),
+        ("an empty folder", ("pictures",)),
+        ("a single class", ("two",)),
+        ("a class of one image", ("dog", "1 image")),
+        ("corrupt images", ("dog", "set aside")),
+        ("an npz with pickled objects", ("train.npz", "pickle")),
+        ("an npz with mismatched lengths", ("train.npz", "5", "2")),
+    ],
+)
+def test_bad_data_are_named(
+    tmp_path: Path, seewhy: CommandLine, kind: str, parts: tuple[str, ...]
+) -> None:
+    source = make(kind, tmp_path)
+    refused(seewhy("run", *source, *NONE, cwd=tmp_path), *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corrupt_image_and_a_bomb_are_set_aside_and_listed(
+    tmp_path: Path, seewhy: CommandLine
+) -> None:
+    for name in ("cat", "dog"):
+        for number in range(5):
+            picture(tmp_path / "pictures" / name / f"{number}.png")
+    (tmp_path / "pictures" / "cat" / "corrupt.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    bomb = io.BytesIO()
+    Image.new("1", (16000, 16000)).save(bomb, "PNG")
+    (tmp_path / "pictures" / "dog" / "bomb.png").write_bytes(bomb.getvalue())
+    (tmp_path / "s.toml").write_text(
+        '[data]\nsource = "pictures"\n[input]\nsize = 64\n'
+        '[[backbone]]\nname = "resnet10t"\nweights = "none"\n'
+        "[adaptation]\nepochs = 1\n[finetuning]\nepochs = 1\n"
+    )
+    done = seewhy("run", "s.toml", *NONE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checks = (tmp_path / "out" / "data" / "checks.json").read_text("utf-8")
+    assert "corrupt.jpg" in checks
+    assert "bomb.png" in checks
+    report = (tmp_path / "out" / "report" / "index.html").read_text("utf-8")
+    assert "corrupt.jpg" in report
+    assert "bomb.png" in report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["demo", "--backbone", "resnet5"], ("resnet5", "did you mean", "resnet50")),
+        (["demo", "--backbone", "vit_tiny_patch16_224", "--set=seed=1"], ("vit_tiny",)),
+        (["demo", "--set", "finetuning.epoch=3"], ("finetuning.epoch", "finetuning.epochs")),
+        (["demo", "--set", "head.dropout=x"], ("head.dropout",)),
+        (["demo", "--device", "cuda:7"], ("cuda:7", "CUDA devices")),
+        (["demo", "--backbone", "local-dir:nowhere"], ("nowhere",)),
+        (["none.toml"], ("none.toml", "no such config file")),
+        (["cifar10.2"], ("127.0.0.1", "cifar102")),
+        (["demo", "--backbone", "resnet18.a1_in1k"], ("resnet18", "hub")),
+    ],
+)
+def test_bad_arguments_are_named(
+    tmp_path: Path, seewhy: CommandLine, arguments: list[str], parts: tuple[str, ...]
+) -> None:
+    refused(seewhy("run", *arguments, *NONE[2:], cwd=tmp_path), *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_taken_directory_is_refused(tmp_path: Path, seewhy: CommandLine) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    refused(seewhy("run", "demo", *NONE, cwd=tmp_path), "out", "already holds files")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_what_is_no_run_is_named(tmp_path: Path, seewhy: CommandLine, command: str) -> None:
+    extra = ["x.png"] if command == "explain" else []
+    refused(seewhy(command, "nothing", *extra, cwd=tmp_path), "no such run directory")
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("a disk of one megabyte needs root on Linux")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for name in ("cat", "dog"):
+        for number in range(20):
+            picture(tmp_path / "pictures" / name / f"{number}.png", side=128)
+    probe = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size=1m none {disk}"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("this system does not let us mount a small disk")
+    command = " ".join(
+        [
+            f"'{SEEWHY[0]}' -c '{SEEWHY[2]}'",
+            "run pictures --quiet --device=cpu",
+            f"--out {disk}/out",
+        ]
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size=1m none {disk} && {command}"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    refused(done, "no space left on the disk")
+
+
+def test_help_shows_examples() -> None:
+    done = subprocess.run(
+        [*SEEWHY, "run", "--help"], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "COLUMNS": "140"},
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "seewhy run demo" in done.stdout
+    assert "Examples" in done.stdout
+
+
+def test_models_lists_the_papers_backbones(tmp_path: Path, seewhy: CommandLine) -> None:
+    done = seewhy("models", cwd=tmp_path, COLUMNS="160")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[1]: line for line in done.stdout.splitlines() if "│" in line}
+    assert "138.4 M" in rows["vgg16.tv_in1k"]
+    assert (
+        "│ 16 " in rows["vgg16.tv_in1k"].replace("              ", " ")
+        or "16" in rows["vgg16.tv_in1k"]
+    )
+    assert "25.6 M" in rows["resnet50.tv_in1k"]
+    assert "inception_v3.tf_in1k" in rows

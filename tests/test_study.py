@@ -1,0 +1,252 @@
+"""Whole studies through the real command line, on pictures small enough for a test."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from seewhy import explain, load_classifier, read_images
+from seewhy.models.backbones import create_architecture
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+TINY = [
+    "--set=input.size=64", "--set=adaptation.epochs=4", "--set=finetuning.epochs=2",
+    "--set=head.units=[8]", "--set=head.batch_size=8", "--device=cpu",
+]  # fmt: skip
+
+
+def draw_folder(
+    root: Path, classes: tuple[str, ...] = ("blue", "green", "red"), each: int = 10
+) -> Path:
+    """Make class folders of plain-coloured noise that any network can tell apart."""
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for number in range(each):
+            pixels = rng.integers(0, 60, (40, 48, 3), dtype=np.uint8)
+            pixels[..., 2 - k % 3] += 180
+            Image.fromarray(pixels).save(root / name / f"{number:02}.png")
+    return root
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, seewhy: CommandLine) -> Path:
+    """A finished study of a folder, two backbones, weights from local directories."""
+    place = tmp_path_factory.mktemp("study")
+    draw_folder(place / "colours")
+    for name in ("resnet18", "vgg11"):
+        save_local(place / name, name)
+    done = seewhy(
+        "run", "colours", "--backbone", "local-dir:resnet18", "--backbone", "local-dir:vgg11",
+        "--out", "out", "--seed", "3", "--quiet", *TINY, cwd=place,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "report: out/report/index.html"
+    return place
+
+
+def save_local(folder: Path, architecture: str) -> None:
+    """Write a backbone in timm's local-dir layout, without a classifier."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = create_architecture(architecture)
+    kept = ("fc.", "head.", "pre_logits.")
+    tensors = {n: t for n, t in model.state_dict().items() if not n.startswith(kept)}
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    cfg = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0,
+           "interpolation": "bilinear"}  # fmt: skip
+    text = json.dumps({"architecture": architecture, "num_classes": 0, "pretrained_cfg": cfg})
+    (folder / "config.json").write_text(text)
+
+
+def test_the_run_directory_is_as_designed(finished: Path) -> None:
+    run = finished / "out"
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    stage = ("history.csv", "model.safetensors", "predictions.csv", "metrics.json", "confusion.csv")
+    expected = {
+        "config.toml", "provenance.json", "study.log", "summary.json", "data/index.csv",
+        "data/checks.json", "data/contact_sheet.png", "data/pixels.npy", "report/index.html",
+    }  # fmt: skip
+    for slug in ("resnet18", "vgg11"):
+        folder = f"backbones/{slug}"
+        expected |= {f"{folder}/baseline.json", f"{folder}/explanations/maps.npz"}
+        expected |= {f"{folder}/explanations/index.csv"}
+        expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
+    assert files == expected
+    newest = max(run.rglob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    assert newest.name == "summary.json"
+
+
+def test_the_numbers_agree_with_each_other(finished: Path) -> None:
+    run = finished / "out"
+    summary = json.loads((run / "summary.json").read_text("utf-8"))
+    # 30 pictures: a fifth of each class for the test, a tenth of the others for validation.
+    data = summary["data"]
+    assert (data["train"], data["validation"], data["test"]) == (21, 3, 6)
+    index = {row["id"]: row for row in read_csv(run / "data" / "index.csv")}
+    assert sum(row["split"] == "test" for row in index.values()) == 6
+    for slug, part in summary["backbones"].items():
+        assert part["baseline"] == {"skipped": part["baseline"]["skipped"]}
+        for stage in ("adaptation", "finetuning"):
+            folder = run / "backbones" / slug / stage
+            rows = read_csv(folder / "predictions.csv")
+            assert all(index[row["id"]]["label"] == row["label"] for row in rows)
+            assert all(index[row["id"]]["split"] == "test" for row in rows)
+            right = sum(row["label"] == row["predicted"] for row in rows)
+            assert part[stage]["accuracy"] == pytest.approx(right / 6)
+            confusion = read_csv(folder / "confusion.csv")
+            assert sum(int(row[row["label"]]) for row in confusion) == right
+            assert all(sum(map(int, list(row.values())[1:])) == 2 for row in confusion)
+            for row in rows:
+                shares = [float(row[f"p:{name}"]) for name in data["classes"]]
+                assert sum(shares) == pytest.approx(1, abs=1e-5)
+                assert max(shares) == float(row["confidence"])
+                assert data["classes"][int(np.argmax(shares))] == row["predicted"]
+            assert len(read_csv(folder / "history.csv")) == part[stage]["epochs"]
+        maps = np.load(run / "backbones" / slug / "explanations" / "maps.npz", allow_pickle=False)
+        shown = read_csv(run / "backbones" / slug / "explanations" / "index.csv")
+        assert maps["ids"].tolist() == [row["id"] for row in rows] == [row["id"] for row in shown]
+    assert summary["backbones"]["vgg11"]["explanation"]["layer"] == "features.19"
+
+
+@pytest.mark.parametrize("slug", ["resnet18", "vgg11"])
+def test_the_saved_classifier_gives_the_recorded_predictions_and_maps(
+    finished: Path, slug: str
+) -> None:
+    run = finished / "out"
+    classifier = load_classifier(run, slug, device="cpu")
+    index = {row["id"]: row["path"] for row in read_csv(run / "data" / "index.csv")}
+    rows = read_csv(run / "backbones" / slug / "finetuning" / "predictions.csv")
+    paths = [finished / "colours" / index[row["id"]] for row in rows]
+    found = explain(classifier, read_images(paths, classifier), layer=classifier.map_layer)
+    recorded = np.array([[float(v) for k, v in row.items() if k.startswith("p:")] for row in rows])
+    np.testing.assert_allclose(found.probabilities.numpy(), recorded, atol=1e-5)
+    maps = np.load(run / "backbones" / slug / "explanations" / "maps.npz")["maps"]
+    ours = found.maps[:, 0].numpy()
+    np.testing.assert_allclose(ours, maps.astype(np.float32), rtol=5e-3, atol=1e-3 * ours.max())
+
+
+def test_adaptation_leaves_the_trunk_and_finetuning_the_prefix_alone(finished: Path) -> None:
+    from safetensors.torch import load_file
+
+    original = load_file(finished / "resnet18" / "model.safetensors")
+    stages = [
+        load_file(finished / "out" / "backbones" / "resnet18" / stage / "model.safetensors")
+        for stage in ("adaptation", "finetuning")
+    ]
+    changed = {
+        name for name in original if not torch.equal(original[name], stages[1][f"trunk.{name}"])
+    }
+    assert all(torch.equal(original[name], stages[0][f"trunk.{name}"]) for name in original)
+    # Half of ResNet18's twenty convolutions lie in layer3 and layer4.
+    assert changed
+    assert {name.split(".")[0] for name in changed} <= {"layer2", "layer3", "layer4"}
+    assert "layer4.1.conv2.weight" in changed
+    assert not [name for name in changed if name.startswith(("conv1", "bn1", "layer1"))]
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: Path, seewhy: CommandLine) -> None:
+    again = seewhy(
+        "run", "colours", "--backbone", "local-dir:resnet18", "--out", "again", "--seed", "3",
+        "--set=finetuning.keep=disk", "--quiet", *TINY, cwd=finished,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    for name in ("adaptation/predictions.csv", "finetuning/predictions.csv"):
+        first = (finished / "out" / "backbones" / "resnet18" / name).read_bytes()
+        # Where activations are kept makes no difference to the numbers.
+        assert (finished / "again" / "backbones" / "resnet18" / name).read_bytes() == first
+    assert not list((finished / "again").rglob("*.part"))
+
+
+def test_explain_writes_overlays_and_maps_and_names_what_it_cannot_read(
+    finished: Path, seewhy: CommandLine
+) -> None:
+    (finished / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
+    done = seewhy(
+        "explain", "out", "colours/red/00.png", "broken.png", "colours/blue/00.png",
+        "--out", "looked", "--device", "cpu", cwd=finished,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "broken.png" in done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("colours/red/00.png: ")
+    names = sorted(path.name for path in (finished / "looked").iterdir())
+    assert names == ["00-2-map.npy", "00-2-overlay.png", "00-map.npy", "00-overlay.png"]
+    map_ = np.load(finished / "looked" / "00-map.npy", allow_pickle=False)
+    assert (map_.dtype, map_.shape) == (np.float32, (2, 2))
+    with Image.open(finished / "looked" / "00-overlay.png") as overlay:
+        assert overlay.size == (64, 64)
+
+
+def test_report_redraws_from_the_records_alone(finished: Path, seewhy: CommandLine) -> None:
+    copied = finished / "copied"
+    shutil.copytree(finished / "out", copied)
+    before = (copied / "report" / "index.html").read_bytes()
+    (copied / "report" / "index.html").unlink()
+    for model in copied.rglob("model.safetensors"):
+        model.unlink()
+    done = seewhy("report", "copied", cwd=finished)
+    assert done.returncode == 0, done.stderr
+    assert (copied / "report" / "index.html").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["resnet50", "inception_v3"])
+def test_the_papers_other_backbones_go_the_same_way(
+    tmp_path: Path, seewhy: CommandLine, name: str
+) -> None:
+    draw_folder(tmp_path / "colours", each=4)
+    (tmp_path / "study.toml").write_text(
+        f'[data]\nsource = "colours"\n[[backbone]]\nname = "{name}"\nweights = "none"\n'
+        "[input]\nsize = 96\n"
+    )
+    done = seewhy(
+        "run", "study.toml", "--out", "out", "--set=adaptation.epochs=1", "--device=cpu",
+        "--set=finetuning.epochs=1", "--set=head.batch_size=4", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    part = summary["backbones"][name]
+    assert part["weighted_layers"] == {"resnet50": 54, "inception_v3": 95}[name]
+    assert part["baseline"].keys() == {"skipped"}
+    assert part["finetuning"]["epochs"] == 1
+
+
+def test_an_augmented_study_computes_training_activations_anew(
+    tmp_path: Path, seewhy: CommandLine
+) -> None:
+    draw_folder(tmp_path / "colours", each=5)
+    save_local(tmp_path / "resnet18", "resnet18")
+    done = seewhy(
+        "run", "colours", "--backbone", "local-dir:resnet18", "--out", "out", "--quiet",
+        "--set=input.augmentation=crop+flip+erase", *TINY, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    log = (tmp_path / "out" / "study.log").read_text("utf-8")
+    assert "without the training images, which crop and flip and erase change every time" in log
+
+
+def test_the_default_directory_is_numbered_where_it_is_taken(tmp_path: Path) -> None:
+    from seewhy.study import _free_name
+
+    assert _free_name(tmp_path, "pets") == tmp_path / "pets"
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets-2").mkdir()
+    assert _free_name(tmp_path, "pets") == tmp_path / "pets-3"
