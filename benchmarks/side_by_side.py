@@ -1,0 +1,91 @@
+"""Two ways to do the same work, timed in turn in one run, each in a process of its own.
+
+The processes take turns (A B A B …), so that a machine that slows down slows both, and each has
+its own peak memory. Medians are printed, with the least and the most.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+# Builds what one way needs and returns the work of one round.
+Setup = Callable[[], Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One way's times, in seconds, and its process's peak memory, in GiB."""
+
+    name: str
+    seconds: tuple[float, ...]
+    peak_gib: float
+
+    @property
+    def median(self) -> float:
+        """The median time."""
+        return statistics.median(self.seconds)
+
+
+def measure(ways: dict[str, Setup], rounds: int) -> list[Measurement]:
+    """Time every way `rounds` times in turn, after one round each that is not counted."""
+    context = multiprocessing.get_context("spawn")
+    pipes: dict[str, Connection] = {}
+    processes = []
+    for name, setup in ways.items():
+        here, there = context.Pipe()
+        process = context.Process(target=_serve, args=(setup, there), daemon=True)
+        process.start()
+        pipes[name] = here
+        processes.append(process)
+        assert here.recv() == "ready"
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, pipe in pipes.items():
+            pipe.send("round")
+            took = pipe.recv()
+            if number:
+                seconds[name].append(took)
+    found = []
+    for name, pipe in pipes.items():
+        pipe.send("end")
+        found.append(Measurement(name, tuple(seconds[name]), pipe.recv()))
+    for process in processes:
+        process.join()
+    return found
+
+
+def show(title: str, found: list[Measurement]) -> None:
+    """Print a table; ratios are to the first way, round by round."""
+    print(f"\n{title}")
+    print(f"  {'':44} {'median':>9} {'least':>9} {'most':>9} {'ratio':>7} {'peak':>9}")
+    first = found[0]
+    for way in found:
+        pairs = zip(way.seconds, first.seconds, strict=True)
+        ratio = statistics.median(a / b for a, b in pairs)
+        print(
+            f"  {way.name:44} {way.median:8.3f}s {min(way.seconds):8.3f}s {max(way.seconds):8.3f}s"
+            f" {ratio:7.2f} {way.peak_gib:5.2f} GiB"
+        )
+
+
+def _serve(setup: Setup, pipe: Connection) -> None:
+    work = setup()
+    pipe.send("ready")
+    while pipe.recv() == "round":
+        started = time.perf_counter()
+        work()
+        pipe.send(time.perf_counter() - started)
+    pipe.send(_peak_gib())
+
+
+def _peak_gib() -> float:
+    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 2**20
+    return float("nan")
