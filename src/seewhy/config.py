@@ -171,7 +171,7 @@ class FinetuningConfig(_Section):
 
     Attributes
     ----------
-    epochs : int, default 8
+    epochs : int, default 6
     patience : int, default 5
     open : float, default 0.5
         Share of the trunk's weighted layers that the tail holds.
@@ -182,7 +182,7 @@ class FinetuningConfig(_Section):
         Budgets for them; default: half of the memory and of the disk space that are free.
     """
 
-    epochs: Positive = 8
+    epochs: Positive = 6
     patience: Positive = 5
     open: Share = 0.5
     learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.1

@@ -1,0 +1,155 @@
+"""Maps as pictures: resizing, the colour map, the overlay on an image.
+
+NumPy and Matplotlib's colour table only, so that the report and ``seewhy explain`` draw alike and
+neither needs a network. This module does not know where a map or an image comes from.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+# Even steps for the eye, readable by the colour-blind, and dark where the map is low.
+COLOUR_MAP = "inferno"
+
+# The colour covers the image wholly from this share of the map's maximum on, and less below it, so
+# that places the classifier did not use stay as they are.
+OPAQUE_FROM = 0.5
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def resize_map(map_: NDArray[Any], size: int) -> NDArray[np.float32]:
+    """Resize a map bilinearly, as PyTorch does with ``align_corners=False``.
+
+    Parameters
+    ----------
+    map_ : ndarray, (h, w)
+    size : int
+        Side of the result, pixels.
+
+    Returns
+    -------
+    ndarray of float32, (size, size)
+    """
+    values: NDArray[np.float64] = np.asarray(map_, dtype=np.float64)
+    height, width = values.shape
+    above, below, share = _neighbours(height, size)
+    values = values[above] * (1 - share)[:, None] + values[below] * share[:, None]  # (size, w)
+    left, right, share = _neighbours(width, size)
+    resized: NDArray[np.float32]
+    resized = (values[:, left] * (1 - share) + values[:, right] * share).astype(np.float32)
+    return resized
+
+
+def normalised(map_: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale a map to 0 … 1 by its own maximum; an empty map (all zero) stays zero.
+
+    Parameters
+    ----------
+    map_ : ndarray
+        Any shape; what is negative or not a number counts as zero.
+
+    Returns
+    -------
+    ndarray of float32
+        Of the same shape.
+    """
+    given: NDArray[np.float64] = np.asarray(map_, dtype=np.float64)
+    values = np.nan_to_num(given, nan=0.0, posinf=LARGEST, neginf=0.0).clip(0.0, LARGEST)
+    peak = float(values.max(initial=0.0))
+    scaled: NDArray[np.float32] = (values / peak if peak > 0 else values).astype(np.float32)
+    return scaled
+
+
+def heat(map_: NDArray[Any], size: int) -> NDArray[np.uint8]:
+    """Colour a map as a layer to lay over its image.
+
+    Parameters
+    ----------
+    map_ : ndarray, (h, w)
+    size : int
+        Side of the layer, pixels.
+
+    Returns
+    -------
+    ndarray of uint8, (size, size, 4)
+        Red, green, blue and coverage; an empty map covers nothing.
+    """
+    values = normalised(resize_map(map_, size))
+    coverage = np.minimum(values / OPAQUE_FROM, 1.0)
+    return np.dstack([colour(values), np.rint(coverage * 255).astype(np.uint8)])
+
+
+def colour(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Look values of 0 … 1 up in the colour map.
+
+    Parameters
+    ----------
+    values : ndarray
+        Any shape; clipped to 0 … 1.
+
+    Returns
+    -------
+    ndarray of uint8, (..., 3)
+    """
+    steps = np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.intp)
+    found: NDArray[np.uint8] = _table()[steps]
+    return found
+
+
+def overlay(
+    image: NDArray[np.uint8], map_: NDArray[Any], opacity: float = 0.5
+) -> NDArray[np.uint8]:
+    """Lay a map over the image it explains.
+
+    Where the map is zero the image shows unchanged; from `OPAQUE_FROM` of its maximum on, the
+    colour has the full `opacity`.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (S, S, 3)
+    map_ : ndarray, (h, w)
+    opacity : float, default 0.5
+        0 shows the image alone, 1 hides it where the map is high.
+
+    Returns
+    -------
+    ndarray of uint8, (S, S, 3)
+
+    Raises
+    ------
+    ValueError
+        For an image that is not (S, S, 3) or an opacity outside 0 … 1.
+    """
+    if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
+        raise ValueError(f"expected argument `image` to be (S, S, 3), but got {image.shape}")
+    if not 0.0 <= opacity <= 1.0:
+        raise ValueError(f"expected argument `opacity` to be in 0 … 1, but got {opacity}")
+    layer = heat(map_, image.shape[0]).astype(np.float32)
+    weight = layer[..., 3:] / 255 * opacity  # (S, S, 1)
+    return np.rint(image * (1 - weight) + layer[..., :3] * weight).astype(np.uint8)
+
+
+def _neighbours(
+    count: int, size: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Return, for each of `size` places, the two of `count` cells around it and the second's share.
+
+    A place's centre lies at ``(i + 1/2) · count/size - 1/2``; beyond the edge cells it stays on
+    them.
+    """
+    centres = np.clip((np.arange(size) + 0.5) * (count / size) - 0.5, 0, count - 1)
+    first = np.floor(centres).astype(np.intp)
+    return first, np.minimum(first + 1, count - 1), centres - first
+
+
+@cache
+def _table() -> NDArray[np.uint8]:
+    shades = colormaps[COLOUR_MAP](np.linspace(0, 1, 256))[:, :3]
+    table: NDArray[np.uint8] = np.rint(shades * 255).astype(np.uint8)
+    return table

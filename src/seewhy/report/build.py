@@ -1,0 +1,108 @@
+"""Draws the report of a study: records in, one self-contained HTML file out.
+
+Reads what lies in the run directory and nothing else, so that ``seewhy report`` redraws it
+anywhere, byte for byte. It knows no networks and never imports torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from seewhy.errors import RunError
+from seewhy.records import Summary
+from seewhy.render import colour
+from seewhy.report import pictures, sections
+from seewhy.report.gallery import Gallery
+from seewhy.report.pictures import PictureStore
+from seewhy.report.wording import count, share
+from seewhy.rundir import RunDirectory, writing
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def build_report(run: RunDirectory, summary: Summary) -> Path:
+    """Write a study's report and its contact sheet from its records.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        Holds every record but, perhaps, ``summary.json``, which is written last.
+    summary : Summary
+
+    Returns
+    -------
+    Path
+        The HTML file.
+
+    Raises
+    ------
+    RunError
+        Where a record is missing or is not as seewhy writes it, or the report cannot be written.
+    """
+    study = _read(run, summary)
+    store = PictureStore(study.data)
+    records = list(study.records.values())
+    gallery = Gallery(study.data, records, list(study.names.values()), store)
+    samples = pictures.samples(study.data)
+    page = {
+        "study": summary,
+        "summary": sections.summary_section(study, gallery),
+        "data": sections.data_section(study, samples),
+        "training": sections.training_section(study),
+        "evaluation": sections.evaluation_section(study),
+        "explanations": sections.explanation_section(study, gallery),
+        "provenance": sections.provenance_section(study),
+    }
+    with writing(run.contact_sheet_path) as part:
+        pictures.write_contact_sheet(part, study.data.classes, samples)
+    html = _environment().get_template("report.html.j2").render(page, store=store, **_assets())
+    run.write_text(run.report_path, html)
+    return run.report_path
+
+
+def _read(run: RunDirectory, summary: Summary) -> sections.Study:
+    classes = summary.data.classes
+    has_provenance = (run.root / "provenance.json").is_file()
+    try:
+        config = (run.root / "config.toml").read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{run.root / 'config.toml'}: cannot be read ({error})") from error
+    return sections.Study(
+        summary=summary,
+        data=run.read_dataset(),
+        records={slug: run.read_backbone(slug, classes) for slug in summary.backbones},
+        provenance=run.read_provenance() if has_provenance else None,
+        config=config,
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(share=share, count=count)
+    return environment
+
+
+def _assets() -> dict[str, object]:
+    """Style and script, and the fingerprint by which the page allows this script alone."""
+    script = (TEMPLATES / "report.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    ramp = colour(np.linspace(0, 1, 12))
+    stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in ramp.tolist())
+    return {
+        "style": Markup((TEMPLATES / "report.css").read_text("utf-8")),
+        "script": Markup(script),
+        "script_digest": digest,
+        "ramp": f"linear-gradient(90deg, {stops})",
+    }

@@ -1,0 +1,237 @@
+"""A small study whose every number can be worked out by hand, written as seewhy writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seewhy.config import validate
+from seewhy.records import (
+    BackboneSummary,
+    Baseline,
+    BaselineSummary,
+    Dataset,
+    DataSummary,
+    Epoch,
+    ExplanationSummary,
+    HeadSummary,
+    Maps,
+    Predictions,
+    Provenance,
+    SetAside,
+    Skipped,
+    Stage,
+    StageMetrics,
+    StageSummary,
+    Summary,
+)
+from seewhy.rundir import RunDirectory
+
+# Eight test images. What each is, what it is taken for and how surely: (label, predicted, p).
+ANSWERS: dict[str, list[tuple[int, int, float]]] = {
+    "net_a": [
+        (0, 0, 0.9),
+        (0, 0, 0.6),
+        (0, 0, 0.7),
+        (1, 0, 0.5),
+        (1, 1, 0.8),
+        (1, 0, 0.95),
+        (2, 2, 0.99),
+        (2, 2, 0.4),
+    ],
+    "net_b": [
+        (0, 0, 0.8),
+        (0, 1, 0.6),
+        (0, 0, 0.7),
+        (1, 1, 0.5),
+        (1, 1, 0.8),
+        (1, 2, 0.9),
+        (2, 1, 0.99),
+        (2, 2, 0.4),
+    ],
+}
+CLASSES = ("cat", "dog", "frog")
+Make = Callable[..., tuple[RunDirectory, Summary]]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Make:
+    """Return a function that writes a run directory and returns it with its summary."""
+
+    def make(
+        classes: Sequence[str] = CLASSES,
+        backbones: Sequence[str] = ("net_a", "net_b"),
+        *,
+        names: Sequence[str] = (),
+        study: str = "three beasts",
+        source: str = "eight test images",
+        files: str = "photo",
+        side: int = 64,
+        skipped: str = "the weights bring no classifier",
+        set_aside: Sequence[SetAside] = (),
+    ) -> tuple[RunDirectory, Summary]:
+        run = RunDirectory.create(tmp_path / "run")
+        data = _dataset(run, tuple(classes), source, files, side, tuple(set_aside))
+        run.write_dataset(data)
+        config = {"name": study.replace("/", "∕"), "data": {"source": source}}
+        run.write_config(validate(config, "test"))
+        parts = {
+            slug: _backbone(run, data, slug, names[k] if names else slug, skipped if k else None)
+            for k, slug in enumerate(backbones)
+        }
+        run.write_provenance(PROVENANCE)
+        counts = {split: len(data.where(split)) for split in ("train", "validation", "test")}
+        summary = Summary(
+            name=study,
+            seed=0,
+            device="cpu",
+            precision="float32",
+            data=DataSummary(source=source, classes=list(classes), **counts),
+            backbones=parts,
+        )
+        run.write_summary(summary)
+        return run, summary
+
+    return make
+
+
+PROVENANCE = Provenance(
+    seewhy="0.1.0",
+    python="3.11.9",
+    platform="Linux",
+    processor="a processor",
+    cores=2,
+    device="cpu",
+    precision="float32",
+    seed=0,
+    versions={"torch": "2.6.0"},
+    command=["seewhy", "run", "my photos"],
+    started="2026-02-03T10:00:00+00:00",
+    finished="2026-02-03T10:02:05+00:00",
+    seconds=125,
+    seconds_by_part={"data": 3.21},
+    peak_memory_gib=1.5,
+    data_key="abc123",
+)
+
+
+def _dataset(
+    run: RunDirectory,
+    classes: tuple[str, ...],
+    source: str,
+    files: str,
+    side: int,
+    set_aside: tuple[SetAside, ...],
+) -> Dataset:
+    count = len(classes)
+    test = [label % count for label, _, _ in ANSWERS["net_a"]]
+    labels = np.array([*range(count), *range(count), *range(count), *test], dtype=np.int64)
+    splits = ("train",) * (2 * count) + ("validation",) * count + ("test",) * len(test)
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), side, side, 3), np.uint8)
+    run.pixels_path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(run.pixels_path, pixels)
+    return Dataset(
+        source=source,
+        classes=classes,
+        ids=tuple(f"id{k:03d}" for k in range(len(labels))),
+        paths=tuple(f"folder/{files}{k}.jpg" for k in range(len(labels))),
+        labels=labels,
+        splits=splits,
+        pixels=pixels,
+        set_aside=set_aside,
+    )
+
+
+def _backbone(
+    run: RunDirectory, data: Dataset, slug: str, name: str, skipped: str | None
+) -> BackboneSummary:
+    stages: dict[Stage, StageSummary] = {}
+    for stage, answers in (
+        ("adaptation", ANSWERS["net_b"]),
+        ("finetuning", ANSWERS.get(slug, ANSWERS["net_a"])),
+    ):
+        predictions = _predictions(data, answers)
+        stages[stage] = _stage(run, data, slug, stage, predictions)
+    maps = np.ones((len(predictions.ids), 3, 3), dtype=np.float16)
+    maps[:, 0, 0] = 4
+    maps[1] = 0  # the second test image's map is empty
+    run.write_maps(
+        slug,
+        Maps(predictions.ids, maps, predictions.predicted, "gradcam", "last", "finetuning"),
+        predictions,
+        data.classes,
+    )
+    recall = dict.fromkeys(data.classes, 0.25)
+    run.write_baseline(
+        slug,
+        Baseline(skipped=skipped)
+        if skipped
+        else Baseline(accuracy=0.3, precision=0.2, recall=0.25, per_class_recall=recall),
+    )
+    return BackboneSummary(
+        backbone=name,
+        weights="pretrained",
+        parameters=4_652_008,
+        weighted_layers=50,
+        cut="blocks.3",
+        input_size=64,
+        baseline=Skipped(skipped=skipped)
+        if skipped
+        else BaselineSummary(accuracy=0.3, precision=0.2, recall=0.25),
+        head=HeadSummary(
+            units=[256], dropout=0.3, learning_rate=1e-3, batch_size=64, loss="cross-entropy"
+        ),
+        search=None,
+        explanation=ExplanationSummary(method="gradcam", layer="last", images=8, seconds=1.5),
+        **stages,
+    )
+
+
+def _predictions(data: Dataset, answers: Sequence[tuple[int, int, float]]) -> Predictions:
+    count, test = len(data.classes), data.where("test")
+    rows = np.zeros((len(answers), count), dtype=np.float32)
+    for row, (_, predicted, confidence) in zip(rows, answers, strict=True):
+        row[:] = (1 - confidence) / (count - 1)
+        row[predicted % count] = confidence
+    return Predictions(tuple(data.ids[k] for k in test), data.labels[test], rows)
+
+
+def _stage(
+    run: RunDirectory, data: Dataset, slug: str, stage: Stage, predictions: Predictions
+) -> StageSummary:
+    count = len(data.classes)
+    confusion = np.zeros((count, count), dtype=np.int64)
+    np.add.at(confusion, (predictions.labels, predictions.predicted), 1)
+    right = np.diag(confusion)
+    recall = right / np.maximum(confusion.sum(axis=1), 1)
+    precision = right / np.maximum(confusion.sum(axis=0), 1)
+    accuracy = float(right.sum() / confusion.sum())
+    metrics = StageMetrics(
+        stage=stage,
+        images=len(predictions.ids),
+        accuracy=accuracy,
+        precision=float(precision.mean()),
+        recall=float(recall.mean()),
+        per_class_precision=dict(zip(data.classes, precision.tolist(), strict=True)),
+        per_class_recall=dict(zip(data.classes, recall.tolist(), strict=True)),
+        best_validation_accuracy=0.75,
+        best_epoch=2 if stage == "adaptation" else 0,
+        epochs=3,
+        seconds=61.0,
+        features="kept in memory: 1 MiB of 2",
+    )
+    history = [
+        Epoch(k, 1.0 / k, 0.5 + 0.1 * k, 1.1 / k, 0.4 + 0.1 * k, 1e-3, 2.0) for k in (1, 2, 3)
+    ]
+    run.write_stage(slug, metrics, history, predictions, confusion, data.classes)
+    return StageSummary(
+        accuracy=accuracy,
+        precision=metrics.precision,
+        recall=metrics.recall,
+        per_class_recall=metrics.per_class_recall,
+        epochs=3,
+        seconds=61.0,
+    )
