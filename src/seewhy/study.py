@@ -31,6 +31,7 @@ from seewhy.models.backbones import Backbone, load_backbone, slugs
 from seewhy.models.classifier import Classifier, Design, Head, map_layer, save_classifier
 from seewhy.models.compute import Compute, choose_compute, repeatable
 from seewhy.models.cut import Cut, cut_trunk
+from seewhy.models.imagenet import check_words
 from seewhy.progress import Progress, Silent
 from seewhy.provenance import Clock, provenance
 from seewhy.records import (
@@ -118,6 +119,7 @@ def run_study(
         size = max(backbone.preprocess.size for backbone in backbones)
         with clock.part("data"), _removed_on_bad_data(run):
             data = prepare_data(config, size, run, progress)
+            check_words(data.classes, config.baseline.words)
         work = _Work(config, compute, run, data, progress)
         parts: dict[str, BackboneSummary] = {}
         for slug in names:
