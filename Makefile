@@ -16,7 +16,7 @@ install: $(STAMP)  ## make .venv with pinned versions; quick where nothing chang
 
 # The stamp is written last: an installation broken off half-way is taken up again.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 

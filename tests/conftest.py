@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# Two test processes on two cores: more threads would only wait for each other. Set before any
+# test imports PyTorch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -30,7 +30,7 @@ ALLOWED = {
     "pictures": PARTS,
     "study": EVERYTHING,
     "cli": RECORDS | {"study", "pictures", "report", "models"},
-    "__init__": {"config", "errors", "explanation", "models", "pictures", "study"},
+    "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.
 FOREIGN = {"report": "torch", "records": "torch", "rundir": "torch", "render": "torch"}

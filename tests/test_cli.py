@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -142,6 +143,22 @@ def test_a_taken_directory_is_refused(tmp_path: Path, seewhy: CommandLine) -> No
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
+def test_a_study_of_the_folder_one_stands_in_does_not_take_its_runs_for_a_class(
+    tmp_path: Path, seewhy: CommandLine
+) -> None:
+    for name in ("cat", "dog"):
+        for number in range(5):
+            picture(tmp_path / name / f"{number}.png")
+    settings = ["--backbone=resnet10t", "--set=backbone.weights=none", "--set=input.size=64"]
+    settings += ["--set=adaptation.epochs=1", "--set=finetuning.epochs=1", "--quiet"]
+    for number in (1, 2):
+        done = seewhy("run", ".", *settings, "--set=name=study", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        run = tmp_path / "runs" / ("study" if number == 1 else "study-2")
+        checks = json.loads((run / "data" / "checks.json").read_text("utf-8"))
+        assert list(checks["counts"]["train"]) == ["cat", "dog"]
+
+
 @pytest.mark.parametrize("command", ["explain", "report"])
 def test_what_is_no_run_is_named(tmp_path: Path, seewhy: CommandLine, command: str) -> None:
     extra = ["x.png"] if command == "explain" else []
@@ -186,11 +203,8 @@ def test_help_shows_examples() -> None:
 def test_models_lists_the_papers_backbones(tmp_path: Path, seewhy: CommandLine) -> None:
     done = seewhy("models", cwd=tmp_path, COLUMNS="160")
     assert done.returncode == 0, done.stderr
-    rows = {line.split()[1]: line for line in done.stdout.splitlines() if "│" in line}
-    assert "138.4 M" in rows["vgg16.tv_in1k"]
-    assert (
-        "│ 16 " in rows["vgg16.tv_in1k"].replace("              ", " ")
-        or "16" in rows["vgg16.tv_in1k"]
-    )
-    assert "25.6 M" in rows["resnet50.tv_in1k"]
-    assert "inception_v3.tf_in1k" in rows
+    lines = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    rows = {cells[0]: cells for cells in ([c.strip() for c in ln.split("│")[1:-1]] for ln in lines)}
+    assert rows["vgg16.tv_in1k"][1:4] == ["vgg16", "138.4 M", "16"]
+    assert rows["resnet50.tv_in1k"][1:4] == ["resnet50", "25.6 M", "54"]
+    assert rows["inception_v3.tf_in1k"][1] == "inception_v3"

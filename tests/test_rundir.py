@@ -31,7 +31,7 @@ from seewhy.records import (
 )
 from seewhy.rundir import RunDirectory, write_error, writing
 
-CLASSES = ('a,"b"', "label\nof two lines", "<b>ß</b>")
+CLASSES = ('a,"b"', "label\nof two\rlines", "<b>ß</b>")
 
 
 def _dataset(run: RunDirectory) -> Dataset:
@@ -242,3 +242,18 @@ def test_damaged_tables_and_maps_are_named(tmp_path: Path) -> None:
     table.write_text("id,label\nd,a\n", "utf-8")
     with pytest.raises(RunError, match=r"predictions\.csv: is not as seewhy writes it"):
         run.read_backbone("net", CLASSES)
+
+
+def test_discarding_takes_back_what_was_made_and_nothing_else(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "runs" / "mine")
+    (run.root / "data").mkdir()
+    (run.root / "data" / "x.csv").write_text("x")
+    run.discard()
+    assert list(tmp_path.iterdir()) == []
+    mine = tmp_path / "an empty folder of mine"
+    mine.mkdir()
+    run = RunDirectory.create(mine)
+    (run.root / "study.log").write_text("x")
+    run.discard()
+    assert list(tmp_path.iterdir()) == [mine]
+    assert list(mine.iterdir()) == []

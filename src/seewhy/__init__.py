@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from seewhy.explanation.cam import Explanation, explain
     from seewhy.models.classifier import Classifier
     from seewhy.pictures import load_classifier, read_images
-    from seewhy.study import Study, redraw_report, run_study
+    from seewhy.report.build import redraw_report
+    from seewhy.study import Study, run_study
 
 __version__ = "0.1.0"
 
@@ -29,7 +30,7 @@ _HOMES = {
     "load_classifier": "seewhy.pictures",
     "read_images": "seewhy.pictures",
     "Study": "seewhy.study",
-    "redraw_report": "seewhy.study",
+    "redraw_report": "seewhy.report.build",
     "run_study": "seewhy.study",
 }
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -164,6 +164,7 @@ def explain(
         backbone,
         cast(Literal["adaptation", "finetuning"], stage),
         device or "auto",
+        _Bars(),
     )
     for picture in explained:
         note = " (empty map: nothing in it speaks for the class)" if picture.empty else ""
@@ -178,12 +179,9 @@ def explain(
 @app.command(epilog=_examples("seewhy report runs/demo"))
 def report(run_dir: RunArgument) -> None:
     """Draw a finished study's report again, from its records alone."""
-    from seewhy.report.build import build_report
-    from seewhy.rundir import RunDirectory
+    from seewhy.report.build import redraw_report
 
-    directory = RunDirectory.open(run_dir)
-    path = build_report(directory, directory.read_summary())
-    out.print(f"report: {path}", markup=False, highlight=False)
+    out.print(f"report: {redraw_report(run_dir)}", markup=False, highlight=False)
 
 
 @app.command(epilog=_examples("seewhy models"))
@@ -208,20 +206,25 @@ def models() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors become one sentence and exit code 2."""
+    """Run the command line; what the user can mend becomes one sentence and exit code 2."""
     try:
         app()
     except SeewhyError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail("no space left on the disk; free some, or choose another place with --out")
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch says so in words: CUDA's is an OutOfMemoryError, the CPU's a RuntimeError.
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        _fail("no space left on the disk; free some, or choose another place with --out")
-    except KeyboardInterrupt:
-        err.print("seewhy: interrupted")
-        sys.exit(130)
+        _fail(
+            "the memory does not suffice; try a smaller head.batch_size or input.size, or "
+            "finetuning.keep=recompute"
+        )
 
 
-def _fail(sentence: str) -> None:
+def _fail(sentence: str) -> NoReturn:
     err.print(f"seewhy: {sentence}", markup=False, highlight=False)
     sys.exit(2)

@@ -219,7 +219,7 @@ class StudyConfig(_Section):
         ``auto``: bfloat16 where the processor multiplies matrices in it, else float32.
     """
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00]+$")] = "study"
+    name: Annotated[str, Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")] = "study"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -326,6 +326,11 @@ def _name_of(source: str) -> str:
 
 def _assign(values: dict[str, Any], key: str, value: object) -> None:
     *sections, last = key.split(".")
+    if sections == ["backbone"] and isinstance(values.get("backbone", []), list):
+        # What is set for "backbone" is set for each of them.
+        for one in values.setdefault("backbone", [{"name": DEFAULT_BACKBONE}]):
+            one[last] = value
+        return
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):

@@ -46,6 +46,10 @@ class DownloadError(SeewhyError):
     """Something that should have come over the network and did not."""
 
 
+class TrainingError(SeewhyError):
+    """Training that cannot go on with these settings."""
+
+
 class RunError(SeewhyError):
     """A run directory that is missing, incomplete, taken or cannot be written."""
 

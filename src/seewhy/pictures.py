@@ -14,15 +14,14 @@ from torch import Tensor
 
 from seewhy.data.decode import decode_image, fit_square
 from seewhy.data.pixels import to_input
-from seewhy.errors import RunError, UnreadableImageError, near_names
+from seewhy.errors import DataError, RunError, UnreadableImageError, near_names
 from seewhy.explanation.cam import explain
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.compute import choose_compute
+from seewhy.progress import Progress, Silent
 from seewhy.records import Stage
 from seewhy.render import overlay
 from seewhy.rundir import RunDirectory, writing
-
-MAX_MEGAPIXELS = 100.0
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,16 @@ def load_classifier(
     return classifier.to(choose_compute(device, "float32").device)
 
 
-def read_images(paths: Sequence[Path | str], classifier: Classifier) -> Tensor:
+def read_images(paths: Path | str | Sequence[Path | str], classifier: Classifier) -> Tensor:
     """Read picture files as a classifier's input, cropped to their central square.
+
+    They are decoded, resized and normalised exactly as the study's own images were.
+
+    Parameters
+    ----------
+    paths : Path, str or a sequence of them
+        At least one.
+    classifier : Classifier
 
     Returns
     -------
@@ -95,9 +102,13 @@ def read_images(paths: Sequence[Path | str], classifier: Classifier) -> Tensor:
     ------
     UnreadableImageError
         Naming the first file that cannot be decoded.
+    DataError
+        Where no file is named.
     """
-    size = classifier.design.preprocess.size
-    squares = [_read_square(Path(path), size) for path in paths]
+    named = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not named:
+        raise DataError("expected at least one picture file, but got none")
+    squares = [_read_square(Path(path), classifier) for path in named]
     return _to_input(np.stack(squares), classifier)
 
 
@@ -108,8 +119,11 @@ def explain_pictures(
     backbone: str | None = None,
     stage: Stage = "finetuning",
     device: str = "auto",
+    progress: Progress | None = None,
 ) -> tuple[list[ExplainedPicture], list[UnreadableImageError]]:
     """Explain the predicted class of each picture; write overlays and maps.
+
+    Files of an earlier call in the same folder are written over.
 
     Parameters
     ----------
@@ -120,6 +134,7 @@ def explain_pictures(
         Folder for ``STEM-overlay.png`` and ``STEM-map.npy``.
     backbone, stage, device
         As for `load_classifier`.
+    progress : Progress, optional
 
     Returns
     -------
@@ -128,22 +143,31 @@ def explain_pictures(
         One for each picture that could not be read.
     """
     classifier = load_classifier(root, backbone, stage, device)
+    largest = RunDirectory(Path(root)).read_config().data.max_megapixels
     explained: list[ExplainedPicture] = []
     failed: list[UnreadableImageError] = []
     taken: set[str] = set()
-    for path in map(Path, paths):
-        try:
-            square = _read_square(path, classifier.design.preprocess.size)
-        except UnreadableImageError as error:
-            failed.append(error)
-            continue
-        stem, number = path.stem, 1
-        while stem in taken:
-            number += 1
-            stem = f"{path.stem}-{number}"
-        taken.add(stem)
-        explained.append(_explain(classifier, path, square, Path(out) / stem))
+    with (progress or Silent()).task("explain", len(paths)) as advance:
+        for path in map(Path, paths):
+            try:
+                square = _read_square(path, classifier, largest)
+            except UnreadableImageError as error:
+                failed.append(error)
+            else:
+                target = Path(out) / _free_stem(path.stem, taken)
+                explained.append(_explain(classifier, path, square, target))
+            advance(1)
     return explained, failed
+
+
+def _free_stem(stem: str, taken: set[str]) -> str:
+    """Return `stem`, numbered where another picture has it in any case; note it as taken."""
+    name, number = stem, 1
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name.casefold())
+    return name
 
 
 def _explain(
@@ -168,8 +192,11 @@ def _explain(
     )
 
 
-def _read_square(path: Path, size: int) -> NDArray[np.uint8]:
-    return fit_square(decode_image(path, MAX_MEGAPIXELS), size)
+def _read_square(
+    path: Path, classifier: Classifier, max_megapixels: float = 100.0
+) -> NDArray[np.uint8]:
+    size = classifier.design.working_size
+    return fit_square(decode_image(path, max_megapixels, at_least=size), size)
 
 
 def _to_input(squares: NDArray[np.uint8], classifier: Classifier) -> Tensor:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from seewhy.config import StudyConfig
@@ -42,11 +42,19 @@ class Clock:
 
 
 def provenance(
-    config: StudyConfig, compute: Compute, data: Dataset, clock: Clock, command: Sequence[str]
+    config: StudyConfig,
+    compute: Compute,
+    data: Dataset,
+    weights: dict[str, str],
+    clock: Clock,
+    command: Sequence[str],
 ) -> Provenance:
-    """Put the provenance record together, at the end of a study."""
+    """Put the provenance record together, at the end of a study.
+
+    `weights` gives each backbone's `weights_key`, by its slug.
+    """
     return Provenance(
-        seewhy=version("seewhy"),
+        seewhy=_version("seewhy"),
         python=platform.python_version(),
         platform=platform.platform(),
         processor=_processor(),
@@ -56,7 +64,7 @@ def provenance(
         device=compute.name,
         precision=compute.precision,
         seed=config.seed,
-        versions={name: version(name) for name in _PACKAGES},
+        versions={name: _version(name) for name in _PACKAGES},
         command=list(command),
         started=clock.started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -64,6 +72,7 @@ def provenance(
         seconds_by_part=clock.parts,
         peak_memory_gib=peak_memory() / 2**30,
         data_key=data_key(data),
+        weights_keys=weights,
     )
 
 
@@ -84,6 +93,13 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree, or another build of the package
+        return "not installed under this name"
 
 
 def _processor() -> str:

@@ -325,6 +325,7 @@ class Provenance(_Record):
     seconds_by_part: dict[str, float] = Field(default_factory=dict)
     peak_memory_gib: float
     data_key: str
+    weights_keys: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

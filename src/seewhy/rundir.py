@@ -11,9 +11,10 @@ import csv
 import errno
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -58,7 +59,7 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        with part.open("rb") as stream:
+        with part.open("r+b") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
     except OSError as error:
@@ -87,6 +88,7 @@ class RunDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._made: list[Path] = []
 
     @classmethod
     def create(cls, root: Path) -> RunDirectory:
@@ -97,6 +99,8 @@ class RunDirectory:
         RunError
             Where `root` already holds something, or cannot be made.
         """
+        run = cls(root)
+        run._made = [place for place in (root, *root.parents) if not place.exists()]
         try:
             root.mkdir(parents=True, exist_ok=True)
             taken = any(root.iterdir())
@@ -104,7 +108,18 @@ class RunDirectory:
             raise write_error(root, error) from error
         if taken:
             raise RunError(f"{root}: already holds files; choose another place with --out")
-        return cls(root)
+        return run
+
+    def discard(self) -> None:
+        """Take back what `create` made and all that was written since; nothing else."""
+        for entry in self.root.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        for place in self._made:
+            with suppress(OSError):  # somebody else may have put something there meanwhile
+                place.rmdir()
 
     @classmethod
     def open(cls, root: Path) -> RunDirectory:
@@ -349,7 +364,8 @@ class RunDirectory:
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with writing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        # With this ending a name that holds either half of it is quoted.
+        writer = csv.writer(stream, lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
 

@@ -10,7 +10,6 @@ written last. How a stage works is in its own package; this file only says what 
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,13 +21,21 @@ from torch import Tensor
 
 from seewhy.config import StudyConfig
 from seewhy.data.prepare import prepare_data
-from seewhy.errors import ConfigError, SeewhyError, near_names
+from seewhy.data.sources import check_source
+from seewhy.errors import ConfigError, near_names
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predict import as_predictions, predict_pooled
 from seewhy.explanation.stream import explain_batches
 from seewhy.models.backbones import Backbone, load_backbone, slugs
-from seewhy.models.classifier import Classifier, Design, Head, map_layer, save_classifier
+from seewhy.models.classifier import (
+    Classifier,
+    Design,
+    Head,
+    behind_cut_name,
+    map_layer,
+    save_classifier,
+)
 from seewhy.models.compute import Compute, choose_compute, repeatable
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.models.imagenet import check_words
@@ -104,29 +111,32 @@ def run_study(
     Raises
     ------
     SeewhyError
-        For input that cannot be used; where the data cannot, no run directory stays behind.
+        For input that cannot be used; nothing stays behind where no backbone was begun.
     """
     progress = progress or Silent()
     clock = Clock()
+    check_source(config)
     compute = choose_compute(config.device, config.precision)
-    names = slugs(config.backbone)
-    # Weights first: what is wrong with them is told before an image is decoded.
-    backbones = [load_backbone(b, config.input.size, config.seed) for b in config.backbone]
     run = RunDirectory.create(Path(out) if out else _free_name(Path("runs"), config.name))
     with _logging_to(run), repeatable(compute):
         log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
-        run.write_config(config)
-        size = max(backbone.preprocess.size for backbone in backbones)
-        with clock.part("data"), _removed_on_bad_data(run):
-            data = prepare_data(config, size, run, progress)
+        with _discarded_on_failure(run):
+            run.write_config(config)
+            # What is wrong with a backbone is told before an image is decoded.
+            cuts = _load_and_cut(config)
+            weights = {slug: backbone.weights_key for slug, (backbone, _, _) in cuts.items()}
+            size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
+            with clock.part("data"):
+                data = prepare_data(config, size, run, progress)
             check_words(data.classes, config.baseline.words)
         work = _Work(config, compute, run, data, progress)
         parts: dict[str, BackboneSummary] = {}
-        for slug in names:
+        for slug in list(cuts):
             with clock.part(slug):
-                parts[slug] = _study_backbone(work, slug, backbones.pop(0))
+                # Taken out, so that one backbone's memory is free for the next.
+                parts[slug] = _study_backbone(work, slug, *cuts.pop(slug))
         summary = _summarise(work, parts)
-        run.write_provenance(provenance(config, compute, data, clock, command or sys.argv))
+        run.write_provenance(provenance(config, compute, data, weights, clock, command or sys.argv))
         progress.say("drawing the report")
         report = build_report(run, summary)
         run.write_summary(summary)
@@ -134,19 +144,23 @@ def run_study(
     return Study(run.root, summary, report)
 
 
-def redraw_report(root: Path | str) -> Path:
-    """Draw a finished study's report again, from its records alone; return where it lies."""
-    run = RunDirectory.open(Path(root))
-    return build_report(run, run.read_summary())
+def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, str]]:
+    """Load every backbone, cut it and find the layer to explain; by slug, in their order."""
+    found: dict[str, tuple[Backbone, Cut, str]] = {}
+    for slug, named in zip(slugs(config.backbone), config.backbone, strict=True):
+        backbone = load_backbone(named, config.input.size, config.seed)
+        cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
+        found[slug] = backbone, cut, _explained_layer(config.explanation.layer, cut)
+    return found
 
 
-def _study_backbone(work: _Work, slug: str, backbone: Backbone) -> BackboneSummary:
+def _study_backbone(
+    work: _Work, slug: str, backbone: Backbone, cut: Cut, layer: str
+) -> BackboneSummary:
     """Take one backbone from its pretrained weights to maps."""
     config, compute = work.config, work.compute
     log.info("%s: %s, weights %s", slug, backbone.name, backbone.weights)
-    cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
     log.info("%s: cut at %s, %d of %d layers before it", slug, cut.place, cut.before, cut.total)
-    layer = _explained_layer(config.explanation.layer, cut)
     for part in (backbone.model, cut.prefix, cut.tail):
         part.to(compute.device).eval()
     with keeping_features(
@@ -209,6 +223,7 @@ def _classifier(work: _Work, backbone: Backbone, cut: Cut, features: Features) -
         dropout=config.head.dropout,
         classes=classes,
         preprocess=backbone.preprocess,
+        working_size=int(work.data.pixels.shape[1]),
     )
     return Classifier(cut, head.to(work.compute.device), design)
 
@@ -253,6 +268,10 @@ def _finetuning(
         found = explain_batches(behind_cut, batches(), layer, method)
     seconds = time.perf_counter() - started
     predictions = as_predictions(work.data, found.probabilities)
+    if found.maps[0].size == 1:
+        note = "its maps have a single place at this size; choose a larger input.size"
+        log.warning("%s: %s", slug, note)
+        work.progress.say(f"{slug}: {note}")
     name = layer.removeprefix("tail").removeprefix(".") or "trunk output"
     maps = Maps(predictions.ids, found.maps, found.explained, method, name, "finetuning")
     work.run.write_maps(slug, maps, predictions, work.data.classes)
@@ -327,7 +346,7 @@ def _explained_layer(name: str, cut: Cut) -> str:
             f"explanation.layer: {name!r} is no layer behind the cut{near_names(name, layers)}"
             f" (the last one is {layers[-1]!r})"
         )
-    return f"tail.{name}"
+    return behind_cut_name(name)
 
 
 def _summarise(work: _Work, parts: dict[str, BackboneSummary]) -> Summary:
@@ -358,12 +377,14 @@ def _free_name(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def _removed_on_bad_data(run: RunDirectory) -> Iterator[None]:
-    """Leave no half-written folder behind where the images cannot be used."""
+def _discarded_on_failure(run: RunDirectory) -> Iterator[None]:
+    """Leave nothing half-written behind where no backbone was begun."""
     try:
         yield
-    except SeewhyError:
-        shutil.rmtree(run.root, ignore_errors=True)
+    except BaseException:
+        for handler in log.handlers:
+            handler.close()  # a file that is open cannot be removed everywhere
+        run.discard()
         raise
 
 

@@ -169,3 +169,21 @@ def test_twelve_thousand_small_images_take_seconds(shared: Path, tmp_path: Path)
 def test_working_size_of_pictures_without_one_of_their_own(tmp_path: Path) -> None:
     root = photos(tmp_path / "mine", {"a": 3, "b": 3})
     assert prepare(root, tmp_path / "run", 64).pixels.shape == (6, 64, 64, 3)
+
+
+def test_a_given_test_part_that_cannot_be_read_is_not_replaced_by_another(tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    photos(root / "train", {"a": 10, "b": 10})
+    photos(root / "test", {"a": 2, "b": 2})
+    for file in (root / "test").rglob("*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of its test images can be read"):
+        prepare(root, tmp_path / "run")
+
+
+def test_run_directories_among_the_class_folders_are_left_alone(tmp_path: Path) -> None:
+    root = photos(tmp_path / "mine", {"a": 5, "b": 5})
+    photos(root / "runs" / "first" / "data", {"x": 2})
+    for name in ("config.toml", "study.log"):
+        (root / "runs" / "first" / name).write_text("")
+    assert prepare(root, tmp_path / "run").classes == ("a", "b")

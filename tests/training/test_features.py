@@ -60,7 +60,9 @@ def test_kept_is_what_the_trunk_gives(
         backbone, cut, data, CPU, _config(keep=keep), tmp_path, Silent()
     ) as found:
         assert found.at_cut.plan.place == keep
-        assert (tmp_path / ".activations.part").exists() == (keep == "disk")
+        # On disk the file has lost its name already: a kill leaves nothing behind.
+        assert found.at_cut._kept is None or keep != "recompute"
+        assert not list(tmp_path.glob(".*.part"))
         indices = np.array([70, 3, 3, 41])
         batch = found.at_cut.batch(indices)
         torch.testing.assert_close(batch, expected[indices], rtol=1e-5, atol=1e-5)
@@ -83,7 +85,8 @@ def test_every_image_passes_the_prefix_once(
         with keeping_features(backbone, cut, data, CPU, _config(), tmp_path, Silent()) as found:
             for _ in range(3):
                 found.at_cut.batch(data.where("train"))
-            assert sum(seen) == 80
+            # One image of zeros beside the eighty, to learn the activation's type.
+            assert sum(seen) == 80 + 1
     finally:
         handle.remove()
 
@@ -160,3 +163,39 @@ def test_a_disk_that_fills_up_is_one_sentence(
     ):
         raise AssertionError("not reached")
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_activations_are_kept_as_the_prefix_gives_them(tmp_path: Path) -> None:
+    # Under autocast ConvNeXt's layer scale puts out float32: kept as bfloat16 it would be rounded.
+    backbone = load_backbone(BackboneConfig(name="convnext_atto", weights="none"), 64, seed=0)
+    cut = cut_trunk(backbone.model, 0.5, 64)
+    rng = np.random.default_rng(0)
+    data = Dataset(
+        source="a test",
+        classes=("a", "b"),
+        ids=tuple(map(str, range(6))),
+        paths=tuple(map(str, range(6))),
+        labels=np.arange(6) % 2,
+        splits=("train", "train", "validation", "validation", "test", "test"),
+        pixels=rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
+    )
+    half = Compute(torch.device("cpu"), "bfloat16", "a test")
+    batches = []
+    for keep in ("memory", "recompute"):
+        config = _config(keep=keep)
+        with keeping_features(backbone, cut, data, half, config, tmp_path, Silent()) as found:
+            batches.append(found.at_cut.batch(np.arange(6)))
+    assert batches[0].dtype == batches[1].dtype
+    torch.testing.assert_close(batches[0], batches[1], rtol=0, atol=0)
+
+
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, used = tmp_path / "max", tmp_path / "current"
+    limit.write_text(f"{3 * GIB}\n")
+    used.write_text(f"{GIB}\n")
+    monkeypatch.setattr(module, "_CGROUPS", ((str(limit), str(used)),))
+    assert read_budget(FinetuningConfig(disk_gib=1), tmp_path).memory <= GIB
+    limit.write_text("max\n")
+    assert read_budget(FinetuningConfig(disk_gib=1), tmp_path).memory == pytest.approx(
+        module._system_memory() / 2, rel=0.2
+    )

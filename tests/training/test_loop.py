@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from seewhy.errors import TrainingError
 from seewhy.models.compute import Compute
 from seewhy.progress import Silent
 from seewhy.training.loop import (
@@ -184,3 +185,9 @@ def test_seeds_depend_on_every_part_and_stay_in_range() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
     # printf "(0, 'a', 1)" | sha256sum, its first eight bytes halved.
     assert seed_of(0, "a", 1) == 0x840A473970ED832E // 2
+
+
+def test_training_that_diverges_is_an_error_and_not_the_best_epoch() -> None:
+    module = _linear()
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1 .* lower head\.learning_rate"):
+        _train(module, replace(SETTINGS, learning_rate=float("inf")))

@@ -1,1 +1,1 @@
-"""From what a person typed to decoded images in three splits, and on to a network's input."""
+"""Images: sources, splits, decoded pixels, batches on the device."""

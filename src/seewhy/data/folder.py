@@ -170,7 +170,15 @@ def _is_image(entry: Path) -> bool:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    return (entry for entry in _entries(folder) if entry.is_dir())
+    return (e for e in _entries(folder) if e.is_dir() and not _holds_studies(e))
+
+
+def _holds_studies(folder: Path) -> bool:
+    """Tell a run directory, or a folder of them, from a class: `seewhy run .` makes one here."""
+    return any(
+        (place / "config.toml").is_file() and (place / "study.log").is_file()
+        for place in (folder, *(e for e in _entries(folder) if e.is_dir()))
+    )
 
 
 def _entries(folder: Path) -> list[Path]:

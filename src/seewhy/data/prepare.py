@@ -15,6 +15,7 @@ from seewhy.data.listing import Listing
 from seewhy.data.pixels import keep_masks, keep_pixels
 from seewhy.data.sources import find_images
 from seewhy.data.splits import check_classes, draw_splits
+from seewhy.errors import DataError
 from seewhy.progress import Progress
 from seewhy.records import Dataset
 from seewhy.rundir import RunDirectory
@@ -95,6 +96,13 @@ def _decode(
         labels=listing.labels[kept.indices],
         splits=tuple(listing.splits[i] for i in places),
     )
+    for split in ("test", "validation"):
+        if split in listing.splits and split not in readable.splits:
+            # Drawing another part in its place would change what the person has divided.
+            raise DataError(
+                f"{listing.source}: none of its {split} images can be read; the first: "
+                f"{kept.set_aside[0].path}: {kept.set_aside[0].reason}"
+            )
     lost = np.delete(listing.labels, kept.indices).tolist()
     splits = draw_splits(
         readable, config.data.validation, config.data.held_out, config.seed, set_aside=lost

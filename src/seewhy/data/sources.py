@@ -71,6 +71,20 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
     return list_arrays(source, test)
 
 
+def check_source(config: StudyConfig) -> None:
+    """Refuse a source that is not there, before anything that takes time is begun.
+
+    Raises
+    ------
+    DataError
+        With near names.
+    """
+    if config.data.source not in ("demo", CIFAR102):
+        _existing(config.data.source, EXPECTED)
+    if config.data.test is not None:
+        _existing(config.data.test, "expected a folder of class folders or an .npz file")
+
+
 def cache_folder() -> Path:
     """Tell where downloads are kept: ``SEEWHY_CACHE``, or the user's cache folder.
 
@@ -84,8 +98,11 @@ def cache_folder() -> Path:
 
 def _existing(text: str, expected: str) -> Path:
     path = Path(text).expanduser()
-    if text and path.exists():
-        return path
+    try:
+        if text and path.exists():
+            return path
+    except OSError as error:
+        raise DataError(f"{text}: cannot be read ({error.strerror})") from error
     known = [*PRESETS, CIFAR102]
     if path.parent.is_dir():
         # Beside names that are built in, what lies where the person looked for it.

@@ -1,1 +1,1 @@
-"""seewhy."""
+"""Baseline, predictions, metrics."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from seewhy.errors import BackboneError, RunError
@@ -45,7 +45,7 @@ class Head(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             for width in units:
                 layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout)]
                 features = width
@@ -96,6 +96,9 @@ class Design:
         The head's.
     classes : tuple of str
     preprocess : Preprocess
+    working_size : int
+        Side of the squares that the study's images were decoded to, pixels; new pictures take
+        the same two steps, to this size and then to the input's.
     """
 
     architecture: str
@@ -104,6 +107,7 @@ class Design:
     dropout: float
     classes: tuple[str, ...]
     preprocess: Preprocess
+    working_size: int
 
 
 class Classifier(nn.Module):
@@ -149,7 +153,12 @@ class Classifier(nn.Module):
 
 def map_layer(cut: Cut) -> str:
     """Return the name, within `BehindCut`, of the module that makes the last spatial map."""
-    return f"tail.{cut.last_map}" if cut.last_map else "tail"
+    return behind_cut_name(cut.last_map)
+
+
+def behind_cut_name(layer: str) -> str:
+    """Return a trunk layer's name within `BehindCut`; the empty name is the trunk's output."""
+    return f"tail.{layer}" if layer else "tail"
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
@@ -162,10 +171,7 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
     """
     design = json.dumps(asdict(classifier.design), ensure_ascii=False)
     with writing(path) as part:
-        try:
-            save_file(classifier.tensors(), part, metadata={"seewhy": design})
-        except SafetensorError as error:
-            raise OSError(None, str(error)) from error
+        part.write_bytes(save(classifier.tensors(), metadata={"seewhy": design}))
 
 
 def read_classifier(path: Path) -> Classifier:
@@ -182,8 +188,9 @@ def read_classifier(path: Path) -> Classifier:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         model = create_architecture(design.architecture).eval().requires_grad_(False)
         cut = cut_trunk(model, design.open_share, design.preprocess.size)
-        features = tensors["head.layers.0.weight"].shape[1]
-        head = Head(features, design.units, design.dropout, len(design.classes), seed=0)
+        # timm's own count of the trunk's channels: a head of another width fails to load below.
+        channels: Any = model.num_features
+        head = Head(channels, design.units, design.dropout, len(design.classes), seed=0)
         parts: dict[str, nn.Module] = {"prefix": cut.prefix, "tail": cut.tail}
         for part in parts.values():
             part.load_state_dict({n: tensors[f"trunk.{n}"] for n in part.state_dict()})
@@ -218,4 +225,5 @@ def _design(stored: dict[str, Any]) -> Design:
             std=tuple(preprocess["std"]),
             interpolation=preprocess["interpolation"],
         ),
+        working_size=int(stored["working_size"]),
     )

@@ -99,12 +99,34 @@ def choose_compute(device: str, precision: str) -> Compute:
 
 @contextmanager
 def repeatable(compute: Compute) -> Iterator[None]:
-    """Have cuDNN choose the same kernels every time; leave its settings as they were."""
+    """Have cuDNN choose the same kernels every time, and float32 mean float32.
+
+    Its settings are as before afterwards.
+    """
     settings = torch.backends.cudnn
-    before = settings.deterministic, settings.benchmark
+    before = settings.deterministic, settings.benchmark, settings.allow_tf32
     if compute.device.type == "cuda":
-        settings.deterministic, settings.benchmark = True, False
+        settings.deterministic, settings.benchmark, settings.allow_tf32 = True, False, False
     try:
         yield
     finally:
-        settings.deterministic, settings.benchmark = before
+        settings.deterministic, settings.benchmark, settings.allow_tf32 = before
+
+
+@contextmanager
+def seeded(compute: Compute, seed: int) -> Iterator[None]:
+    """Seed what dropout draws from on this device; give the random state back afterwards."""
+    on_cuda = compute.device.type == "cuda"
+    with torch.random.fork_rng(devices=[compute.device] if on_cuda else []):
+        # torch.manual_seed would also touch every other device, which nothing gives back.
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(compute.device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done what was asked of it, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

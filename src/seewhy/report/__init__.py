@@ -1,1 +1,1 @@
-"""The report: one self-contained HTML file, drawn from a study's records alone."""
+"""The report, drawn from records alone."""

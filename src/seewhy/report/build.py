@@ -66,6 +66,23 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
     return run.report_path
 
 
+def redraw_report(root: Path | str) -> Path:
+    """Draw a finished study's report again, from its records alone.
+
+    Returns
+    -------
+    Path
+        The HTML file.
+
+    Raises
+    ------
+    RunError
+        Where there is no finished study, or a record is missing or damaged.
+    """
+    run = RunDirectory.open(Path(root))
+    return build_report(run, run.read_summary())
+
+
 def _read(run: RunDirectory, summary: Summary) -> sections.Study:
     classes = summary.data.classes
     has_provenance = (run.root / "provenance.json").is_file()

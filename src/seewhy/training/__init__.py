@@ -1,1 +1,1 @@
-"""seewhy."""
+"""Features computed once, the epochs, the two stages."""

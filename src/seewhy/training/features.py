@@ -8,6 +8,7 @@ losses or epochs.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -27,7 +28,7 @@ from seewhy.config import FinetuningConfig, StudyConfig
 from seewhy.data.pixels import to_input
 from seewhy.models.backbones import Backbone
 from seewhy.models.classifier import pool
-from seewhy.models.compute import Compute
+from seewhy.models.compute import Compute, finish
 from seewhy.models.cut import Cut
 from seewhy.progress import Progress
 from seewhy.records import Dataset, Preprocess
@@ -35,6 +36,15 @@ from seewhy.rundir import write_error
 
 BATCH = 64
 _GIB = 2**30
+
+# Where Linux tells a container its limit and what it uses, versions 2 and 1.
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
 
 Place = Literal["memory", "disk", "recompute"]
 
@@ -75,7 +85,18 @@ def read_budget(config: FinetuningConfig, folder: Path) -> Budget:
 
 
 def _free_memory() -> int:
-    """Return the memory that can be had without swapping, bytes."""
+    """Return the memory that can be had without swapping, bytes; a container's own, inside one."""
+    free = _system_memory()
+    for limit, used in _CGROUPS:
+        try:
+            left = int(Path(limit).read_text("ascii")) - int(Path(used).read_text("ascii"))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        free = min(free, max(left, 0))
+    return free
+
+
+def _system_memory() -> int:
     try:
         for line in Path("/proc/meminfo").read_text("ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -249,7 +270,8 @@ def keeping_features(
     # Augmented training images differ in every epoch; only the others are worth keeping.
     keepable = np.asarray(data.splits) != "train" if augmentations else np.full(len(data.ids), True)
     count = int(keepable.sum())
-    item = prod(shape) * torch.empty((), dtype=compute.dtype).element_size()
+    dtype = _dtype_at_cut(backbone, cut, compute)
+    item = prod(shape) * dtype.itemsize
     folder.mkdir(parents=True, exist_ok=True)
     budget = read_budget(config.finetuning, folder)
     at_cut = CutInput(
@@ -257,7 +279,7 @@ def keeping_features(
     )
     recompute, read = 0.0, 0.0
     if keep == "auto" and budget.memory < count * item <= budget.disk:
-        recompute, read = _measure(at_cut, count, count * item, folder)
+        recompute, read = _measure(at_cut, count, count * item, folder, compute.device)
     plan = plan_activations(keep, count * item, budget, recompute, read)
     if augmentations:
         note = f"without the training images, which {' and '.join(augmentations)} change every time"
@@ -266,11 +288,12 @@ def keeping_features(
     spill = folder / ".activations.part"
     try:
         if at_cut.plan.place != "recompute" and count:
-            store = _store(at_cut.plan.place, (count, *shape), compute.dtype, spill)
+            store = _store(at_cut.plan.place, (count, *shape), dtype, spill)
             rows = torch.full((len(data.ids),), -1, dtype=torch.int64)
             rows[torch.from_numpy(keepable)] = torch.arange(count)
             at_cut.keep_in(store, rows)
-        pooled, probabilities = _pass(backbone, cut, data, compute, at_cut, progress)
+        title = f"{folder.name}: features"
+        pooled, probabilities = _pass(backbone, cut, data, compute, at_cut, progress, title)
         yield Features(pooled, probabilities, at_cut, time.perf_counter() - started)
     finally:
         spill.unlink(missing_ok=True)
@@ -284,6 +307,7 @@ def _pass(
     compute: Compute,
     at_cut: CutInput,
     progress: Progress,
+    title: str,
 ) -> tuple[Tensor, NDArray[np.float32] | None]:
     pooled: list[Tensor] = []
     answers: list[Tensor] = []
@@ -291,7 +315,7 @@ def _pass(
     # Images of one split together, so that only test batches need the old classifier.
     order = np.concatenate([data.where(split) for split in ("train", "validation", "test")])
     is_test = np.asarray(data.splits)[order] == "test"
-    with progress.task(f"{backbone.slug}: features", total) as advance:
+    with progress.task(title, total) as advance:
         for start in range(0, total, BATCH):
             indices = order[start : start + BATCH]
             with compute.autocast():
@@ -310,29 +334,54 @@ def _pass(
     return features, probabilities
 
 
+@torch.no_grad()
+def _dtype_at_cut(backbone: Backbone, cut: Cut, compute: Compute) -> torch.dtype:
+    """Return what the prefix puts out: under autocast not every layer's output is bfloat16."""
+    size = backbone.preprocess.size
+    with compute.autocast():
+        activation: Tensor = cut.prefix(torch.zeros(1, 3, size, size, device=compute.device))
+    return activation.dtype
+
+
 def _store(place: Place, shape: tuple[int, ...], dtype: torch.dtype, spill: Path) -> Tensor:
     if place == "memory":
         return torch.empty(shape, dtype=dtype)
     size = prod(shape)
-    length = size * torch.empty((), dtype=dtype).itemsize
     try:
         with spill.open("wb") as stream:
-            # Asked for at once: a full disk is an error here, not a bus error in an epoch.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(stream.fileno(), 0, length)
-            else:
-                stream.truncate(length)
+            _reserve(stream.fileno(), size * dtype.itemsize)
     except OSError as error:
         raise write_error(spill, error) from error
-    return torch.from_file(str(spill), shared=True, size=size, dtype=dtype).view(shape)
+    store = torch.from_file(str(spill), shared=True, size=size, dtype=dtype).view(shape)
+    if os.name == "posix":
+        # Mapped, it needs no name; so a killed study leaves nothing behind.
+        spill.unlink()
+    return store
 
 
-def _measure(at_cut: CutInput, images: int, size: int, folder: Path) -> tuple[float, float]:
+def _reserve(descriptor: int, length: int) -> None:
+    """Ask for a file's whole length at once: a full disk is an error now, not a bus error later."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, length)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+    # Some network file systems reserve nothing.
+    os.ftruncate(descriptor, length)
+
+
+def _measure(
+    at_cut: CutInput, images: int, size: int, folder: Path, device: torch.device
+) -> tuple[float, float]:
     """Return the seconds an epoch takes with the prefix run again, and read from disk."""
     sample = np.arange(min(images, BATCH), dtype=np.int64)
     at_cut.batch(sample)
+    finish(device)
     started = time.perf_counter()
     at_cut.batch(sample)
+    finish(device)
     recompute = (time.perf_counter() - started) / len(sample) * images
     probe = folder / ".disk-speed.part"
     block = os.urandom(min(size, 32 * 2**20))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,13 +21,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seewhy.config import HeadConfig
-from seewhy.models.compute import Compute
+from seewhy.errors import TrainingError
+from seewhy.models.compute import Compute, seeded
 from seewhy.progress import Progress
 from seewhy.records import Epoch, Stage
 
+log = logging.getLogger("seewhy")
+
 # Batches of images, by their indices; a generator asks for training batches.
 Batches = Callable[[NDArray[np.int64], torch.Generator | None], Tensor]
-EVALUATION_BATCH = 256
+# No larger than a training batch: evaluation must not need the memory that training did not.
+EVALUATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,11 @@ def train_stage(
     progress : Progress
     title : str
         Of the progress bar.
+
+    Raises
+    ------
+    TrainingError
+        Where a loss is no finite number.
     """
     started = time.perf_counter()
     targets = torch.from_numpy(labels).to(compute.device)
@@ -160,6 +171,11 @@ def train_stage(
                 module, batches, targets, train, settings, number, compute, optimizer, advance
             )
             loss, accuracy = _evaluate(module, batches, targets, validation, settings, compute)
+            if not math.isfinite(train_loss + loss):
+                raise TrainingError(
+                    f"{title}: training diverged in epoch {number} (its loss is no number); lower "
+                    f"head.learning_rate (this stage trains at {settings.learning_rate:g})"
+                )
             history.append(
                 Epoch(
                     epoch=number,
@@ -174,8 +190,19 @@ def train_stage(
             if (accuracy, -loss) > best:
                 best = (accuracy, -loss)
                 best_epoch, best_state = number, copy.deepcopy(module.state_dict())
+            log.info(
+                "%s: epoch %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f",
+                title,
+                number,
+                train_loss,
+                train_accuracy,
+                loss,
+                accuracy,
+            )
             if number - best_epoch >= settings.patience:
                 break
+        # What early stopping saved, and single images left out, are done too.
+        advance(settings.epochs * len(train))
     module.load_state_dict(best_state)
     module.eval()
     return StageResult(tuple(history), best_epoch, best[0], time.perf_counter() - started)
@@ -198,9 +225,7 @@ def _train_epoch(
     loss_sum = torch.zeros((), device=compute.device)
     right = torch.zeros((), device=compute.device)
     seen = 0
-    devices = [compute.device] if compute.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed_of(settings.seed, settings.stage, number, "dropout"))
+    with seeded(compute, seed_of(settings.seed, settings.stage, number, "dropout")):
         for indices in shuffled(train, settings.batch_size, generator):
             inputs = batches(indices, generator)
             wanted = targets[torch.from_numpy(indices).to(compute.device)]

@@ -1,0 +1,1 @@
+"""Backbones, the cut, the classifier, ImageNet's classes."""

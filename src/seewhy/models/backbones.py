@@ -1,0 +1,319 @@
+"""A backbone: its name turned into a network, its weights and the preprocessing they want.
+
+Knows nothing of the cut's place, heads, data or training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_data_config
+from torch import Tensor, nn
+
+from seewhy.config import BackboneConfig
+from seewhy.errors import BackboneError, first_line, near_names
+from seewhy.models.cut import trace_trunk, trunk_shapes, weighted_layers
+from seewhy.models.names import LOCAL, architecture_of, full_name, slugs, timm_config
+from seewhy.models.weights import (
+    LITE0,
+    install,
+    load_hub,
+    read_lite0,
+    read_local,
+)
+from seewhy.records import Preprocess
+
+__all__ = ["Backbone", "create_architecture", "load_backbone", "measure_architecture", "slugs"]
+
+_WNID = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network, ready to be cut.
+
+    Attributes
+    ----------
+    slug : str
+        Its folder's name where it is the study's only backbone; `slugs` names several.
+    name : str
+        timm's architecture, with the weights' tag where they have one.
+    weights : str
+        Where they come from, for people.
+    model : nn.Module
+        The timm model, with its classifier where the weights have one; float32, in evaluation
+        mode, nothing in it requires gradients.
+    preprocess : Preprocess
+        What the weights were trained with; the size may be the study's own.
+    parameters : int
+        Of the published architecture, its classifier for ImageNet's 1000 classes included.
+    weighted_layers : int
+        Convolutions and linear layers of the published architecture, classifier included.
+    wnids : tuple of str or None
+        WordNet ids of the classifier's outputs, in their order.
+    no_classifier : str or None
+        Why there are no such ids.
+    weights_key : str
+        SHA-256 of the trunk's tensors, names and architecture: guards what is kept.
+    """
+
+    slug: str
+    name: str
+    weights: str
+    model: nn.Module
+    preprocess: Preprocess
+    parameters: int
+    weighted_layers: int
+    wnids: tuple[str, ...] | None
+    no_classifier: str | None
+    weights_key: str
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model with its weights, before anything was measured on it."""
+
+    name: str
+    weights: str
+    model: nn.Module
+    config: dict[str, Any]
+    wnids: tuple[str, ...] | None
+    no_classifier: str | None
+
+
+def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbone:
+    """Load a backbone with the weights that its configuration names.
+
+    Parameters
+    ----------
+    config : BackboneConfig
+    size : int, optional
+        Side of the input, pixels; default: what the weights were trained with.
+    seed : int
+        Of the random weights where the configuration wants them (``weights = "none"``). The
+        global random state stays as it was.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    BackboneError
+        For an unknown name, weights that do not fit, a network without a spatial map, or one that
+        cannot take images of this size.
+    DownloadError
+        Where the weights should come from the hub and do not.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        loaded = _load(config)
+    model = loaded.model.float().eval().requires_grad_(False)
+    preprocess = _preprocess(loaded, size)
+    trunk = trace_trunk(model)
+    trunk_shapes(model, trunk.graph, preprocess.size)
+    architecture = architecture_of(model)
+    parameters, layers = measure_architecture(architecture)
+    return Backbone(
+        slug=slugs([config])[0],
+        name=loaded.name,
+        weights=loaded.weights,
+        model=model,
+        preprocess=preprocess,
+        parameters=parameters,
+        weighted_layers=layers,
+        wnids=loaded.wnids,
+        no_classifier=loaded.no_classifier,
+        weights_key=_key(architecture, trunk.state_dict()),
+    )
+
+
+def create_architecture(name: str) -> nn.Module:
+    """Create a timm model without a classifier, its weights random.
+
+    Parameters
+    ----------
+    name : str
+        As in `Backbone.name`; the tag, which names weights, is left out of account.
+
+    Returns
+    -------
+    nn.Module
+        In evaluation mode. The global random state stays as it was.
+
+    Raises
+    ------
+    BackboneError
+        Where timm does not know the architecture or cannot build it.
+    """
+    architecture = full_name(name.partition(".")[0]).partition(".")[0]
+    with torch.random.fork_rng(devices=[]):
+        return _create(architecture, num_classes=0).eval()
+
+
+def measure_architecture(name: str) -> tuple[int, int]:
+    """Return parameters and weighted layers of a published architecture, classifier included.
+
+    Raises
+    ------
+    BackboneError
+        Where timm does not know the architecture or cannot build it.
+    """
+    with torch.device("meta"):
+        model = _create(name.partition(".")[0])
+    return sum(p.numel() for p in model.parameters()), weighted_layers(model)
+
+
+def _load(config: BackboneConfig) -> _Loaded:
+    folder = _folder(config)
+    if folder is not None:
+        return _from_folder(folder, config)
+    name = full_name(config.name)
+    if config.weights == "none":
+        model = _create(name)
+        return _Loaded(
+            name.partition(".")[0],
+            "none (random)",
+            model,
+            timm_config(model),
+            None,
+            "the weights are random, so there is no ImageNet classifier",
+        )
+    if name in (LITE0, f"{LITE0}.in1k"):
+        model = _create(LITE0)
+        tensors, source = read_lite0(model)
+        model.load_state_dict(tensors)
+        return _Loaded(f"{LITE0}.in1k", source, model, timm_config(model), _imagenet(), None)
+    model = load_hub(name)
+    told = timm_config(model)
+    full = _tagged(architecture_of(model), told.get("tag"))
+    wnids, reason = _ids(getattr(model, "num_classes", 0), None)
+    return _Loaded(full, f"hub: {full}", model, told, wnids, reason)
+
+
+def _folder(config: BackboneConfig) -> str | None:
+    """Return the folder a configuration names, in its name or its weights."""
+    named = config.name.removeprefix(LOCAL) if config.name.startswith(LOCAL) else None
+    weights = config.weights.removeprefix(LOCAL) if config.weights.startswith(LOCAL) else None
+    if named is not None and config.weights not in ("pretrained", config.name):
+        raise BackboneError(
+            f"{config.name}: names a folder of weights, but weights says {config.weights!r}; "
+            "name the architecture and its weights, or the folder alone"
+        )
+    folder = named if named is not None else weights
+    if folder is not None and not folder.strip():
+        raise BackboneError(f"{LOCAL}: expected {LOCAL}PATH with the path of a folder")
+    return folder
+
+
+def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
+    path = Path(folder).expanduser()
+    local = read_local(path)
+    if not timm.is_model(local.architecture):
+        raise BackboneError(
+            f"{path / 'config.json'}: timm has no architecture "
+            f"{local.architecture!r}{near_names(local.architecture, timm.list_models())}"
+        )
+    if not config.name.startswith(LOCAL):
+        wanted = full_name(config.name).partition(".")[0]
+        if wanted != local.architecture:
+            raise BackboneError(
+                f"{path}: holds weights of {local.architecture}, but the backbone is {wanted}; "
+                f"name {LOCAL}{folder} alone"
+            )
+    model = _create(local.architecture, num_classes=local.classes)
+    trunk = list(trace_trunk(model.eval()).state_dict())
+    complete = install(model, trunk, local.tensors, str(path))
+    if complete:
+        wnids, reason = _ids(local.classes, local.labels)
+    else:
+        _drop_rest(model, trunk)
+        wnids, reason = None, "the weights have no classifier"
+    name = _tagged(local.architecture, local.config.get("tag"))
+    return _Loaded(name, f"{LOCAL}{folder}", model, local.config, wnids, reason)
+
+
+def _ids(classes: int, labels: tuple[str, ...] | None) -> tuple[tuple[str, ...] | None, str | None]:
+    """Return the WordNet ids of a classifier's outputs, or why there are none."""
+    if classes == 0:
+        return None, "the weights have no classifier"
+    if labels is None and classes == 1000:
+        return _imagenet(), None
+    if labels is None or len(labels) != classes:
+        return None, f"nothing says what the classifier's {classes} outputs stand for"
+    if not all(_WNID.fullmatch(label) for label in labels):
+        return None, "the classifier's outputs are not named by WordNet ids"
+    return labels, None
+
+
+def _imagenet() -> tuple[str, ...]:
+    from seewhy.models.imagenet import imagenet_wnids
+
+    return imagenet_wnids()
+
+
+def _create(name: str, **options: Any) -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except Exception as error:  # an architecture may refuse an option in any way
+        raise BackboneError(f"{name}: timm cannot build it ({first_line(error)})") from error
+    return model
+
+
+def _drop_rest(model: nn.Module, trunk: list[str]) -> None:
+    """Take out what the weights did not fill, so that nobody asks random layers for an answer."""
+    rooms = {name.partition(".")[0] for name in trunk}
+    for name, child in model.named_children():
+        if name not in rooms and any(True for _ in child.parameters()):
+            setattr(model, name, nn.Identity())
+
+
+def _tagged(architecture: str, tag: object) -> str:
+    known = isinstance(tag, str) and re.fullmatch(r"[A-Za-z0-9_-]+", tag)
+    return f"{architecture}.{tag}" if known else architecture
+
+
+def _preprocess(loaded: _Loaded, size: int | None) -> Preprocess:
+    """Read what the weights were trained with, by timm's own rules and defaults."""
+    try:
+        found = resolve_data_config(pretrained_cfg=loaded.config)  # type: ignore[no-untyped-call]
+        channels, height, width = (int(side) for side in found["input_size"])
+        mean, std = _three(found["mean"]), _three(found["std"])
+        interpolation = found["interpolation"]
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        raise BackboneError(
+            f"{loaded.weights}: its preprocessing cannot be read ({first_line(error)}); expected "
+            "input_size, mean, std and interpolation as timm writes them"
+        ) from error
+    if channels != 3 or height != width or not 0 < height <= 4096 or min(std) <= 0:
+        raise BackboneError(
+            f"{loaded.weights}: expected square RGB input and a positive std, but got input_size "
+            f"{(channels, height, width)} and std {std}"
+        )
+    if interpolation not in ("bilinear", "bicubic"):
+        raise BackboneError(
+            f"{loaded.weights}: expected interpolation to be bilinear or bicubic, but got "
+            f"{interpolation!r}"
+        )
+    return Preprocess(size=size or height, mean=mean, std=std, interpolation=interpolation)
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _key(architecture: str, tensors: dict[str, Tensor]) -> str:
+    """Hash a trunk's tensors, in the order of their names."""
+    digest = hashlib.sha256(architecture.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""A classifier's file is complete, comes back to the last bit, and is refused when damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from seewhy.config import BackboneConfig
+from seewhy.errors import RunError
+from seewhy.models.backbones import load_backbone
+from seewhy.models.classifier import (
+    Classifier,
+    Design,
+    Head,
+    map_layer,
+    pool,
+    read_classifier,
+    save_classifier,
+)
+from seewhy.models.cut import cut_trunk
+
+
+def _classifier(name: str, units: tuple[int, ...] = (5,)) -> Classifier:
+    backbone = load_backbone(BackboneConfig(name=name, weights="none"), 64, seed=2)
+    cut = cut_trunk(backbone.model, 0.5, 64)
+    design = Design(backbone.name, 0.5, units, 0.5, ("a", "<b>", "c"), backbone.preprocess, 48)
+    features = backbone.model.num_features if name != "vgg11" else 512
+    return Classifier(cut, Head(features, units, 0.5, 3, seed=1), design).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "units"), [("resnet18", (5,)), ("vgg11", ()), ("resnet18", (6, 3))]
+)
+def test_a_classifier_comes_back_to_the_last_bit(
+    tmp_path: Path, name: str, units: tuple[int, ...]
+) -> None:
+    classifier = _classifier(name, units)
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.add_(0.01)
+    path = tmp_path / "model.safetensors"
+    save_classifier(classifier, path)
+    back = read_classifier(path)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(back(images), classifier(images), rtol=0, atol=0)
+    assert back.design == classifier.design
+    assert back.map_layer == classifier.map_layer
+    assert not back.training
+    assert path.stat().st_mode & 0o044  # others may read it, as any other file of the run
+
+
+def test_the_prefix_stays_in_evaluation_mode() -> None:
+    classifier = _classifier("resnet18").train()
+    assert not any(module.training for module in classifier.prefix.modules())
+    assert all(module.training for module in classifier.behind_cut.modules())
+
+
+def test_the_head_is_pooling_hidden_layers_and_an_output() -> None:
+    head = Head(2, (3,), 0.5, 2, seed=0).eval()
+    maps = torch.tensor([[[[1.0, 3.0]], [[2.0, 6.0]]]])
+    torch.testing.assert_close(pool(maps), torch.tensor([[2.0, 4.0]]))
+    hidden, output = head.layers[0], head.layers[3]
+    by_hand = torch.relu(torch.tensor([[2.0, 4.0]]) @ hidden.weight.T + hidden.bias)
+    by_hand = by_hand @ output.weight.T + output.bias
+    torch.testing.assert_close(head(maps), by_hand)
+    assert [type(layer).__name__ for layer in head.layers] == [
+        "Linear",
+        "ReLU",
+        "Dropout",
+        "Linear",
+    ]
+
+
+def test_heads_depend_on_their_seed_alone() -> None:
+    before = torch.get_rng_state()
+    first, second, other = (Head(4, (3,), 0.1, 2, seed=s) for s in (7, 7, 8))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.layers[0].weight, second.layers[0].weight)
+    assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
+
+
+def test_the_layer_that_is_explained() -> None:
+    for name, layer in (("resnet18", "tail"), ("vgg11", "tail.features.19")):
+        backbone = load_backbone(BackboneConfig(name=name, weights="none"), 64, seed=0)
+        assert map_layer(cut_trunk(backbone.model, 0.5, 64)) == layer
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "cut short", "no design", "a tensor less", "a shape"]
+)
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "model.safetensors"
+    classifier = _classifier("resnet18")
+    save_classifier(classifier, path)
+    tensors = load_file(path)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut short":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "no design":
+        save_file(tensors, path)
+    else:
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as stored:
+            design = stored.metadata()
+        if damage == "a tensor less":
+            del tensors["trunk.layer4.1.conv2.weight"]
+        else:
+            tensors["head.layers.0.weight"] = torch.zeros(5, 7)
+        save_file(tensors, path, metadata=design)
+    with pytest.raises(RunError, match=r"model\.safetensors: ") as caught:
+        read_classifier(path)
+    assert "\n" not in str(caught.value)
