@@ -1,6 +1,6 @@
 """What kept features and maps cost and save, side by side in one run: `make bench`.
 
-    python -m benchmarks.stages --backbone vgg16 --images 512 --size 96 --rounds 5
+    python -m benchmarks.stages --backbone vgg16 --images 256 --size 96 --rounds 5
 
 Three comparisons a backbone: an adaptation epoch on kept features against one that runs the
 trunk; a fine-tuning epoch from kept activations against the full path; prediction with maps
@@ -180,7 +180,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--backbone", action="append")
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")

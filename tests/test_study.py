@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from seewhy import explain, load_classifier, read_images
+from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
@@ -257,3 +258,8 @@ def test_the_default_directory_is_numbered_where_it_is_taken(tmp_path: Path) -> 
     (tmp_path / "pets").mkdir()
     (tmp_path / "pets-2").mkdir()
     assert _free_name(tmp_path, "pets") == tmp_path / "pets-3"
+
+
+def test_a_backbone_the_study_does_not_have_is_named(finished: Path) -> None:
+    with pytest.raises(RunError, match=r"holds no backbone 'resnet19'; did you mean resnet18\?"):
+        load_classifier(finished / "out", "resnet19")
