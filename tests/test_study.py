@@ -186,6 +186,7 @@ def test_explain_writes_overlays_and_maps_and_names_what_it_cannot_read(
     assert done.returncode == 2
     assert "broken.png" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("colours/red/00.png: ")

@@ -68,7 +68,7 @@ def decode_image(
                 # JPEG alone heeds this; twice the size needed leaves the last step to `fit_square`.
                 image.draft(None, (2 * at_least, 2 * at_least))
             image.load()
-            return np.asarray(_upright(_to_rgb(image), image))
+            return np.array(_upright(_to_rgb(image), image))
     except UnreadableImageError as error:
         raise UnreadableImageError(error.reason, str(path)) from None
     except Image.DecompressionBombError as error:
@@ -103,7 +103,7 @@ def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     resized = Image.fromarray(image).resize(
         (size, size), Image.Resampling.BICUBIC, box=_middle(image.shape), reducing_gap=3.0
     )
-    return np.asarray(resized)
+    return np.array(resized)
 
 
 def fit_square_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
@@ -123,7 +123,7 @@ def fit_square_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     resized = Image.fromarray(mask.astype(np.uint8)).resize(
         (size, size), Image.Resampling.NEAREST, box=_middle(mask.shape)
     )
-    return np.asarray(resized).astype(bool)
+    return np.array(resized).astype(bool)
 
 
 def _middle(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
