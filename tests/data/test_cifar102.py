@@ -240,7 +240,8 @@ def test_a_server_that_never_answers(
         with pytest.raises(DownloadError, match=r"cannot be reached .*timed out"):
             start = time.monotonic()
             fetch_cifar102(tmp_path, Silent(), url, IDS)
-    assert time.monotonic() - start < 2.5
+    # Far from the time-out that is usual: what was set is what was heeded.
+    assert time.monotonic() - start < 20
 
 
 def test_a_file_without_end_is_cut_off(

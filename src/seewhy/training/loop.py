@@ -160,52 +160,62 @@ def train_stage(
     targets = torch.from_numpy(labels).to(compute.device)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
-    start_loss, start_accuracy = _evaluate(module, batches, targets, validation, settings, compute)
-    best = (start_accuracy, -start_loss)
-    best_epoch, best_state = 0, copy.deepcopy(module.state_dict())
+    best = _Best(module)
+    best.offer(0, *_evaluate(module, batches, targets, validation, settings, compute))
     history: list[Epoch] = []
     with progress.task(title, settings.epochs * len(train)) as advance:
         for number in range(1, settings.epochs + 1):
             epoch_started = time.perf_counter()
-            train_loss, train_accuracy = _train_epoch(
+            trained = _train_epoch(
                 module, batches, targets, train, settings, number, compute, optimizer, advance
             )
-            loss, accuracy = _evaluate(module, batches, targets, validation, settings, compute)
-            if not math.isfinite(train_loss + loss):
-                raise TrainingError(
-                    f"{title}: training diverged in epoch {number} (its loss is no number); lower "
-                    f"head.learning_rate (this stage trains at {settings.learning_rate:g})"
-                )
-            history.append(
-                Epoch(
-                    epoch=number,
-                    train_loss=train_loss,
-                    train_accuracy=train_accuracy,
-                    validation_loss=loss,
-                    validation_accuracy=accuracy,
-                    learning_rate=settings.learning_rate,
-                    seconds=time.perf_counter() - epoch_started,
-                )
-            )
-            if (accuracy, -loss) > best:
-                best = (accuracy, -loss)
-                best_epoch, best_state = number, copy.deepcopy(module.state_dict())
-            log.info(
-                "%s: epoch %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f",
-                title,
-                number,
-                train_loss,
-                train_accuracy,
-                loss,
-                accuracy,
-            )
-            if number - best_epoch >= settings.patience:
+            validated = _evaluate(module, batches, targets, validation, settings, compute)
+            seconds = time.perf_counter() - epoch_started
+            history.append(Epoch(number, *trained, *validated, settings.learning_rate, seconds))
+            _tell(title, history[-1])
+            best.offer(number, *validated)
+            if number - best.epoch >= settings.patience:
                 break
         # What early stopping saved, and single images left out, are done too.
         advance(settings.epochs * len(train))
-    module.load_state_dict(best_state)
+    module.load_state_dict(best.state)
     module.eval()
-    return StageResult(tuple(history), best_epoch, best[0], time.perf_counter() - started)
+    return StageResult(tuple(history), best.epoch, best.accuracy, time.perf_counter() - started)
+
+
+class _Best:
+    """The best epoch so far and the weights it had."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.epoch = 0
+        self.accuracy = -1.0
+        self.state: dict[str, Tensor] = {}
+        self._loss = 0.0
+        self._module = module
+
+    def offer(self, epoch: int, loss: float, accuracy: float) -> None:
+        """Take an epoch if its accuracy is higher, or equal at a lower loss."""
+        if (accuracy, -loss) > (self.accuracy, -self._loss):
+            self.epoch, self.accuracy, self._loss = epoch, accuracy, loss
+            self.state = copy.deepcopy(self._module.state_dict())
+
+
+def _tell(title: str, epoch: Epoch) -> None:
+    """Log an epoch; refuse one whose losses are no numbers."""
+    if not math.isfinite(epoch.train_loss + epoch.validation_loss):
+        raise TrainingError(
+            f"{title}: training diverged in epoch {epoch.epoch} (its loss is no number); lower "
+            f"head.learning_rate (this stage trains at {epoch.learning_rate:g})"
+        )
+    log.info(
+        "%s: epoch %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f",
+        title,
+        epoch.epoch,
+        epoch.train_loss,
+        epoch.train_accuracy,
+        epoch.validation_loss,
+        epoch.validation_accuracy,
+    )
 
 
 def _train_epoch(
