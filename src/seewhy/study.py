@@ -27,7 +27,7 @@ from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predict import as_predictions, predict_pooled
 from seewhy.explanation.stream import explain_batches
-from seewhy.models.backbones import Backbone, load_backbone, slugs
+from seewhy.models.backbones import Backbone, load_backbone
 from seewhy.models.classifier import (
     Classifier,
     Design,
@@ -39,6 +39,7 @@ from seewhy.models.classifier import (
 from seewhy.models.compute import Compute, choose_compute, repeatable
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.models.imagenet import check_words
+from seewhy.models.names import slugs
 from seewhy.progress import Progress, Silent
 from seewhy.provenance import Clock, provenance
 from seewhy.records import (

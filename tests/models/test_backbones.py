@@ -23,7 +23,8 @@ from torch import Tensor
 
 from seewhy.config import BackboneConfig
 from seewhy.errors import BackboneError
-from seewhy.models.backbones import create_architecture, load_backbone, slugs
+from seewhy.models.backbones import create_architecture, load_backbone
+from seewhy.models.names import slugs
 from seewhy.models.imagenet import imagenet_wnids
 from seewhy.models.weights import read_local
 
@@ -93,7 +94,6 @@ def test_folder_is_loaded_whole(folder: Folder, tensors: dict[str, Tensor]) -> N
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(backbone.model(images), reference(images))
-    assert backbone.slug == "weights"
     assert backbone.name == "test_resnet.mine"
     assert backbone.weights == f"local-dir:{path}"
     assert backbone.wnids == tuple(WNIDS)
@@ -128,7 +128,7 @@ def test_architecture_may_be_named_beside_its_folder(folder: Folder) -> None:
     path = folder()
     config = BackboneConfig(name="test_resnet", weights=f"local-dir:{path}")
     backbone = load_backbone(config, None, 0)
-    assert (backbone.slug, backbone.weights_key) == ("test_resnet", _local(path).weights_key)
+    assert backbone.weights_key == _local(path).weights_key
     config = BackboneConfig(name="resnet34", weights=f"local-dir:{path}")
     with pytest.raises(BackboneError, match="holds weights of test_resnet, but the backbone is r"):
         load_backbone(config, None, 0)

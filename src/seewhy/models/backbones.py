@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from seewhy.config import BackboneConfig
 from seewhy.errors import BackboneError, first_line, near_names
 from seewhy.models.cut import trace_trunk, trunk_shapes, weighted_layers
-from seewhy.models.names import LOCAL, architecture_of, full_name, slugs, timm_config
+from seewhy.models.names import LOCAL, architecture_of, full_name, timm_config
 from seewhy.models.weights import (
     LITE0,
     install,
@@ -28,8 +28,6 @@ from seewhy.models.weights import (
     read_local,
 )
 from seewhy.records import Preprocess
-
-__all__ = ["Backbone", "create_architecture", "load_backbone", "measure_architecture", "slugs"]
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -40,8 +38,6 @@ class Backbone:
 
     Attributes
     ----------
-    slug : str
-        Its folder's name where it is the study's only backbone; `slugs` names several.
     name : str
         timm's architecture, with the weights' tag where they have one.
     weights : str
@@ -63,7 +59,6 @@ class Backbone:
         SHA-256 of the trunk's tensors, names and architecture: guards what is kept.
     """
 
-    slug: str
     name: str
     weights: str
     model: nn.Module
@@ -121,7 +116,6 @@ def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbo
     architecture = architecture_of(model)
     parameters, layers = measure_architecture(architecture)
     return Backbone(
-        slug=slugs([config])[0],
         name=loaded.name,
         weights=loaded.weights,
         model=model,
