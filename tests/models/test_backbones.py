@@ -24,8 +24,8 @@ from torch import Tensor
 from seewhy.config import BackboneConfig
 from seewhy.errors import BackboneError
 from seewhy.models.backbones import create_architecture, load_backbone
-from seewhy.models.names import slugs
 from seewhy.models.imagenet import imagenet_wnids
+from seewhy.models.names import slugs
 from seewhy.models.weights import read_local
 
 PREPROCESSING = {
