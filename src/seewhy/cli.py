@@ -133,6 +133,10 @@ def run(
             f"{part.finetuning.accuracy:.3f}",
         )
     out.print(table)
+    for slug, part in study.summary.backbones.items():
+        reason = getattr(part.baseline, "skipped", None)
+        if reason:
+            out.print(f"{slug}: no baseline: {reason}", markup=False, highlight=False)
     out.print(f"report: {study.report}", markup=False, highlight=False)
 
 
@@ -192,7 +196,10 @@ def models() -> None:
     """
     from seewhy.models.catalogue import catalogue
 
-    table = Table("backbone", "short name", "parameters", "weighted layers", "top-1 %", "input")
+    table = Table()
+    for heading in ("backbone", "short name", "parameters", "weighted layers", "top-1 %", "input"):
+        # A name that is cut off cannot be typed: narrow terminals fold it instead.
+        table.add_column(heading, overflow="fold")
     for row in catalogue():
         table.add_row(
             row.name,

@@ -121,6 +121,7 @@ def run_study(
     run = RunDirectory.create(Path(out) if out else _free_name(Path("runs"), config.name))
     with _logging_to(run), repeatable(compute):
         log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
+        progress.say(f"run directory: {run.root}")
         with _discarded_on_failure(run):
             run.write_config(config)
             # What is wrong with a backbone is told before an image is decoded.

@@ -255,6 +255,12 @@ def test_a_network_without_a_spatial_map_is_named() -> None:
         explain(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), IMAGE)
 
 
+def test_a_transformers_tokens_are_not_taken_for_a_map() -> None:
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=3).eval()
+    # Its blocks put out (heads, 197 tokens, 64 channels); the last map of places is the patches'.
+    assert last_map(model, torch.zeros(1, 3, 224, 224)).startswith("patch_embed")
+
+
 def test_gradcam_formula() -> None:
     activations = torch.tensor([[[[1.0, 2.0]], [[4.0, -8.0]]]])
     gradients = torch.tensor([[[[1.0, 3.0]], [[0.5, 0.5]]]])

@@ -104,9 +104,15 @@ def _decode(
                 f"{kept.set_aside[0].path}: {kept.set_aside[0].reason}"
             )
     lost = np.delete(listing.labels, kept.indices).tolist()
-    splits = draw_splits(
-        readable, config.data.validation, config.data.held_out, config.seed, set_aside=lost
-    )
+    try:
+        splits = draw_splits(
+            readable, config.data.validation, config.data.held_out, config.seed, set_aside=lost
+        )
+    except DataError as error:
+        if not kept.set_aside:
+            raise
+        first = kept.set_aside[0]
+        raise DataError(f"{error}; set aside first: {first.path}: {first.reason}") from error
     masks = None
     if listing.load_mask is not None:
         masks = keep_masks(listing.load_mask, kept.indices, size, run.masks_path)

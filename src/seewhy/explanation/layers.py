@@ -52,7 +52,7 @@ def last_map(model: nn.Module, image: Tensor) -> str:
     found: list[tuple[str, Tensor]] = []
     pooled: list[Tensor] = []
     handles = [
-        module.register_forward_hook(_watcher(name, found, pooled))
+        module.register_forward_hook(_watcher(name, image.shape[2:], found, pooled))
         for name, module in model.named_modules()
         if name
     ]
@@ -70,11 +70,22 @@ def last_map(model: nn.Module, image: Tensor) -> str:
     return found[-1][0]
 
 
+def _is_map(output: Tensor, side: torch.Size) -> bool:
+    """Tell a map of an image from the (heads, tokens, channels) of an attention block.
+
+    A map has more than one place and the image's proportions, but for one cell of rounding.
+    """
+    if output.ndim != 4 or output.shape[2:].numel() < 2:
+        return False
+    height, width = output.shape[2:]
+    return abs(height * side[1] - width * side[0]) <= max(side)
+
+
 def _watcher(
-    name: str, found: list[tuple[str, Tensor]], pooled: list[Tensor]
+    name: str, side: torch.Size, found: list[tuple[str, Tensor]], pooled: list[Tensor]
 ) -> Callable[[nn.Module, object, object], None]:
     def hook(module: nn.Module, inputs: object, output: object) -> None:
-        if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[2:].numel() < 2:
+        if not isinstance(output, Tensor) or not _is_map(output, side):
             return
         # A container that ends in a pool puts out the very tensor the pool made.
         if isinstance(module, _POOLS) or any(output is tensor for tensor in pooled):

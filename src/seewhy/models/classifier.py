@@ -131,6 +131,11 @@ class Classifier(nn.Module):
         self.map_layer = "behind_cut." + map_layer(cut)
         self.prefix.eval()
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return self.design.classes
+
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, K) for preprocessed images (B, 3, size, size)."""
         logits: Tensor = self.behind_cut(self.prefix(images))

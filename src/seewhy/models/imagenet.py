@@ -19,6 +19,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -227,6 +228,6 @@ def _no_word(missing: Mapping[str, str], senses: Mapping[str, object]) -> str:
     listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
     return (
         f"the classifier's ImageNet classes hold nothing that WordNet calls {listed}; give another "
-        f"word, as in --set baseline.words.{name}={stand_in}"
+        f"word, as in --set {shlex.quote(f'baseline.words.{name}={stand_in}')}"
         f"{near_names(_plain(word), known, count=3)}"
     )
