@@ -89,7 +89,7 @@ def test_what_is_wrong_is_named(settings: list[str], sentence: str) -> None:
         (b"\xff\xfe", "not a TOML file"),
         (b"[[backbone]]\nweights = 'none'\n", "backbone.0.name: field required"),
         (b"backbone = []\n", "backbone: tuple should have at least 1 item"),
-        (b"[search]\ntrials = 5\n", "unknown key 'search'"),
+        (b"[trainer]\ntrials = 5\n", "unknown key 'trainer'"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes, sentence: str) -> None:

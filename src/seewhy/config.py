@@ -13,7 +13,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from seewhy.errors import ConfigError, near_names
 
@@ -23,6 +30,10 @@ DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+DropShare = Annotated[float, Field(ge=0, lt=1)]
+BatchSize = Annotated[int, Field(ge=2)]
+Loss = Literal["cross-entropy", "kl-divergence"]
 
 
 class _Section(BaseModel):
@@ -130,7 +141,7 @@ class BaselineConfig(_Section):
 
 
 class HeadConfig(_Section):
-    """The head and how it is trained.
+    """The head and how it is trained; the search, where it is on, finds all but label_smoothing.
 
     Attributes
     ----------
@@ -142,13 +153,81 @@ class HeadConfig(_Section):
         Adam's, in adaptation.
     batch_size : int, default 64
     loss : {"cross-entropy", "kl-divergence"}, default "cross-entropy"
+        Their gradients are equal, so this choice cannot change a classifier.
+    label_smoothing : float, default 0
+        Share of each label that is spread evenly over all classes.
     """
 
     units: tuple[Positive, ...] = (256,)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    loss: Literal["cross-entropy", "kl-divergence"] = "cross-entropy"
+    dropout: DropShare = 0.3
+    learning_rate: Rate = 1e-3
+    batch_size: BatchSize = 64
+    loss: Loss = "cross-entropy"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class SearchConfig(_Section):
+    """The search for the head, one added hidden layer at a time.
+
+    Attributes
+    ----------
+    trials : int, default 35
+        Trials a layer count, as a total also after a continuation; 0 switches the search off.
+    sampler : {"gp", "tpe", "random"}, default "gp"
+        Gaussian process, tree-structured Parzen estimator, or chance.
+    max_layers : int, default 3
+        At most so many hidden layers, where each improved the objective.
+    objective : {"adaptation", "both"}, default "adaptation"
+        The validation accuracy, mean of the last 5 epochs, of adaptation alone, or of the
+        fine-tuning behind it.
+    pruner : {"none", "median", "hyperband"}, default "none"
+        Ends hopeless trials early.
+    storage : str, optional
+        URL of an Optuna storage that several processes may share,
+        ``postgresql+psycopg://host/name``; default: a file in the run directory.
+    learning_rate : (float, float), default (1e-5, 1e-3)
+        Searched on a logarithmic scale.
+    dropout : (float, float), default (0, 0.6)
+    batch_size : tuple of int, default (16, 32, 64)
+    loss : tuple of str, default both
+    units : (int, int), default (16, 512)
+        Range of p: hidden layer i gets ``trunc(p / 2**i)`` units.
+    """
+
+    trials: Annotated[int, Field(ge=0)] = 35
+    sampler: Literal["gp", "tpe", "random"] = "gp"
+    max_layers: Annotated[int, Field(ge=1, le=8)] = 3
+    objective: Literal["adaptation", "both"] = "adaptation"
+    pruner: Literal["none", "median", "hyperband"] = "none"
+    storage: str | None = None
+    learning_rate: tuple[Rate, Rate] = (1e-5, 1e-3)
+    dropout: tuple[DropShare, DropShare] = (0.0, 0.6)
+    batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1)] = (16, 32, 64)
+    loss: Annotated[tuple[Loss, ...], Field(min_length=1)] = ("cross-entropy", "kl-divergence")
+    units: tuple[Positive, Positive] = (16, 512)
+
+    @field_validator("learning_rate", "dropout", "units")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"expected the smaller bound first, but got {list(value)}")
+        return value
+
+    @field_validator("batch_size", "loss")
+    @classmethod
+    def _distinct(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"expected each choice once, but got {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _wide_enough(self) -> SearchConfig:
+        if self.units[0] < 2 ** (self.max_layers - 1):
+            raise ValueError(
+                f"expected units of at least {2 ** (self.max_layers - 1)}, so that each of "
+                f"{self.max_layers} hidden layers has one, but got {list(self.units)}"
+            )
+        return self
 
 
 class AdaptationConfig(_Section):
@@ -185,7 +264,7 @@ class FinetuningConfig(_Section):
     epochs: Positive = 6
     patience: Positive = 5
     open: Share = 0.5
-    learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    learning_rate_factor: Rate = 0.1
     keep: Literal["auto", "memory", "disk", "recompute"] = "auto"
     memory_gib: Annotated[float, Field(ge=0)] | None = None
     disk_gib: Annotated[float, Field(ge=0)] | None = None
@@ -230,6 +309,7 @@ class StudyConfig(_Section):
     )
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     head: HeadConfig = Field(default_factory=HeadConfig)
+    search: SearchConfig = Field(default_factory=SearchConfig)
     adaptation: AdaptationConfig = Field(default_factory=AdaptationConfig)
     finetuning: FinetuningConfig = Field(default_factory=FinetuningConfig)
     explanation: ExplanationConfig = Field(default_factory=ExplanationConfig)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
+TrialState = Literal["complete", "pruned", "failed"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
 
@@ -230,13 +231,94 @@ class Skipped(_Record):
 
 
 class HeadSummary(_Record):
-    """The head as it was trained."""
+    """A head and how it is trained."""
 
     units: list[int]
     dropout: float
     learning_rate: float
     batch_size: int
     loss: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One line of trials.csv: a head that the search tried.
+
+    Attributes
+    ----------
+    layers, number : int
+        Hidden layers, and the trial's number among those with as many, from 0.
+    state : {"complete", "pruned", "failed"}
+    value : float or None
+        The objective: mean validation accuracy of the last 5 epochs; of a pruned trial what it
+        had reached; None where it failed.
+    best_validation_accuracy : float or None
+        Of its best epoch.
+    units_p : int
+        The searched p, from which `units` follow.
+    units : tuple of int
+    dropout, learning_rate, batch_size, loss
+        The head's.
+    epochs : int
+    seconds : float
+    reason : str
+        Why it failed; else empty.
+    """
+
+    layers: int
+    number: int
+    state: TrialState
+    value: float | None
+    best_validation_accuracy: float | None
+    units_p: int
+    units: tuple[int, ...]
+    dropout: float
+    learning_rate: float
+    batch_size: int
+    loss: str
+    epochs: int
+    seconds: float
+    reason: str = ""
+
+
+class LayerSearch(_Record):
+    """The search among heads with one number of hidden layers.
+
+    `importance` gives each searched parameter's share of the objective's variance (fANOVA, sums
+    to 1); it is empty where too few trials ended to say.
+    """
+
+    layers: int
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    best_trial: int
+    best_value: Rate
+    head: HeadSummary
+    importance: dict[str, Rate] = Field(default_factory=dict)
+    seconds: float
+
+
+class SearchRecord(_Record):
+    """best.json: what the search found for one backbone, written last.
+
+    `stopped` says in a sentence why no further layer was tried; `layer_counts` has one entry for
+    each number of hidden layers, ascending; `head` is the one that goes on.
+    """
+
+    sampler: str
+    pruner: str
+    objective: str
+    layer_counts: list[LayerSearch]
+    head: HeadSummary
+    stopped: str
+    seconds: float
+
+    @property
+    def best(self) -> LayerSearch:
+        """The layer count whose head goes on."""
+        return next(one for one in self.layer_counts if one.head == self.head)
 
 
 class SearchSummary(_Record):
@@ -339,3 +421,5 @@ class BackboneRecords:
     metrics: dict[Stage, StageMetrics]
     maps: Maps
     confusion: dict[Stage, NDArray[np.int64]] = field(default_factory=dict)
+    search: SearchRecord | None = None
+    trials: tuple[Trial, ...] = ()

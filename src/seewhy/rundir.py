@@ -15,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -36,11 +36,14 @@ from seewhy.records import (
     Maps,
     Predictions,
     Provenance,
+    SearchRecord,
     SetAside,
     Split,
     Stage,
     StageMetrics,
     Summary,
+    Trial,
+    TrialState,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -249,6 +252,27 @@ class RunDirectory:
         """Write baseline.json."""
         self._write_json(self.backbone_path(slug) / "baseline.json", baseline)
 
+    def search_path(self, slug: str) -> Path:
+        """One backbone's search."""
+        return self.backbone_path(slug) / "search"
+
+    def write_trials(self, slug: str, trials: Sequence[Trial]) -> None:
+        """Write trials.csv, a line a trial that has ended."""
+        names = [field.name for field in fields(Trial)]
+        rows = (
+            ["" if value is None else _units(value) for value in astuple(trial)] for trial in trials
+        )
+        _write_csv(self.search_path(slug) / "trials.csv", names, rows)
+
+    def write_search(self, slug: str, search: SearchRecord) -> None:
+        """Write best.json; call it when the search has ended."""
+        self._write_json(self.search_path(slug) / "best.json", search)
+
+    def read_search(self, slug: str) -> SearchRecord | None:
+        """Read best.json; None where there is none."""
+        path = self.search_path(slug) / "best.json"
+        return self._read_json(path, SearchRecord) if path.is_file() else None
+
     def write_stage(
         self,
         slug: str,
@@ -319,8 +343,11 @@ class RunDirectory:
     def read_backbone(self, slug: str, classes: Sequence[str]) -> BackboneRecords:
         """Read all records of one backbone."""
         folder = self.backbone_path(slug)
+        search = self.read_search(slug)
         return BackboneRecords(
             slug=slug,
+            search=search,
+            trials=_read_trials(self.search_path(slug) / "trials.csv") if search else (),
             baseline=self._read_json(folder / "baseline.json", Baseline),
             history={stage: _read_history(folder / stage / "history.csv") for stage in STAGES},
             predictions={
@@ -405,6 +432,40 @@ def _read_history(path: Path) -> list[Epoch]:
             )
             for row in rows
         ],
+    )
+
+
+def _units(value: Any) -> Any:
+    """Return hidden units as the paper writes them, "55 + 27"; anything else as it is."""
+    return " + ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _read_trials(path: Path) -> tuple[Trial, ...]:
+    return _parsed(
+        path,
+        lambda rows: tuple(
+            Trial(
+                layers=int(row["layers"]),
+                number=int(row["number"]),
+                state=cast(TrialState, row["state"]),
+                value=float(row["value"]) if row["value"] else None,
+                best_validation_accuracy=(
+                    float(row["best_validation_accuracy"])
+                    if row["best_validation_accuracy"]
+                    else None
+                ),
+                units_p=int(row["units_p"]),
+                units=tuple(int(part) for part in row["units"].split(" + ")),
+                dropout=float(row["dropout"]),
+                learning_rate=float(row["learning_rate"]),
+                batch_size=int(row["batch_size"]),
+                loss=row["loss"],
+                epochs=int(row["epochs"]),
+                seconds=float(row["seconds"]),
+                reason=row["reason"],
+            )
+            for row in rows
+        ),
     )
 
 
