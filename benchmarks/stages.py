@@ -32,6 +32,7 @@ from seewhy.models.cut import Cut, cut_trunk
 from seewhy.progress import Silent
 from seewhy.records import Dataset
 from seewhy.training.features import BATCH, Features, keeping_features
+from seewhy.training.learners import Batches, HeadLearner, ModuleLearner
 from seewhy.training.loop import StageSettings, train_stage
 
 CLASSES = 10
@@ -93,23 +94,30 @@ class Bench:
             width = self.cut.tail(self.cut.prefix(image.to(self.compute.device))).shape[1]
         return Head(width, (256,), 0.3, CLASSES, seed=0).to(self.compute.device)
 
-    def epoch(
-        self,
-        module: nn.Module,
-        batches: Callable[[NDArray[np.int64], torch.Generator | None], Tensor],
-    ) -> None:
-        """Train one epoch and validate, as a stage does."""
-        train_stage(
+    def settings(self) -> StageSettings:
+        """Return how one epoch is trained."""
+        return StageSettings("finetuning", 1, 5, 1e-4, 64, "cross-entropy", 0)
+
+    def epoch(self, module: nn.Module, batches: Batches) -> None:
+        """Train one epoch through autograd and validate, as a stage does."""
+        settings = self.settings()
+        learner = ModuleLearner(
             module,
             batches,
             self.data.labels,
             self.data.where("train"),
             self.data.where("validation"),
-            StageSettings("finetuning", 1, 5, 1e-4, 64, "cross-entropy", 0),
+            settings,
             self.compute,
-            Silent(),
-            "",
         )
+        train_stage(learner, settings, Silent(), "")
+
+    def epoch_on_pooled(self, head: Head, pooled: Tensor) -> None:
+        """Train one epoch of a head and validate, as adaptation does."""
+        settings = self.settings()
+        train, validation = self.data.where("train"), self.data.where("validation")
+        learner = HeadLearner(head, pooled, self.data.labels, train, validation, settings)
+        train_stage(learner, settings, Silent(), "")
 
 
 class _OnPooled(nn.Module):
@@ -125,8 +133,8 @@ def adaptation_kept(case: Case) -> Callable[[], None]:
     """Return an adaptation epoch on pooled features that were computed before."""
     bench = Bench(case)
     pooled = bench.features("recompute").pooled
-    module = _OnPooled(bench.head())
-    return lambda: bench.epoch(module, lambda chosen, generator: pooled[torch.from_numpy(chosen)])
+    head = bench.head()
+    return lambda: bench.epoch_on_pooled(head, pooled)
 
 
 def adaptation_trunk(case: Case) -> Callable[[], None]:

@@ -1,7 +1,9 @@
-"""The loop against epochs worked out by hand and against PyTorch's own losses."""
+"""The loop against epochs worked out by hand: stopping, the best weights back, what is random."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -9,17 +11,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from seewhy.config import HeadConfig
 from seewhy.errors import TrainingError
 from seewhy.models.compute import Compute
-from seewhy.progress import Silent
+from seewhy.progress import Advance, Silent
+from seewhy.records import Epoch
+from seewhy.training.learners import ModuleLearner
 from seewhy.training.loop import (
+    Best,
+    Keeper,
+    Learner,
+    StageResult,
     StageSettings,
-    loss_of,
+    Watch,
+    dropout_seed,
+    epoch_order,
     seed_of,
-    shuffled,
+    stage_settings,
     train_stage,
 )
 
@@ -42,10 +54,10 @@ def _linear(seed: int = 1) -> nn.Linear:
         return nn.Linear(2, 2)
 
 
-def _train(module: nn.Module, settings: StageSettings = SETTINGS):
+def _learner(module: nn.Module, settings: StageSettings) -> ModuleLearner:
     points, labels = _blobs()
     indices = np.arange(40)
-    return train_stage(
+    return ModuleLearner(
         module,
         lambda chosen, generator: points[torch.from_numpy(chosen)],
         labels,
@@ -53,9 +65,17 @@ def _train(module: nn.Module, settings: StageSettings = SETTINGS):
         indices[30:],
         settings,
         CPU,
-        Silent(),
-        "a test",
     )
+
+
+def _train(
+    module: nn.Module,
+    settings: StageSettings = SETTINGS,
+    keeper: Keeper | None = None,
+    watch: Watch | None = None,
+) -> StageResult:
+    learner = _learner(module, settings)
+    return train_stage(learner, settings, Silent(), "a test", keeper, watch)
 
 
 def test_one_epoch_is_adam_on_the_shuffled_batches() -> None:
@@ -124,6 +144,10 @@ def test_early_stopping_and_the_best_weights(
         pytest.approx(right / 10) for right in script[1 : epochs + 1]
     ]
     assert not module.training
+    # What the search looks at: the last five epochs, or all where there are fewer.
+    last = script[1 : epochs + 1][-5:]
+    assert result.last_accuracy == pytest.approx(sum(last) / len(last) / 10)
+    assert result.seconds == pytest.approx(sum(epoch.seconds for epoch in result.history))
 
 
 def test_an_equal_accuracy_at_a_lower_loss_is_better() -> None:
@@ -151,32 +175,42 @@ def test_training_leaves_the_global_random_state_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_cross_entropy_and_kl_divergence_share_value_and_gradient() -> None:
-    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]], requires_grad=True)
-    labels = torch.tensor([0, 1])
-    values, gradients = [], []
-    for name in ("cross-entropy", "kl-divergence"):
-        loss = loss_of(name, logits, labels)
-        values.append(loss.detach())
-        gradients.append(torch.autograd.grad(loss, logits)[0])
-    torch.testing.assert_close(values[0], values[1])
-    torch.testing.assert_close(gradients[0], gradients[1])
-    # By hand: log(e^2 + e^-1 + e^.5) - 2 and log(2 + e^3) - 0, halved.
-    by_hand = (np.log(np.exp([2, -1, 0.5]).sum()) - 2 + np.log(2 + np.exp(3))) / 2
-    assert values[0].item() == pytest.approx(by_hand, rel=1e-6)
-    assert loss_of("kl-divergence", logits, labels, "sum").item() == pytest.approx(2 * by_hand)
-
-
+@hypothesis_settings(deadline=None, derandomize=True)
 @given(count=st.integers(1, 70), size=st.integers(2, 32), seed=st.integers(0, 5))
-def test_batches_hold_every_image_once_but_for_a_last_single_one(
+def test_an_epoch_takes_every_image_once_but_for_a_last_single_one(
     count: int, size: int, seed: int
 ) -> None:
-    batches = list(shuffled(np.arange(100, 100 + count), size, torch.Generator().manual_seed(seed)))
-    seen = np.concatenate(batches).tolist()
+    settings = replace(SETTINGS, batch_size=size, seed=seed)
+    order, _ = epoch_order(np.arange(100, 100 + count), settings, 1)
+    seen = order.tolist()
     assert len(set(seen)) == len(seen)
+    assert set(seen) <= set(range(100, 100 + count))
     left_out = count - len(seen)
     assert left_out == (1 if count % size == 1 and count > 1 else 0)
-    assert all(len(batch) == size for batch in batches[:-1])
+
+
+def test_an_epoch_hangs_on_seed_stage_and_number_alone() -> None:
+    indices = np.arange(1000, 1050)
+
+    def drawn(settings: StageSettings, number: int) -> tuple[tuple[int, ...], float, int]:
+        order, generator = epoch_order(indices, settings, number)
+        further = torch.rand(1, generator=generator).item()
+        return tuple(order.tolist()), further, dropout_seed(settings, number)
+
+    first = drawn(SETTINGS, 1)
+    # Whatever else is different, or was drawn before, changes nothing.
+    torch.rand(7)
+    other = replace(SETTINGS, learning_rate=1e-4, loss="kl-divergence", epochs=3, patience=1)
+    assert drawn(other, 1) == first
+    others = [
+        drawn(SETTINGS, 2),
+        drawn(replace(SETTINGS, seed=1), 1),
+        drawn(replace(SETTINGS, stage="finetuning"), 1),
+    ]
+    for part in range(3):
+        assert len({first[part], *(one[part] for one in others)}) == 4
+    # Dropout is not drawn from what the order is drawn from.
+    assert first[2] != seed_of(0, "adaptation", 1)
 
 
 def test_seeds_depend_on_every_part_and_stay_in_range() -> None:
@@ -189,5 +223,100 @@ def test_seeds_depend_on_every_part_and_stay_in_range() -> None:
 
 def test_training_that_diverges_is_an_error_and_not_the_best_epoch() -> None:
     module = _linear()
+    keeper = Kept()
     with pytest.raises(TrainingError, match=r"diverged in epoch 1 .* lower head\.learning_rate"):
-        _train(module, replace(SETTINGS, learning_rate=float("inf")))
+        _train(module, replace(SETTINGS, learning_rate=float("inf")), keeper)
+    assert keeper.numbers == []
+
+
+class Kept:
+    """A keeper that knows which epochs it was given, and restores those it was made with."""
+
+    def __init__(self, behind: list[Epoch] | None = None, best: int = 0) -> None:
+        self.numbers: list[int] = []
+        self.bests: list[int] = []
+        self._behind, self._best = behind or [], best
+
+    def restore(self, learner: Learner, best: Best) -> list[Epoch]:
+        if self._behind:
+            best.offer(self._best, 0.5, self._behind[self._best - 1].validation_accuracy, _linear())
+            best.state = {
+                name: tensor.clone() for name, tensor in learner.module.state_dict().items()
+            }
+        return list(self._behind)
+
+    def keep(self, learner: Learner, best: Best, history: list[Epoch]) -> None:
+        self.numbers.append(history[-1].epoch)
+        self.bests.append(best.epoch)
+
+
+def test_an_epoch_is_kept_before_anybody_may_end_the_stage_for_it() -> None:
+    keeper = Kept()
+    seen: list[Epoch] = []
+
+    def watch(epoch: Epoch) -> None:
+        assert keeper.numbers[-1] == epoch.epoch
+        seen.append(epoch)
+        if epoch.epoch == 3:
+            raise KeyboardInterrupt
+
+    module = Scripted([1, 5, 4, 6, 7, 8])
+    with pytest.raises(KeyboardInterrupt):
+        _train(module, replace(SETTINGS, epochs=5), keeper, watch)
+    assert keeper.numbers == [1, 2, 3]
+    assert keeper.bests == [1, 1, 3]
+    assert [epoch.validation_accuracy for epoch in seen] == [0.5, 0.4, 0.6]
+
+
+def test_the_epochs_behind_it_count_for_patience_and_budget() -> None:
+    behind = [Epoch(k, 1.0, 0.5, 0.5, right, 0.05, 1.0) for k, right in ((1, 0.9), (2, 0.3))]
+    # Two epochs behind it, the first the best: a patience of four leaves three more.
+    module = Scripted([1, 5, 5, 5, 5, 5])
+    result = _train(module, replace(SETTINGS, epochs=9, patience=4), Kept(behind, best=1))
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4, 5]
+    assert result.history[:2] == tuple(behind)
+    assert (result.best_epoch, result.best_validation_accuracy) == (1, 0.9)
+    # Of three epochs in all only one is left.
+    result = _train(module, replace(SETTINGS, epochs=3), Kept(behind, best=1))
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
+    # And none where patience had come to its end.
+    result = _train(module, replace(SETTINGS, epochs=9, patience=1), Kept(behind, best=1))
+    assert result.history == tuple(behind)
+
+
+class Counting(Silent):
+    """Knows the steps of its last task."""
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        self.total: int = total
+        self.steps: list[int] = []
+        yield self.steps.append
+
+
+def test_progress_shows_what_was_behind_and_reaches_its_total() -> None:
+    progress = Counting()
+    settings = replace(SETTINGS, epochs=6, patience=2)
+    behind = [Epoch(1, 1.0, 0.5, 0.5, 0.9, 0.05, 1.0)]
+    learner = _learner(Scripted([1, 5, 5, 5, 5, 5, 5]), settings)
+    train_stage(learner, settings, progress, "a test", Kept(behind, best=1))
+    assert progress.total == 180
+    # The epoch behind it, two of four batches each; early stopping saved the rest.
+    assert progress.steps[:-1] == [30, *[8, 8, 8, 6] * 2]
+    assert sum(progress.steps) >= 180
+
+
+def test_a_stage_takes_its_settings_from_the_head() -> None:
+    head = HeadConfig(
+        learning_rate=0.004, batch_size=16, loss="kl-divergence", label_smoothing=0.25
+    )
+    assert stage_settings("finetuning", head, 7, 3, 0.1, 42) == StageSettings(
+        stage="finetuning",
+        epochs=7,
+        patience=3,
+        learning_rate=pytest.approx(0.0004),
+        batch_size=16,
+        loss="kl-divergence",
+        seed=42,
+        label_smoothing=0.25,
+    )

@@ -114,6 +114,23 @@ def repeatable(compute: Compute) -> Iterator[None]:
 
 
 @contextmanager
+def without_denormals() -> Iterator[None]:
+    """Have the processor take numbers below 1e-38 for zero; afterwards as it was before.
+
+    Adam's moments of a unit that no longer learns shrink to such numbers and stay there; they
+    change no weight, but processors multiply them many times slower (docs/log.md). Worker
+    threads take the setting over when they start, so this comes before the first large product.
+    """
+    tiny = torch.tensor(1e-30)
+    was_on = float(tiny * 1e-10) == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(was_on)
+
+
+@contextmanager
 def seeded(compute: Compute, seed: int) -> Iterator[None]:
     """Seed what dropout draws from on this device; give the random state back afterwards."""
     on_cuda = compute.device.type == "cuda"

@@ -1,7 +1,8 @@
 """One training stage: epochs, early stopping, the best weights back.
 
-Knows a module, a way to get batches and labels; nothing of trunks, files or reports. All that is
-random in an epoch hangs on seed, stage and epoch alone, so an epoch can be run again by itself.
+Knows a learner, which trains and validates an epoch at a time; nothing of trunks, files or
+reports. All that is random in an epoch hangs on seed, stage and epoch alone, so an epoch can be
+run again by itself, and a stage goes on behind any epoch as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -10,28 +11,25 @@ import copy
 import hashlib
 import logging
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seewhy.config import HeadConfig
 from seewhy.errors import TrainingError
-from seewhy.models.compute import Compute, seeded
-from seewhy.progress import Progress
+from seewhy.progress import Advance, Progress
 from seewhy.records import Epoch, Stage
+from seewhy.training.adam import Adam
 
 log = logging.getLogger("seewhy")
 
-# Batches of images, by their indices; a generator asks for training batches.
-Batches = Callable[[NDArray[np.int64], torch.Generator | None], Tensor]
-# No larger than a training batch: evaluation must not need the memory that training did not.
-EVALUATION_BATCH = 64
+LAST_EPOCHS = 5
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class StageSettings:
     loss : str
         ``cross-entropy`` or ``kl-divergence``.
     seed : int
+    label_smoothing : float, default 0
     """
 
     stage: Stage
@@ -57,6 +56,7 @@ class StageSettings:
     batch_size: int
     loss: str
     seed: int
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,73 @@ class StageResult:
     best_epoch : int
         0 where no epoch was better than the start.
     best_validation_accuracy : float
-    seconds : float
     """
 
     history: tuple[Epoch, ...]
     best_epoch: int
     best_validation_accuracy: float
-    seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that its epochs took, those before an interruption included."""
+        return sum(epoch.seconds for epoch in self.history)
+
+    @property
+    def last_accuracy(self) -> float:
+        """The validation accuracy, mean of the last 5 epochs: what the search looks at."""
+        return float(np.mean([e.validation_accuracy for e in self.history[-LAST_EPOCHS:]]))
+
+
+class Learner(Protocol):
+    """A module, its optimiser, and the data that an epoch of it runs over."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained, in place."""
+
+    @property
+    def optimizer(self) -> Adam:
+        """What trains it."""
+
+    @property
+    def images(self) -> int:
+        """Training images an epoch."""
+
+    def train_epoch(self, number: int, advance: Advance) -> tuple[float, float]:
+        """Train one epoch; return its mean loss and accuracy, as seen while training."""
+
+    def validate(self) -> tuple[float, float]:
+        """Return mean loss and accuracy over the validation images."""
+
+
+class Keeper(Protocol):
+    """Where a stage lies after each epoch, so that it can go on from there."""
+
+    def restore(self, learner: Learner, best: Best) -> list[Epoch]:
+        """Put module, optimiser and best epoch where they were; return the epochs behind it."""
+
+    def keep(self, learner: Learner, best: Best, history: list[Epoch]) -> None:
+        """Keep what is there after the last epoch of `history`."""
+
+
+# Told of every epoch; may raise to end the stage.
+Watch = Callable[[Epoch], None]
+
+
+class Best:
+    """The best epoch so far and the weights it had."""
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.accuracy = -1.0
+        self.loss = 0.0
+        self.state: dict[str, Tensor] = {}
+
+    def offer(self, epoch: int, loss: float, accuracy: float, module: nn.Module) -> None:
+        """Take an epoch if its accuracy is higher, or equal at a lower loss."""
+        if (accuracy, -loss) > (self.accuracy, -self.loss):
+            self.epoch, self.accuracy, self.loss = epoch, accuracy, loss
+            self.state = copy.deepcopy(module.state_dict())
 
 
 def stage_settings(
@@ -90,6 +150,7 @@ def stage_settings(
         batch_size=head.batch_size,
         loss=head.loss,
         seed=seed,
+        label_smoothing=head.label_smoothing,
     )
 
 
@@ -99,38 +160,35 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def loss_of(name: str, logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Return the loss against one-hot labels.
+def epoch_order(
+    indices: NDArray[np.int64], settings: StageSettings, number: int
+) -> tuple[NDArray[np.int64], torch.Generator]:
+    """Return an epoch's images in the order it takes them, and what it draws further from.
 
-    The Kullback-Leibler divergence from a one-hot label differs from cross-entropy by the
-    label's entropy, which is zero: the two have equal values and gradients.
-
-    Parameters
-    ----------
-    name : {"cross-entropy", "kl-divergence"}
-    logits : Tensor, (B, K)
-    labels : Tensor, (B,) int64
-    reduction : {"mean", "sum"}, default "mean"
+    A last batch of one is left out where there are others: batch normalisation cannot train
+    on a single value.
     """
-    if name == "cross-entropy":
-        return F.cross_entropy(logits, labels, reduction=reduction)
-    one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    divergence = F.kl_div(logits.log_softmax(dim=1), one_hot, reduction="none").sum(dim=1)
-    return divergence.mean() if reduction == "mean" else divergence.sum()
+    generator = torch.Generator().manual_seed(seed_of(settings.seed, settings.stage, number))
+    order = indices[torch.randperm(len(indices), generator=generator).numpy()]
+    if len(order) > settings.batch_size and len(order) % settings.batch_size == 1:
+        order = order[:-1]
+    return order, generator
+
+
+def dropout_seed(settings: StageSettings, number: int) -> int:
+    """Return what an epoch's dropout is drawn from."""
+    return seed_of(settings.seed, settings.stage, number, "dropout")
 
 
 def train_stage(
-    module: nn.Module,
-    batches: Batches,
-    labels: NDArray[np.int64],
-    train: NDArray[np.int64],
-    validation: NDArray[np.int64],
+    learner: Learner,
     settings: StageSettings,
-    compute: Compute,
     progress: Progress,
     title: str,
+    keeper: Keeper | None = None,
+    watch: Watch | None = None,
 ) -> StageResult:
-    """Train a module with Adam until the validation accuracy stops rising.
+    """Train with Adam until the validation accuracy stops rising.
 
     An epoch is better when its validation accuracy is higher, or equal at a lower validation
     loss (small validation sets reach their ceiling early). The start counts as epoch 0: where
@@ -138,70 +196,50 @@ def train_stage(
 
     Parameters
     ----------
-    module : nn.Module
-        What is trained: its parameters that require gradients.
-    batches : callable
-        Indices (and a generator, for training) to the module's input.
-    labels : ndarray of int64, (N,)
-    train, validation : ndarray of int64
-        Indices.
+    learner : Learner
     settings : StageSettings
-    compute : Compute
     progress : Progress
     title : str
         Of the progress bar.
+    keeper : Keeper, optional
+        Keeps the stage after each epoch and knows the epochs that are behind it.
+    watch : callable, optional
+        Told of every epoch; may raise to end the stage.
 
     Raises
     ------
     TrainingError
         Where a loss is no finite number.
     """
-    started = time.perf_counter()
-    targets = torch.from_numpy(labels).to(compute.device)
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
-    best = _Best(module)
-    best.offer(0, *_evaluate(module, batches, targets, validation, settings, compute))
-    history: list[Epoch] = []
-    with progress.task(title, settings.epochs * len(train)) as advance:
-        for number in range(1, settings.epochs + 1):
-            epoch_started = time.perf_counter()
-            trained = _train_epoch(
-                module, batches, targets, train, settings, number, compute, optimizer, advance
-            )
-            validated = _evaluate(module, batches, targets, validation, settings, compute)
-            seconds = time.perf_counter() - epoch_started
-            history.append(Epoch(number, *trained, *validated, settings.learning_rate, seconds))
-            _tell(title, history[-1])
-            best.offer(number, *validated)
-            if number - best.epoch >= settings.patience:
-                break
+    best = Best()
+    history = keeper.restore(learner, best) if keeper else []
+    if not history:
+        best.offer(0, *learner.validate(), learner.module)
+    total = settings.epochs * learner.images
+    with progress.task(title, total) as advance:
+        advance(len(history) * learner.images)
+        while len(history) < settings.epochs and len(history) - best.epoch < settings.patience:
+            history.append(_epoch(learner, settings, len(history) + 1, advance, title))
+            last = history[-1]
+            best.offer(last.epoch, last.validation_loss, last.validation_accuracy, learner.module)
+            if keeper:
+                keeper.keep(learner, best, history)
+            if watch:
+                watch(last)
         # What early stopping saved, and single images left out, are done too.
-        advance(settings.epochs * len(train))
-    module.load_state_dict(best.state)
-    module.eval()
-    return StageResult(tuple(history), best.epoch, best.accuracy, time.perf_counter() - started)
+        advance(total)
+    learner.module.load_state_dict(best.state)
+    learner.module.eval()
+    return StageResult(tuple(history), best.epoch, best.accuracy)
 
 
-class _Best:
-    """The best epoch so far and the weights it had."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.epoch = 0
-        self.accuracy = -1.0
-        self.state: dict[str, Tensor] = {}
-        self._loss = 0.0
-        self._module = module
-
-    def offer(self, epoch: int, loss: float, accuracy: float) -> None:
-        """Take an epoch if its accuracy is higher, or equal at a lower loss."""
-        if (accuracy, -loss) > (self.accuracy, -self._loss):
-            self.epoch, self.accuracy, self._loss = epoch, accuracy, loss
-            self.state = copy.deepcopy(self._module.state_dict())
-
-
-def _tell(title: str, epoch: Epoch) -> None:
-    """Log an epoch; refuse one whose losses are no numbers."""
+def _epoch(
+    learner: Learner, settings: StageSettings, number: int, advance: Advance, title: str
+) -> Epoch:
+    started = perf_counter()
+    trained = learner.train_epoch(number, advance)
+    validated = learner.validate()
+    epoch = Epoch(number, *trained, *validated, settings.learning_rate, perf_counter() - started)
     if not math.isfinite(epoch.train_loss + epoch.validation_loss):
         raise TrainingError(
             f"{title}: training diverged in epoch {epoch.epoch} (its loss is no number); lower "
@@ -210,80 +248,8 @@ def _tell(title: str, epoch: Epoch) -> None:
     log.info(
         "%s: epoch %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f",
         title,
-        epoch.epoch,
-        epoch.train_loss,
-        epoch.train_accuracy,
-        epoch.validation_loss,
-        epoch.validation_accuracy,
+        number,
+        *trained,
+        *validated,
     )
-
-
-def _train_epoch(
-    module: nn.Module,
-    batches: Batches,
-    targets: Tensor,
-    train: NDArray[np.int64],
-    settings: StageSettings,
-    number: int,
-    compute: Compute,
-    optimizer: torch.optim.Optimizer,
-    advance: Callable[[int], None],
-) -> tuple[float, float]:
-    """Train one epoch; return its mean loss and accuracy, as seen while training."""
-    module.train()
-    generator = torch.Generator().manual_seed(seed_of(settings.seed, settings.stage, number))
-    loss_sum = torch.zeros((), device=compute.device)
-    right = torch.zeros((), device=compute.device)
-    seen = 0
-    with seeded(compute, seed_of(settings.seed, settings.stage, number, "dropout")):
-        for indices in shuffled(train, settings.batch_size, generator):
-            inputs = batches(indices, generator)
-            wanted = targets[torch.from_numpy(indices).to(compute.device)]
-            with compute.autocast():
-                logits = module(inputs)
-            loss = loss_of(settings.loss, logits.float(), wanted)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            loss_sum += loss.detach() * len(indices)
-            right += (logits.detach().argmax(dim=1) == wanted).sum()
-            seen += len(indices)
-            advance(len(indices))
-    return float(loss_sum) / seen, float(right) / seen
-
-
-def shuffled(
-    indices: NDArray[np.int64], batch_size: int, generator: torch.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Yield all indices once, in random batches.
-
-    A last batch of one is left out where there are others: batch normalisation cannot train
-    on a single value.
-    """
-    order = indices[torch.randperm(len(indices), generator=generator).numpy()]
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        if len(batch) > 1 or start == 0:
-            yield batch
-
-
-@torch.no_grad()
-def _evaluate(
-    module: nn.Module,
-    batches: Batches,
-    targets: Tensor,
-    indices: NDArray[np.int64],
-    settings: StageSettings,
-    compute: Compute,
-) -> tuple[float, float]:
-    """Return mean loss and accuracy over `indices`."""
-    module.eval()
-    loss_sum, right = 0.0, 0
-    for start in range(0, len(indices), EVALUATION_BATCH):
-        batch = indices[start : start + EVALUATION_BATCH]
-        wanted = targets[torch.from_numpy(batch).to(compute.device)]
-        with compute.autocast():
-            logits = module(batches(batch, None))
-        loss_sum += float(loss_of(settings.loss, logits.float(), wanted, "sum"))
-        right += int((logits.argmax(dim=1) == wanted).sum())
-    return loss_sum / len(indices), right / len(indices)
+    return epoch

@@ -5,29 +5,19 @@ Says what is opened, at which learning rate, from which input; the epochs are ``
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from pathlib import Path
+
+from torch import Tensor
 
 from seewhy.config import StudyConfig
 from seewhy.models.classifier import BehindCut, Head
 from seewhy.models.compute import Compute
 from seewhy.progress import Progress
 from seewhy.records import Dataset
+from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.features import CutInput
-from seewhy.training.loop import StageResult, stage_settings, train_stage
-
-
-class _HeadOnPooled(nn.Module):
-    """The head fed with features that are pooled already."""
-
-    def __init__(self, head: Head) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        return self.head.classify(pooled)
+from seewhy.training.learners import HeadLearner, ModuleLearner
+from seewhy.training.loop import StageResult, Watch, stage_settings, train_stage
 
 
 def adapt(
@@ -35,9 +25,10 @@ def adapt(
     pooled: Tensor,
     data: Dataset,
     config: StudyConfig,
-    compute: Compute,
     progress: Progress,
     title: str,
+    checkpoint: Path | None = None,
+    watch: Watch | None = None,
 ) -> StageResult:
     """Stage 1: train the head on pooled trunk features; the trunk does not run.
 
@@ -48,26 +39,22 @@ def adapt(
     pooled : Tensor, (N, C) float32
     data : Dataset
     config : StudyConfig
-    compute : Compute
+        Its ``head`` says how.
     progress : Progress
     title : str
+    checkpoint : Path, optional
+        Where the stage lies between its epochs; default: it is not kept.
+    watch : callable, optional
+        Told of every epoch; may raise to end the stage.
     """
-
-    def batches(indices: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:
-        return pooled[torch.from_numpy(indices).to(pooled.device)]
-
     stage = config.adaptation
-    return train_stage(
-        _HeadOnPooled(head),
-        batches,
-        data.labels,
-        data.where("train"),
-        data.where("validation"),
-        stage_settings("adaptation", config.head, stage.epochs, stage.patience, 1.0, config.seed),
-        compute,
-        progress,
-        title,
+    settings = stage_settings(
+        "adaptation", config.head, stage.epochs, stage.patience, 1.0, config.seed
     )
+    train, validation = data.where("train"), data.where("validation")
+    learner = HeadLearner(head, pooled, data.labels, train, validation, settings)
+    keeper = Checkpoint(checkpoint, settings) if checkpoint else None
+    return train_stage(learner, settings, progress, title, keeper, watch)
 
 
 def finetune(
@@ -78,6 +65,8 @@ def finetune(
     compute: Compute,
     progress: Progress,
     title: str,
+    checkpoint: Path | None = None,
+    watch: Watch | None = None,
 ) -> StageResult:
     """Stage 2: open the tail and train it with the head at a tenth of the learning rate.
 
@@ -88,29 +77,35 @@ def finetune(
     at_cut : CutInput
     data : Dataset
     config : StudyConfig
+        Its ``head`` says how.
     compute : Compute
     progress : Progress
     title : str
+    checkpoint : Path, optional
+        Where the stage lies between its epochs; default: it is not kept.
+    watch : callable, optional
+        Told of every epoch; may raise to end the stage.
     """
     stage = config.finetuning
+    settings = stage_settings(
+        "finetuning",
+        config.head,
+        stage.epochs,
+        stage.patience,
+        stage.learning_rate_factor,
+        config.seed,
+    )
     behind_cut.requires_grad_(True)
-    result = train_stage(
+    learner = ModuleLearner(
         behind_cut,
         at_cut.batch,
         data.labels,
         data.where("train"),
         data.where("validation"),
-        stage_settings(
-            "finetuning",
-            config.head,
-            stage.epochs,
-            stage.patience,
-            stage.learning_rate_factor,
-            config.seed,
-        ),
+        settings,
         compute,
-        progress,
-        title,
     )
+    keeper = Checkpoint(checkpoint, settings) if checkpoint else None
+    result = train_stage(learner, settings, progress, title, keeper, watch)
     behind_cut.requires_grad_(False)
     return result

@@ -1,0 +1,102 @@
+"""A stage after its last finished epoch, in one safetensors file, so that it can go on there.
+
+It holds the weights, the optimiser's state, the best epoch's weights and the history. Of random
+state there is only the seed to keep: an epoch draws from seed, stage and its number alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from seewhy.errors import RunError
+from seewhy.records import Epoch
+from seewhy.rundir import writing
+from seewhy.training.loop import Best, Learner, StageSettings
+
+
+class Checkpoint:
+    """Keeps one stage of a study between its epochs.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it need not exist yet.
+    settings : StageSettings
+        What trained otherwise is not taken up again.
+    """
+
+    def __init__(self, path: Path, settings: StageSettings) -> None:
+        self.path = path
+        self._settings = json.dumps(asdict(settings))
+
+    def restore(self, learner: Learner, best: Best) -> list[Epoch]:
+        """Put module, optimiser and best epoch where they were; return the epochs behind it.
+
+        Raises
+        ------
+        RunError
+            Where the file is damaged or belongs to another head.
+        """
+        if not self.path.is_file():
+            return []
+        try:
+            with safe_open(self.path, framework="pt") as stored:
+                said = stored.metadata() or {}
+                if said["settings"] != self._settings:
+                    return []
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            learner.module.load_state_dict(_under(tensors, "module."))
+            learner.optimizer.load(_under(tensors, "optimizer."))
+            best.state = {
+                name: tensors[f"best.{name}"].to(mine.device)
+                for name, mine in learner.module.state_dict().items()
+            }
+            kept: dict[str, Any] = json.loads(said["best"])
+            best.epoch, best.accuracy, best.loss = kept["epoch"], kept["accuracy"], kept["loss"]
+            return [Epoch(**epoch) for epoch in json.loads(said["history"])]
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(
+                f"{self.path}: cannot be taken up again ({reason}); delete it to repeat the stage"
+            ) from error
+
+    def keep(self, learner: Learner, best: Best, history: list[Epoch]) -> None:
+        """Keep what is there after the last epoch of `history`, atomically.
+
+        Raises
+        ------
+        RunError
+            Where the disk is full or the place cannot be written.
+        """
+        parts = {
+            "module.": learner.module.state_dict(),
+            "optimizer.": learner.optimizer.tensors(),
+            "best.": best.state,
+        }
+        tensors = {
+            prefix + name: tensor.detach().cpu().contiguous()
+            for prefix, part in parts.items()
+            for name, tensor in part.items()
+        }
+        said = {
+            "settings": self._settings,
+            "best": json.dumps({"epoch": best.epoch, "accuracy": best.accuracy, "loss": best.loss}),
+            "history": json.dumps([asdict(epoch) for epoch in history]),
+        }
+        with writing(self.path) as part:
+            part.write_bytes(save(tensors, metadata=said))
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,336 @@
+"""The head's gradients by hand against autograd's; both learners against each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seewhy.models.classifier import Head
+from seewhy.models.compute import Compute
+from seewhy.progress import Silent
+from seewhy.records import Epoch
+from seewhy.training import learners
+from seewhy.training.learners import HeadLearner, ModuleLearner
+from seewhy.training.loop import StageSettings, dropout_seed, epoch_order, train_stage
+from seewhy.training.losses import label_shares, loss_of
+
+CPU = Compute(torch.device("cpu"), "float32", "a test")
+SETTINGS = StageSettings("adaptation", 3, 5, 0.01, 8, "cross-entropy", 0)
+FEATURES, CLASSES = 6, 4
+UNITS = ((), (5,), (7, 3), (8, 4, 2))
+
+
+def _pooled(count: int = 45) -> tuple[Tensor, np.ndarray]:
+    """Features that tell the classes apart, but not quite."""
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    pooled = torch.randn(count, FEATURES, generator=generator)
+    pooled[torch.arange(count), labels] += 1.5
+    return pooled, labels.numpy()
+
+
+def _head(units: tuple[int, ...], dropout: float = 0.0, seed: int = 1) -> Head:
+    return Head(FEATURES, units, dropout, CLASSES, seed)
+
+
+def _learner(head: Head, settings: StageSettings = SETTINGS, train: int = 29) -> HeadLearner:
+    pooled, labels = _pooled()
+    indices = np.arange(45)
+    return HeadLearner(head, pooled, labels, indices[:train], indices[30:], settings)
+
+
+def _module_learner(
+    head: Head, settings: StageSettings = SETTINGS, train: int = 29
+) -> ModuleLearner:
+    pooled, labels = _pooled()
+    indices = np.arange(45)
+
+    class Classify(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = head
+
+        def forward(self, rows: Tensor) -> Tensor:
+            return self.head.classify(rows)
+
+    return ModuleLearner(
+        Classify(),
+        lambda chosen, generator: pooled[torch.from_numpy(chosen)],
+        labels,
+        indices[:train],
+        indices[30:],
+        settings,
+        CPU,
+    )
+
+
+def _masked(head: Head, rows: Tensor, masks: list[Tensor]) -> Tensor:
+    """Classify `rows` with given dropout masks, (B, units) each, scales included."""
+    left = iter(masks)
+    for layer in head.layers:
+        rows = rows * next(left) if isinstance(layer, nn.Dropout) else layer(rows)
+    return rows
+
+
+def _same(one: list[Tensor], other: list[Tensor]) -> None:
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("units", UNITS)
+def test_gradients_are_those_of_autograd(
+    units: tuple[int, ...], dropout: float, smoothing: float
+) -> None:
+    theirs = _head(units, dropout)
+    learner = _learner(_head(units, dropout), replace(SETTINGS, label_smoothing=smoothing))
+    pooled, labels = _pooled(11)
+    generator = torch.Generator().manual_seed(2)
+    masks = [
+        (torch.rand(11, width, generator=generator) >= dropout) / (1 - dropout) for width in units
+    ]
+    targets = torch.from_numpy(labels)
+    for parameter in learner.optimizer.parameters:
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    wanted = label_shares(targets, CLASSES, smoothing)
+    with torch.no_grad():
+        logits = learner._gradients(pooled, wanted, masks if dropout else [])
+    expected = _masked(theirs, pooled, masks)
+    torch.testing.assert_close(logits, expected.detach(), rtol=1e-5, atol=1e-6)
+    loss_of("kl-divergence", expected, targets, "mean", smoothing).backward()
+    found = [parameter.grad for parameter in learner.optimizer.parameters]
+    # Weights lie (inputs, outputs) there, (outputs, inputs) in PyTorch's layers.
+    _same(
+        [gradient.t() if gradient.dim() == 2 else gradient for gradient in found],
+        [parameter.grad for parameter in theirs.parameters()],
+    )
+    assert all(gradient.abs().sum() > 0 for gradient in found)
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "kl-divergence"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("units", UNITS)
+def test_epochs_without_dropout_are_those_of_autograd(
+    units: tuple[int, ...], smoothing: float, loss: str
+) -> None:
+    # 29 images in batches of 8: three whole ones and one of five.
+    settings = replace(SETTINGS, label_smoothing=smoothing, loss=loss, epochs=6)
+    ours, theirs = _head(units), _head(units)
+    history = [
+        train_stage(learner, settings, Silent(), "a test").history
+        for learner in (_learner(ours, settings), _module_learner(theirs, settings))
+    ]
+    assert len(history[0]) == len(history[1])
+    for one, other in zip(*history, strict=True):
+        assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-5)
+    assert history[0][-1].train_loss < history[0][0].train_loss
+    _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+
+
+def _numbers(epoch: Epoch) -> tuple[float, ...]:
+    return (
+        epoch.epoch,
+        epoch.train_loss,
+        epoch.train_accuracy,
+        epoch.validation_loss,
+        epoch.validation_accuracy,
+        epoch.learning_rate,
+    )
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_an_epoch_with_dropout_by_hand(dropout: float) -> None:
+    """Order and masks are drawn as the loop says, then it is Adam on autograd's gradients."""
+    units = (5, 3)
+    learner = _learner(_head(units, dropout))
+    found = learner.train_epoch(2, lambda steps: None)
+    theirs = _head(units, dropout)
+    pooled, labels = _pooled()
+    order, _ = epoch_order(np.arange(29), SETTINGS, 2)
+    generator = torch.Generator().manual_seed(dropout_seed(SETTINGS, 2))
+    masks = [
+        torch.empty(29, width).bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
+        for width in units
+    ]
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.01)
+    loss_sum, right = 0.0, 0
+    for start in range(0, 29, 8):
+        chosen, part = order[start : start + 8], slice(start, start + 8)
+        targets = torch.from_numpy(labels[chosen])
+        logits = _masked(theirs, pooled[chosen], [mask[part] for mask in masks])
+        loss = nn.functional.cross_entropy(logits, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(chosen)
+        right += int((logits.argmax(dim=1) == targets).sum())
+    assert found == (pytest.approx(loss_sum / 29, rel=1e-5), pytest.approx(right / 29))
+    _same(list(learner.module.state_dict().values()), list(theirs.state_dict().values()))
+    # Evaluation drops nothing.
+    theirs.eval()
+    with torch.no_grad():
+        logits = theirs.classify(pooled[30:])
+    expected = nn.functional.cross_entropy(logits, torch.from_numpy(labels[30:])).item()
+    loss, accuracy = learner.validate()
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert accuracy == pytest.approx((logits.argmax(dim=1).numpy() == labels[30:]).mean())
+
+
+def test_dropout_keeps_the_mean() -> None:
+    # All hidden units put out 1; the output layer adds them up, without moving.
+    units, dropout = 2000, 0.3
+    head = Head(1, (units,), dropout, 2, seed=0)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+        head.layers[0].bias.fill_(1.0)
+        head.layers[-1].weight[1].fill_(1 / units)
+    settings = replace(SETTINGS, learning_rate=1e-30)
+    pooled = torch.zeros(64, 1)
+    labels = np.zeros(64, dtype=np.int64)
+    learner = HeadLearner(head, pooled, labels, np.arange(64), np.arange(64), settings)
+    logits: list[Tensor] = []
+    train_rows = learner._train_rows
+    learner._train_rows = lambda *given: logits.append(train_rows(*given)) or logits[-1]
+    learner.train_epoch(1, lambda steps: None)
+    sums = logits[0][:, 1]
+    # A unit is 0 with 0.3, else 1 / 0.7: deviation sqrt(0.3 / 0.7 / 2000) = 0.0146 an image.
+    assert sums.mean().item() == pytest.approx(1.0, abs=5 * 0.0146 / 8)
+    assert sums.std().item() == pytest.approx(0.0146, rel=0.4)
+    kept = sums * units * 0.7
+    torch.testing.assert_close(kept, kept.round(), rtol=0, atol=1e-1)
+
+
+def test_dropout_is_drawn_from_seed_stage_and_epoch_alone() -> None:
+    def weights(settings: StageSettings = SETTINGS, number: int = 1, before: int = 0) -> Tensor:
+        learner = _learner(_head((16,), 0.5), settings)
+        # What was drawn before must not show: the same weights, another past.
+        state = {name: tensor.clone() for name, tensor in learner.module.state_dict().items()}
+        adam = {name: tensor.clone() for name, tensor in learner.optimizer.tensors().items()}
+        for epoch in range(before):
+            learner.train_epoch(epoch + 5, lambda steps: None)
+        learner.module.load_state_dict(state)
+        learner.optimizer.load(adam)
+        torch.rand(3)
+        learner.train_epoch(number, lambda steps: None)
+        return learner.module.layers[0].weight.detach().clone()
+
+    first = weights()
+    assert torch.equal(weights(before=2), first)
+    for other in (
+        weights(number=2),
+        weights(replace(SETTINGS, seed=1)),
+        weights(replace(SETTINGS, stage="finetuning")),
+    ):
+        assert not torch.allclose(other, first)
+
+
+@pytest.mark.parametrize(("train", "batches"), [(25, 3), (24, 3), (26, 4), (1, 1)])
+def test_both_learners_leave_out_a_last_batch_of_one(train: int, batches: int) -> None:
+    settings = replace(SETTINGS, epochs=1)
+    heads = _head((5,)), _head((5,))
+    told: list[list[int]] = []
+    results = []
+    for learner in (
+        _learner(heads[0], settings, train),
+        _module_learner(heads[1], settings, train),
+    ):
+        steps: list[int] = []
+        count = 0
+
+        def step(inner=learner.optimizer.step) -> None:  # type: ignore[no-untyped-def]
+            nonlocal count
+            count += 1
+            inner()
+
+        learner.optimizer.step = step  # type: ignore[method-assign]
+        results.append(learner.train_epoch(1, steps.append))
+        told.append(steps)
+        assert count == batches
+        assert learner.images == train
+    seen = 24 if train == 25 else train
+    assert sum(told[0]) == sum(told[1]) == seen
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+    _same(list(heads[0].state_dict().values()), list(heads[1].state_dict().values()))
+
+
+def test_rows_that_are_gathered_at_once_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained() -> tuple[list[Tensor], tuple[float, float], tuple[float, float], list[int]]:
+        head, steps = _head((5,)), []
+        learner = _learner(head)
+        found = learner.train_epoch(1, steps.append)
+        return list(head.state_dict().values()), found, learner.validate(), steps
+
+    whole = trained()
+    assert whole[3] == [29]
+    # 17 rows are two batches of eight; the last block holds less than a batch.
+    monkeypatch.setattr(learners, "BLOCK", 17)
+    parts = trained()
+    assert parts[3] == [16, 13]
+    assert all(torch.equal(one, other) for one, other in zip(whole[0], parts[0], strict=True))
+    assert parts[1] == pytest.approx(whole[1], rel=1e-6)
+    assert parts[2] == pytest.approx(whole[2], rel=1e-6)
+    # A block smaller than a batch is one batch.
+    monkeypatch.setattr(learners, "BLOCK", 3)
+    assert trained()[3] == [8, 8, 8, 5]
+
+
+def test_the_modules_weights_are_those_that_are_trained() -> None:
+    head = _head((7, 3), 0.2)
+    before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+    learner = _learner(head)
+    for name, tensor in head.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    learner.train_epoch(1, lambda steps: None)
+    after = head.state_dict()
+    assert all(not torch.equal(after[name], before[name]) for name in before)
+    # Putting weights back (a checkpoint, the best epoch) reaches what is trained, too.
+    head.load_state_dict(before)
+    learner.train_epoch(1, lambda steps: None)
+    again = learner.validate()
+    fresh = _head((7, 3), 0.2, seed=9)
+    fresh.load_state_dict(head.state_dict())
+    fresh.eval()
+    pooled, labels = _pooled()
+    with torch.no_grad():
+        ours, theirs = head.eval().classify(pooled), fresh.classify(pooled)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    right = (theirs[30:].argmax(dim=1).numpy() == labels[30:]).mean()
+    assert again[1] == pytest.approx(right)
+    # A head that was trained can go on under autograd, as fine-tuning has it.
+    assert all(
+        parameter.requires_grad and parameter.grad is None for parameter in head.parameters()
+    )
+    head.classify(pooled).sum().backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
+
+
+def test_what_is_frozen_does_not_move_and_gradients_do_not_stay() -> None:
+    head = _head((5,))
+    head.layers[0].requires_grad_(False)
+    frozen = head.layers[0].weight.clone()
+    free = head.layers[-1].weight.clone()
+    learner = _module_learner(head)
+    learner.train_epoch(1, lambda steps: None)
+    assert torch.equal(head.layers[0].weight, frozen)
+    assert not torch.equal(head.layers[-1].weight, free)
+    assert all(parameter.grad is None for parameter in head.parameters())
+
+
+def test_validation_runs_over_all_images_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pooled, labels = _pooled()
+    head = _head((5,)).eval()
+    with torch.no_grad():
+        logits = head.classify(pooled[30:])
+    loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels[30:])).item()
+    right = (logits.argmax(dim=1).numpy() == labels[30:]).mean()
+    monkeypatch.setattr(learners, "EVALUATION_BATCH", 4)
+    monkeypatch.setattr(learners, "BLOCK", 4)
+    for learner in (_learner(head), _module_learner(head)):
+        assert learner.validate() == (pytest.approx(loss, rel=1e-5), pytest.approx(right))

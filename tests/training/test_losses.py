@@ -1,0 +1,96 @@
+"""The losses against PyTorch's and by hand: they differ by a constant, and teach the same."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from seewhy.training.losses import label_shares, loss_of
+
+
+def _value_and_gradient(
+    name: str, logits: Tensor, labels: Tensor, reduction: str, smoothing: float
+) -> tuple[float, Tensor]:
+    logits = logits.clone().requires_grad_(True)
+    loss = loss_of(name, logits, labels, reduction, smoothing)
+    return loss.item(), torch.autograd.grad(loss, logits)[0]
+
+
+def test_both_losses_by_hand() -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]])
+    labels = torch.tensor([0, 1])
+    # log(e^2 + e^-1 + e^.5) - 2 and log(2 + e^3) - 0, halved.
+    by_hand = (np.log(np.exp([2, -1, 0.5]).sum()) - 2 + np.log(2 + np.exp(3))) / 2
+    for name in ("cross-entropy", "kl-divergence"):
+        assert loss_of(name, logits, labels).item() == pytest.approx(by_hand, rel=1e-6)
+        assert loss_of(name, logits, labels, "sum").item() == pytest.approx(2 * by_hand, rel=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
+def test_cross_entropy_with_smoothing_is_that_of_pytorch(reduction: str, smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(9, 4, generator=generator) * 3
+    labels = torch.randint(4, (9,), generator=generator)
+    expected = F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=smoothing)
+    ours = loss_of("cross-entropy", logits, labels, reduction, smoothing)
+    torch.testing.assert_close(ours, expected)
+    # And the divergence is PyTorch's from the smoothed labels.
+    shares = torch.full((9, 4), smoothing / 4)
+    shares[torch.arange(9), labels] += 1 - smoothing
+    divergence = F.kl_div(
+        logits.log_softmax(dim=1), shares, reduction="batchmean" if reduction == "mean" else "sum"
+    )
+    ours = loss_of("kl-divergence", logits, labels, reduction, smoothing)
+    torch.testing.assert_close(ours, divergence)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    seed=st.integers(0, 2**16),
+    images=st.integers(1, 8),
+    classes=st.integers(2, 12),
+    scale=st.sampled_from([0.1, 1.0, 20.0]),
+    smoothing=st.one_of(st.just(0.0), st.floats(0.01, 0.99)),
+    reduction=st.sampled_from(["mean", "sum"]),
+)
+def test_the_two_losses_differ_by_the_labels_entropy_and_share_their_gradient(
+    seed: int, images: int, classes: int, scale: float, smoothing: float, reduction: str
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(images, classes, generator=generator, dtype=torch.float64) * scale
+    labels = torch.randint(classes, (images,), generator=generator)
+    entropy_value, entropy_gradient = _value_and_gradient(
+        "cross-entropy", logits, labels, reduction, smoothing
+    )
+    kl_value, kl_gradient = _value_and_gradient(
+        "kl-divergence", logits, labels, reduction, smoothing
+    )
+    # The label shares are float32.
+    torch.testing.assert_close(kl_gradient, entropy_gradient, rtol=1e-5, atol=1e-6)
+    shares = [1 - smoothing + smoothing / classes, *[smoothing / classes] * (classes - 1)]
+    constant = -sum(share * math.log(share) for share in shares if share > 0)
+    constant *= images if reduction == "sum" else 1
+    difference = entropy_value - kl_value
+    assert difference == pytest.approx(constant, abs=1e-4 * (1 + abs(entropy_value)))
+    if smoothing == 0:
+        assert constant == 0
+    # Either gradient is softmax(z) - y, which the head's own gradients start from.
+    by_hand = logits.softmax(dim=1)
+    by_hand -= label_shares(labels, classes, smoothing)
+    by_hand /= images if reduction == "mean" else 1
+    torch.testing.assert_close(entropy_gradient, by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_label_shares_by_hand() -> None:
+    shares = label_shares(torch.tensor([2, 0]), 4, 0.2)
+    expected = torch.tensor([[0.05, 0.05, 0.85, 0.05], [0.85, 0.05, 0.05, 0.05]])
+    torch.testing.assert_close(shares, expected)
+    assert torch.equal(label_shares(torch.tensor([1]), 3), torch.tensor([[0.0, 1.0, 0.0]]))
