@@ -17,16 +17,22 @@ from seewhy.records import (
     DataSummary,
     Epoch,
     ExplanationSummary,
+    FeaturesRecord,
     HeadSummary,
+    LayerSearch,
     Maps,
     Predictions,
     Provenance,
+    SearchRecord,
+    SearchSummary,
     SetAside,
     Skipped,
     Stage,
     StageMetrics,
     StageSummary,
     Summary,
+    Trial,
+    TrialState,
 )
 from seewhy.rundir import RunDirectory
 
@@ -54,6 +60,7 @@ ANSWERS: dict[str, list[tuple[int, int, float]]] = {
     ],
 }
 CLASSES = ("cat", "dog", "frog")
+FAILED = "the loss became NaN in epoch 2"
 Make = Callable[..., tuple[RunDirectory, Summary]]
 
 
@@ -72,8 +79,10 @@ def make_run(tmp_path: Path) -> Make:
         side: int = 64,
         skipped: str = "the weights bring no classifier",
         set_aside: Sequence[SetAside] = (),
+        searched: Sequence[str] = ("net_a",),
+        failed: str = FAILED,
     ) -> tuple[RunDirectory, Summary]:
-        run = RunDirectory.create(tmp_path / "run")
+        run = RunDirectory(tmp_path / "run")
         data = _dataset(run, tuple(classes), source, files, side, tuple(set_aside))
         run.write_dataset(data)
         config = {"name": study.replace("/", "∕"), "data": {"source": source}}
@@ -82,6 +91,10 @@ def make_run(tmp_path: Path) -> Make:
             slug: _backbone(run, data, slug, names[k] if names else slug, skipped if k else None)
             for k, slug in enumerate(backbones)
         }
+        for slug in set(searched) & set(parts):
+            run.write_trials(slug, search_trials(failed))
+            run.write_search(slug, SEARCH)
+            parts[slug].search = SEARCH_SUMMARY
         run.write_provenance(PROVENANCE)
         counts = {split: len(data.where(split)) for split in ("train", "validation", "test")}
         summary = Summary(
@@ -165,6 +178,8 @@ def _backbone(
         data.classes,
     )
     recall = dict.fromkeys(data.classes, 0.25)
+    at_cut = "kept in memory: 1 MiB of 2"
+    run.write_features(slug, FeaturesRecord(images=17, channels=3, seconds=0.5, at_cut=at_cut))
     run.write_baseline(
         slug,
         Baseline(skipped=skipped)
@@ -220,8 +235,6 @@ def _stage(
         best_validation_accuracy=0.75,
         best_epoch=2 if stage == "adaptation" else 0,
         epochs=3,
-        seconds=61.0,
-        features="kept in memory: 1 MiB of 2",
     )
     history = [
         Epoch(k, 1.0 / k, 0.5 + 0.1 * k, 1.1 / k, 0.4 + 0.1 * k, 1e-3, 2.0) for k in (1, 2, 3)
@@ -235,3 +248,99 @@ def _stage(
         epochs=3,
         seconds=61.0,
     )
+
+
+# A search whose every number can be worked out by hand.
+CE, KL = "cross-entropy", "kl-divergence"
+
+
+def _trial(
+    layers: int,
+    number: int,
+    value: float | None,
+    units: tuple[int, ...],
+    dropout: float,
+    learning_rate: float,
+    batch_size: int,
+    loss: str,
+    state: TrialState = "complete",
+    reason: str = "",
+) -> Trial:
+    return Trial(
+        layers=layers,
+        number=number,
+        state=state,
+        value=value,
+        best_validation_accuracy=value,
+        units_p=units[0],
+        units=units,
+        dropout=dropout,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        loss=loss,
+        epochs=10 + number,
+        seconds=1.5 + number,
+        reason=reason,
+    )
+
+
+def search_trials(reason: str = FAILED) -> tuple[Trial, ...]:
+    """Six trials with one hidden layer, three with two."""
+    return (
+        _trial(1, 0, 0.60, (64,), 0.5, 1e-5, 16, CE),
+        _trial(1, 1, 0.70, (128,), 0.125, 1e-4, 32, KL),
+        _trial(1, 2, None, (512,), 0.0, 1e-3, 16, KL, "failed", reason),
+        _trial(1, 3, 0.66, (33,), 0.25, 2.345e-4, 32, CE),
+        _trial(1, 4, 0.80, (256,), 0.3, 1e-3, 64, CE),
+        # More than the best so far, but pruned: it does not count.
+        _trial(1, 5, 0.85, (300,), 0.6, 5e-4, 64, KL, "pruned"),
+        _trial(2, 0, 0.78, (55, 27), 0.1, 1e-3, 64, CE),
+        _trial(2, 1, 0.79, (300, 150), 0.2, 1e-3, 64, CE),
+        _trial(2, 2, 0.74, (16, 8), 0.6, 1e-3, 64, CE),
+    )
+
+
+def _searched_head(units: list[int], dropout: float) -> HeadSummary:
+    return HeadSummary(units=units, dropout=dropout, learning_rate=1e-3, batch_size=64, loss=CE)
+
+
+SEARCH = SearchRecord(
+    sampler="gp",
+    pruner="median",
+    objective="adaptation",
+    layer_counts=[
+        LayerSearch(
+            layers=1,
+            trials=6,
+            complete=4,
+            pruned=1,
+            failed=1,
+            best_trial=4,
+            best_value=0.8,
+            head=_searched_head([256], 0.3),
+            importance={
+                "learning_rate": 0.625,
+                "dropout": 0.05,
+                "units_p": 0.2,
+                "batch_size": 0.1,
+                "loss": 0.025,
+            },
+            seconds=24.0,
+        ),
+        LayerSearch(
+            layers=2,
+            trials=3,
+            complete=3,
+            pruned=0,
+            failed=0,
+            best_trial=1,
+            best_value=0.79,
+            head=_searched_head([300, 150], 0.2),
+            seconds=7.5,
+        ),
+    ],
+    head=_searched_head([256], 0.3),
+    stopped="2 hidden layers did not improve the validation accuracy (0.7900 against 0.8000)",
+    seconds=31.5,
+)
+SEARCH_SUMMARY = SearchSummary(layers=1, trials=9, best_validation_accuracy=0.8, seconds=31.5)

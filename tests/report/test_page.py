@@ -122,6 +122,37 @@ def test_without_scripts_everything_shows(make_run: Callable, browser: Any) -> N
     assert not page.locator(".controls").is_visible()
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_search_is_reached_and_unfolded_by_keyboard(
+    make_run: Callable, browser: Any, scripts: bool
+) -> None:
+    path = build_report(*make_run(failed=ATTRIBUTE + EVIL))
+    seen = Seen()
+    view = {"width": 360, "height": 800}
+    page = _open(browser, path, seen, viewport=view, java_script_enabled=scripts)
+    heading = sync_api.expect(page.locator("#search h2"))
+    heading.not_to_be_in_viewport()
+    page.locator(".contents a", has_text="Search").focus()
+    page.keyboard.press("Enter")
+    heading.to_be_in_viewport()
+    table = page.locator("#search .trials")
+    assert not table.is_visible()
+    page.locator("#search summary").focus()
+    page.keyboard.press("Enter")
+    assert table.is_visible()
+    # From the folded table's heading on into the table, which scrolls by keyboard.
+    page.keyboard.press("Tab")
+    region = page.locator("#search details .scroll")
+    assert region.evaluate("box => box === document.activeElement")
+    # Chromium lets one scroll any box by keyboard, other browsers only those that say so.
+    assert region.get_attribute("tabindex") == "0"
+    assert table.locator("tbody tr").count() == 9
+    assert page.locator("#search svg:visible").count() == 8
+    assert page.evaluate("window.ran") is None
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert seen.complaints == []
+
+
 def test_photographs_and_maps_are_really_drawn(make_run: Callable, browser: Any) -> None:
     page = _open(browser, build_report(*make_run()))
     picture = page.locator(".gallery .layers .picture").first

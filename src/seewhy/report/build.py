@@ -20,6 +20,7 @@ from seewhy.render import colour
 from seewhy.report import pictures, sections
 from seewhy.report.gallery import Gallery
 from seewhy.report.pictures import PictureStore
+from seewhy.report.search import search_section
 from seewhy.report.wording import count, share
 from seewhy.rundir import RunDirectory, writing
 
@@ -54,6 +55,7 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
         "study": summary,
         "summary": sections.summary_section(study, gallery),
         "data": sections.data_section(study, samples),
+        "search": search_section(study),
         "training": sections.training_section(study),
         "evaluation": sections.evaluation_section(study),
         "explanations": sections.explanation_section(study, gallery),

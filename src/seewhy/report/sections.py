@@ -20,7 +20,8 @@ from seewhy.records import (
     Summary,
 )
 from seewhy.report import pictures
-from seewhy.report.figures import MARKERS, SIGNS, Series, curves, recall_dots
+from seewhy.report.drawing import MARKERS, SIGNS
+from seewhy.report.figures import Series, curves, recall_dots
 from seewhy.report.gallery import Gallery, gallery_bounds
 from seewhy.report.reading import (
     best_backbone,
@@ -45,6 +46,7 @@ MOST_ROWS = 30
 HIGHLIGHTS = 8
 METHODS = {"gradcam": "Grad-CAM"}
 MOST_AVERAGES = 250
+POOLED = "pooled trunk features kept in memory: the trunk ran once"
 
 
 @dataclass(frozen=True)
@@ -262,8 +264,8 @@ def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
         "best": metrics.best_epoch,
         "accuracy": share(metrics.best_validation_accuracy, 3),
         "rate": f"{history[0].learning_rate:g}" if history else "–",
-        "time": duration(metrics.seconds),
-        "features": metrics.features,
+        "time": duration(sum(epoch.seconds for epoch in history)),
+        "features": records.features.at_cut if stage == "finetuning" else POOLED,
     }
 
 
