@@ -28,8 +28,11 @@ ALLOWED = {
     "provenance": RECORDS | {"models"},
     "report": RECORDS,
     "pictures": PARTS,
-    "study": EVERYTHING,
-    "cli": RECORDS | {"study", "pictures", "report", "models"},
+    "taking_up": BASE | {"config", "rundir"},
+    "stopping": {"progress"},
+    "backbone_study": EVERYTHING - {"report", "provenance"},
+    "study": EVERYTHING | {"backbone_study", "taking_up"},
+    "cli": RECORDS | {"study", "stopping", "pictures", "report", "models"},
     "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.

@@ -17,7 +17,7 @@ from PIL import Image
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 SEEWHY = [sys.executable, "-c", "from seewhy.cli import main; main()"]
-NONE = ["--set=data.held_out=0.2", "--device=cpu", "--quiet", "--out", "out"]
+NONE = ["--set=search.trials=0", "--device=cpu", "--quiet", "--out", "out"]
 
 
 def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
@@ -151,10 +151,11 @@ def test_a_study_of_the_folder_one_stands_in_does_not_take_its_runs_for_a_class(
             picture(tmp_path / name / f"{number}.png")
     settings = ["--backbone=resnet10t", "--set=backbone.weights=none", "--set=input.size=64"]
     settings += ["--set=adaptation.epochs=1", "--set=finetuning.epochs=1", "--quiet"]
-    for number in (1, 2):
-        done = seewhy("run", ".", *settings, "--set=name=study", cwd=tmp_path)
+    settings.append("--set=search.trials=0")
+    for name in ("one", "two"):
+        done = seewhy("run", ".", *settings, f"--set=name={name}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        run = tmp_path / "runs" / ("study" if number == 1 else "study-2")
+        run = tmp_path / "runs" / name
         checks = json.loads((run / "data" / "checks.json").read_text("utf-8"))
         assert list(checks["counts"]["train"]) == ["cat", "dog"]
 

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,18 @@ from seewhy.records import (
     DataSummary,
     Epoch,
     ExplanationSummary,
+    FeaturesRecord,
     HeadSummary,
+    LayerSearch,
     Maps,
     Predictions,
+    SearchRecord,
     SetAside,
     Skipped,
     StageMetrics,
     StageSummary,
     Summary,
+    Trial,
 )
 from seewhy.rundir import RunDirectory, write_error, writing
 
@@ -51,7 +56,7 @@ def _dataset(run: RunDirectory) -> Dataset:
 
 
 def test_a_dataset_comes_back(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
     data = _dataset(run)
     run.write_dataset(data)
     back = run.read_dataset()
@@ -82,6 +87,7 @@ def _write_backbone(run: RunDirectory) -> tuple[Predictions, Maps, StageMetrics]
         "finetuning",
     )
     run.write_baseline("net", Baseline(skipped="no classifier"))
+    run.write_features("net", FeaturesRecord(images=6, channels=8, seconds=1.5, at_cut="in memory"))
     for stage in ("adaptation", "finetuning"):
         metrics = StageMetrics(
             stage=stage,
@@ -94,8 +100,6 @@ def _write_backbone(run: RunDirectory) -> tuple[Predictions, Maps, StageMetrics]
             best_validation_accuracy=0.75,
             best_epoch=1,
             epochs=2,
-            seconds=1.5,
-            features="kept in memory",
         )
         history = [Epoch(1, 0.5, 0.25, 0.125, 1 / 3, 1e-3, 2.0), Epoch(2, 0, 0, 0, 0, 1e-3, 1)]
         confusion = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
@@ -105,10 +109,12 @@ def _write_backbone(run: RunDirectory) -> tuple[Predictions, Maps, StageMetrics]
 
 
 def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path)
+    run = RunDirectory(tmp_path)
     predictions, maps, metrics = _write_backbone(run)
     back = run.read_backbone("net", CLASSES)
     assert back.baseline.skipped == "no classifier"
+    assert (back.features.channels, back.features.at_cut) == (8, "in memory")
+    assert (back.search, back.trials) == (None, ())
     assert back.metrics["finetuning"] == metrics
     assert back.history["adaptation"][0] == Epoch(1, 0.5, 0.25, 0.125, 1 / 3, 1e-3, 2.0)
     np.testing.assert_array_equal(
@@ -121,7 +127,7 @@ def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path)
+    run = RunDirectory(tmp_path)
     _write_backbone(run)
     folder = run.backbone_path("net")
     rows = {}
@@ -164,7 +170,7 @@ def _summary() -> Summary:
 
 
 def test_the_summary_has_the_keys_that_were_agreed(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path)
+    run = RunDirectory(tmp_path)
     run.write_summary(_summary())
     assert run.read_summary() == _summary()
     stored = json.loads(run.summary_path.read_text("utf-8"))
@@ -185,7 +191,7 @@ def test_the_summary_has_the_keys_that_were_agreed(tmp_path: Path) -> None:
 
 def test_the_config_comes_back(tmp_path: Path) -> None:
     config = load_config("paper", settings=["input.size=64", "name=x"])
-    run = RunDirectory.create(tmp_path)
+    run = RunDirectory(tmp_path)
     run.write_config(config)
     assert run.read_config() == config
 
@@ -208,13 +214,6 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     assert "cannot be written" in str(write_error(path, PermissionError(errno.EACCES, "denied")))
 
 
-def test_a_taken_directory_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "thesis.doc").write_text("do not lose me")
-    with pytest.raises(RunError, match="already holds files"):
-        RunDirectory.create(tmp_path)
-    assert (tmp_path / "thesis.doc").read_text() == "do not lose me"
-
-
 def test_what_is_no_finished_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such run directory"):
         RunDirectory.open(tmp_path / "none")
@@ -230,7 +229,7 @@ def test_a_damaged_summary_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_damaged_tables_and_maps_are_named(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path)
+    run = RunDirectory(tmp_path)
     _write_backbone(run)
     maps = run.backbone_path("net") / "explanations" / "maps.npz"
     kept = maps.read_bytes()
@@ -244,16 +243,51 @@ def test_damaged_tables_and_maps_are_named(tmp_path: Path) -> None:
         run.read_backbone("net", CLASSES)
 
 
-def test_discarding_takes_back_what_was_made_and_nothing_else(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "runs" / "mine")
-    (run.root / "data").mkdir()
-    (run.root / "data" / "x.csv").write_text("x")
-    run.discard()
-    assert list(tmp_path.iterdir()) == []
-    mine = tmp_path / "an empty folder of mine"
-    mine.mkdir()
-    run = RunDirectory.create(mine)
-    (run.root / "study.log").write_text("x")
-    run.discard()
-    assert list(tmp_path.iterdir()) == [mine]
-    assert list(mine.iterdir()) == []
+def _search() -> tuple[SearchRecord, tuple[Trial, ...]]:
+    head = HeadSummary(
+        units=[55, 27], dropout=1 / 3, learning_rate=1e-5, batch_size=16, loss="kl-divergence"
+    )
+    count = LayerSearch(
+        layers=2, trials=2, complete=1, pruned=0, failed=1, best_trial=0, best_value=0.75,
+        head=head, importance={"dropout": 1 / 3}, seconds=2.5,
+    )  # fmt: skip
+    record = SearchRecord(
+        sampler="gp", pruner="none", objective="both", layer_counts=[count], head=head,
+        stopped="it had to", seconds=2.5,
+    )  # fmt: skip
+    trial = Trial(
+        2, 0, "complete", 0.1 + 0.2, 0.75, 55, (55, 27), 1 / 3, 1e-5, 16, "kl-divergence", 7, 1.5
+    )
+    failed = replace(
+        trial, number=1, state="failed", value=None, best_validation_accuracy=None,
+        reason='out of "memory",\nsaid <b>PyTorch</b>',
+    )  # fmt: skip
+    return record, (trial, failed)
+
+
+def test_a_search_comes_back_to_the_last_bit(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    _write_backbone(run)
+    record, trials = _search()
+    run.write_trials("net", trials)
+    run.write_search("net", record)
+    back = run.read_backbone("net", CLASSES)
+    assert back.search == record
+    assert back.trials == trials
+    assert record.best is record.layer_counts[0]
+    (run.search_path("net") / "trials.csv").write_text("layers,number\n1,x\n", "utf-8")
+    with pytest.raises(RunError, match=r"trials\.csv: is not as seewhy writes it"):
+        run.read_backbone("net", CLASSES)
+
+
+def test_a_backbone_that_ended_leaves_no_checkpoints(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    part = _summary().backbones["net"]
+    assert run.read_backbone_summary("net") is None
+    for stage in ("adaptation", "finetuning"):
+        path = run.checkpoint_path("net", stage)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"weights")
+    run.write_backbone("net", part)
+    assert run.read_backbone_summary("net") == part
+    assert not list(tmp_path.rglob("checkpoint.safetensors"))

@@ -22,7 +22,7 @@ from seewhy.models.backbones import create_architecture
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 TINY = [
     "--set=input.size=64", "--set=adaptation.epochs=4", "--set=finetuning.epochs=2",
-    "--set=head.units=[8]", "--set=head.batch_size=8", "--device=cpu",
+    "--set=head.units=[8]", "--set=head.batch_size=8", "--set=search.trials=0", "--device=cpu",
 ]  # fmt: skip
 
 
@@ -83,15 +83,17 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
     expected = {
         "config.toml", "provenance.json", "study.log", "summary.json", "data/index.csv",
         "data/checks.json", "data/contact_sheet.png", "data/pixels.npy", "report/index.html",
+        "begun.json", ".lock",
     }  # fmt: skip
     for slug in ("resnet18", "vgg11"):
         folder = f"backbones/{slug}"
         expected |= {f"{folder}/baseline.json", f"{folder}/explanations/maps.npz"}
         expected |= {f"{folder}/explanations/index.csv"}
+        expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected
     newest = max(run.rglob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    assert newest.name == "summary.json"
+    assert newest == run / "summary.json"
 
 
 def test_the_numbers_agree_with_each_other(finished: Path) -> None:
@@ -220,7 +222,8 @@ def test_the_papers_other_backbones_go_the_same_way(tmp_path: Path, seewhy: Comm
     (tmp_path / "study.toml").write_text(study)
     done = seewhy(
         "run", "study.toml", "--out", "out", "--set=adaptation.epochs=1", "--device=cpu",
-        "--set=finetuning.epochs=1", "--set=head.batch_size=4", cwd=tmp_path,
+        "--set=finetuning.epochs=1", "--set=head.batch_size=4", "--set=search.trials=0",
+        cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
@@ -250,15 +253,6 @@ def test_an_augmented_study_computes_training_activations_anew(
     assert done.returncode == 0, done.stderr
     log = (tmp_path / "out" / "study.log").read_text("utf-8")
     assert "without the training images, which crop and flip and erase change every time" in log
-
-
-def test_the_default_directory_is_numbered_where_it_is_taken(tmp_path: Path) -> None:
-    from seewhy.study import _free_name
-
-    assert _free_name(tmp_path, "pets") == tmp_path / "pets"
-    (tmp_path / "pets").mkdir()
-    (tmp_path / "pets-2").mkdir()
-    assert _free_name(tmp_path, "pets") == tmp_path / "pets-3"
 
 
 def test_a_backbone_the_study_does_not_have_is_named(finished: Path) -> None:

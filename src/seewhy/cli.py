@@ -6,6 +6,7 @@ Every error of ours is one sentence on standard error and exit code 2.
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from rich.table import Table
 from seewhy.config import load_config
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
+from seewhy.stopping import stopping_gently
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,6 +85,7 @@ def _examples(*lines: str) -> str:
         "seewhy run my_photos/ --backbone resnet50 --set input.size=160",
         "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
         "seewhy run paper --out runs/paper",
+        "seewhy run my_photos/ --set search.trials=0   (no search: the head as configured)",
     )
 )
 def run(
@@ -108,9 +111,15 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any config key; repeatable."),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the study that is there, and start over.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run a study: images in; baseline, adaptation, fine-tuning, maps and a report out."""
+    """Run a study: images in; baseline, search, two-stage fine-tuning, maps and a report out.
+
+    The same command goes on with a study that was interrupted (Ctrl-C, a kill, a power cut).
+    """
     config = load_config(
         source,
         test=test,
@@ -119,10 +128,13 @@ def run(
         device=device,
         settings=settings or (),
     )
-    from seewhy.study import run_study
+    from seewhy.study import run_folder, run_study
 
-    progress = Silent() if quiet else _Bars()
-    study = run_study(config, out=out_dir, progress=progress, command=sys.argv)
+    try:
+        with stopping_gently(Silent() if quiet else _Bars()) as progress:
+            study = run_study(config, out_dir, progress, sys.argv, fresh)
+    except KeyboardInterrupt:
+        _stopped(run_folder(config, out_dir))
     table = Table("backbone", "baseline", "adaptation", "fine-tuning", title="test accuracy")
     for slug, part in study.summary.backbones.items():
         base = getattr(part.baseline, "accuracy", None)
@@ -230,6 +242,17 @@ def main() -> None:
             "the memory does not suffice; try a smaller head.batch_size or input.size, or "
             "finetuning.keep=recompute"
         )
+
+
+def _stopped(root: Path) -> NoReturn:
+    """Say what Ctrl-C left and how the study goes on."""
+    words = [argument for argument in sys.argv[1:] if argument != "--fresh"]
+    command = shlex.join(["seewhy", *words])
+    line = f"stopped; all finished steps are kept in {root}. This goes on from there: {command}"
+    if not root.is_dir():
+        line = "stopped; nothing had been begun"
+    err.print(f"seewhy: {line}", markup=False, highlight=False)
+    sys.exit(130)
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -180,7 +180,7 @@ class SearchConfig(_Section):
     objective : {"adaptation", "both"}, default "adaptation"
         The validation accuracy, mean of the last 5 epochs, of adaptation alone, or of the
         fine-tuning behind it.
-    pruner : {"none", "median", "hyperband"}, default "none"
+    pruner : {"median", "hyperband", "none"}, default "median"
         Ends hopeless trials early.
     storage : str, optional
         URL of an Optuna storage that several processes may share,
@@ -198,7 +198,7 @@ class SearchConfig(_Section):
     sampler: Literal["gp", "tpe", "random"] = "gp"
     max_layers: Annotated[int, Field(ge=1, le=8)] = 3
     objective: Literal["adaptation", "both"] = "adaptation"
-    pruner: Literal["none", "median", "hyperband"] = "none"
+    pruner: Literal["median", "hyperband", "none"] = "median"
     storage: str | None = None
     learning_rate: tuple[Rate, Rate] = (1e-5, 1e-3)
     dropout: tuple[DropShare, DropShare] = (0.0, 0.6)

@@ -15,16 +15,15 @@ from pathlib import Path
 
 from seewhy.config import StudyConfig
 from seewhy.models.compute import Compute
-from seewhy.records import Dataset, Provenance
+from seewhy.records import Begun, Dataset, Provenance
 
-_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "safetensors")
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "optuna")
 
 
 class Clock:
     """Measures a study and its parts, wall-clock seconds."""
 
     def __init__(self) -> None:
-        self.started = datetime.now(UTC)
         self.parts: dict[str, float] = {}
         self._start = time.perf_counter()
 
@@ -44,14 +43,13 @@ class Clock:
 def provenance(
     config: StudyConfig,
     compute: Compute,
-    data: Dataset,
-    weights: dict[str, str],
+    begun: Begun,
     clock: Clock,
     command: Sequence[str],
 ) -> Provenance:
     """Put the provenance record together, at the end of a study.
 
-    `weights` gives each backbone's `weights_key`, by its slug.
+    `begun` is what was written down when it began; times are of this process alone.
     """
     return Provenance(
         seewhy=_version("seewhy"),
@@ -64,16 +62,22 @@ def provenance(
         device=compute.name,
         precision=compute.precision,
         seed=config.seed,
-        versions={name: _version(name) for name in _PACKAGES},
+        versions=begun.versions,
         command=list(command),
-        started=clock.started.isoformat(timespec="seconds"),
+        started=begun.started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        starts=begun.starts,
         seconds=clock.seconds,
         seconds_by_part=clock.parts,
         peak_memory_gib=peak_memory() / 2**30,
-        data_key=data_key(data),
-        weights_keys=weights,
+        data_key=begun.data_key,
+        weights_keys=begun.weights_keys,
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that numbers depend on."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def data_key(data: Dataset) -> str:

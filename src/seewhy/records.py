@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
@@ -184,11 +184,24 @@ class Baseline(_Record):
     per_class_recall: dict[str, Rate] = Field(default_factory=dict)
 
 
+class FeaturesRecord(_Record):
+    """features.json: the one pass over the images.
+
+    `at_cut` says in a sentence where the activations at the cut lie (in memory, on disk,
+    computed anew) and why.
+    """
+
+    images: int
+    channels: int
+    seconds: float
+    at_cut: str
+
+
 class StageMetrics(_Record):
     """metrics.json: one stage on the test images, and how it was trained.
 
-    `features` says in words where the stage's input came from (kept in memory, on disk,
-    recomputed) and why; `best_epoch` is 0 where no epoch was better than the start.
+    `best_epoch` is 0 where no epoch was better than the start. What it took is in history.csv
+    and features.json: equal studies have equal metrics.json.
     """
 
     stage: Stage
@@ -201,8 +214,6 @@ class StageMetrics(_Record):
     best_validation_accuracy: Rate
     best_epoch: int
     epochs: int
-    seconds: float
-    features: str
 
 
 class StageSummary(_Record):
@@ -315,6 +326,12 @@ class SearchRecord(_Record):
     stopped: str
     seconds: float
 
+    @model_validator(mode="after")
+    def _found(self) -> SearchRecord:
+        if all(one.head != self.head for one in self.layer_counts):
+            raise ValueError("no layer count has the head that goes on")
+        return self
+
     @property
     def best(self) -> LayerSearch:
         """The layer count whose head goes on."""
@@ -388,6 +405,21 @@ class DataChecks(_Record):
     masks: bool
 
 
+class Begun(_Record):
+    """begun.json: what a study that goes on later must find unchanged.
+
+    `starts` counts how often it was begun or taken up again.
+    """
+
+    device: str
+    precision: str
+    weights_keys: dict[str, str]
+    data_key: str
+    versions: dict[str, str]
+    started: str
+    starts: int
+
+
 class Provenance(_Record):
     """provenance.json: what the numbers depend on, and what they took."""
 
@@ -403,6 +435,7 @@ class Provenance(_Record):
     command: list[str]
     started: str
     finished: str
+    starts: int = 1
     seconds: float
     seconds_by_part: dict[str, float] = Field(default_factory=dict)
     peak_memory_gib: float
@@ -415,6 +448,7 @@ class BackboneRecords:
     """All that lies under ``backbones/SLUG/``, as the report reads it."""
 
     slug: str
+    features: FeaturesRecord
     baseline: Baseline
     history: dict[Stage, list[Epoch]]
     predictions: dict[Stage, Predictions]

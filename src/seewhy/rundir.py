@@ -14,7 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -29,10 +29,13 @@ from seewhy.errors import RunError
 from seewhy.records import (
     STAGES,
     BackboneRecords,
+    BackboneSummary,
     Baseline,
+    Begun,
     DataChecks,
     Dataset,
     Epoch,
+    FeaturesRecord,
     Maps,
     Predictions,
     Provenance,
@@ -47,6 +50,19 @@ from seewhy.records import (
 )
 
 Model = TypeVar("Model", bound=BaseModel)
+# All that a study puts into its run directory.
+_OWN = (
+    "config.toml",
+    "begun.json",
+    "provenance.json",
+    "study.log",
+    "summary.json",
+    "search.db",
+    "search.db-journal",
+    "data",
+    "backbones",
+    "report",
+)
 
 
 @contextmanager
@@ -91,38 +107,15 @@ class RunDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._made: list[Path] = []
 
-    @classmethod
-    def create(cls, root: Path) -> RunDirectory:
-        """Make a new, empty run directory.
-
-        Raises
-        ------
-        RunError
-            Where `root` already holds something, or cannot be made.
-        """
-        run = cls(root)
-        run._made = [place for place in (root, *root.parents) if not place.exists()]
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            taken = any(root.iterdir())
-        except OSError as error:
-            raise write_error(root, error) from error
-        if taken:
-            raise RunError(f"{root}: already holds files; choose another place with --out")
-        return run
-
-    def discard(self) -> None:
-        """Take back what `create` made and all that was written since; nothing else."""
-        for entry in self.root.iterdir():
+    def clear(self) -> None:
+        """Delete the study that lies here; files that are none of its own stay."""
+        for name in _OWN:
+            entry = self.root / name
             if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
+                shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
-        for place in self._made:
-            with suppress(OSError):  # somebody else may have put something there meanwhile
-                place.rmdir()
 
     @classmethod
     def open(cls, root: Path) -> RunDirectory:
@@ -146,6 +139,21 @@ class RunDirectory:
     def summary_path(self) -> Path:
         """summary.json, the manifest."""
         return self.root / "summary.json"
+
+    @property
+    def config_path(self) -> Path:
+        """config.toml, written first."""
+        return self.root / "config.toml"
+
+    @property
+    def begun_path(self) -> Path:
+        """begun.json: there once the data are, before the first backbone is begun."""
+        return self.root / "begun.json"
+
+    @property
+    def trials_path(self) -> Path:
+        """The trials of the searches, an SQLite file."""
+        return self.root / "search.db"
 
     @property
     def log_path(self) -> Path:
@@ -176,18 +184,22 @@ class RunDirectory:
         """One backbone's folder."""
         return self.root / "backbones" / slug
 
+    def checkpoint_path(self, slug: str, stage: Stage) -> Path:
+        """One stage between its epochs; gone when the backbone's study has ended."""
+        return self.backbone_path(slug) / stage / "checkpoint.safetensors"
+
     def model_path(self, slug: str, stage: Stage) -> Path:
         """One stage's classifier."""
         return self.backbone_path(slug) / stage / "model.safetensors"
 
     def write_config(self, config: StudyConfig) -> None:
         """Write config.toml, complete with the defaults."""
-        with writing(self.root / "config.toml") as part:
+        with writing(self.config_path) as part:
             part.write_text(tomli_w.dumps(config.model_dump(exclude_none=True)), "utf-8")
 
     def read_config(self) -> StudyConfig:
         """Read config.toml."""
-        return load_config(str(self.root / "config.toml"))
+        return load_config(str(self.config_path))
 
     def write_summary(self, summary: Summary) -> None:
         """Write summary.json; call it last."""
@@ -204,6 +216,25 @@ class RunDirectory:
     def read_provenance(self) -> Provenance:
         """Read provenance.json."""
         return self._read_json(self.root / "provenance.json", Provenance)
+
+    def write_begun(self, begun: Begun) -> None:
+        """Write begun.json."""
+        self._write_json(self.begun_path, begun)
+
+    def read_begun(self) -> Begun | None:
+        """Read begun.json; None where no backbone was begun."""
+        return self._read_json(self.begun_path, Begun) if self.begun_path.is_file() else None
+
+    def write_backbone(self, slug: str, summary: BackboneSummary) -> None:
+        """Write a backbone's part of the summary, when all else of it is there."""
+        self._write_json(self.backbone_path(slug) / "summary.json", summary)
+        for stage in STAGES:
+            self.checkpoint_path(slug, stage).unlink(missing_ok=True)
+
+    def read_backbone_summary(self, slug: str) -> BackboneSummary | None:
+        """Read a backbone's part of the summary; None where its study has not ended."""
+        path = self.backbone_path(slug) / "summary.json"
+        return self._read_json(path, BackboneSummary) if path.is_file() else None
 
     def write_dataset(self, data: Dataset) -> None:
         """Write index.csv and checks.json; the pixels are there already."""
@@ -247,6 +278,10 @@ class RunDirectory:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.root / 'data'}: cannot be read ({error})") from error
+
+    def write_features(self, slug: str, features: FeaturesRecord) -> None:
+        """Write features.json."""
+        self._write_json(self.backbone_path(slug) / "features.json", features)
 
     def write_baseline(self, slug: str, baseline: Baseline) -> None:
         """Write baseline.json."""
@@ -346,6 +381,7 @@ class RunDirectory:
         search = self.read_search(slug)
         return BackboneRecords(
             slug=slug,
+            features=self._read_json(folder / "features.json", FeaturesRecord),
             search=search,
             trials=_read_trials(self.search_path(slug) / "trials.csv") if search else (),
             baseline=self._read_json(folder / "baseline.json", Baseline),
@@ -372,7 +408,7 @@ class RunDirectory:
 
     def _write_json(self, path: Path, record: BaseModel) -> None:
         # Only what is absent is left out: `search` is null where there was none.
-        keep_null = isinstance(record, Summary)
+        keep_null = isinstance(record, (Summary, BackboneSummary))
         values = record.model_dump(mode="json", exclude_none=not keep_null)
         self.write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 

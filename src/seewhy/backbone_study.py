@@ -1,0 +1,360 @@
+"""One backbone's way through a study: features, baseline, search, adaptation, fine-tuning, maps.
+
+Each stage hands records to the next and writes them into the run directory; the backbone's
+``summary.json`` is written last, and a study that is taken up again goes on behind what is there.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from seewhy.config import HeadConfig, StudyConfig
+from seewhy.evaluation.baseline import baseline
+from seewhy.evaluation.metrics import score
+from seewhy.evaluation.predict import as_predictions, predict_pooled
+from seewhy.explanation.stream import explain_batches
+from seewhy.models.backbones import Backbone
+from seewhy.models.classifier import BehindCut, Classifier, Design, Head, save_classifier
+from seewhy.models.compute import Compute
+from seewhy.models.cut import Cut
+from seewhy.progress import Progress, Silent
+from seewhy.records import (
+    BackboneSummary,
+    BaselineSummary,
+    Dataset,
+    ExplanationSummary,
+    FeaturesRecord,
+    Maps,
+    Predictions,
+    SearchRecord,
+    SearchSummary,
+    Skipped,
+    Stage,
+    StageMetrics,
+    StageSummary,
+)
+from seewhy.rundir import RunDirectory
+from seewhy.training.features import BATCH, CutInput, Features, keeping_features
+from seewhy.training.loop import StageResult, Watch, seed_of
+from seewhy.training.search import head_summary, search_head
+from seewhy.training.stages import adapt, finetune
+from seewhy.training.trial_store import TrialStore
+
+log = logging.getLogger("seewhy")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every stage of a study shares; `data_key` tells equal data."""
+
+    config: StudyConfig
+    compute: Compute
+    run: RunDirectory
+    data: Dataset
+    data_key: str
+    progress: Progress
+
+
+def study_backbone(
+    work: Work, slug: str, backbone: Backbone, cut: Cut, layer: str
+) -> BackboneSummary:
+    """Take one backbone from its pretrained weights to maps.
+
+    Parameters
+    ----------
+    work : Work
+    slug : str
+        The backbone's folder name.
+    backbone : Backbone
+    cut : Cut
+        Of `backbone`; its tail is trained in place.
+    layer : str
+        Name, behind the cut, of the layer whose map is explained.
+    """
+    done = work.run.read_backbone_summary(slug)
+    if done is not None:
+        work.progress.say(f"{slug}: had been finished")
+        return done
+    log.info("%s: %s, weights %s", slug, backbone.name, backbone.weights)
+    log.info("%s: cut at %s, %d of %d layers before it", slug, cut.place, cut.before, cut.total)
+    for part in (backbone.model, cut.prefix, cut.tail):
+        part.to(work.compute.device).eval()
+    folder = work.run.backbone_path(slug)
+    with keeping_features(
+        backbone, cut, work.data, work.compute, work.config, folder, work.progress
+    ) as features:
+        _write_features(work, slug, features)
+        base = _baseline(work, slug, backbone, features)
+        found = _search(work, slug, backbone, cut, features)
+        if found:
+            work = replace(work, config=_with_head(work.config, found))
+        classifier = _classifier(work, backbone, cut, features)
+        adaptation = _adaptation(work, slug, classifier, features)
+        finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layer)
+    summary = BackboneSummary(
+        backbone=backbone.name,
+        weights=backbone.weights,
+        parameters=backbone.parameters,
+        weighted_layers=backbone.weighted_layers,
+        cut=cut.place,
+        input_size=backbone.preprocess.size,
+        baseline=base,
+        head=head_summary(work.config.head),
+        search=_search_summary(found) if found else None,
+        adaptation=adaptation,
+        finetuning=finetuning,
+        explanation=explanation,
+    )
+    work.run.write_backbone(slug, summary)
+    return summary
+
+
+def _write_features(work: Work, slug: str, features: Features) -> None:
+    images, channels = features.pooled.shape
+    plan = str(features.at_cut.plan)
+    log.info("%s: trunk features took %.1f s", slug, features.seconds)
+    log.info("%s: %s", slug, plan)
+    record = FeaturesRecord(images=images, channels=channels, seconds=features.seconds, at_cut=plan)
+    work.run.write_features(slug, record)
+
+
+def _baseline(
+    work: Work, slug: str, backbone: Backbone, features: Features
+) -> BaselineSummary | Skipped:
+    """Score the untouched ImageNet classifier, its classes grouped through WordNet."""
+    record = baseline(
+        features.probabilities,
+        work.data.labels[work.data.where("test")],
+        work.data.classes,
+        backbone.wnids,
+        work.config.baseline,
+        backbone.no_classifier,
+    )
+    work.run.write_baseline(slug, record)
+    if record.accuracy is None or record.precision is None or record.recall is None:
+        log.info("%s: baseline skipped: %s", slug, record.skipped)
+        return Skipped(skipped=record.skipped or "")
+    log.info("%s: baseline accuracy %.4f", slug, record.accuracy)
+    return BaselineSummary(
+        accuracy=record.accuracy, precision=record.precision, recall=record.recall
+    )
+
+
+def _search(
+    work: Work, slug: str, backbone: Backbone, cut: Cut, features: Features
+) -> SearchRecord | None:
+    """Search for the head on the kept features; None where the search is off."""
+    config, run = work.config, work.run
+    if not config.search.trials:
+        return None
+    done = run.read_search(slug)
+    if done is not None:
+        return done
+
+    def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
+        return _trial(replace(work, config=_with_head(config, head)), cut, features, watch)
+
+    found = search_head(
+        config,
+        f"{slug} {_search_key(work, backbone)}",
+        TrialStore(config.search.storage, run.trials_path),
+        run_trial,
+        work.progress,
+        slug,
+        tell=lambda trials: run.write_trials(slug, trials),
+    )
+    run.write_trials(slug, found.trials)
+    run.write_search(slug, found.record)
+    best = found.record.best
+    units = " + ".join(map(str, best.head.units))
+    work.progress.say(
+        f"{slug}: search: {len(found.trials)} trials, best validation accuracy "
+        f"{best.best_value:.3f} with {units} hidden units"
+    )
+    return found.record
+
+
+def _trial(work: Work, cut: Cut, features: Features, watch: Watch) -> StageResult:
+    """Train one head as adaptation does; where both stages count, a copy of the tail behind it."""
+    head, data = _head(work, features), work.data
+    config = work.config
+    adapted = adapt(head, features.pooled, data, config, Silent(), "adaptation", watch=watch)
+    if config.search.objective == "adaptation":
+        return adapted
+    behind_cut = BehindCut(copy.deepcopy(cut.tail), head)
+    silent = Silent()
+    return finetune(
+        behind_cut, features.at_cut, data, config, work.compute, silent, "fine-tuning", watch=watch
+    )
+
+
+def _search_key(work: Work, backbone: Backbone) -> str:
+    """Return what a trial's value hangs on besides its parameters: equal keys, equal searches."""
+    config, search = work.config, work.config.search
+    parts: list[Any] = [
+        search.model_dump(exclude={"trials", "max_layers", "storage"}),
+        config.seed,
+        config.head.label_smoothing,
+        config.adaptation.model_dump(),
+        config.input.model_dump(),
+        work.compute.precision,
+        work.data_key,
+        backbone.weights_key,
+        backbone.preprocess,
+    ]
+    if search.objective == "both":
+        parts.append(config.finetuning.model_dump(exclude={"keep", "memory_gib", "disk_gib"}))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _with_head(config: StudyConfig, head: HeadConfig | SearchRecord) -> StudyConfig:
+    """Return the configuration with another head, one that was found or is tried."""
+    if isinstance(head, SearchRecord):
+        head = config.head.model_copy(
+            update={**head.head.model_dump(), "units": tuple(head.head.units)}
+        )
+    return config.model_copy(update={"head": head})
+
+
+def _search_summary(found: SearchRecord) -> SearchSummary:
+    return SearchSummary(
+        layers=len(found.head.units),
+        trials=sum(count.trials for count in found.layer_counts),
+        best_validation_accuracy=found.best.best_value,
+        seconds=found.seconds,
+    )
+
+
+def _head(work: Work, features: Features) -> Head:
+    """Return a new head on the device; equal seeds and shapes, equal weights."""
+    config = work.config
+    width, classes = features.pooled.shape[1], len(work.data.classes)
+    seed = seed_of(config.seed, "head")
+    head = Head(width, config.head.units, config.head.dropout, classes, seed)
+    return head.to(work.compute.device)
+
+
+def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) -> Classifier:
+    """Put prefix, tail and a new head together."""
+    config, classes = work.config, work.data.classes
+    design = Design(
+        architecture=backbone.name,
+        open_share=config.finetuning.open,
+        units=config.head.units,
+        dropout=config.head.dropout,
+        classes=classes,
+        preprocess=backbone.preprocess,
+        working_size=int(work.data.pixels.shape[1]),
+    )
+    return Classifier(cut, _head(work, features), design)
+
+
+def _adaptation(work: Work, slug: str, classifier: Classifier, features: Features) -> StageSummary:
+    """Stage 1: the head alone, on pooled features."""
+    head = classifier.behind_cut.head
+    trained = adapt(
+        head,
+        features.pooled,
+        work.data,
+        work.config,
+        work.progress,
+        f"{slug}: adaptation",
+        checkpoint=work.run.checkpoint_path(slug, "adaptation"),
+    )
+    predictions = predict_pooled(head, features.pooled, work.data)
+    return _finish_stage(work, slug, "adaptation", classifier, trained, predictions)
+
+
+def _finetuning(
+    work: Work, slug: str, classifier: Classifier, at_cut: CutInput, layer: str
+) -> tuple[StageSummary, ExplanationSummary]:
+    """Stage 2: tail and head; then predictions and maps of the test images in one pass."""
+    behind_cut = classifier.behind_cut
+    trained = finetune(
+        behind_cut,
+        at_cut,
+        work.data,
+        work.config,
+        work.compute,
+        work.progress,
+        f"{slug}: fine-tuning",
+        checkpoint=work.run.checkpoint_path(slug, "finetuning"),
+    )
+    started = time.perf_counter()
+    indices = work.data.where("test")
+    method = work.config.explanation.method
+    with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
+
+        def batches() -> Iterator[Tensor]:
+            for start in range(0, len(indices), BATCH):
+                chosen = indices[start : start + BATCH]
+                yield at_cut.batch(chosen)
+                advance(len(chosen))
+
+        found = explain_batches(behind_cut, batches(), layer, method)
+    seconds = time.perf_counter() - started
+    predictions = as_predictions(work.data, found.probabilities)
+    if found.maps[0].size == 1:
+        note = "its maps have a single place at this size; choose a larger input.size"
+        log.warning("%s: %s", slug, note)
+        work.progress.say(f"{slug}: {note}")
+    name = layer.removeprefix("tail").removeprefix(".") or "trunk output"
+    maps = Maps(predictions.ids, found.maps, found.explained, method, name, "finetuning")
+    work.run.write_maps(slug, maps, predictions, work.data.classes)
+    summary = _finish_stage(work, slug, "finetuning", classifier, trained, predictions)
+    return summary, ExplanationSummary(
+        method=method, layer=name, images=len(indices), seconds=seconds
+    )
+
+
+def _finish_stage(
+    work: Work,
+    slug: str,
+    stage: Stage,
+    classifier: Classifier,
+    trained: StageResult,
+    predictions: Predictions,
+) -> StageSummary:
+    """Score a stage on the test images and write all it leaves behind."""
+    classes = work.data.classes
+    scores = score(predictions.labels, predictions.predicted, classes)
+    metrics = StageMetrics(
+        stage=stage,
+        images=len(predictions.ids),
+        accuracy=scores.accuracy,
+        precision=scores.precision,
+        recall=scores.recall,
+        per_class_precision=scores.per_class_precision,
+        per_class_recall=scores.per_class_recall,
+        best_validation_accuracy=trained.best_validation_accuracy,
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.history),
+    )
+    save_classifier(classifier, work.run.model_path(slug, stage))
+    work.run.write_stage(slug, metrics, trained.history, predictions, scores.confusion, classes)
+    log.info(
+        "%s: %s: test accuracy %.4f after %d epochs (best: %d) in %.1f s",
+        slug,
+        stage,
+        metrics.accuracy,
+        metrics.epochs,
+        metrics.best_epoch,
+        trained.seconds,
+    )
+    work.progress.say(f"{slug}: {stage}: test accuracy {metrics.accuracy:.3f}")
+    return StageSummary(
+        accuracy=metrics.accuracy,
+        precision=metrics.precision,
+        recall=metrics.recall,
+        per_class_recall=metrics.per_class_recall,
+        epochs=metrics.epochs,
+        seconds=trained.seconds,
+    )
