@@ -108,12 +108,9 @@ def paper_epoch(bench: Bench, head: HeadConfig) -> float:
 def show(found: Found, bench: Bench, wall: float, rounds: int) -> None:
     """Print what the search took, and what its first layer count would have taken."""
     images, channels = bench.features.pooled.shape
-    print(
-        f"{images} images, {channels} channels; the trunk's one pass {bench.features.seconds:.1f} s"
-    )
-    print(
-        f"{len(found.trials)} trials in {wall:.1f} s, suggestions included; {found.record.stopped}"
-    )
+    once = bench.features.seconds
+    print(f"{images} images, {channels} channels; the trunk's one pass {once:.1f} s")
+    print(f"{len(found.trials)} trials in {wall:.1f} s with suggestions; {found.record.stopped}")
     for count in found.record.layer_counts:
         chosen = [trial for trial in found.trials if trial.layers == count.layers]
         print(

@@ -41,7 +41,7 @@ name = "local-dir:vgg11"
 [input]
 size = 64
 [search]
-trials = 12
+trials = 11
 max_layers = 2
 batch_size = [8, 16]
 units = [4, 32]
@@ -135,7 +135,7 @@ def check_equal(one: Path, other: Path) -> None:
 def test_the_uninterrupted_study_searched(whole: Path) -> None:
     summary = json.loads((whole / "summary.json").read_text("utf-8"))
     for part in summary["backbones"].values():
-        assert part["search"]["trials"] == 24
+        assert part["search"]["trials"] == 22
         assert len(part["head"]["units"]) == part["search"]["layers"]
     assert not list(whole.rglob("checkpoint.safetensors"))
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from seewhy import explain, load_classifier, read_images
 from seewhy.errors import RunError
@@ -146,8 +146,6 @@ def test_the_saved_classifier_gives_the_recorded_predictions_and_maps(
 
 
 def test_adaptation_leaves_the_trunk_and_finetuning_the_prefix_alone(finished: Path) -> None:
-    from safetensors.torch import load_file
-
     original = load_file(finished / "resnet18" / "model.safetensors")
     stages = [
         load_file(finished / "out" / "backbones" / "resnet18" / stage / "model.safetensors")
@@ -162,6 +160,9 @@ def test_adaptation_leaves_the_trunk_and_finetuning_the_prefix_alone(finished: P
     assert {name.split(".")[0] for name in changed} <= {"layer2", "layer3", "layer4"}
     assert "layer4.1.conv2.weight" in changed
     assert not [name for name in changed if name.startswith(("conv1", "bn1", "layer1"))]
+    # Batch normalisation learns, but keeps its running statistics.
+    assert "layer4.1.bn2.weight" in changed
+    assert not [name for name in changed if "running" in name or "tracked" in name]
 
 
 def test_the_same_seed_gives_the_same_bytes(finished: Path, seewhy: CommandLine) -> None:
@@ -248,9 +249,20 @@ def test_an_augmented_study_computes_training_activations_anew(
     save_local(tmp_path / "resnet18", "resnet18")
     done = seewhy(
         "run", "colours", "--backbone", "local-dir:resnet18", "--out", "out", "--quiet",
-        "--set=input.augmentation=crop+flip+erase", *TINY, cwd=tmp_path,
+        "--set=input.augmentation=crop+flip+erase", "--set=finetuning.batch_norm=train", *TINY,
+        cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    original = load_file(tmp_path / "resnet18" / "model.safetensors")
+    mean = "layer4.1.bn2.running_mean"
+    history = read_csv(tmp_path / "out/backbones/resnet18/finetuning/history.csv")
+    kept = load_file(tmp_path / "out/backbones/resnet18/finetuning/model.safetensors")
+    metrics = json.loads(
+        (tmp_path / "out/backbones/resnet18/finetuning/metrics.json").read_text("utf-8")
+    )
+    assert len(history) == 2
+    # Where no epoch beat the start, the start's statistics came back with its weights.
+    assert torch.equal(original[mean], kept[f"trunk.{mean}"]) == (metrics["best_epoch"] == 0)
     log = (tmp_path / "out" / "study.log").read_text("utf-8")
     assert "without the training images, which crop and flip and erase change every time" in log
 

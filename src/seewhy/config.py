@@ -255,6 +255,9 @@ class FinetuningConfig(_Section):
     open : float, default 0.5
         Share of the trunk's weighted layers that the tail holds.
     learning_rate_factor : float, default 0.1
+    batch_norm : {"fixed", "train"}, default "fixed"
+        Whether batch normalisation behind the cut keeps its running statistics, or takes each
+        batch's own and moves them: small batches at small learning rates recover slowly from that.
     keep : {"auto", "memory", "disk", "recompute"}, default "auto"
         Where the activations at the cut lie between epochs.
     memory_gib, disk_gib : float, optional
@@ -265,6 +268,7 @@ class FinetuningConfig(_Section):
     patience: Positive = 5
     open: Share = 0.5
     learning_rate_factor: Rate = 0.1
+    batch_norm: Literal["fixed", "train"] = "fixed"
     keep: Literal["auto", "memory", "disk", "recompute"] = "auto"
     memory_gib: Annotated[float, Field(ge=0)] | None = None
     disk_gib: Annotated[float, Field(ge=0)] | None = None

@@ -131,6 +131,17 @@ def without_denormals() -> Iterator[None]:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute small things on one thread: several would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def seeded(compute: Compute, seed: int) -> Iterator[None]:
     """Seed what dropout draws from on this device; give the random state back afterwards."""
     on_cuda = compute.device.type == "cuda"

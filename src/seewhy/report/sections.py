@@ -134,7 +134,7 @@ def training_section(study: Study) -> list[Section]:
         parts.append(
             {
                 "name": name,
-                "head": _head(part.head),
+                "head": _head(part.head) + "; found by the search" * (part.search is not None),
                 "cut": part.cut,
                 "figures": figures,
                 "stages": stages,
@@ -231,7 +231,7 @@ def provenance_section(study: Study) -> Section:
             ("Seed", str(given.seed)),
             ("Started", given.started),
             ("Finished", given.finished),
-            ("Took", duration(given.seconds)),
+            ("Took", duration(given.seconds) + _last_start(given.starts)),
             ("Peak memory", f"{given.peak_memory_gib:.1f} GiB"),
             ("Data key", given.data_key),
         ]
@@ -254,6 +254,11 @@ def provenance_section(study: Study) -> Section:
         ],
         "config": study.config,
     }
+
+
+def _last_start(starts: int) -> str:
+    """Say that the time is the last process's alone where there were several."""
+    return f", since it was taken up again ({count(starts - 1, 'interruption')})" * (starts > 1)
 
 
 def _stage_line(records: BackboneRecords, stage: Stage) -> Section:

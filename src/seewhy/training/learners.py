@@ -7,7 +7,7 @@ early stopping or files.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class ModuleLearner:
         Indices.
     settings : StageSettings
     compute : Compute
+    still : iterable of nn.Module, optional
+        Parts that stay in evaluation mode while the others train.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class ModuleLearner:
         validation: NDArray[np.int64],
         settings: StageSettings,
         compute: Compute,
+        still: Iterable[nn.Module] = (),
     ) -> None:
         self.module = module
+        self._still = tuple(still)
         trained = (p for p in module.parameters() if p.requires_grad)
         self.optimizer = Adam(trained, settings.learning_rate)
         self.images = len(train)
@@ -68,6 +72,8 @@ class ModuleLearner:
         """Train one epoch; return its mean loss and accuracy, as seen while training."""
         settings, device = self._settings, self._compute.device
         self.module.train()
+        for part in self._still:
+            part.eval()
         order, generator = epoch_order(self._train, settings, number)
         loss_sum = torch.zeros((), device=device)
         right = torch.zeros((), device=device)

@@ -23,6 +23,7 @@ from optuna.trial import TrialState as OptunaState
 
 from seewhy.config import HeadConfig, SearchConfig, StudyConfig
 from seewhy.errors import SeewhyError, TrainingError, first_line
+from seewhy.models.compute import one_thread
 from seewhy.progress import Advance, Progress
 from seewhy.records import Epoch, HeadSummary, LayerSearch, SearchRecord, Trial, TrialState
 from seewhy.training.loop import LAST_EPOCHS, StageResult, Watch, seed_of
@@ -167,10 +168,11 @@ def _search_layers(
             advance(len(ended()) - done)
             done = len(ended())
             started = perf_counter()
-            trial = search.store.claim(study, budget)
+            trial = search.store.claim(study, budget, idle=lambda: advance(0))
             if trial is None:
                 break
-            head = suggest(trial, wanted, layers, smaller, start)
+            with one_thread():
+                head = suggest(trial, wanted, layers, smaller, start)
             with search.store.beating(trial):
                 _run(search, study, trial, head, started, advance)
             search.tell([*before, *ended()])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.config import StudyConfig
 from seewhy.models.classifier import BehindCut, Head
@@ -96,6 +97,7 @@ def finetune(
         config.seed,
     )
     behind_cut.requires_grad_(True)
+    norms = (part for part in behind_cut.modules() if isinstance(part, _BatchNorm))
     learner = ModuleLearner(
         behind_cut,
         at_cut.batch,
@@ -104,6 +106,7 @@ def finetune(
         data.where("validation"),
         settings,
         compute,
+        still=norms if stage.batch_norm == "fixed" else (),
     )
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
     result = train_stage(learner, settings, progress, title, keeper, watch)

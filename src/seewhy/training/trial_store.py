@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from seewhy.errors import ConfigError, RunError, SeewhyError, first_line
 
@@ -37,6 +38,7 @@ PATIENCE = 90.0
 BEAT = 15.0
 _OWNER, _HEART = "seewhy:owner", "seewhy:heart"
 _NOBODY = "nobody"
+_ATTEMPTS = 5
 
 
 class TrialStore:
@@ -54,17 +56,17 @@ class TrialStore:
     ConfigError
         Where `url` is none, its driver is missing or its server does not answer.
     RunError
-        Where `path` cannot be opened.
+        Where `path` is damaged or cannot be opened.
     """
 
     def __init__(self, url: str | None, path: Path) -> None:
-        self.shared = url is not None
+        self.shared = bool(url)
         self._url, self._path = url, path
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._hearts: dict[int, tuple[str, float]] = {}
         try:
             with quiet_optuna(), self.answering():
-                self.storage = RDBStorage(url or f"sqlite:///{path.resolve().as_posix()}")
+                self.storage = self._storage(url or f"sqlite:///{path.resolve().as_posix()}")
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             raise ConfigError(
                 f"search.storage: {_without_password(url or '')!r} cannot be used "
@@ -72,6 +74,14 @@ class TrialStore:
             ) from error
         except (RuntimeError, OSError) as error:
             raise self._silent(error) from error
+
+    def _storage(self, url: str) -> RDBStorage:
+        for _ in range(_ATTEMPTS if self.shared else 0):
+            # Processes that make the tables at the same time get into each other's way.
+            with suppress(DBAPIError):
+                return RDBStorage(url)
+            time.sleep(0.2)
+        return RDBStorage(url)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -84,11 +94,14 @@ class TrialStore:
             raise self._silent(error) from error
 
     def _silent(self, error: Exception) -> SeewhyError:
-        reason = first_line(_cause(error))
-        if self._url is None:
-            return RunError(f"{self._path}: cannot be used ({reason}); start over with --fresh")
-        place = _without_password(self._url)
-        return ConfigError(f"search.storage: {place!r} does not answer ({reason})")
+        cause = _cause(error)
+        reason = first_line(cause)
+        if self._url:
+            place = _without_password(self._url)
+            return ConfigError(f"search.storage: {place!r} does not answer ({reason})")
+        # A full disk or a lock damages nothing.
+        advice = "" if isinstance(cause, sqlite3.OperationalError) else "; start over with --fresh"
+        return RunError(f"{self._path}: cannot be used ({reason}){advice}")
 
     def study(self, name: str, sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:
         """Return the Optuna study called `name`, new or as it lies there."""
@@ -96,10 +109,12 @@ class TrialStore:
             return self._open(name, sampler, pruner)
         return self._open(name, sampler, pruner)
 
-    def claim(self, study: optuna.Study, budget: int) -> optuna.Trial | None:
+    def claim(
+        self, study: optuna.Study, budget: int, idle: Callable[[], None] = lambda: None
+    ) -> optuna.Trial | None:
         """Return the next trial to run, or None where all of `budget` have ended.
 
-        Waits where the last ones are in other processes' hands.
+        Waits where the last ones are in other processes' hands, and calls `idle` every second.
         """
         while True:
             trials = study.get_trials(deepcopy=False)
@@ -116,6 +131,7 @@ class TrialStore:
                 # waits for a larger budget.
                 trial.set_user_attr(_OWNER, _NOBODY)
             elif open_:
+                idle()
                 time.sleep(1)
             else:
                 return None
