@@ -28,11 +28,12 @@ lint: install  ## ruff, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install  ## what the kept features and the maps cost, side by side
+bench: install  ## what kept features, maps and the search cost, side by side
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.search demo --size 96 --set search.max_layers=1
 
 soak: install  ## the slow checks
-	$(BIN)/python -m pytest -m soak -n 0
+	$(BIN)/python -m pytest -m soak -n 0 -rP
 
 clean:  ## remove .venv and caches; runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build

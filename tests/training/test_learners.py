@@ -321,6 +321,39 @@ def test_what_is_frozen_does_not_move_and_gradients_do_not_stay() -> None:
     assert all(parameter.grad is None for parameter in head.parameters())
 
 
+def test_parts_that_are_to_be_still_keep_their_statistics() -> None:
+    def learner(still: bool) -> tuple[nn.Sequential, ModuleLearner]:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            norms = nn.BatchNorm1d(FEATURES), nn.BatchNorm1d(CLASSES)
+            module = nn.Sequential(norms[0], nn.Linear(FEATURES, CLASSES), norms[1])
+        pooled, labels = _pooled()
+        indices = np.arange(45)
+        return module, ModuleLearner(
+            module,
+            lambda chosen, generator: pooled[torch.from_numpy(chosen)],
+            labels,
+            indices[:24],
+            indices[30:],
+            SETTINGS,
+            CPU,
+            still=norms[:1] if still else (),
+        )
+
+    module, moving = learner(still=False)
+    moving.train_epoch(1, lambda steps: None)
+    assert module[0].running_mean.abs().sum() > 0
+    module, still = learner(still=True)
+    for epoch in (1, 2):
+        still.train_epoch(epoch, lambda steps: None)
+        still.validate()
+    # Its statistics are as they were; its weights learn, and the other's statistics move.
+    assert torch.equal(module[0].running_mean, torch.zeros(FEATURES))
+    assert int(module[0].num_batches_tracked) == 0
+    assert int(module[2].num_batches_tracked) == 6
+    assert not torch.equal(module[0].weight, torch.ones(FEATURES))
+
+
 def test_validation_runs_over_all_images_whatever_the_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

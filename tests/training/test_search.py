@@ -481,7 +481,7 @@ def test_hyperband_prunes_hopeless_trials(sampler: str, tmp_path: Path) -> None:
 
 
 def test_hyperband_judges_as_optunas_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = {"trials": 30, "pruner": "hyperband"}
+    wanted = {"trials": 18, "pruner": "hyperband"}
     ours = search(tmp_path / "ours.db", training(), **wanted)
     pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS)
     monkeypatch.setattr(seewhy.training.search, "_pruner", lambda kind, config: pruner)
