@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation.layers import last_map
+from seewhy.explanation.layers import choose_layer
 from seewhy.explanation.methods import gradcam
 from seewhy.explanation.stream import explain_batches
 
@@ -116,7 +116,7 @@ def test_gradcam_equals_pytorch_grad_cam(name: str, layer: str) -> None:
 )
 def test_auto_takes_the_last_map_before_pooling(name: str, layer: str) -> None:
     model = timm.create_model(name, num_classes=3).eval()
-    found = last_map(model, torch.zeros(1, 3, 64, 64))
+    found = choose_layer(model, torch.zeros(1, 3, 64, 64))
     with torch.no_grad():
         shapes = {}
         for wanted in (found, layer):
@@ -253,12 +253,6 @@ def test_what_cannot_be_explained_is_named(arguments: dict[str, object], sentenc
 def test_a_network_without_a_spatial_map_is_named() -> None:
     with pytest.raises(ConfigError, match="no layer puts out a spatial map"):
         explain(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), IMAGE)
-
-
-def test_a_transformers_tokens_are_not_taken_for_a_map() -> None:
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=3).eval()
-    # Its blocks put out (heads, 197 tokens, 64 channels); the last map of places is the patches'.
-    assert last_map(model, torch.zeros(1, 3, 224, 224)).startswith("patch_embed")
 
 
 def test_gradcam_formula() -> None:
