@@ -28,6 +28,8 @@ _POOLS = (
     nn.LPPool2d,
 )
 
+_ATTENTION_NAMES = {"attn", "attention", "self_attn", "self_attention"}
+
 _Structure = tuple[object, ...]
 # Finding a layer takes a forward pass of one image: it is done once a network and image size.
 _chosen: WeakKeyDictionary[nn.Module, tuple[_Structure, str]] = WeakKeyDictionary()
@@ -58,7 +60,7 @@ class LayerInfo:
     layout: Layout | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Visit:
     """A module's call: which, what it put out, how many calls had ended when it began."""
 
@@ -174,16 +176,13 @@ def choose_layer(model: nn.Module, image: Tensor) -> str:
 
 def _choose(model: nn.Module, image: Tensor) -> str:
     visits = _visit(model, image)
-    attentions = [i for i, visit in enumerate(visits) if _attends(visit.module)]
-    last = visits[attentions[-1]] if attentions else None
+    attentions = [visit for visit in visits if _attends(visit)]
+    last = attentions[-1] if attentions else None
     maps = [visit for visit in _unpooled(visits) if visit.name and visit.layout is not None]
     spatial = [visit for visit in maps if _is_spatial(visit, last)]
-    if last is None:
-        maps = spatial or maps
-    elif spatial and visits.index(spatial[-1]) > visits.index(last):
-        maps = spatial
-    else:
-        maps = _before_attention(maps, visits, last)
+    if last is not None:
+        late = spatial and visits.index(spatial[-1]) > visits.index(last)
+        maps = spatial if late else _before_attention(maps, visits, last)
     if not maps:
         raise ConfigError(
             f"{type(model).__name__}: no layer puts out a spatial map (N, C, h, w) or a grid of "
@@ -194,9 +193,8 @@ def _choose(model: nn.Module, image: Tensor) -> str:
 
 def _is_spatial(visit: _Visit, attention: _Visit | None) -> bool:
     """Say whether a call put out (N, C, h, w), and not from within the last attention."""
-    if visit.layout is None or visit.layout.kind != "channels first":
-        return False
-    return attention is None or not visit.name.startswith(attention.name + ".")
+    inside = attention is not None and visit.name.startswith(attention.name + ".")
+    return visit.layout is not None and visit.layout.kind == "channels first" and not inside
 
 
 def _before_attention(maps: list[_Visit], visits: list[_Visit], last: _Visit) -> list[_Visit]:
@@ -209,9 +207,11 @@ def _before_attention(maps: list[_Visit], visits: list[_Visit], last: _Visit) ->
     return ready
 
 
-def _attends(module: nn.Module) -> bool:
-    name = type(module).__name__.lower()
-    return "attention" in name or name.endswith("attn")
+def _attends(visit: _Visit) -> bool:
+    """Tell an attention layer by its class's name, or by what its block calls it."""
+    kind = type(visit.module).__name__.lower()
+    called = visit.name.rpartition(".")[2]
+    return "attention" in kind or kind.endswith("attn") or called in _ATTENTION_NAMES
 
 
 def _unpooled(visits: list[_Visit]) -> Iterator[_Visit]:
