@@ -24,6 +24,7 @@ from seewhy.explanation.targets import (
     Question,
     Target,
     contrast,
+    nearest_contrast,
     read_classes,
     read_probabilities,
 )
@@ -194,7 +195,7 @@ def explain(
         answer, layers = record(model, images, names, target, exact)
         question = _question(classes, against, chosen, answer.logits.detach())
         case = Case(model, images, answer, layers, question, target, batch_size, exact)
-        by_layer = _smoothed(case, chosen, smooth, noise, seed) if smooth else _run(chosen, case)
+        by_layer = _smoothed(case, chosen, smooth, noise, seed) if smooth else chosen.run(case)
     return Explanation(
         maps=_fused(by_layer),
         classes=question.classes,
@@ -258,14 +259,10 @@ def _names(model: nn.Module, images: Tensor, layer: str | Sequence[str]) -> tupl
 def _question(classes: Classes, against: Classes, method: Method, logits: Tensor) -> Question:
     chosen = read_classes(classes, logits)
     if against is not None:
-        return contrast(chosen, against, logits)
+        return contrast(chosen, against, logits, method.strength)
+    if method.references:
+        return nearest_contrast(chosen, logits, method.references, method.strength)
     return Question(chosen)
-
-
-def _run(method: Method, case: Case) -> dict[str, Tensor]:
-    # The caller's autocast is for the forward pass; sums over channels want float32.
-    with torch.autocast(case.images.device.type, enabled=False):
-        return method.run(case)
 
 
 def _smoothed(
@@ -281,7 +278,7 @@ def _smoothed(
         drawn = torch.randn(
             images.shape, generator=generator, device=images.device, dtype=images.dtype
         )
-        found = _run(method, case.again(images + spread * drawn))
+        found = method.run(case.again(images + spread * drawn))
         sums = {name: sums.get(name, 0) + maps for name, maps in found.items()}
     return {name: maps / copies for name, maps in sums.items()}
 

@@ -6,7 +6,7 @@ the model is different afterwards. Knows no formula and no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -63,11 +63,14 @@ class Recorded:
     output : Tensor
         As the layer put it out; with the graph behind it.
     layout : Layout
+    calls : int
+        How often the layer ran; the output is its last.
     """
 
     name: str
     output: Tensor
     layout: Layout
+    calls: int
 
     @cached_property
     def maps(self) -> Tensor:
@@ -108,10 +111,10 @@ def record(
     ConfigError
         For a layer that does not run, or whose output is no map; for an output without logits.
     """
-    outputs: dict[str, Tensor] = {}
+    outputs: dict[str, list[Tensor]] = {name: [] for name in names}
     alone = len(names) == 1
     handles = [
-        find_layer(model, name).register_forward_hook(_recorder(outputs, name, alone))
+        find_layer(model, name).register_forward_hook(_recorder(outputs[name], alone))
         for name in names
     ]
     try:
@@ -125,11 +128,11 @@ def record(
         for handle in handles:
             handle.remove()
         torch.set_grad_enabled(False)
-    return answer, {name: _recorded(model, name, outputs, images) for name in names}
+    return answer, {name: _recorded(model, name, outputs[name], images) for name in names}
 
 
 def _recorder(
-    outputs: dict[str, Tensor], name: str, alone: bool
+    outputs: list[Tensor], alone: bool
 ) -> Callable[[nn.Module, object, object], Tensor | None]:
     def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
         if not isinstance(output, Tensor):
@@ -137,7 +140,7 @@ def _recorder(
         if alone or not output.requires_grad:
             # A copy of its own: what shares the output's storage may be overwritten later.
             output = output.detach().clone().requires_grad_()
-        outputs[name] = output
+        outputs.append(output)
         torch.set_grad_enabled(True)
         # The clone takes what an in-place layer behind the target would do to the map.
         return output.clone()
@@ -145,14 +148,12 @@ def _recorder(
     return hook
 
 
-def _recorded(
-    model: nn.Module, name: str, outputs: Mapping[str, Tensor], images: Tensor
-) -> Recorded:
-    if name not in outputs:
+def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor) -> Recorded:
+    if not outputs:
         raise ConfigError(
             f"layer {name!r}: the model's forward pass does not reach it, or it puts out no tensor"
         )
-    output = outputs[name]
+    output = outputs[-1]
     layout = output_layout(model, find_layer(model, name), output, images)
     if layout is None and output.ndim == 4:
         # Named by somebody who knows: a single place, or a map that was cropped.
@@ -162,7 +163,7 @@ def _recorded(
             f"layer {name!r}: expected a spatial map (N, C, h, w), (N, h, w, C) or a grid of "
             f"tokens, but it puts out {tuple(output.shape)}"
         )
-    return Recorded(name, output, layout)
+    return Recorded(name, output, layout, len(outputs))
 
 
 @dataclass(frozen=True)

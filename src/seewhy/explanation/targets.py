@@ -234,8 +234,8 @@ def _indices(value: object, what: str, count: int, known: int, device: torch.dev
     return chosen.long() if chosen.ndim == 2 else chosen.long()[:, None]
 
 
-def contrast(classes: Tensor, against: Classes, logits: Tensor) -> Question:
-    """Ask why the classes rather than others: score y[a] − y[b].
+def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float) -> Question:
+    """Ask why the classes rather than others: score y[a] − strength · y[b].
 
     Parameters
     ----------
@@ -243,6 +243,7 @@ def contrast(classes: Tensor, against: Classes, logits: Tensor) -> Question:
     against : sequence or Tensor
         N indices or N lists; several are averaged.
     logits : Tensor, (N, M)
+    strength : float
 
     Raises
     ------
@@ -256,7 +257,7 @@ def contrast(classes: Tensor, against: Classes, logits: Tensor) -> Question:
             "against: a class cannot be held against itself; name other classes than the "
             f"explained ones, but got {against!r}"
         )
-    return Question(classes, others[:, None, :].expand(-1, classes.shape[1], -1))
+    return Question(classes, others[:, None, :].expand(-1, classes.shape[1], -1), strength)
 
 
 def nearest_contrast(classes: Tensor, logits: Tensor, many: int, strength: float) -> Question:

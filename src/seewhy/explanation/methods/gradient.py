@@ -155,6 +155,33 @@ def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
     return (gradients.relu() * activations).sum(dim=1).relu()
 
 
+def finercam(activations: Tensor, gradients: Tensor) -> Tensor:
+    r"""Finer-CAM: Grad-CAM of what tells a class from those most like it.
+
+    .. math:: y^{c} - \gamma\, \frac{1}{T} \sum_{t=1}^{T} y^{d_t}
+
+    is the score whose gradients are weighed as in `gradcam`, with :math:`d_t` the T = 3 classes
+    whose logits are nearest to that of class c, and :math:`\gamma` = 0.6. The engine asks for it;
+    the formula is Grad-CAM's.
+
+    Parameters
+    ----------
+    activations : Tensor, (N, C, h, w)
+    gradients : Tensor, (N, C, h, w)
+        Of that difference.
+
+    Returns
+    -------
+    Tensor, (N, h, w)
+
+    References
+    ----------
+    Zhang et al., "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual
+    Explanation", CVPR 2025, arXiv 2501.11309.
+    """
+    return gradcam(activations, gradients)
+
+
 def shapleycam(activations: Tensor, gradients: Tensor, curvatures: Tensor) -> Tensor:
     r"""ShapleyCAM: Grad-CAM with the Shapley value's second-order term.
 
@@ -182,6 +209,31 @@ def shapleycam(activations: Tensor, gradients: Tensor, curvatures: Tensor) -> Te
     return gradcam(activations, gradients - curvatures / 2)
 
 
+def cam(activations: Tensor, weights: Tensor) -> Tensor:
+    r"""CAM: the linear layer's own weights, for networks that end in pooling and one such layer.
+
+    .. math:: L^c = \mathrm{ReLU}\Big(\sum_k w_k^c A^k\Big)
+
+    with :math:`w_k^c` the weight from channel k's mean to class c. Grad-CAM there is CAM divided
+    by Z. The paper leaves negative values in; here they are cut off, as in all maps.
+
+    Parameters
+    ----------
+    activations : Tensor, (N, C, h, w)
+    weights : Tensor, (N, K, C)
+        Of K classes an image.
+
+    Returns
+    -------
+    Tensor, (N, K, h, w)
+
+    References
+    ----------
+    Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, equation 2.
+    """
+    return weighted_maps(weights, activations)
+
+
 def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
     """Sum channels (N, C, h, w) by weights (N, C); keep what is positive: (N, h, w)."""
     return weighted_maps(weights[:, None], activations)[:, 0]
@@ -200,4 +252,7 @@ def weighted_maps(weights: Tensor, activations: Tensor) -> Tensor:
     Tensor, (N, K, h, w)
     """
     places = activations.shape[2:]
-    return torch.matmul(weights, activations.flatten(2)).relu_().view(*weights.shape[:2], *places)
+    # The caller's autocast is for the forward pass; a sum over channels wants float32.
+    with torch.autocast(activations.device.type, enabled=False):
+        maps = torch.matmul(weights, activations.flatten(2))
+    return maps.relu_().view(*weights.shape[:2], *places)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.engine import Case
-from seewhy.explanation.methods import gradient
+from seewhy.explanation.methods import decomposition, gradient, perturbation
 
-Needs = Literal["gradients", "curvatures"]
+Needs = Literal["activations", "pooled head", "gradients", "curvatures", "scores"]
 Run = Callable[[Case], dict[str, Tensor]]
 
 
@@ -31,17 +31,24 @@ class Method:
     title : str
         As people write it.
     needs : str
-        What it asks of the engine; tells its price. ``gradients``: one backward a class through
-        what lies behind the layer, none where that is pooling and a linear layer.
-        ``curvatures``: two.
+        What it asks of the engine; tells its price. ``activations`` and ``pooled head``: nothing
+        but the forward. ``gradients``: one backward a class through what lies behind the layer,
+        none where that is pooling and a linear layer. ``curvatures``: two. ``scores``: a forward
+        a channel.
     run : callable
         From a `Case` to maps (N, K, h, w) of every layer, by name.
+    references : int, default 0
+        Hold each class against this many classes of the nearest logits.
+    strength : float, default 1
+        How much those, or the classes the caller names, count.
     """
 
     name: str
     title: str
     needs: Needs
     run: Run
+    references: int = 0
+    strength: float = 1.0
 
 
 def find_method(name: str) -> Method:
@@ -105,20 +112,68 @@ def _by_curvatures(formula: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Run:
     return run
 
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method("gradcam", "Grad-CAM", "gradients", _by_pooled_weights(gradient.gradcam)),
-        Method("gradcam++", "Grad-CAM++", "gradients", _by_gradients(gradient.gradcam_plus_plus)),
-        Method("hirescam", "HiResCAM", "gradients", _by_pooled_weights(gradient.hirescam)),
-        Method(
-            "gradcam-elementwise",
-            "Grad-CAM elementwise",
-            "gradients",
-            _by_gradients(gradient.gradcam_elementwise),
-        ),
-        Method("xgradcam", "XGrad-CAM", "gradients", _by_gradients(gradient.xgradcam)),
-        Method("layercam", "LayerCAM", "gradients", _by_gradients(gradient.layercam)),
-        Method("shapleycam", "ShapleyCAM", "curvatures", _by_curvatures(gradient.shapleycam)),
-    )
-}
+def _by_activations(formula: Callable[[Tensor], Tensor]) -> Run:
+    """Apply a formula of activations alone; every class has the same map."""
+
+    def run(case: Case) -> dict[str, Tensor]:
+        return {
+            name: formula(layer.maps)[:, None].repeat(1, case.columns, 1, 1)
+            for name, layer in case.layers.items()
+        }
+
+    return run
+
+
+def _cam(case: Case) -> dict[str, Tensor]:
+    weights = case.pooled_weights
+    if weights is None:
+        raise ConfigError(
+            "cam: expected nothing but average pooling and one linear layer behind "
+            f"{', '.join(case.layers)!r}; choose the last map before them, or gradcam, which works "
+            "anywhere"
+        )
+    ((name, layer),) = case.layers.items()
+    return {name: gradient.cam(layer.maps, weights)}
+
+
+def _scorecam(case: Case) -> dict[str, Tensor]:
+    return {
+        name: perturbation.scorecam(layer.maps, perturbation.scorecam_scores(case, layer))
+        for name, layer in case.layers.items()
+    }
+
+
+def _ablationcam(case: Case) -> dict[str, Tensor]:
+    scores = case.question.select(case.logits.detach().float())
+    return {
+        name: perturbation.ablationcam(
+            layer.maps, scores, perturbation.ablation_scores(case, layer)
+        )
+        for name, layer in case.layers.items()
+    }
+
+
+def _register(*methods: Method) -> dict[str, Method]:
+    return {method.name: method for method in methods}
+
+
+METHODS: dict[str, Method] = _register(
+    Method("gradcam", "Grad-CAM", "gradients", _by_pooled_weights(gradient.gradcam)),
+    Method("gradcam++", "Grad-CAM++", "gradients", _by_gradients(gradient.gradcam_plus_plus)),
+    Method("hirescam", "HiResCAM", "gradients", _by_pooled_weights(gradient.hirescam)),
+    Method(
+        "gradcam-elementwise",
+        "Grad-CAM elementwise",
+        "gradients",
+        _by_gradients(gradient.gradcam_elementwise),
+    ),
+    Method("xgradcam", "XGrad-CAM", "gradients", _by_gradients(gradient.xgradcam)),
+    Method("layercam", "LayerCAM", "gradients", _by_gradients(gradient.layercam)),
+    Method("finercam", "Finer-CAM", "gradients", _by_pooled_weights(gradient.finercam), 3, 0.6),
+    Method("shapleycam", "ShapleyCAM", "curvatures", _by_curvatures(gradient.shapleycam)),
+    Method("cam", "CAM", "pooled head", _cam),
+    Method("eigencam", "Eigen-CAM", "activations", _by_activations(decomposition.eigencam)),
+    Method("eigengradcam", "EigenGrad-CAM", "gradients", _by_gradients(decomposition.eigengradcam)),
+    Method("scorecam", "Score-CAM", "scores", _scorecam),
+    Method("ablationcam", "Ablation-CAM", "scores", _ablationcam),
+)

@@ -1,0 +1,96 @@
+"""Scores of variants: other images, or another output of a layer, with the same question.
+
+What lies before the layer is not run for every variant of its output, where that can be had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.explanation.engine import Case, Recorded, record
+from seewhy.explanation.layers import find_layer
+from seewhy.explanation.targets import Answer, read_answer
+
+# An unchanged output must give its image's logits again, within this part of their range.
+_AGREEMENT = 0.02
+
+
+def scores_of(case: Case, index: int, images: Tensor) -> Tensor:
+    """Score variants of one image.
+
+    Parameters
+    ----------
+    case : Case
+    index : int
+        Which image of the case.
+    images : Tensor, (B, C, H, W)
+
+    Returns
+    -------
+    Tensor, (B, K) float32
+    """
+    answer, _ = record(case.model, images, (), case.target)
+    return case.question.repeated(index, len(images)).select(answer.logits.float())
+
+
+def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> Tensor:
+    """Score variants of a layer's output for one image.
+
+    The image itself runs up to the layer, once for all variants; they take over from there, with
+    an unchanged one that tells whether this may be done. Where it may not (the network joins the
+    layer's output with earlier ones), the image runs up to the layer for each.
+
+    Parameters
+    ----------
+    case : Case
+    index : int
+        Which image of the case.
+    layer : Recorded
+    outputs : Tensor, (B, …)
+        As the layer puts them out.
+
+    Returns
+    -------
+    Tensor, (B, K) float32
+    """
+    unchanged = layer.output.detach()[index : index + 1]
+    outputs = torch.cat([unchanged, outputs])
+    image = case.images[index : index + 1]
+    try:
+        logits = _answer_behind(case, image, layer, outputs).logits
+    except RuntimeError:
+        logits = None
+    if logits is None or not _agree(logits, case.logits[index].detach(), len(outputs)):
+        repeated = image.expand(len(outputs), -1, -1, -1)
+        logits = _answer_behind(case, repeated, layer, outputs).logits
+    return case.question.repeated(index, len(outputs) - 1).select(logits[1:].float())
+
+
+def _answer_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) -> Answer:
+    handle = find_layer(case.model, layer.name).register_forward_hook(_replacer(layer, outputs))
+    try:
+        return read_answer(case.model(images), case.target, len(outputs))
+    finally:
+        handle.remove()
+
+
+def _replacer(layer: Recorded, outputs: Tensor) -> Callable[[nn.Module, object, object], object]:
+    calls = 0
+
+    def hook(module: nn.Module, inputs: object, output: object) -> object:
+        nonlocal calls
+        calls += 1
+        # A layer that runs several times is explained by its last run.
+        return outputs.clone() if calls == layer.calls else output
+
+    return hook
+
+
+def _agree(logits: Tensor, known: Tensor, count: int) -> bool:
+    if len(logits) != count:
+        return False
+    range_ = (known.amax() - known.amin()).float()
+    return bool((logits[0] - known).abs().amax() <= _AGREEMENT * range_ + 1e-6)
