@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import Case, record, undisturbed
-from seewhy.explanation.layers import choose_layer, find_layer
 from seewhy.explanation.methods.registry import Method, find_method
 from seewhy.explanation.targets import (
     Activation,
@@ -190,11 +189,10 @@ def explain(
     if images.is_inference():
         images = images.clone()
     with undisturbed(model, images):
-        names = _names(model, images, layer)
-        exact = chosen.needs == "curvatures"
-        answer, layers = record(model, images, names, target, exact)
+        names = chosen.layer_names(model, images, layer)
+        answer, layers = record(model, images, names, target, chosen.graph)
         question = _question(classes, against, chosen, answer.logits.detach())
-        case = Case(model, images, answer, layers, question, target, batch_size, exact)
+        case = Case(model, images, answer, layers, question, target, batch_size, chosen.graph)
         by_layer = _smoothed(case, chosen, smooth, noise, seed) if smooth else chosen.run(case)
     return Explanation(
         maps=_fused(by_layer),
@@ -236,24 +234,6 @@ def _check(model: nn.Module, images: Tensor, activation: str, smooth: int, batch
             "expected smooth to be 0 or more and batch_size 1 or more, but got "
             f"{smooth} and {batch_size}"
         )
-
-
-def _names(model: nn.Module, images: Tensor, layer: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the layers to record; every one exists."""
-    if isinstance(layer, str | nn.Module):
-        wanted: tuple[str, ...] = (layer,) if isinstance(layer, str) else ()
-    else:
-        wanted = tuple(layer)
-    if not wanted:
-        # Says what is wrong with an empty sequence, or with a module in place of a name.
-        find_layer(model, layer)
-    names = tuple(
-        choose_layer(model, images[:1]) if name == "auto" else name
-        for name in dict.fromkeys(wanted)
-    )
-    for name in names:
-        find_layer(model, name)
-    return names
 
 
 def _question(classes: Classes, against: Classes, method: Method, logits: Tensor) -> Question:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from seewhy.explanation.layers import find_layer, output_layout
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
 from seewhy.explanation.targets import Answer, Question, Target, read_answer
+
+Graph = Literal["once", "twice", "none"]
 
 
 @contextmanager
@@ -83,7 +86,7 @@ def record(
     images: Tensor,
     names: tuple[str, ...],
     target: Target | None,
-    exact: bool = False,
+    graph: Graph = "once",
 ) -> tuple[Answer, dict[str, Recorded]]:
     """Run the model once; keep the graph from the named layers on.
 
@@ -97,8 +100,9 @@ def record(
         The layers; none for a plain forward.
     target : callable, optional
         See `read_answer`.
-    exact : bool, default False
-        Use only kernels whose gradient can be differentiated again.
+    graph : {"once", "twice", "none"}, default "once"
+        How often what lies behind the layers can be differentiated; twice keeps to kernels that
+        allow it.
 
     Returns
     -------
@@ -114,11 +118,11 @@ def record(
     outputs: dict[str, list[Tensor]] = {name: [] for name in names}
     alone = len(names) == 1
     handles = [
-        find_layer(model, name).register_forward_hook(_recorder(outputs[name], alone))
+        find_layer(model, name).register_forward_hook(_recorder(outputs[name], alone, graph))
         for name in names
     ]
     try:
-        if exact:
+        if graph == "twice":
             with sdpa_kernel(SDPBackend.MATH):
                 output = model(images)
         else:
@@ -132,10 +136,13 @@ def record(
 
 
 def _recorder(
-    outputs: list[Tensor], alone: bool
+    outputs: list[Tensor], alone: bool, graph: Graph
 ) -> Callable[[nn.Module, object, object], Tensor | None]:
     def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
         if not isinstance(output, Tensor):
+            return None
+        if graph == "none":
+            outputs.append(output.clone())
             return None
         if alone or not output.requires_grad:
             # A copy of its own: what shares the output's storage may be overwritten later.
@@ -183,8 +190,8 @@ class Case:
     target : callable or None
     batch_size : int
         How many variants of an image run at once.
-    exact : bool, default False
-        Whether the graph can be differentiated twice.
+    graph : {"once", "twice", "none"}, default "once"
+        How often what lies behind the layers can be differentiated.
     """
 
     model: nn.Module
@@ -194,7 +201,7 @@ class Case:
     question: Question
     target: Target | None
     batch_size: int
-    exact: bool = False
+    graph: Graph = "once"
 
     @property
     def logits(self) -> Tensor:
@@ -212,7 +219,7 @@ class Case:
 
         Then score k is ``Σ_c weights[k, c] · mean(A_c)`` and a constant, by construction.
         """
-        if len(self.layers) != 1:
+        if len(self.layers) != 1 or self.logits.grad_fn is None:
             return None
         (layer,) = self.layers.values()
         weight = pooled_weight(self.logits, layer.output, layer.layout)
@@ -222,7 +229,7 @@ class Case:
 
     def again(self, images: Tensor) -> Case:
         """Ask the same question of other images, (N, C, H, W)."""
-        answer, layers = record(self.model, images, tuple(self.layers), self.target, self.exact)
+        answer, layers = record(self.model, images, tuple(self.layers), self.target, self.graph)
         return replace(self, images=images, answer=answer, layers=layers)
 
     def gradients(self) -> Iterator[dict[str, Tensor]]:
@@ -245,7 +252,7 @@ class Case:
         """Yield, score by score, at every layer gradient and H·A, both (N, C, h, w) float32.
 
         H is the second derivative of the score by that layer's activations A. Needs a forward
-        that was recorded as `exact`.
+        that was recorded for ``"twice"``.
         """
         for k in range(self.columns):
             with torch.enable_grad():

@@ -114,6 +114,13 @@ def output_layout(
     return read_layout(output.shape, images.shape, prefix, grid, last)
 
 
+def attends(name: str, module: nn.Module) -> bool:
+    """Tell an attention layer by its class's name, or by what its block calls it."""
+    kind = type(module).__name__.lower()
+    called = name.rpartition(".")[2]
+    return "attention" in kind or kind.endswith("attn") or called in _ATTENTION_NAMES
+
+
 def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
     """List the layers that run for an image, in the order their outputs appear.
 
@@ -176,7 +183,7 @@ def choose_layer(model: nn.Module, image: Tensor) -> str:
 
 def _choose(model: nn.Module, image: Tensor) -> str:
     visits = _visit(model, image)
-    attentions = [visit for visit in visits if _attends(visit)]
+    attentions = [visit for visit in visits if attends(visit.name, visit.module)]
     last = attentions[-1] if attentions else None
     maps = [visit for visit in _unpooled(visits) if visit.name and visit.layout is not None]
     spatial = [visit for visit in maps if _is_spatial(visit, last)]
@@ -205,13 +212,6 @@ def _before_attention(maps: list[_Visit], visits: list[_Visit], last: _Visit) ->
     if norms and norms[-1].name.startswith(block + "."):
         return norms
     return ready
-
-
-def _attends(visit: _Visit) -> bool:
-    """Tell an attention layer by its class's name, or by what its block calls it."""
-    kind = type(visit.module).__name__.lower()
-    called = visit.name.rpartition(".")[2]
-    return "attention" in kind or kind.endswith("attn") or called in _ATTENTION_NAMES
 
 
 def _unpooled(visits: list[_Visit]) -> Iterator[_Visit]:

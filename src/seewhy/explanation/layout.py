@@ -113,7 +113,8 @@ def _tokens(
         known = before == prefix if prefix is not None else 0 <= before <= _MOST_PREFIX_TOKENS
         if known and is_grid(grid, side):
             return Layout("tokens", grid, before)
-    prefixes = range(_MOST_PREFIX_TOKENS + 1) if prefix is None else (prefix,)
+    # Blocks of a network with a class token may run without it (CaiT).
+    prefixes = range(_MOST_PREFIX_TOKENS + 1) if prefix is None else (prefix, 0)
     for before in prefixes:
         cells = _proportioned(count - before, side)
         if cells is not None:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from seewhy.errors import ConfigError
 from seewhy.explanation.engine import Case, Recorded, record
 from seewhy.explanation.layers import find_layer
-from seewhy.explanation.targets import Answer, read_answer
+from seewhy.explanation.targets import read_answer
 
 # An unchanged output must give its image's logits again, within this part of their range.
 _AGREEMENT = 0.02
@@ -60,19 +61,34 @@ def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> T
     outputs = torch.cat([unchanged, outputs])
     image = case.images[index : index + 1]
     try:
-        logits = _answer_behind(case, image, layer, outputs).logits
-    except RuntimeError:
-        logits = None
-    if logits is None or not _agree(logits, case.logits[index].detach(), len(outputs)):
-        repeated = image.expand(len(outputs), -1, -1, -1)
-        logits = _answer_behind(case, repeated, layer, outputs).logits
+        logits = logits_behind(case, image, layer, outputs)
+        fits = agree(logits[:1], case.logits[index : index + 1])
+    except (RuntimeError, ConfigError):
+        fits = False
+    if not fits:
+        logits = logits_behind(case, image.expand(len(outputs), -1, -1, -1), layer, outputs)
     return case.question.repeated(index, len(outputs) - 1).select(logits[1:].float())
 
 
-def _answer_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) -> Answer:
+def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) -> Tensor:
+    """Return the logits (B, M) where a layer puts out `outputs`, whatever the images are.
+
+    Parameters
+    ----------
+    case : Case
+    images : Tensor, (B, C, H, W) or (1, C, H, W)
+        What runs up to the layer; one serves all where nothing else of it is used behind.
+    layer : Recorded
+    outputs : Tensor, (B, …)
+
+    Raises
+    ------
+    RuntimeError, ConfigError
+        Where the network does not take a batch that grows at this layer.
+    """
     handle = find_layer(case.model, layer.name).register_forward_hook(_replacer(layer, outputs))
     try:
-        return read_answer(case.model(images), case.target, len(outputs))
+        return read_answer(case.model(images), case.target, len(outputs)).logits
     finally:
         handle.remove()
 
@@ -89,8 +105,9 @@ def _replacer(layer: Recorded, outputs: Tensor) -> Callable[[nn.Module, object, 
     return hook
 
 
-def _agree(logits: Tensor, known: Tensor, count: int) -> bool:
-    if len(logits) != count:
+def agree(logits: Tensor, known: Tensor) -> bool:
+    """Say whether logits (B, M), found another way, are those already known."""
+    if logits.shape != known.shape:
         return False
-    range_ = (known.amax() - known.amin()).float()
-    return bool((logits[0] - known).abs().amax() <= _AGREEMENT * range_ + 1e-6)
+    spread = (known.amax(dim=1) - known.amin(dim=1)).amax().detach()
+    return bool((logits - known).detach().abs().amax() <= _AGREEMENT * spread + 1e-6)

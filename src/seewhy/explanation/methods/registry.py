@@ -5,18 +5,35 @@ The formulas are in this package's other files; here each is joined to the engin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, near_names
-from seewhy.explanation.engine import Case
-from seewhy.explanation.methods import decomposition, gradient, perturbation
+from seewhy.explanation.engine import Case, Graph
+from seewhy.explanation.layers import choose_layer, find_layer
+from seewhy.explanation.methods import (
+    attention,
+    attribution,
+    decomposition,
+    gradient,
+    guided,
+    perturbation,
+)
 
-Needs = Literal["activations", "pooled head", "gradients", "curvatures", "scores"]
+Needs = Literal[
+    "activations",
+    "pooled head",
+    "gradients",
+    "curvatures",
+    "scores",
+    "image gradients",
+    "attention",
+    "input",
+]
 Run = Callable[[Case], dict[str, Tensor]]
 
 
@@ -33,8 +50,10 @@ class Method:
     needs : str
         What it asks of the engine; tells its price. ``activations`` and ``pooled head``: nothing
         but the forward. ``gradients``: one backward a class through what lies behind the layer,
-        none where that is pooling and a linear layer. ``curvatures``: two. ``scores``: a forward
-        a channel.
+        none where that is pooling and a linear layer. ``curvatures``: two. ``image gradients``:
+        a backward a class through the whole network. ``attention``: a second forward and a
+        backward a class and block. ``scores``: a forward a channel. ``input``: many forwards or
+        backwards, of the image alone.
     run : callable
         From a `Case` to maps (N, K, h, w) of every layer, by name.
     references : int, default 0
@@ -50,6 +69,48 @@ class Method:
     references: int = 0
     strength: float = 1.0
 
+    @property
+    def graph(self) -> Graph:
+        """How often what lies behind the layer must be differentiable."""
+        graphs: dict[Needs, Graph] = {"curvatures": "twice", "attention": "none"}
+        return graphs.get(self.needs, "once")
+
+    def layer_names(
+        self, model: nn.Module, images: Tensor, layer: str | Sequence[str]
+    ) -> tuple[str, ...]:
+        """Return the names of the layers to record; every one exists.
+
+        Parameters
+        ----------
+        model : nn.Module
+        images : Tensor, (N, C, H, W)
+        layer : str or sequence of str
+            ``auto`` stands for the layer that suits the method.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name, and for any name where the method looks at the input alone.
+        """
+        wanted = (layer,) if isinstance(layer, str) else layer
+        if isinstance(wanted, nn.Module) or not wanted:
+            # Says what is wrong with a module in place of its name, or with no name at all.
+            find_layer(model, layer)
+        if self.needs == "input":
+            if tuple(wanted) != ("auto",):
+                raise ConfigError(f"layer: {self.name} explains the input and takes no layer")
+            return ()
+        names: list[str] = []
+        for name in wanted:
+            if name != "auto":
+                find_layer(model, name)
+                names.append(name)
+            elif self.needs == "attention":
+                names.extend(attention.attention_blocks(model))
+            else:
+                names.append(choose_layer(model, images[:1]))
+        return tuple(dict.fromkeys(names))
+
 
 def find_method(name: str) -> Method:
     """Return the method called `name`.
@@ -59,13 +120,13 @@ def find_method(name: str) -> Method:
     ConfigError
         Where there is none; names those that are near.
     """
-    known = METHODS.get(name) if isinstance(name, str) else None
-    if known is None:
-        near = near_names(name, METHODS) if isinstance(name, str) else ""
+    known = {**METHODS, **ATTRIBUTIONS}
+    if name not in known:
         raise ConfigError(
-            f"explanation method {name!r} is unknown{near}; there are: {', '.join(METHODS)}"
+            f"explanation method {name!r} is unknown{near_names(str(name), known)}; "
+            f"there are: {', '.join(known)}"
         )
-    return known
+    return known[name]
 
 
 def _by_gradients(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
@@ -153,6 +214,28 @@ def _ablationcam(case: Case) -> dict[str, Tensor]:
     }
 
 
+def _guided_gradcam(case: Case) -> dict[str, Tensor]:
+    coarse = _by_pooled_weights(gradient.gradcam)(case)
+    maps: dict[str, list[Tensor]] = {name: [] for name in coarse}
+    for k, found in enumerate(guided.guided_gradients(case)):
+        for name, places in coarse.items():
+            maps[name].append(guided.guided_gradcam(places[:, k], found))
+    return {name: torch.stack(columns, dim=1) for name, columns in maps.items()}
+
+
+def _legrad(case: Case) -> dict[str, Tensor]:
+    names = list(case.layers)
+    label = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+    return {label: attention.legrad_maps(case)}
+
+
+def _by_captum(name: str) -> Run:
+    def run(case: Case) -> dict[str, Tensor]:
+        return {"input": attribution.attribute(case, name)}
+
+    return run
+
+
 def _register(*methods: Method) -> dict[str, Method]:
     return {method.name: method for method in methods}
 
@@ -176,4 +259,11 @@ METHODS: dict[str, Method] = _register(
     Method("eigengradcam", "EigenGrad-CAM", "gradients", _by_gradients(decomposition.eigengradcam)),
     Method("scorecam", "Score-CAM", "scores", _scorecam),
     Method("ablationcam", "Ablation-CAM", "scores", _ablationcam),
+    Method("guidedgradcam", "Guided Grad-CAM", "image gradients", _guided_gradcam),
+    Method("legrad", "LeGrad", "attention", _legrad),
+)
+
+# From Captum, where it is installed.
+ATTRIBUTIONS: dict[str, Method] = _register(
+    *(Method(name, title, "input", _by_captum(name)) for name, title in attribution.titles())
 )
