@@ -77,6 +77,7 @@ def legrad_maps(case: Case) -> Tensor:
     The image runs once more, block by block; the graph of a block is dropped when its maps are
     found.
     """
+    _check_last(case)
     directions = _directions(case)
     sums: list[Tensor] = []
     attention = _ReadAttention(len(case.images))
@@ -99,9 +100,19 @@ def legrad_maps(case: Case) -> Tensor:
 
     layers = case.layers.values()
     hooks = {layer.name: hook(index, layer) for index, layer in enumerate(layers)}
-    with _hooked(case.model, hooks), attention:
+    with _hooked(case.model, hooks, attention), attention:
         case.model(case.images)
     return torch.stack(sums).mean(dim=0)
+
+
+def _check_last(case: Case) -> None:
+    """Insist on the last block: what lies behind it is the classifier."""
+    last = attention_blocks(case.model)[-1]
+    if list(case.layers)[-1] != last:
+        raise ConfigError(
+            f"legrad: expected the last of the named blocks to be the network's last, {last!r}, "
+            f"but got {', '.join(case.layers)}; name the last few, or none for all"
+        )
 
 
 def _directions(case: Case) -> Tensor:
@@ -147,8 +158,14 @@ def _directions(case: Case) -> Tensor:
 
 
 @contextmanager
-def _hooked(model: nn.Module, hooks: dict[str, Callable[..., Tensor]]) -> Iterator[None]:
-    handles = [model.get_submodule(n).register_forward_hook(hook) for n, hook in hooks.items()]
+def _hooked(
+    model: nn.Module, hooks: dict[str, Callable[..., Tensor]], attention: _ReadAttention
+) -> Iterator[None]:
+    handles = []
+    for name, hook in hooks.items():
+        block = model.get_submodule(name)
+        handles.append(block.register_forward_pre_hook(attention.begin))
+        handles.append(block.register_forward_hook(hook))
     try:
         yield
     finally:
@@ -158,18 +175,24 @@ def _hooked(model: nn.Module, hooks: dict[str, Callable[..., Tensor]]) -> Iterat
 
 
 class _ReadAttention(TorchFunctionMode):
-    """While active, attention probabilities are computed openly, and the graph begins at them."""
+    """Computes attention probabilities openly in some blocks; the graph begins at them."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
         self._count = count
         self._read: list[Tensor] = []
+        self._reads = False
+
+    def begin(self, module: nn.Module, inputs: object) -> None:
+        """Read from here on; a hook in front of a block."""
+        self._reads = True
 
     def take(self, layer: Recorded) -> Tensor:
-        """Return what was read since the last call, a block's attention (N, H, T, T)."""
+        """Return a block's attention (N, H, T, T), read since `begin`; read no more."""
         tokens = layer.output.shape[1]
         fitting = [leaf for leaf in self._read if leaf.shape[-2:] == (tokens, tokens)]
         self._read.clear()
+        self._reads = False
         if len(fitting) != 1:
             raise ConfigError(
                 f"legrad: expected block {layer.name!r} to attend once from all {tokens} tokens "
@@ -186,6 +209,8 @@ class _ReadAttention(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if not self._reads:
+            return func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **kwargs)
         if func is F.multi_head_attention_forward and _is_plain(args, kwargs):
