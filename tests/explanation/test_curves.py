@@ -155,7 +155,7 @@ def test_road_equals_pytorch_grad_cams(network: nn.Module) -> None:
             theirs = removal.PerturbationConfidenceMetric(remove)(
                 IMAGES, MAPS.numpy(), targets, network, return_diff=False
             )
-            np.testing.assert_allclose(ours[:, column], theirs, atol=2e-4)
+            np.testing.assert_allclose(ours[:, column], theirs, atol=1e-3)
     assert float((found[0] - found[1]).abs().max()) > 0.01
 
 
