@@ -257,7 +257,7 @@ def test_finercam_weighs_comparisons_alike_where_pytorch_grad_cam_takes_probabil
         from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
     model, images = _case("resnet18")
     model = copy.deepcopy(model)
-    nn.init.normal_(model.fc.weight, 0, 0.1)
+    nn.init.normal_(model.fc.weight, 0, 0.02)
     activations, _ = _recorded("resnet18", "layer4")
     likeliest = model(images).argmax(1).tolist()
     for many, same in ((1, True), (2, False)):
