@@ -101,7 +101,7 @@ def read_layout(
 def is_grid(cells: tuple[int, int], side: tuple[int, int]) -> bool:
     """Say whether a grid has more than one place and the image's proportions."""
     height, width = cells
-    return height * width > 1 and abs(height * side[1] - width * side[0]) <= max(side)
+    return height * width > 1 and abs(height * side[1] - width * side[0]) < max(side)
 
 
 def _tokens(

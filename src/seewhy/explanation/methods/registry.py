@@ -93,8 +93,8 @@ class Method:
             For an unknown name, and for any name where the method looks at the input alone.
         """
         wanted = (layer,) if isinstance(layer, str) else layer
-        if isinstance(wanted, nn.Module) or not wanted:
-            # Says what is wrong with a module in place of its name, or with no name at all.
+        if isinstance(wanted, nn.Module) or not isinstance(wanted, Sequence) or not wanted:
+            # Says what is wrong with a module or a number in place of its name, or with no name.
             find_layer(model, layer)
         if self.needs == "input":
             if tuple(wanted) != ("auto",):
