@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
@@ -19,6 +18,7 @@ from seewhy.explanation.cam import explain
 from seewhy.explanation.faithfulness import GOOD, FaithfulnessReport, measure_faithfulness
 
 COUNT, SIDE = 16, 32
+Photographs = Callable[[int, int], tuple[nn.Module, Tensor]]
 
 
 class Spots(nn.Module):
@@ -84,12 +84,14 @@ def test_maps_of_the_very_object_beat_random_and_gaussian_maps(right: Faithfulne
     )
 
 
-def test_maps_of_everything_but_the_object_are_no_better_than_random() -> None:
+def test_maps_of_everything_but_the_object_are_no_better_than_random(
+    right: FaithfulnessReport,
+) -> None:
     found = _measure(1 - MAPS)
     judged = [m for m in found.measures.values() if m.good != "neither"]
     assert {m.verdict for m in judged} == {"no better than random"}
     assert found.verdict == "no better than random on any of 12 measures"
-    assert found.measures["road"].maps.value < 0 < _measure().measures["road"].maps.value
+    assert found.measures["road"].maps.value < 0 < right.measures["road"].maps.value
 
 
 def test_a_map_without_structure_is_as_good_as_a_random_one() -> None:
@@ -107,7 +109,8 @@ def test_a_map_with_the_same_order_of_pixels_gives_the_same_curves() -> None:
     soft = F.avg_pool2d(MAPS, 3, stride=1, padding=1, count_include_pad=False)
     # At the images' resolution nothing is interpolated, so cubing keeps the order.
     soft = soft.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
-    once, cubed = _measure(soft).measures, _measure(soft**3).measures
+    options = {"steps": 4, "road_shares": (0.3,), "random_maps": 1}
+    once, cubed = (_measure(maps, **options).measures for maps in (soft, soft**3))
     for name in ("deletion_blur", "insertion_mean", "road_morf", "road_lerf"):
         assert cubed[name] == once[name]
     assert cubed["average_drop"].maps.value != once["average_drop"].maps.value
@@ -143,15 +146,18 @@ def test_the_price_is_what_the_docstring_says(right: FaithfulnessReport) -> None
     assert "road" not in small.measures and "deletion_mean" not in small.measures
 
 
-def test_batches_change_nothing(right: FaithfulnessReport) -> None:
-    inputs = (ONES, MASKS)
+def test_batches_change_nothing() -> None:
     sizes: list[int] = []
     model = Spots()
     model.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
-    parts = measure_faithfulness(model, iter(IMAGES.split(5)), MAPS, *inputs, batch_size=3)
+    options = {"steps": 3, "road_shares": (0.4,), "random_maps": 1}
+    parts = measure_faithfulness(
+        model, iter(IMAGES.split(5)), MAPS, ONES, MASKS, batch_size=3, **options
+    )
     assert max(sizes) == 3
-    assert parts.verdict == right.verdict
-    for name, measure in right.measures.items():
+    whole = _measure(**options)
+    assert parts.verdict == whole.verdict
+    for name, measure in whole.measures.items():
         assert parts.measures[name].maps.value == pytest.approx(measure.maps.value, abs=1e-6)
         assert parts.measures[name].random.low == pytest.approx(measure.random.low, abs=1e-6)
 
@@ -264,37 +270,15 @@ def test_what_cannot_be_measured_is_named(arguments: dict[str, Any], sentence: s
         measure_faithfulness(Spots(), **{**given, **arguments})
 
 
-def photographs(shared: Path, size: int, count: int) -> tuple[nn.Module, Tensor]:
-    """Return the ImageNet network that needs no download, and photographs for it."""
-    from seewhy.config import BackboneConfig
-    from seewhy.models.backbones import load_backbone
-
-    backbone = load_backbone(BackboneConfig(name="tf_efficientnet_lite0"), size, seed=0)
-    files = sorted((shared / "data" / "photos").glob("*/*.jpg"))
-    squares = []
-    for file in files[:: len(files) // count][:count]:
-        with Image.open(file) as opened:
-            photo = opened.convert("RGB")
-        side = min(photo.size)
-        left, top = (photo.width - side) // 2, (photo.height - side) // 2
-        square = photo.crop((left, top, left + side, top + side)).resize((size, size))
-        squares.append(torch.from_numpy(np.array(square)).permute(2, 0, 1) / 255)
-    mean, std = (
-        torch.tensor(values)[:, None, None]
-        for values in (backbone.preprocess.mean, backbone.preprocess.std)
-    )
-    return backbone.model, (torch.stack(squares) - mean) / std
-
-
-def test_grad_cam_on_photographs_is_better_than_random(shared: Path) -> None:
-    model, images = photographs(shared, size=160, count=12)
+def test_grad_cam_on_photographs_is_better_than_random(photographs: Photographs) -> None:
+    model, images = photographs(128, 12)
     shown = explain(model, images)
     found = measure_faithfulness(
         model,
         images,
         shown.maps[:, 0],
         shown.classes[:, 0],
-        steps=4,
+        steps=3,
         baselines=("blur",),
         road_shares=(0.3,),
         random_maps=1,

@@ -92,7 +92,7 @@ def exchange_curve(
     References
     ----------
     Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models",
-    BMVC 2018, algorithm 1 of the appendix.
+    BMVC 2018 (deletion and insertion).
     """
     first, last = ends if ends is not None else (predict(start), predict(end))
     between = [
@@ -135,7 +135,7 @@ def confidence_change(
     References
     ----------
     Chattopadhay et al., "Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep
-    Convolutional Networks", WACV 2018, section 4.1.
+    Convolutional Networks", WACV 2018 (average drop, increase in confidence).
     """
     tiny = torch.finfo(torch.float32).tiny
     shown = resized(maps, (images.shape[2], images.shape[3])).clamp_min(0)
@@ -171,7 +171,7 @@ def road(
     References
     ----------
     Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods",
-    ICML 2022, section 4.
+    ICML 2022.
     """
     deviation = images.float().flatten(1).std(dim=1)[:, None, None, None]
     found: list[list[Tensor]] = [[], []]

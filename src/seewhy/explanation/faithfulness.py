@@ -190,7 +190,8 @@ def measure_faithfulness(
 
     References
     ----------
-    The functions of ``curves``, ``localisation`` and ``intervals`` name the papers.
+    The functions of ``curves``, ``localisation`` and ``intervals`` name the papers; ``road`` is
+    pytorch-grad-cam's combination of the two orders, not the authors'.
     """
     settings = Settings(
         seed=seed,

@@ -58,7 +58,7 @@ def impute(
     References
     ----------
     Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods",
-    ICML 2022, section 4.2 and appendix.
+    ICML 2022 (noisy linear imputation; weights as in the authors' code).
     """
     if bool(missing.flatten(1).all(dim=1).any()):
         raise ConfigError("expected at least one pixel of each image to be left, but all are gone")

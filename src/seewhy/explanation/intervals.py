@@ -86,7 +86,7 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0, draws: int = 2000) -> Inter
 
     References
     ----------
-    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (the percentile interval).
     """
     found: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():

@@ -32,7 +32,7 @@ def gini(maps: Tensor) -> Tensor:
     References
     ----------
     Chalasani et al., "Concise Explanations of Neural Networks using Adversarial Training",
-    ICML 2020, section 4.1.
+    ICML 2020 (the Gini index of an attribution).
     """
     values = maps.abs().flatten(1).sort(dim=1).values
     count = values.shape[1]
@@ -61,7 +61,7 @@ def pointing_hits(maps: Tensor, masks: Tensor) -> Tensor:
 
     References
     ----------
-    Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018, section 4.2.
+    Zhang et al., "Top-down Neural Attention by Excitation Backprop", IJCV 2018.
     """
     places = []
     for cells, pixels in zip(maps.shape[1:], masks.shape[1:], strict=True):
@@ -84,7 +84,7 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     References
     ----------
     Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural
-    Networks", CVPR Workshops 2020, equation 9 (the energy-based pointing game).
+    Networks", CVPR Workshops 2020 (the energy-based pointing game).
     """
     energy = resized(maps, (masks.shape[1], masks.shape[2])).clamp_min(0)
     total = energy.sum(dim=(1, 2)).clamp_min(torch.finfo(energy.dtype).tiny)

@@ -114,9 +114,9 @@ class Given:
                 )
             numbers = torch.arange(done, done + len(batch))
             numbers = numbers[~self.empty[numbers]]
-            for part in numbers.split(size):
-                if len(part):
-                    yield part, batch[(part - done).to(batch.device)]
+            for start in range(0, len(numbers), size):
+                part = numbers[start : start + size]
+                yield part, batch[(part - done).to(batch.device)]
             done += len(batch)
         if done != count:
             raise ConfigError(f"expected one image for each of {count} maps, but got {done}")
