@@ -86,7 +86,7 @@ def test_inserting_into_a_baseline_is_deleting_the_least_relevant_backwards() ->
 
 
 def test_confidence_by_hand() -> None:
-    maps = torch.tensor([[[4.0, 0.0], [-1.0, 0.0]], [[0.0, 0.0], [0.5, 0.0]]])
+    maps = torch.tensor([[[4.0, 0.0], [-1.0, 0.0]], [[0.0, -0.5], [0.5, 0.0]]])
     images = IMAGE.expand(2, 1, 2, 2)
     drop, increase = confidence_change(_brightness, images, maps, torch.tensor([0.5, 0.5]))
     # The rest fades to the mean colour 0.5: (0.8 + 1.5) / 4 = 0.575, and (0.2 + 1.5) / 4 = 0.425.

@@ -108,6 +108,9 @@ def test_random_maps_are_smooth_and_prefer_no_place() -> None:
     step = (centred[:, :, 1:] * centred[:, :, :-1]).mean() / centred.square().mean()
     # Neighbours of noise smoothed by 2 places correlate by exp(-1/16) = 0.94.
     assert 0.9 < step < 0.97
+    # Noise cut off at the border would be averaged over less there, and vary twice as much.
+    spread = maps.std(dim=0)
+    assert 0.9 < spread[::15, ::15].mean() / spread[7:9, 7:9].mean() < 1.15
     places = maps.flatten(1).argmax(dim=1)
     quadrant = (places // 16 // 8) * 2 + places % 16 // 8
     shares = quadrant.bincount(minlength=4) / len(maps)

@@ -182,7 +182,7 @@ def test_layers_below_the_changed_ones_are_not_run_again() -> None:
     model = _network()
     replay, levels = _replaying(model)
     start = _passes(model)
-    for level, again in zip(levels, [(0, 0, 1), (0, 1, 1), (1, 1, 1)], strict=True):
+    for level, again in zip(levels, [(0, 1, 1), (0, 1, 1), (1, 1, 1)], strict=True):
         with shuffled(model, level.parameters, seed=0), replay.before(level.entered):
             found = explain(model, IMAGES, [0, 1, 2], "1").maps
         assert _passes(model) == [a + b for a, b in zip(start, again, strict=True)]
@@ -238,12 +238,14 @@ def test_after_replay_nothing_is_left() -> None:
     assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
 
 
-def test_a_module_that_holds_the_watched_one_is_run() -> None:
+@pytest.mark.parametrize(("watched", "again"), [("0.inner.0", 1), ("0", 1), ("1", 0)])
+def test_what_is_watched_is_run_with_all_it_holds_and_is_held_by(watched: str, again: int) -> None:
     # The hook on 0.inner.0 must see its call, so 0 and 0.inner cannot be skipped as a whole.
     model = _network()
-    replay, levels = _replaying(model, watched=("0.inner.0",))
+    replay, levels = _replaying(model, watched=(watched,))
+    start = _passes(model)[0]
     with replay.before(levels[0].entered):
-        found = explain(model, IMAGES, [0, 1, 2], "0.inner.0").maps
-    torch.testing.assert_close(
-        found, explain(_network(), IMAGES, [0, 1, 2], "0.inner.0").maps, rtol=0, atol=0
-    )
+        found = explain(model, IMAGES, [0, 1, 2], watched).maps
+    assert _passes(model)[0] == start + again
+    expected = explain(_network(), IMAGES, [0, 1, 2], watched).maps
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -30,8 +30,8 @@ class Replay:
     moments : iterable of int
         Where the changed part will begin, one for each use to come.
     watched : iterable of str
-        Modules whose own call must be seen, because somebody will hook them: what contains them
-        is never skipped; they themselves may be.
+        Modules that somebody will look into: they, what contains them and what they contain are
+        never skipped.
     """
 
     def __init__(
@@ -129,7 +129,9 @@ def _whole(
     """Yield the largest modules with weights that are over before `moment`."""
     if not any(True for _ in module.parameters()) or isinstance(module, torch.jit.ScriptModule):
         return
-    holds = any(other != name and other.startswith(f"{name}.") for other in watched)
+    if name in watched:
+        return
+    holds = any(other.startswith(f"{name}.") for other in watched)
     if name and not holds and course.left.get(name, moment) < moment:
         yield name
         return

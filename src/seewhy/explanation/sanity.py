@@ -19,6 +19,7 @@ from seewhy.errors import ConfigError
 from seewhy.explanation.cam import explain
 from seewhy.explanation.engine import undisturbed
 from seewhy.explanation.intervals import Interval, bootstrap_mean
+from seewhy.explanation.methods.registry import find_method
 from seewhy.explanation.randomise import Course, Level, cascade, follow, shuffled
 from seewhy.explanation.replay import Replay
 from seewhy.explanation.targets import Target
@@ -60,6 +61,8 @@ class MethodSanity:
 
     Attributes
     ----------
+    layer : str
+        Whose maps; several are joined by commas, ``input`` stands for none.
     images : int
         Images compared: those whose map is not constant to begin with.
     unrelated : Interval or None
@@ -69,6 +72,7 @@ class MethodSanity:
         From the output layer alone to everything.
     """
 
+    layer: str
     images: int
     unrelated: Interval | None
     depths: tuple[Depth, ...]
@@ -82,7 +86,6 @@ class SanityReport:
     ----------
     images : int
         Images given.
-    layer : str
     seed : int
     threshold : float
         As they were given.
@@ -94,7 +97,6 @@ class SanityReport:
     """
 
     images: int
-    layer: str
     seed: int
     threshold: float
     methods: dict[str, MethodSanity]
@@ -165,31 +167,38 @@ def check_sanity(
             "expected levels of at least 2, batch_size and draws of at least 1, and a method, but "
             f"got {levels}, {batch_size}, {draws} and {tuple(methods)}"
         )
-    first = explain(model, images[:1], layer=layer, method=methods[0], target=target)
     with undisturbed(model, images):
         course = follow(model, images[:1])
+        layers = {
+            method: find_method(method).layer_names(model, images[:1], layer) for method in methods
+        }
     plan = _Plan(
-        names=tuple(first.by_layer),
-        methods=tuple(dict.fromkeys(methods)),
+        layers=layers,
         course=course,
         levels=cascade(course, levels),
         seed=seed,
         target=target,
     )
     chosen = _given_classes(classes, len(images))
-    found: dict[str, list[Values]] = {method: [] for method in plan.methods}
+    found: dict[str, list[Values]] = {method: [] for method in plan.layers}
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         wanted = None if chosen is None else chosen[part]
         for method, maps in _cascaded(model, images[part], wanted, plan).items():
             found[method].append(maps)
     results = {
-        method: _summary(np.concatenate(maps, axis=1), plan.levels, threshold, seed, draws)
+        method: _summary(
+            ", ".join(layers[method]) or "input",
+            np.concatenate(maps, axis=1),
+            plan.levels,
+            threshold,
+            seed,
+            draws,
+        )
         for method, maps in found.items()
     }
     return SanityReport(
         images=len(images),
-        layer=first.layer,
         seed=seed,
         threshold=threshold,
         methods=results,
@@ -202,8 +211,7 @@ def check_sanity(
 
 @dataclass(frozen=True)
 class _Plan:
-    names: tuple[str, ...]
-    methods: tuple[str, ...]
+    layers: dict[str, tuple[str, ...]]
     course: Course
     levels: tuple[Level, ...]
     seed: int
@@ -228,25 +236,27 @@ def _cascaded(
     untouched = 1 + max(plan.course.left.values())
     states = [(untouched, ()), *((level.entered, level.parameters) for level in plan.levels)]
     with undisturbed(model, images):
-        replay = Replay(model, images, plan.course, [moment for moment, _ in states], plan.names)
-    found: dict[str, list[Values]] = {method: [] for method in plan.methods}
+        watched = {name for names in plan.layers.values() for name in names}
+        replay = Replay(model, images, plan.course, [moment for moment, _ in states], watched)
+    found: dict[str, list[Values]] = {method: [] for method in plan.layers}
     for moment, parameters in states:
         with shuffled(model, parameters, plan.seed), replay.before(moment):
-            for method in plan.methods:
-                answer = explain(model, images, classes, plan.names, method, target=plan.target)
+            for method, names in plan.layers.items():
+                layer = names or "auto"
+                answer = explain(model, images, classes, layer, method, target=plan.target)
                 classes = answer.classes[:, 0].tolist()
                 found[method].append(answer.maps[:, 0].flatten(1).double().cpu().numpy())
     return {method: np.stack(maps) for method, maps in found.items()}
 
 
 def _summary(
-    maps: Values, levels: Sequence[Level], threshold: float, seed: int, draws: int
+    layer: str, maps: Values, levels: Sequence[Level], threshold: float, seed: int, draws: int
 ) -> MethodSanity:
     """Compare maps (levels + 1, N, places) with the untouched ones, which come first."""
     maps = maps[:, np.ptp(maps[0], axis=1) > 0]
     count = maps.shape[1]
     if not count:
-        return MethodSanity(0, None, ())
+        return MethodSanity(layer, 0, None, ())
     before, depths = maps[0], []
     for level, after in zip(levels, maps[1:], strict=True):
         spearman = bootstrap_mean(rank_correlation(before, after), seed, draws)
@@ -262,7 +272,7 @@ def _summary(
         )
     others = rank_correlation(before, np.roll(before, 1, axis=0))
     unrelated = bootstrap_mean(others, seed, draws) if count > 1 else None
-    return MethodSanity(count, unrelated, tuple(depths))
+    return MethodSanity(layer, count, unrelated, tuple(depths))
 
 
 def correlation(left: Values, right: Values) -> Values:
