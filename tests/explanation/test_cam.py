@@ -1,9 +1,6 @@
-"""The engine against hand-worked maps, against pytorch-grad-cam, and for what it leaves behind."""
+"""One call, one record: what `explain` takes, what comes out, and what it refuses."""
 
 from __future__ import annotations
-
-import copy
-import warnings
 
 import numpy as np
 import pytest
@@ -13,9 +10,6 @@ from torch import Tensor, nn
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation.layers import last_map
-from seewhy.explanation.methods import gradcam
-from seewhy.explanation.stream import explain_batches
 
 
 class Tiny(nn.Module):
@@ -23,6 +17,7 @@ class Tiny(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.image = nn.Identity()
         self.conv = nn.Conv2d(1, 2, 1, bias=False)
         self.act = nn.Identity()
         self.fc = nn.Linear(2, 2, bias=False)
@@ -31,7 +26,7 @@ class Tiny(nn.Module):
             self.fc.weight.copy_(torch.tensor([[3.0, 1.0], [0.0, 2.0]]))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.fc(self.act(self.conv(images)).mean((2, 3)))
+        return self.fc(self.act(self.conv(self.image(images))).mean((2, 3)))
 
 
 IMAGE = torch.tensor([[1.0, -2.0], [0.5, 4.0]]).view(1, 1, 2, 2)
@@ -66,167 +61,6 @@ def test_an_empty_map_is_flagged() -> None:
     assert not explain(Tiny(), IMAGE, classes=[0]).empty.any()
 
 
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [
-        ("resnet18", "layer4"),
-        ("vgg11", "features.19"),
-        ("densenet121", "features.norm5"),
-        ("tf_efficientnet_lite0", "bn2"),
-        ("mobilenetv3_small_100", "blocks.5.0"),
-    ],
-)
-def test_gradcam_equals_pytorch_grad_cam(name: str, layer: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pytorch_grad_cam import GradCAM
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-    torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=7).eval()
-    images = torch.randn(3, 3, 64, 64)
-    classes = [1, 6, 3]
-    ours = explain(model, images, classes=classes, layer=layer)
-    copied = copy.deepcopy(model)
-    target = copied.get_submodule(layer)
-    # The peer reads in-place activations after they were overwritten; it needs them off.
-    for module in copied.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False
-    peer = GradCAM(model=copied, target_layers=[target])
-    activations = peer.activations_and_grads(images)
-    assert activations.shape == (3, 7)
-    torch.stack([activations[i, c] for i, c in enumerate(classes)]).sum().backward()
-    theirs = np.maximum(
-        peer.get_cam_image(
-            images,
-            target,
-            [ClassifierOutputTarget(c) for c in classes],
-            peer.activations_and_grads.activations[0].numpy(),
-            peer.activations_and_grads.gradients[0].numpy(),
-            False,
-        ),
-        0,
-    )
-    np.testing.assert_allclose(ours.maps[:, 0].numpy(), theirs, rtol=1e-4, atol=1e-6 * theirs.max())
-
-
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [("resnet18", "layer4"), ("vgg11", "features.19"), ("densenet121", "features")],
-)
-def test_auto_takes_the_last_map_before_pooling(name: str, layer: str) -> None:
-    model = timm.create_model(name, num_classes=3).eval()
-    found = last_map(model, torch.zeros(1, 3, 64, 64))
-    with torch.no_grad():
-        shapes = {}
-        for wanted in (found, layer):
-            handle = model.get_submodule(wanted).register_forward_hook(
-                lambda module, inputs, output, key=wanted: shapes.__setitem__(key, output)
-            )
-            model(torch.ones(1, 3, 64, 64))
-            handle.remove()
-    torch.testing.assert_close(shapes[found], shapes[layer])
-
-
-def _state(model: nn.Module) -> list[object]:
-    return [
-        [module.training for module in model.modules()],
-        [p.requires_grad for p in model.parameters()],
-        [None if p.grad is None else p.grad.clone() for p in model.parameters()],
-        {name: tensor.clone() for name, tensor in model.state_dict().items()},
-        [len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules()],
-        torch.get_rng_state(),
-        torch.is_grad_enabled(),
-    ]
-
-
-def _prepared() -> nn.Module:
-    """A network with everything a careless tool could disturb."""
-    torch.manual_seed(0)
-    model = timm.create_model("resnet18", num_classes=4, drop_rate=0.3).train()
-    model.layer1.eval()
-    model.conv1.requires_grad_(False)
-    model.fc.weight.grad = torch.ones_like(model.fc.weight)
-    model.layer2.register_forward_hook(lambda module, inputs, output: None)
-    return model
-
-
-@pytest.mark.parametrize("context", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_everything_is_as_before(context: type) -> None:
-    model = _prepared()
-    images = torch.randn(2, 3, 64, 64)
-    before = _state(model)
-    with context():
-        enabled = torch.is_grad_enabled()
-        found = explain(model, images, classes="all")
-        assert torch.is_grad_enabled() == enabled
-    torch.testing.assert_close(_state(model), before, rtol=0, atol=0)
-    assert not found.maps.requires_grad
-    assert found.maps.sum() > 0
-
-
-def test_everything_is_as_before_when_the_model_raises() -> None:
-    model = _prepared()
-
-    class Failing(nn.Module):
-        def forward(self, pooled: Tensor) -> Tensor:
-            raise ArithmeticError("on purpose")
-
-    model.fc = Failing()
-    images = torch.randn(2, 3, 64, 64)
-    before = _state(model)
-    with pytest.raises(ArithmeticError):
-        explain(model, images, layer="layer4")
-    torch.testing.assert_close(_state(model), before, rtol=0, atol=0)
-
-
-def test_a_frozen_model_is_explained_all_the_same() -> None:
-    torch.manual_seed(0)
-    model = timm.create_model("resnet18", num_classes=4).eval()
-    images = torch.randn(2, 3, 64, 64)
-    open_maps = explain(model, images).maps
-    frozen_maps = explain(model.requires_grad_(False), images).maps
-    torch.testing.assert_close(frozen_maps, open_maps, rtol=0, atol=0)
-
-
-def test_an_in_place_layer_behind_the_target_does_not_change_the_map() -> None:
-    torch.manual_seed(0)
-
-    def network(inplace: bool) -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1),
-            nn.BatchNorm2d(4),
-            nn.ReLU(inplace=inplace),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(4, 3),
-        )
-
-    first, second = network(True), network(False)
-    second.load_state_dict(first.state_dict())
-    images = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(
-        explain(first, images, layer="1").maps,
-        explain(second, images, layer="1").maps,
-        rtol=0,
-        atol=0,
-    )
-    assert (explain(second, images, layer="1").maps > 0).any()
-
-
-def test_a_data_set_streamed_equals_the_same_images_at_once() -> None:
-    torch.manual_seed(0)
-    model = timm.create_model("resnet18", num_classes=4).eval()
-    images = torch.randn(5, 3, 64, 64)
-    streamed = explain_batches(model, images.split(2), layer="layer4")
-    at_once = explain(model, images, layer="layer4")
-    np.testing.assert_allclose(
-        streamed.maps.astype(np.float32), at_once.maps[:, 0].numpy(), rtol=2e-3, atol=1e-6
-    )
-    assert streamed.explained.tolist() == at_once.predicted.tolist()
-    np.testing.assert_allclose(streamed.probabilities, at_once.probabilities.numpy(), rtol=1e-4)
-
-
 def test_maps_are_resized_bilinearly() -> None:
     found = explain(Tiny(), IMAGE, classes=[0])
     # Half-pixel centres: the first of four columns lies on the edge, the second 1/4 of the way.
@@ -234,10 +68,104 @@ def test_maps_are_resized_bilinearly() -> None:
     torch.testing.assert_close(found.resized((4, 4))[0, 0, 0], expected)
 
 
+def test_the_size_is_the_images_own_unless_another_is_asked_for() -> None:
+    found = explain(Tiny(), IMAGE.repeat(1, 1, 3, 4), classes="all")
+    assert found.size == (6, 8)
+    assert found.resized().shape == (1, 2, 6, 8)
+    torch.testing.assert_close(found.resized(), found.maps)
+
+
+def test_maps_are_normalised_a_map_an_image_or_a_batch_at_a_time() -> None:
+    images = torch.cat([IMAGE, -2 * IMAGE.abs()])
+    found = explain(Tiny(), images, classes="all")
+    # Maxima by hand: relu(x / 2) and relu(-x / 2): 2 and 1; for -2|x|: nothing and 4.
+    assert found.maps.amax((2, 3)).tolist() == [[2.0, 1.0], [0.0, 4.0]]
+    assert found.normalised().amax((2, 3)).tolist() == [[1.0, 1.0], [0.0, 1.0]]
+    assert found.normalised("image").amax((2, 3)).tolist() == [[1.0, 0.5], [0.0, 1.0]]
+    assert found.normalised("batch").amax((2, 3)).tolist() == [[0.5, 0.25], [0.0, 1.0]]
+    torch.testing.assert_close(found.normalised()[0, 0], found.maps[0, 0] / 2)
+    with pytest.raises(ConfigError, match="expected 'map', 'image' or 'batch', but got 'set'"):
+        found.normalised("set")
+
+
+def test_maps_come_in_the_order_of_the_classes() -> None:
+    images = torch.cat([IMAGE, 3 * IMAGE])
+    every = explain(Tiny(), images, classes="all").maps
+    found = explain(Tiny(), images, classes=[[1, 0, 1], [0, 0, 1]])
+    assert found.classes.tolist() == [[1, 0, 1], [0, 0, 1]]
+    torch.testing.assert_close(found.maps[0], every[0, [1, 0, 1]])
+    torch.testing.assert_close(found.maps[1], every[1, [0, 0, 1]])
+    top = explain(Tiny(), images, classes="top2")
+    torch.testing.assert_close(top.maps, every)
+
+
+class Deep(nn.Module):
+    """A map of 2×2 places, halved to 1×1, doubled and averaged for both classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = nn.Identity(), nn.MaxPool2d(2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        score = self.coarse(self.fine(images) * 1).mean((1, 2, 3))
+        return torch.stack([2 * score, -score], dim=1)
+
+
+def test_several_layers_give_the_mean_of_their_normalised_maps() -> None:
+    # 4×4 pixels of which the right half is higher; pooled 2×2 maxima are 1, 2, 1, 4.
+    image = torch.zeros(1, 1, 4, 4)
+    image[0, 0, ::2, ::2] = torch.tensor([[1.0, 2.0], [1.0, 4.0]])
+    found = explain(Deep(), image, classes=[0], layer=["fine", "coarse"])
+    fine = explain(Deep(), image, classes=[0], layer="fine")
+    coarse = explain(Deep(), image, classes=[0], layer="coarse")
+    assert found.layer == "fine, coarse"
+    assert list(found.by_layer) == ["fine", "coarse"]
+    torch.testing.assert_close(found.by_layer["fine"], fine.maps)
+    torch.testing.assert_close(found.by_layer["coarse"], coarse.maps)
+    # By hand: 2 · mean of four places has the gradient 1/2 at each; mean over 16 places 1/8.
+    torch.testing.assert_close(coarse.maps[0, 0], torch.tensor([[0.5, 1.0], [0.5, 2.0]]))
+    torch.testing.assert_close(fine.maps[0, 0], image[0, 0] / 8)
+    # Both maxima are 1 at the last cell; the coarse map is resized between the cells' centres.
+    finer = torch.nn.functional.interpolate(coarse.maps / 2, size=(4, 4), mode="bilinear")
+    torch.testing.assert_close(found.maps, (image / 4 + finer) / 2)
+    # A layer named twice, or found by itself, counts once.
+    again = explain(Deep(), image, classes=[0], layer=["fine", "fine"])
+    torch.testing.assert_close(again.maps, fine.maps)
+
+
+def test_in_a_row_of_layers_every_one_has_its_own_gradient() -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("resnet18", num_classes=4).eval()
+    images = torch.randn(2, 3, 64, 64)
+    names = ["layer2", "layer3", "layer4"]
+    for method in ("gradcam", "layercam", "shapleycam"):
+        found = explain(model, images, layer=names, method=method)
+        for name in names:
+            alone = explain(model, images, layer=name, method=method).maps
+            most = float(alone.max())
+            torch.testing.assert_close(found.by_layer[name], alone, rtol=1e-3, atol=1e-5 * most)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({"method": "gradcan"}, "did you mean gradcam"),
+        ({"method": "captum:salency"}, "did you mean captum:saliency"),
+        ({"method": None}, "explanation method None is unknown"),
+        (
+            {"method": "cam", "layer": "image"},
+            "expected nothing but average pooling and one linear",
+        ),
+        ({"smooth": -1}, "expected smooth to be 0 or more"),
+        ({"batch_size": 0}, "batch_size 1 or more"),
+        ({"images": IMAGE.byte()}, "expected preprocessed float images, but got torch.uint8"),
+        (
+            {"images": IMAGE[0]},
+            r"a batch \(N, C, H, W\) of one or more, but got \(1, 2, 2\)",
+        ),
+        ({"images": IMAGE[:0]}, r"of one or more, but got \(0, 1, 2, 2\)"),
+        ({"images": IMAGE.numpy()}, "of one or more, but got ndarray"),
+        ({"images": IMAGE.to("meta")}, "images: lie on meta, but the model on cpu"),
         ({"layer": "cnv"}, "layer 'cnv' is unknown; did you mean conv"),
         ({"layer": "fc"}, "expected a spatial map"),
         ({"classes": "some"}, "expected classes to be None, 'all' or indices"),
@@ -247,22 +175,11 @@ def test_maps_are_resized_bilinearly() -> None:
 )
 def test_what_cannot_be_explained_is_named(arguments: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        explain(Tiny(), IMAGE, **arguments)
+        explain(Tiny(), **{"images": IMAGE, **arguments})
 
 
-def test_a_network_without_a_spatial_map_is_named() -> None:
-    with pytest.raises(ConfigError, match="no layer puts out a spatial map"):
-        explain(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), IMAGE)
-
-
-def test_a_transformers_tokens_are_not_taken_for_a_map() -> None:
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=3).eval()
-    # Its blocks put out (heads, 197 tokens, 64 channels); the last map of places is the patches'.
-    assert last_map(model, torch.zeros(1, 3, 224, 224)).startswith("patch_embed")
-
-
-def test_gradcam_formula() -> None:
-    activations = torch.tensor([[[[1.0, 2.0]], [[4.0, -8.0]]]])
-    gradients = torch.tensor([[[[1.0, 3.0]], [[0.5, 0.5]]]])
-    # weights 2 and 1/2: [2 + 2, 4 - 4]
-    torch.testing.assert_close(gradcam(activations, gradients), torch.tensor([[[4.0, 0.0]]]))
+def test_a_model_made_in_inference_mode_is_named() -> None:
+    with torch.inference_mode():
+        model = Tiny()
+    with pytest.raises(ConfigError, match=r"made under torch\.inference_mode"):
+        explain(model, IMAGE)

@@ -1,14 +1,12 @@
-"""The engine: one forward pass, many maps.
+"""Where a classifier looks: one call, one record.
 
-Gradients are recorded only behind the target layer, so an explained forward costs little more
-than a plain one, and parameters, modes, hooks, ``.grad`` and random state are as before
-afterwards. Works on any ``nn.Module`` classifier; knows nothing of studies, data sets or files.
+Works on any ``nn.Module`` classifier; knows nothing of studies, data sets or files. How it is
+done is in ``engine.py``, the formulas are in ``methods/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.layers import find_layer, last_map
-from seewhy.explanation.methods import find_method
+from seewhy.explanation.engine import Case, record, undisturbed
+from seewhy.explanation.methods.registry import Method, find_method
+from seewhy.explanation.targets import (
+    Activation,
+    Classes,
+    Question,
+    Target,
+    contrast,
+    nearest_contrast,
+    read_classes,
+    read_probabilities,
+)
 
-Classes = Tensor | Sequence[int] | Literal["all"] | None
+Over = Literal["map", "image", "batch"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,19 @@ class Explanation:
     Attributes
     ----------
     maps : Tensor, (N, K, h, w) float32
-        At the target layer's resolution, not normalised, never negative.
+        At the target layer's resolution, not normalised, never negative. Of several layers: the
+        mean of their maps, each divided by its maximum, at the finest layer's resolution.
     classes : Tensor, (N, K) int64
         The class each map is for.
     logits, probabilities : Tensor, (N, M) float32
-    layer, method : str
+        Of a single-logit network both hold two classes: (−z, z).
+    layer : str
+        Several are joined by commas.
+    method : str
+    size : tuple of int
+        The images' height and width.
+    by_layer : dict of Tensor
+        Each layer's own maps, (N, K, h, w), not normalised.
     """
 
     maps: Tensor
@@ -43,6 +59,8 @@ class Explanation:
     probabilities: Tensor
     layer: str
     method: str
+    size: tuple[int, int]
+    by_layer: dict[str, Tensor]
 
     @property
     def predicted(self) -> Tensor:
@@ -54,32 +72,91 @@ class Explanation:
         """Which maps are zero everywhere, (N, K) bool: nothing spoke for the class there."""
         return self.maps.amax(dim=(2, 3)) <= 0
 
-    def resized(self, size: tuple[int, int]) -> Tensor:
-        """Return the maps at image size `size` (H, W), bilinear: (N, K, H, W)."""
+    def resized(self, size: tuple[int, int] | None = None) -> Tensor:
+        """Return the maps at a size (H, W), default the images', bilinear: (N, K, H, W)."""
+        size = size or self.size
         return F.interpolate(self.maps, size=size, mode="bilinear", align_corners=False)
+
+    def normalised(self, over: Over = "map") -> Tensor:
+        """Return the maps with a maximum of one, (N, K, h, w); see `normalise`."""
+        return normalise(self.maps, over)
+
+
+def normalise(maps: Tensor, over: Over = "map") -> Tensor:
+    """Divide maps by their maximum; zero stays zero, an empty map stays empty.
+
+    Parameters
+    ----------
+    maps : Tensor, (N, K, h, w)
+        Never negative.
+    over : {"map", "image", "batch"}, default "map"
+        Whose maximum becomes one: each map's; each image's, so that its classes stay comparable;
+        or that of all maps given, so that images stay comparable.
+
+    Returns
+    -------
+    Tensor, (N, K, h, w)
+    """
+    axes = {"map": (2, 3), "image": (1, 2, 3), "batch": (0, 1, 2, 3)}
+    if over not in axes:
+        raise ConfigError(f"over: expected 'map', 'image' or 'batch', but got {over!r}")
+    if maps.numel() == 0:
+        return maps
+    most = maps.amax(dim=axes[over], keepdim=True)
+    return torch.where(most > 0, maps / most, 0)
 
 
 def explain(
     model: nn.Module,
     images: Tensor,
     classes: Classes = None,
-    layer: str = "auto",
+    layer: str | Sequence[str] = "auto",
     method: str = "gradcam",
+    *,
+    against: Classes = None,
+    target: Target | None = None,
+    activation: Activation = "softmax",
+    smooth: int = 0,
+    noise: float = 0.15,
+    seed: int = 0,
+    batch_size: int = 32,
 ) -> Explanation:
     """Show where a classifier looks.
 
     Parameters
     ----------
     model : nn.Module
-        Any classifier that turns `images` into logits (N, M); frozen or not, in any mode.
-    images : Tensor, (N, C, H, W)
+        Any classifier that turns `images` into logits (N, M), or (N,) or (N, 1) for two classes;
+        frozen or not, in any mode (it is evaluated), with hooks of its own or without. It is
+        afterwards as it was before.
+    images : Tensor, (N, C, H, W) float
         Preprocessed, on the model's device.
-    classes : None, "all", Tensor or sequence of int, default None
-        What to explain: the predicted class of each image, every class, or one index an image.
-    layer : str, default "auto"
+    classes : None, str, Tensor or sequence, default None
+        What to explain: the predicted class of each image; ``"top3"`` (any number); ``"all"``;
+        one index an image; or a list of indices an image, of equal length.
+    layer : str or sequence of str, default "auto"
         Name of the target module as in ``model.named_modules()``; ``auto`` takes the last
-        spatial map before pooling.
+        spatial map before pooling, or a transformer's last norm before its last attention.
+        Several names give one map of them all, see `Explanation`.
     method : str, default "gradcam"
+        A name in `seewhy.explanation.methods.METHODS`.
+    against : sequence or Tensor, optional
+        Ask why the explained class *rather than* these: N indices, or N lists (their mean).
+        The score is then the difference of logits.
+    target : callable, optional
+        Turns the model's output into scores (N, M) or (N,), where that is not a tensor of
+        logits: one head of several, a segmentation's sum over a mask.
+    activation : {"softmax", "sigmoid"}, default "softmax"
+        What makes probabilities of logits; ``sigmoid`` for classifiers of several labels. A
+        single logit always takes the sigmoid.
+    smooth : int, default 0
+        Average the maps of this many noisy copies of the images instead.
+    noise : float, default 0.15
+        Their standard deviation, in parts of each image's range.
+    seed : int, default 0
+        Of the noise, and of methods that draw.
+    batch_size : int, default 32
+        How many variants run at once in methods that try variants.
 
     Returns
     -------
@@ -89,7 +166,15 @@ def explain(
     Raises
     ------
     ConfigError
-        For an unknown method or layer, a layer without a spatial map, or classes out of range.
+        For an unknown method or layer, a layer without a map, classes out of range, an output
+        that holds no logits, or images that are not a float batch.
+
+    References
+    ----------
+    For `smooth`: Smilkov et al., "SmoothGrad: removing noise by adding noise", arXiv 1706.03825.
+    For `against`: Prabhushankar et al., "Contrastive Explanations in Neural Networks", ICIP 2020;
+    there by the loss towards the other class, whose gradient is that of the difference of logits
+    where the explained class is sure.
 
     Examples
     --------
@@ -99,108 +184,92 @@ def explain(
     >>> explain(model, torch.zeros(1, 3, 64, 64)).maps.shape
     torch.Size([1, 1, 2, 2])
     """
-    compute_map = find_method(method)
-    with _evaluating(model):
-        name = layer if layer != "auto" else last_map(model, images[:1])
-        target = find_layer(model, name)
-        # A model called under inference_mode would hand out tensors that can carry no graph.
-        with torch.inference_mode(False), torch.no_grad():
-            logits, activations = _forward(model, target, images, name)
-            shown = _chosen(classes, logits)
-            # The caller's autocast is for the forward pass; sums over channels want float32.
-            with torch.autocast(images.device.type, enabled=False):
-                maps = [
-                    compute_map(activations.detach().float(), gradients.float())
-                    for gradients in _gradients(logits, activations, shown)
-                ]
-    logits = logits.detach().float()
+    chosen = find_method(method)
+    _check(model, images, activation, smooth, batch_size)
+    if images.is_inference():
+        images = images.clone()
+    with undisturbed(model, images):
+        names = chosen.layer_names(model, images, layer)
+        answer, layers = record(model, images, names, target, chosen.graph)
+        question = _question(classes, against, chosen, answer.logits.detach())
+        case = Case(model, images, answer, layers, question, target, batch_size, chosen.graph)
+        by_layer = _smoothed(case, chosen, smooth, noise, seed) if smooth else chosen.run(case)
     return Explanation(
-        maps=torch.stack(maps, dim=1),
-        classes=shown,
-        logits=logits,
-        probabilities=logits.softmax(dim=1),
-        layer=name,
-        method=method,
+        maps=_fused(by_layer),
+        classes=question.classes,
+        logits=answer.logits.detach().float(),
+        probabilities=read_probabilities(answer, activation),
+        layer=", ".join(by_layer),
+        method=chosen.name,
+        size=(int(images.shape[2]), int(images.shape[3])),
+        by_layer=by_layer,
     )
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode; give every submodule its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def _forward(
-    model: nn.Module, target: nn.Module, images: Tensor, name: str
-) -> tuple[Tensor, Tensor]:
-    """Run the model; record the graph from the target's output on.
-
-    Must run inside ``no_grad``, whose end switches recording off again.
-    """
-    captured: list[Tensor] = []
-    handle = target.register_forward_hook(_recorder(captured))
-    try:
-        logits: Tensor = model(images)
-    finally:
-        handle.remove()
-        torch.set_grad_enabled(False)
-    if not captured:
-        raise ConfigError(f"layer {name!r}: the model's forward pass does not reach it")
-    if captured[-1].ndim != 4:
-        shape = tuple(captured[-1].shape)
+def _check(model: nn.Module, images: Tensor, activation: str, smooth: int, batch_size: int) -> None:
+    """Name what cannot be explained before anything runs."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
+        got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ConfigError(f"images: expected a batch (N, C, H, W) of one or more, but got {got}")
+    if not images.is_floating_point():
         raise ConfigError(
-            f"layer {name!r}: expected a spatial map (N, C, h, w), but it puts out {shape}"
+            f"images: expected preprocessed float images, but got {images.dtype}; normalise them "
+            "as the model was trained with"
         )
-    if logits.ndim != 2:
+    first = next(model.parameters(), None)
+    if first is not None and first.device != images.device:
         raise ConfigError(
-            f"expected a classifier with logits (N, M), but it puts out {tuple(logits.shape)}"
+            f"images: lie on {images.device}, but the model on {first.device}; move one to the "
+            "other"
         )
-    return logits, captured[-1]
-
-
-def _recorder(captured: list[Tensor]) -> Callable[[nn.Module, object, object], Tensor | None]:
-    def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
-        if not isinstance(output, Tensor):
-            return None
-        leaf = output.detach().requires_grad_()
-        captured.append(leaf)
-        torch.set_grad_enabled(True)
-        # The clone takes what an in-place layer behind the target would do to the leaf.
-        return leaf.clone()
-
-    return hook
-
-
-def _chosen(classes: Classes, logits: Tensor) -> Tensor:
-    """Return the explained classes, (N, K) int64."""
-    count, known = logits.shape
-    if classes is None:
-        return logits.detach().argmax(dim=1, keepdim=True)
-    if isinstance(classes, str):
-        if classes != "all":
-            raise ConfigError(f"expected classes to be None, 'all' or indices, but got {classes!r}")
-        return torch.arange(known, device=logits.device).expand(count, known)
-    chosen = torch.as_tensor(classes, device=logits.device)
-    if chosen.shape != (count,) or chosen.is_floating_point():
+    if first is not None and first.is_inference():
         raise ConfigError(
-            f"expected classes to be one index for each of {count} images, but got {classes!r}"
+            "model: its parameters were made under torch.inference_mode and can carry no "
+            "gradient; build it outside"
         )
-    if count and not 0 <= int(chosen.min()) <= int(chosen.max()) < known:
-        raise ConfigError(f"expected classes in 0 … {known - 1}, but got {classes!r}")
-    return chosen.long()[:, None]
+    if activation not in ("softmax", "sigmoid"):
+        raise ConfigError(f"activation: expected 'softmax' or 'sigmoid', but got {activation!r}")
+    if smooth < 0 or batch_size < 1:
+        raise ConfigError(
+            "expected smooth to be 0 or more and batch_size 1 or more, but got "
+            f"{smooth} and {batch_size}"
+        )
 
 
-def _gradients(logits: Tensor, activations: Tensor, classes: Tensor) -> Iterator[Tensor]:
-    """Yield, a column of `classes`, the gradient of each image's logit, (N, C, h, w)."""
-    columns = classes.shape[1]
-    for k in range(columns):
-        with torch.enable_grad():
-            scores = logits.gather(1, classes[:, k : k + 1]).sum()
-        (gradient,) = torch.autograd.grad(scores, activations, retain_graph=k + 1 < columns)
-        yield gradient
+def _question(classes: Classes, against: Classes, method: Method, logits: Tensor) -> Question:
+    chosen = read_classes(classes, logits)
+    if against is not None:
+        return contrast(chosen, against, logits, method.strength)
+    if method.references:
+        return nearest_contrast(chosen, logits, method.references, method.strength)
+    return Question(chosen)
+
+
+def _smoothed(
+    case: Case, method: Method, copies: int, noise: float, seed: int
+) -> dict[str, Tensor]:
+    """Average the maps of noisy copies of the images; the question stays the clean images'."""
+    images = case.images
+    flat = images.flatten(1)
+    spread = noise * (flat.amax(dim=1) - flat.amin(dim=1))[:, None, None, None]
+    generator = torch.Generator(images.device).manual_seed(seed)
+    sums: dict[str, Tensor] = {}
+    for _ in range(copies):
+        drawn = torch.randn(
+            images.shape, generator=generator, device=images.device, dtype=images.dtype
+        )
+        found = method.run(case.again(images + spread * drawn))
+        sums = {name: sums.get(name, 0) + maps for name, maps in found.items()}
+    return {name: maps / copies for name, maps in sums.items()}
+
+
+def _fused(by_layer: dict[str, Tensor]) -> Tensor:
+    """Return one layer's maps as they are; of several the mean of their normalised maps."""
+    if len(by_layer) == 1:
+        return next(iter(by_layer.values()))
+    finest = max((maps.shape[2:] for maps in by_layer.values()), key=lambda size: size.numel())
+    scaled = [
+        F.interpolate(normalise(maps), size=finest, mode="bilinear", align_corners=False)
+        for maps in by_layer.values()
+    ]
+    return torch.stack(scaled).mean(dim=0)

@@ -1,0 +1,300 @@
+"""The core: one forward pass, recorded only behind the target layers, and what can be asked of it.
+
+Methods ask a `Case` for activations, gradients, curvature or the scores of variants; nothing of
+the model is different afterwards. Knows no formula and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from seewhy.errors import ConfigError
+from seewhy.explanation.layers import find_layer, output_layout
+from seewhy.explanation.layout import Layout
+from seewhy.explanation.pooled import pooled_weight
+from seewhy.explanation.targets import Answer, Question, Target, read_answer
+
+Graph = Literal["once", "twice", "none"]
+
+
+@contextmanager
+def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Evaluate a model without a trace: modes, requires_grad and random state come back.
+
+    Inside, every submodule is in evaluation mode and no parameter asks for a gradient, so that
+    the graph behind a layer keeps nothing for gradients of weights; gradients are off until a
+    layer's hook switches them on.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : Tensor
+        Names the device whose random state is kept beside the CPU's.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    cuda = [images.device] if images.device.type == "cuda" else []
+    # A model called under inference_mode would hand out tensors that can carry no graph.
+    with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.no_grad():
+        try:
+            model.eval()
+            for parameter in asked:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in asked:
+                parameter.requires_grad_()
+            for module, mode in modes:
+                module.training = mode
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One layer's output: where the graph begins, and how it lies.
+
+    Attributes
+    ----------
+    name : str
+    output : Tensor
+        As the layer put it out; with the graph behind it.
+    layout : Layout
+    calls : int
+        How often the layer ran; the output is its last.
+    """
+
+    name: str
+    output: Tensor
+    layout: Layout
+    calls: int
+
+    @cached_property
+    def maps(self) -> Tensor:
+        """The activations A, (N, C, h, w) float32, detached."""
+        return self.layout.to_maps(self.output.detach()).float()
+
+
+def record(
+    model: nn.Module,
+    images: Tensor,
+    names: tuple[str, ...],
+    target: Target | None,
+    graph: Graph = "once",
+) -> tuple[Answer, dict[str, Recorded]]:
+    """Run the model once; keep the graph from the named layers on.
+
+    Must run inside `undisturbed`.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : Tensor, (N, C, H, W)
+    names : tuple of str
+        The layers; none for a plain forward.
+    target : callable, optional
+        See `read_answer`.
+    graph : {"once", "twice", "none"}, default "once"
+        How often what lies behind the layers can be differentiated; twice keeps to kernels that
+        allow it.
+
+    Returns
+    -------
+    answer : Answer
+        The logits with their graph.
+    recorded : dict of Recorded
+
+    Raises
+    ------
+    ConfigError
+        For a layer that does not run, or whose output is no map; for an output without logits.
+    """
+    outputs: dict[str, list[Tensor]] = {name: [] for name in names}
+    alone = len(names) == 1
+    handles = [
+        find_layer(model, name).register_forward_hook(_recorder(outputs[name], alone, graph))
+        for name in names
+    ]
+    try:
+        if graph == "twice":
+            with sdpa_kernel(SDPBackend.MATH):
+                output = model(images)
+        else:
+            output = model(images)
+        answer = read_answer(output, target, len(images))
+    finally:
+        for handle in handles:
+            handle.remove()
+        torch.set_grad_enabled(False)
+    return answer, {name: _recorded(model, name, outputs[name], images) for name in names}
+
+
+def _recorder(
+    outputs: list[Tensor], alone: bool, graph: Graph
+) -> Callable[[nn.Module, object, object], Tensor | None]:
+    def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
+        if not isinstance(output, Tensor):
+            return None
+        if graph == "none":
+            outputs.append(output.clone())
+            return None
+        if alone or not output.requires_grad:
+            # A copy of its own: what shares the output's storage may be overwritten later.
+            output = output.detach().clone().requires_grad_()
+        outputs.append(output)
+        torch.set_grad_enabled(True)
+        # The clone takes what an in-place layer behind the target would do to the map.
+        return output.clone()
+
+    return hook
+
+
+def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor) -> Recorded:
+    if not outputs:
+        raise ConfigError(
+            f"layer {name!r}: the model's forward pass does not reach it, or it puts out no tensor"
+        )
+    output = outputs[-1]
+    layout = output_layout(model, find_layer(model, name), output, images)
+    if layout is None and output.ndim == 4:
+        # Named by somebody who knows: a single place, or a map that was cropped.
+        layout = Layout("channels first", (int(output.shape[2]), int(output.shape[3])))
+    if layout is None:
+        raise ConfigError(
+            f"layer {name!r}: expected a spatial map (N, C, h, w), (N, h, w, C) or a grid of "
+            f"tokens, but it puts out {tuple(output.shape)}"
+        )
+    return Recorded(name, output, layout, len(outputs))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A forward pass and a question about it: all a method may ask for.
+
+    Attributes
+    ----------
+    model : nn.Module
+    images : Tensor, (N, C, H, W)
+    answer : Answer
+        The logits, with the graph behind the layers.
+    layers : dict of Recorded
+        In the order they were named.
+    question : Question
+        The K scores an image to explain.
+    target : callable or None
+    batch_size : int
+        How many variants of an image run at once.
+    graph : {"once", "twice", "none"}, default "once"
+        How often what lies behind the layers can be differentiated.
+    """
+
+    model: nn.Module
+    images: Tensor
+    answer: Answer
+    layers: dict[str, Recorded]
+    question: Question
+    target: Target | None
+    batch_size: int
+    graph: Graph = "once"
+
+    @property
+    def logits(self) -> Tensor:
+        """The logits (N, M), with their graph."""
+        return self.answer.logits
+
+    @property
+    def columns(self) -> int:
+        """The number K of scores an image."""
+        return self.question.classes.shape[1]
+
+    @cached_property
+    def pooled_weights(self) -> Tensor | None:
+        """Each score's weights (N, K, C) where pooling and a linear layer lie behind the layer.
+
+        Then score k is ``Σ_c weights[k, c] · mean(A_c)`` and a constant, by construction.
+        """
+        if len(self.layers) != 1 or self.logits.grad_fn is None:
+            return None
+        (layer,) = self.layers.values()
+        weight = pooled_weight(self.logits, layer.output, layer.layout)
+        if weight is None:
+            return None
+        return self.question.select(weight.expand(len(self.images), -1, -1))
+
+    def again(self, images: Tensor) -> Case:
+        """Ask the same question of other images, (N, C, H, W)."""
+        answer, layers = record(self.model, images, tuple(self.layers), self.target, self.graph)
+        return replace(self, images=images, answer=answer, layers=layers)
+
+    def gradients(self) -> Iterator[dict[str, Tensor]]:
+        """Yield, score by score, its gradient at every layer, (N, C, h, w) float32."""
+        known = self.pooled_weights
+        if known is not None:
+            ((name, layer),) = self.layers.items()
+            for k in range(self.columns):
+                places = layer.maps.shape[2] * layer.maps.shape[3]
+                yield {name: (known[:, k, :, None, None] / places).expand_as(layer.maps)}
+            return
+        for k in range(self.columns):
+            found = self._backward(k, last=k + 1 == self.columns)
+            yield {
+                layer.name: layer.layout.to_maps(gradient).float()
+                for layer, gradient in zip(self.layers.values(), found, strict=True)
+            }
+
+    def curvatures(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+        """Yield, score by score, at every layer gradient and H·A, both (N, C, h, w) float32.
+
+        H is the second derivative of the score by that layer's activations A. Needs a forward
+        that was recorded for ``"twice"``.
+        """
+        for k in range(self.columns):
+            with torch.enable_grad():
+                found = self._backward(k, last=False, twice=True)
+                yield {
+                    layer.name: (
+                        layer.layout.to_maps(gradient.detach()).float(),
+                        layer.layout.to_maps(_times_itself(gradient, layer.output)).float(),
+                    )
+                    for layer, gradient in zip(self.layers.values(), found, strict=True)
+                }
+
+    def _backward(self, column: int, last: bool, twice: bool = False) -> tuple[Tensor, ...]:
+        coefficients = self.question.coefficients(column, self.logits)
+        outputs = [layer.output for layer in self.layers.values()]
+        if not self.logits.requires_grad:
+            raise self._unconnected(next(iter(self.layers)))
+        found = torch.autograd.grad(
+            self.logits,
+            outputs,
+            coefficients,
+            retain_graph=not last,
+            create_graph=twice,
+            allow_unused=True,
+        )
+        for name, gradient in zip(self.layers, found, strict=True):
+            if gradient is None:
+                raise self._unconnected(name)
+        return found
+
+    def _unconnected(self, name: str) -> ConfigError:
+        return ConfigError(
+            f"layer {name!r}: the scores do not depend on it through anything that has a "
+            "gradient; choose a layer on the way to the logits"
+        )
+
+
+def _times_itself(gradient: Tensor, output: Tensor) -> Tensor:
+    """Return H·A from a gradient that has a graph; zero where it hangs on A no more."""
+    if not gradient.requires_grad:
+        return torch.zeros_like(output)
+    (found,) = torch.autograd.grad(
+        gradient, output, output.detach(), retain_graph=True, allow_unused=True
+    )
+    return torch.zeros_like(output) if found is None else found

@@ -1,0 +1,134 @@
+"""Where the places lie in a layer's output: maps, maps with channels last, or tokens.
+
+Networks put out (N, C, h, w), Swin and its kin (N, h, w, C), transformers (N, prefix + h·w, C)
+with class, register or distillation tokens in front. Knows shapes alone: no networks, no methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["channels first", "channels last", "tokens"]
+
+# More tokens than these in front of the patches are no prefix, but another grid.
+_MOST_PREFIX_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output becomes maps.
+
+    Attributes
+    ----------
+    kind : {"channels first", "channels last", "tokens"}
+    grid : tuple of int
+        Rows h and columns w.
+    prefix : int, default 0
+        Tokens before the patches: class, register, distillation.
+    """
+
+    kind: Kind
+    grid: tuple[int, int]
+    prefix: int = 0
+
+    def to_maps(self, output: Tensor) -> Tensor:
+        """Return the layer's output, or its gradient, as maps (N, C, h, w)."""
+        if self.kind == "channels first":
+            return output
+        if self.kind == "channels last":
+            return output.permute(0, 3, 1, 2)
+        count, _, channels = output.shape
+        patches = output[:, self.prefix :]
+        return patches.reshape(count, *self.grid, channels).permute(0, 3, 1, 2)
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the layer's output that runs over channels."""
+        return 1 if self.kind == "channels first" else -1
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The axes of the layer's output that run over places; tokens include the prefix."""
+        return {"channels first": (2, 3), "channels last": (1, 2), "tokens": (1,)}[self.kind]
+
+
+def read_layout(
+    shape: torch.Size,
+    images: torch.Size,
+    prefix: int | None = None,
+    grid: tuple[int, int] | None = None,
+    last: bool = False,
+) -> Layout | None:
+    """Tell from its shape how an output lies.
+
+    Parameters
+    ----------
+    shape : torch.Size
+        Of the layer's output.
+    images : torch.Size
+        Of the images, (N, C, H, W): a map keeps their proportions, but for a cell of rounding.
+    prefix : int, optional
+        How many tokens the network says lie before the patches.
+    grid : tuple of int, optional
+        The patch grid the network names, for tokens; believed where the count agrees.
+    last : bool, default False
+        Whether the layer normalises its last axis: where both readings fit, channels are there.
+
+    Returns
+    -------
+    Layout or None
+        None where the output is no map.
+    """
+    count, side = images[0], (int(images[2]), int(images[3]))
+    if len(shape) not in (3, 4) or shape[0] != count:
+        return None
+    if len(shape) == 3:
+        return _tokens(int(shape[1]), side, prefix, grid)
+    readings: list[tuple[Kind, tuple[int, int]]] = [
+        ("channels first", (int(shape[2]), int(shape[3]))),
+        ("channels last", (int(shape[1]), int(shape[2]))),
+    ]
+    for kind, cells in reversed(readings) if last else readings:
+        if is_grid(cells, side):
+            return Layout(kind, cells)
+    return None
+
+
+def is_grid(cells: tuple[int, int], side: tuple[int, int]) -> bool:
+    """Say whether a grid has more than one place and the image's proportions."""
+    height, width = cells
+    return height * width > 1 and abs(height * side[1] - width * side[0]) < max(side)
+
+
+def _tokens(
+    count: int, side: tuple[int, int], prefix: int | None, grid: tuple[int, int] | None
+) -> Layout | None:
+    """Find the grid of `count` tokens; without a known prefix the largest grid that fits."""
+    if grid is not None:
+        before = count - grid[0] * grid[1]
+        known = before == prefix if prefix is not None else 0 <= before <= _MOST_PREFIX_TOKENS
+        if known and is_grid(grid, side):
+            return Layout("tokens", grid, before)
+    # Blocks of a network with a class token may run without it (CaiT).
+    prefixes = range(_MOST_PREFIX_TOKENS + 1) if prefix is None else (prefix, 0)
+    for before in prefixes:
+        cells = _proportioned(count - before, side)
+        if cells is not None:
+            return Layout("tokens", cells, before)
+    return None
+
+
+def _proportioned(places: int, side: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the rows and columns, nearest to the image's proportions, that make `places`."""
+    fitting = [
+        (height, places // height)
+        for height in range(1, places + 1)
+        if places % height == 0 and is_grid((height, places // height), side)
+    ]
+    if not fitting:
+        return None
+    return min(fitting, key=lambda cells: abs(cells[0] * side[1] - cells[1] * side[0]))

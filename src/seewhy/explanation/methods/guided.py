@@ -1,0 +1,109 @@
+"""Guided Grad-CAM: Grad-CAM's places with guided backpropagation's pixels.
+
+Knows how ReLUs are called, not which modules call them: nothing in the network is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from seewhy.errors import ConfigError
+from seewhy.explanation.engine import Case
+from seewhy.explanation.targets import read_answer
+
+
+def guided_gradcam(maps: Tensor, guided: Tensor) -> Tensor:
+    r"""Guided Grad-CAM, as one map at the image's size.
+
+    .. math:: L^c = \sum_{\text{colours}} \mathrm{ReLU}\big(G^c \odot \mathrm{Up}(M^c)\big)
+
+    with M Grad-CAM's map and G the guided gradient: the score's gradient by the image where every
+    ReLU lets through, on the way back, only what is positive and came from a positive input. The
+    paper shows the product in colour; a map keeps its positive part, summed over the colours.
+
+    Parameters
+    ----------
+    maps : Tensor, (N, h, w)
+        Of Grad-CAM.
+    guided : Tensor, (N, C, H, W)
+
+    Returns
+    -------
+    Tensor, (N, H, W)
+
+    References
+    ----------
+    Selvaraju et al., "Grad-CAM", ICCV 2017, section 3.2; Springenberg et al., "Striving for
+    Simplicity: The All Convolutional Net", ICLR 2015 workshop, section 3.4.
+    """
+    size = guided.shape[2:]
+    fine = F.interpolate(maps[:, None], size=(int(size[0]), int(size[1])), mode="bilinear")
+    return (guided * fine).relu().sum(dim=1)
+
+
+def guided_gradients(case: Case) -> Iterator[Tensor]:
+    """Yield, score by score, the guided gradient by the images, (N, C, H, W) float32.
+
+    Raises
+    ------
+    ConfigError
+        Where the network has no ReLU to guide.
+    """
+    leaf = case.images.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        with _GuidedReLUs() as guides:
+            answer = read_answer(case.model(leaf), case.target, len(leaf))
+        if not guides.used:
+            raise ConfigError(
+                "guidedgradcam: the network runs no ReLU, and guided backpropagation is defined "
+                "for ReLUs alone; choose gradcam or layercam"
+            )
+        for k in range(case.columns):
+            coefficients = case.question.coefficients(k, answer.logits)
+            last = k + 1 == case.columns
+            (found,) = torch.autograd.grad(answer.logits, leaf, coefficients, retain_graph=not last)
+            yield found.float()
+
+
+class _GuidedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values > 0)
+        return values.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        guided: Tensor = gradients[0].clamp(min=0) * positive
+        return guided
+
+
+class _GuidedReLUs(TorchFunctionMode):
+    """While active, every ReLU called through PyTorch's functions is a guided one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_):
+            return func(*args, **kwargs)
+        self.used = True
+        values, *rest = args or (kwargs["input"],)
+        replaces = func in (torch.relu_, Tensor.relu_) or kwargs.get("inplace", any(rest))
+        if replaces:
+            return values.copy_(_GuidedReLU.apply(values.clone()))
+        return _GuidedReLU.apply(values)

@@ -1,0 +1,269 @@
+"""Every method by its name, with what it asks of the engine.
+
+The formulas are in this package's other files; here each is joined to the engine's `Case`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import ConfigError, near_names
+from seewhy.explanation.engine import Case, Graph
+from seewhy.explanation.layers import choose_layer, find_layer
+from seewhy.explanation.methods import (
+    attention,
+    attribution,
+    decomposition,
+    gradient,
+    guided,
+    perturbation,
+)
+
+Needs = Literal[
+    "activations",
+    "pooled head",
+    "gradients",
+    "curvatures",
+    "scores",
+    "image gradients",
+    "attention",
+    "input",
+]
+Run = Callable[[Case], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make maps.
+
+    Attributes
+    ----------
+    name : str
+        As `explain` takes it.
+    title : str
+        As people write it.
+    needs : str
+        What it asks of the engine; tells its price. ``activations`` and ``pooled head``: nothing
+        but the forward. ``gradients``: one backward a class through what lies behind the layer,
+        none where that is pooling and a linear layer. ``curvatures``: two. ``image gradients``:
+        a backward a class through the whole network. ``attention``: a second forward and a
+        backward a class and block. ``scores``: a forward a channel. ``input``: many forwards or
+        backwards, of the image alone.
+    run : callable
+        From a `Case` to maps (N, K, h, w) of every layer, by name.
+    references : int, default 0
+        Hold each class against this many classes of the nearest logits.
+    strength : float, default 1
+        How much those, or the classes the caller names, count.
+    """
+
+    name: str
+    title: str
+    needs: Needs
+    run: Run
+    references: int = 0
+    strength: float = 1.0
+
+    @property
+    def graph(self) -> Graph:
+        """How often what lies behind the layer must be differentiable."""
+        graphs: dict[Needs, Graph] = {"curvatures": "twice", "attention": "none"}
+        return graphs.get(self.needs, "once")
+
+    def layer_names(
+        self, model: nn.Module, images: Tensor, layer: str | Sequence[str]
+    ) -> tuple[str, ...]:
+        """Return the names of the layers to record; every one exists.
+
+        Parameters
+        ----------
+        model : nn.Module
+        images : Tensor, (N, C, H, W)
+        layer : str or sequence of str
+            ``auto`` stands for the layer that suits the method.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name, and for any name where the method looks at the input alone.
+        """
+        wanted = (layer,) if isinstance(layer, str) else layer
+        if isinstance(wanted, nn.Module) or not isinstance(wanted, Sequence) or not wanted:
+            # Says what is wrong with a module or a number in place of its name, or with no name.
+            find_layer(model, layer)
+        if self.needs == "input":
+            if tuple(wanted) != ("auto",):
+                raise ConfigError(f"layer: {self.name} explains the input and takes no layer")
+            return ()
+        names: list[str] = []
+        for name in wanted:
+            if name != "auto":
+                find_layer(model, name)
+                names.append(name)
+            elif self.needs == "attention":
+                names.extend(attention.attention_blocks(model))
+            else:
+                names.append(choose_layer(model, images[:1]))
+        return tuple(dict.fromkeys(names))
+
+
+def find_method(name: str) -> Method:
+    """Return the method called `name`.
+
+    Raises
+    ------
+    ConfigError
+        Where there is none; names those that are near.
+    """
+    known = {**METHODS, **ATTRIBUTIONS}
+    if name not in known:
+        raise ConfigError(
+            f"explanation method {name!r} is unknown{near_names(str(name), known)}; "
+            f"there are: {', '.join(known)}"
+        )
+    return known[name]
+
+
+def _by_gradients(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
+    """Apply a formula of activations and gradients to every score and layer."""
+
+    def run(case: Case) -> dict[str, Tensor]:
+        maps: dict[str, list[Tensor]] = {name: [] for name in case.layers}
+        for gradients in case.gradients():
+            for name, layer in case.layers.items():
+                maps[name].append(formula(layer.maps, gradients[name]))
+        return {name: torch.stack(found, dim=1) for name, found in maps.items()}
+
+    return run
+
+
+def _by_pooled_weights(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
+    """As `_by_gradients`; all classes in one product where the gradient is W / Z everywhere.
+
+    For formulas that then weigh every channel by its gradient: Grad-CAM and HiResCAM.
+    """
+    general = _by_gradients(formula)
+
+    def run(case: Case) -> dict[str, Tensor]:
+        weights = case.pooled_weights
+        if weights is None:
+            return general(case)
+        ((name, layer),) = case.layers.items()
+        places = layer.maps.shape[2] * layer.maps.shape[3]
+        return {name: gradient.weighted_maps(weights, layer.maps) / places}
+
+    return run
+
+
+def _by_curvatures(formula: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Run:
+    """Apply a formula of activations, gradients and H·A to every score and layer."""
+
+    def run(case: Case) -> dict[str, Tensor]:
+        maps: dict[str, list[Tensor]] = {name: [] for name in case.layers}
+        for found in case.curvatures():
+            for name, layer in case.layers.items():
+                maps[name].append(formula(layer.maps, *found[name]))
+        return {name: torch.stack(columns, dim=1) for name, columns in maps.items()}
+
+    return run
+
+
+def _by_activations(formula: Callable[[Tensor], Tensor]) -> Run:
+    """Apply a formula of activations alone; every class has the same map."""
+
+    def run(case: Case) -> dict[str, Tensor]:
+        return {
+            name: formula(layer.maps)[:, None].repeat(1, case.columns, 1, 1)
+            for name, layer in case.layers.items()
+        }
+
+    return run
+
+
+def _cam(case: Case) -> dict[str, Tensor]:
+    weights = case.pooled_weights
+    if weights is None:
+        raise ConfigError(
+            "cam: expected nothing but average pooling and one linear layer behind "
+            f"{', '.join(case.layers)!r}; choose the last map before them, or gradcam, which works "
+            "anywhere"
+        )
+    ((name, layer),) = case.layers.items()
+    return {name: gradient.cam(layer.maps, weights)}
+
+
+def _scorecam(case: Case) -> dict[str, Tensor]:
+    return {
+        name: perturbation.scorecam(layer.maps, perturbation.scorecam_scores(case, layer))
+        for name, layer in case.layers.items()
+    }
+
+
+def _ablationcam(case: Case) -> dict[str, Tensor]:
+    scores = case.question.select(case.logits.detach().float())
+    return {
+        name: perturbation.ablationcam(
+            layer.maps, scores, perturbation.ablation_scores(case, layer)
+        )
+        for name, layer in case.layers.items()
+    }
+
+
+def _guided_gradcam(case: Case) -> dict[str, Tensor]:
+    coarse = _by_pooled_weights(gradient.gradcam)(case)
+    maps: dict[str, list[Tensor]] = {name: [] for name in coarse}
+    for k, found in enumerate(guided.guided_gradients(case)):
+        for name, places in coarse.items():
+            maps[name].append(guided.guided_gradcam(places[:, k], found))
+    return {name: torch.stack(columns, dim=1) for name, columns in maps.items()}
+
+
+def _legrad(case: Case) -> dict[str, Tensor]:
+    names = list(case.layers)
+    label = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+    return {label: attention.legrad_maps(case)}
+
+
+def _by_captum(name: str) -> Run:
+    def run(case: Case) -> dict[str, Tensor]:
+        return {"input": attribution.attribute(case, name)}
+
+    return run
+
+
+def _register(*methods: Method) -> dict[str, Method]:
+    return {method.name: method for method in methods}
+
+
+METHODS: dict[str, Method] = _register(
+    Method("gradcam", "Grad-CAM", "gradients", _by_pooled_weights(gradient.gradcam)),
+    Method("gradcam++", "Grad-CAM++", "gradients", _by_gradients(gradient.gradcam_plus_plus)),
+    Method("hirescam", "HiResCAM", "gradients", _by_pooled_weights(gradient.hirescam)),
+    Method(
+        "gradcam-elementwise",
+        "Grad-CAM elementwise",
+        "gradients",
+        _by_gradients(gradient.gradcam_elementwise),
+    ),
+    Method("xgradcam", "XGrad-CAM", "gradients", _by_gradients(gradient.xgradcam)),
+    Method("layercam", "LayerCAM", "gradients", _by_gradients(gradient.layercam)),
+    Method("finercam", "Finer-CAM", "gradients", _by_pooled_weights(gradient.finercam), 3, 0.6),
+    Method("shapleycam", "ShapleyCAM", "curvatures", _by_curvatures(gradient.shapleycam)),
+    Method("cam", "CAM", "pooled head", _cam),
+    Method("eigencam", "Eigen-CAM", "activations", _by_activations(decomposition.eigencam)),
+    Method("eigengradcam", "EigenGrad-CAM", "gradients", _by_gradients(decomposition.eigengradcam)),
+    Method("scorecam", "Score-CAM", "scores", _scorecam),
+    Method("ablationcam", "Ablation-CAM", "scores", _ablationcam),
+    Method("guidedgradcam", "Guided Grad-CAM", "image gradients", _guided_gradcam),
+    Method("legrad", "LeGrad", "attention", _legrad),
+)
+
+# From Captum, where it is installed.
+ATTRIBUTIONS: dict[str, Method] = _register(
+    *(Method(name, title, "input", _by_captum(name)) for name, title in attribution.titles())
+)

@@ -1,0 +1,96 @@
+"""Maps that know nothing: smooth random ones and a centred Gaussian, for comparison.
+
+A number for a map means little without the same number for these. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+# Objects' maps are blobs about a quarter of the picture wide; so are the random ones.
+_BLOB = 1 / 8
+_CENTRE = 1 / 4
+
+
+def gaussian_matrix(size: int, deviation: float) -> Tensor:
+    """Return a matrix (size, size) whose rows are Gaussians around each place, each of sum 1.
+
+    Parameters
+    ----------
+    size : int
+    deviation : float
+        Standard deviation in places, positive. What lies outside is left out and the rest scaled
+        up, so that constants stay constant up to the border.
+    """
+    places = torch.arange(size, dtype=torch.float32)
+    weights = torch.exp(-((places[:, None] - places) ** 2) / (2 * deviation**2))
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def image_generator(seed: int, image: int, use: str) -> torch.Generator:
+    """Return a generator that hangs on seed, the image's number and what it is for alone."""
+    key = hashlib.sha256(f"{seed} {image} {use}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
+
+
+def random_maps(image: int, count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Draw smooth random maps for one image.
+
+    White noise smoothed by a Gaussian of an eighth of the side, of equal variance up to the
+    border, scaled to 0 … 1.
+
+    Parameters
+    ----------
+    image : int
+        The image's number: its maps hang on it and the seed alone, never on what was drawn before.
+    count : int
+        Maps of a smaller count are the first ones of a larger count.
+    size : tuple of int
+        (h, w).
+    seed : int
+
+    Returns
+    -------
+    Tensor, (count, h, w) float32
+        On the CPU.
+    """
+    generator = image_generator(seed, image, "maps")
+    # One by one: a longer draw at once does not begin with the shorter one.
+    noise = torch.stack([torch.randn(size, generator=generator) for _ in range(count)])
+    rows, columns = (gaussian_matrix(side, _BLOB * side) for side in size)
+    rows, columns = (m / m.square().sum(dim=1, keepdim=True).sqrt() for m in (rows, columns))
+    smooth = rows @ noise @ columns.T
+    low, high = smooth.amin(dim=(1, 2), keepdim=True), smooth.amax(dim=(1, 2), keepdim=True)
+    return (smooth - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def centred_gaussian(size: tuple[int, int]) -> Tensor:
+    """Return a map (h, w) float32 that falls off from the centre, a quarter of the side wide."""
+    axes = []
+    for side in size:
+        places = (torch.arange(side, dtype=torch.float32) + 0.5) / side - 0.5
+        axes.append(torch.exp(-(places**2) / (2 * _CENTRE**2)))
+    return axes[0][:, None] * axes[1]
+
+
+def rearranged(maps: Tensor, patterns: Tensor) -> Tensor:
+    """Put a map's own values in the order of a pattern: the same values in other places.
+
+    What hangs on how much a map covers rather than where (average drop, energy, IoU) can only be
+    compared between maps that cover the same.
+
+    Parameters
+    ----------
+    maps, patterns : Tensor, (N, h, w)
+
+    Returns
+    -------
+    Tensor, (N, h, w)
+        The largest value of each map lies where its pattern is largest, and so on down.
+    """
+    values = maps.flatten(1).sort(dim=1, descending=True).values
+    order = patterns.flatten(1).argsort(dim=1, descending=True, stable=True)
+    return torch.empty_like(values).scatter_(1, order, values).view_as(maps)

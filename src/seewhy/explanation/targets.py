@@ -1,0 +1,302 @@
+"""What is asked of a classifier: from its output to scores, from `classes` to indices.
+
+Knows outputs and indices; neither layers nor methods.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seewhy.errors import ConfigError
+
+Classes = Tensor | Sequence[int] | Sequence[Sequence[int]] | str | None
+Target = Callable[[Any], Tensor]
+Activation = Literal["softmax", "sigmoid"]
+
+_NAMES = ("logits", "out", "scores")
+
+
+@dataclass(frozen=True)
+class Question:
+    """The scores to explain, K for each of N images.
+
+    Score k of image n is ``y[a] − strength · mean(y[b] for b in references)`` with y the logits
+    and a the class; without references it is the class's logit.
+
+    Attributes
+    ----------
+    classes : Tensor, (N, K) int64
+    references : Tensor, (N, K, R) int64, or None
+        What each class is held against.
+    strength : float, default 1
+    """
+
+    classes: Tensor
+    references: Tensor | None = None
+    strength: float = 1.0
+
+    def select(self, logits: Tensor) -> Tensor:
+        """Return the scores (N, K) for logits (N, M), or for any (N, M, …): (N, K, …)."""
+        if self.references is None and self.every(logits.shape[1]):
+            return logits
+        chosen = _take(logits, self.classes)
+        if self.references is None:
+            return chosen
+        others = [_take(logits, self.references[:, :, r]) for r in range(self.references.shape[2])]
+        return chosen - self.strength * torch.stack(others).mean(dim=0)
+
+    def every(self, known: int) -> bool:
+        """Say whether it asks for all classes in their order, as ``classes="all"`` does."""
+        return self.classes.stride(0) == 0 and self.classes.shape[1] == known
+
+    def coefficients(self, column: int, logits: Tensor) -> Tensor:
+        """Return the derivative of score `column` by the logits, (N, M), in their type."""
+        found = torch.zeros_like(logits, requires_grad=False)
+        ones = torch.ones_like(found)
+        if self.references is not None:
+            references = self.references[:, column]
+            found.scatter_add_(1, references, -self.strength / references.shape[1] * ones)
+        return found.scatter_add_(1, self.classes[:, column : column + 1], ones)
+
+    def repeated(self, image: int, times: int) -> Question:
+        """Return the question about one image, for `times` variants of it."""
+        classes = self.classes[image].expand(times, -1)
+        references = self.references
+        if references is not None:
+            references = references[image].expand(times, -1, -1)
+        return Question(classes, references, self.strength)
+
+
+def _take(values: Tensor, indices: Tensor) -> Tensor:
+    """Take along axis 1 of values (N, M, …) by indices (N, K)."""
+    return values[torch.arange(len(values), device=values.device)[:, None], indices]
+
+
+class Answer(NamedTuple):
+    """A model's answer: logits (N, M) with their graph, and whether one logit made two of them."""
+
+    logits: Tensor
+    single: bool
+
+
+def read_answer(output: object, target: Target | None, count: int) -> Answer:
+    """Turn a model's output into the scores that can be explained.
+
+    A single logit z an image means "class 1 rather than class 0": it becomes (−z, z).
+
+    Parameters
+    ----------
+    output : object
+        A tensor, or a tuple, mapping or object that holds one clear tensor of logits.
+    target : callable, optional
+        Takes the output and returns the scores itself, (N, M) or (N,).
+    count : int
+        Number of images N.
+
+    Raises
+    ------
+    ConfigError
+        Where no logits, or more than one, are found.
+    """
+    if target is not None:
+        scores = target(output)
+        if isinstance(scores, Tensor) and scores.shape == (count,):
+            return Answer(scores[:, None], single=False)
+        if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != count:
+            raise ConfigError(
+                f"target: expected it to return scores ({count}, M) or ({count},), "
+                f"but got {_describe(scores)}"
+            )
+        return Answer(scores, single=False)
+    logits = _find_logits(output, count)
+    if logits.ndim == 1:
+        logits = logits[:, None]
+    if logits.shape[1] == 1:
+        return Answer(torch.cat([-logits, logits], dim=1), single=True)
+    return Answer(logits, single=False)
+
+
+def _find_logits(output: object, count: int) -> Tensor:
+    if isinstance(output, Tensor):
+        if _are_logits(output, count):
+            return output
+        raise ConfigError(
+            f"expected a classifier with logits (N, M), but it puts out {tuple(output.shape)}; "
+            "say with target= how to make scores of it"
+        )
+    # Named fields come first: transformers' outputs are mappings, torchvision's Inception a tuple.
+    named = output if isinstance(output, Mapping) else vars(output) if _has_fields(output) else {}
+    for name in _NAMES:
+        value = named.get(name, getattr(output, name, None))
+        if isinstance(value, Tensor) and _are_logits(value, count):
+            return value
+    values: Iterator[object] | tuple[object, ...] = ()
+    if isinstance(output, Mapping):
+        values = iter(output.values())
+    elif isinstance(output, tuple | list):
+        values = iter(output)
+    fitting = [v for v in values if isinstance(v, Tensor) and _are_logits(v, count)]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise ConfigError(
+        f"expected a classifier with logits (N, M), but it puts out {_describe(output)} with "
+        f"{len(fitting)} tensors of that kind; choose with target=, for example "
+        "target=lambda output: output[0]"
+    )
+
+
+def _has_fields(output: object) -> bool:
+    return hasattr(output, "__dict__")
+
+
+def _are_logits(value: Tensor, count: int) -> bool:
+    return value.ndim in (1, 2) and len(value) == count and value.is_floating_point()
+
+
+def _describe(value: object) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def read_probabilities(answer: Answer, activation: Activation) -> Tensor:
+    """Return the probabilities (N, M) float32, detached.
+
+    Parameters
+    ----------
+    answer : Answer
+        One logit made two, (−z, z), takes the sigmoid: its two sum to one. So does a lone score.
+    activation : {"softmax", "sigmoid"}
+    """
+    logits = answer.logits.detach().float()
+    alone = answer.single or logits.shape[1] == 1
+    return logits.sigmoid() if alone or activation == "sigmoid" else logits.softmax(dim=1)
+
+
+def read_classes(classes: Classes, logits: Tensor) -> Tensor:
+    """Return the explained classes, (N, K) int64.
+
+    Parameters
+    ----------
+    classes : None, str, Tensor or sequence
+        None: the likeliest of each image; ``"top3"`` (any K); ``"all"``; N indices; N lists of
+        equal length.
+    logits : Tensor, (N, M)
+
+    Raises
+    ------
+    ConfigError
+        For anything else, and for indices outside 0 … M − 1.
+    """
+    count, known = logits.shape
+    if classes is None:
+        return logits.argmax(dim=1, keepdim=True)
+    if isinstance(classes, str):
+        return _by_word(classes, logits)
+    return _indices(classes, "classes", count, known, logits.device)
+
+
+def _by_word(word: str, logits: Tensor) -> Tensor:
+    count, known = logits.shape
+    if word == "all":
+        return torch.arange(known, device=logits.device).expand(count, known)
+    found = re.fullmatch(r"top([1-9]\d*)", word)
+    if found is None:
+        raise ConfigError(
+            f"expected classes to be None, 'all' or indices, or 'top3' (any number), "
+            f"but got {word!r}"
+        )
+    most = int(found[1])
+    if most > known:
+        raise ConfigError(f"classes: {word!r} asks for more than the {known} classes there are")
+    return logits.topk(most, dim=1).indices
+
+
+def _indices(value: object, what: str, count: int, known: int, device: torch.device) -> Tensor:
+    """Return class indices (N, K) from N indices or N lists of them."""
+    wanted = f"one index for each of {count} images, or as many lists of equal length"
+    if isinstance(value, int):
+        raise ConfigError(f"expected {what} to be {wanted}, but got {value}; write [{value}]")
+    try:
+        chosen = torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"expected {what} to be {wanted}, but got {value!r}") from error
+    if chosen.is_floating_point() or chosen.dtype == torch.bool or chosen.is_complex():
+        raise ConfigError(f"expected {what} to be {wanted}, but got {value!r}")
+    if chosen.ndim not in (1, 2) or len(chosen) != count or chosen.numel() == 0:
+        raise ConfigError(f"expected {what} to be {wanted}, but got {value!r}")
+    if not 0 <= int(chosen.min()) <= int(chosen.max()) < known:
+        raise ConfigError(f"expected {what} in 0 … {known - 1}, but got {value!r}")
+    return chosen.long() if chosen.ndim == 2 else chosen.long()[:, None]
+
+
+def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float) -> Question:
+    """Ask why the classes rather than others: score y[a] − strength · y[b].
+
+    Parameters
+    ----------
+    classes : Tensor, (N, K)
+    against : sequence or Tensor
+        N indices or N lists; several are averaged.
+    logits : Tensor, (N, M)
+    strength : float
+
+    Raises
+    ------
+    ConfigError
+        Where a class is held against itself, or an index is unknown.
+    """
+    count, known = logits.shape
+    others = _indices(against, "against", count, known, logits.device)
+    if (classes[:, :, None] == others[:, None, :]).any():
+        raise ConfigError(
+            "against: a class cannot be held against itself; name other classes than the "
+            f"explained ones, but got {against!r}"
+        )
+    return Question(classes, others[:, None, :].expand(-1, classes.shape[1], -1), strength)
+
+
+def nearest_contrast(classes: Tensor, logits: Tensor, many: int, strength: float) -> Question:
+    """Hold each class against the `many` classes whose logits are nearest to its own.
+
+    Parameters
+    ----------
+    classes : Tensor, (N, K)
+    logits : Tensor, (N, M)
+    many : int
+        At most; a network of M classes has M − 1 others.
+    strength : float
+
+    Raises
+    ------
+    ConfigError
+        Where the network knows a single class.
+    """
+    known = logits.shape[1]
+    if known < 2:
+        raise ConfigError("finercam: expected at least two classes to compare, but there is one")
+    own = logits.gather(1, classes)
+    distances = (logits[:, None, :] - own[:, :, None]).abs()
+    distances = distances.scatter(2, classes[:, :, None], torch.inf)
+    nearest = distances.topk(min(many, known - 1), dim=2, largest=False).indices
+    return Question(classes, nearest, strength)
+
+
+def residual_softmax(output: Tensor) -> Tensor:
+    r"""Return ReST scores, ``y + log softmax(y)``, to be passed as ``target``.
+
+    They tell magnitude (the logit) and rank (the probability) at once.
+
+    Parameters
+    ----------
+    output : Tensor, (N, M)
+
+    References
+    ----------
+    Cai, "CAMs as Shapley Value-based Explainers", The Visual Computer 2025, section 4.
+    """
+    return output + output.log_softmax(dim=1)

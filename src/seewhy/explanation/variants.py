@@ -1,0 +1,113 @@
+"""Scores of variants: other images, or another output of a layer, with the same question.
+
+What lies before the layer is not run for every variant of its output, where that can be had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import ConfigError
+from seewhy.explanation.engine import Case, Recorded, record
+from seewhy.explanation.layers import find_layer
+from seewhy.explanation.targets import read_answer
+
+# An unchanged output must give its image's logits again, within this part of their range.
+_AGREEMENT = 0.02
+
+
+def scores_of(case: Case, index: int, images: Tensor) -> Tensor:
+    """Score variants of one image.
+
+    Parameters
+    ----------
+    case : Case
+    index : int
+        Which image of the case.
+    images : Tensor, (B, C, H, W)
+
+    Returns
+    -------
+    Tensor, (B, K) float32
+    """
+    answer, _ = record(case.model, images, (), case.target)
+    return case.question.repeated(index, len(images)).select(answer.logits.float())
+
+
+def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> Tensor:
+    """Score variants of a layer's output for one image.
+
+    The image itself runs up to the layer, once for all variants; they take over from there, with
+    an unchanged one that tells whether this may be done. Where it may not (the network joins the
+    layer's output with earlier ones), the image runs up to the layer for each.
+
+    Parameters
+    ----------
+    case : Case
+    index : int
+        Which image of the case.
+    layer : Recorded
+    outputs : Tensor, (B, …)
+        As the layer puts them out.
+
+    Returns
+    -------
+    Tensor, (B, K) float32
+    """
+    unchanged = layer.output.detach()[index : index + 1]
+    outputs = torch.cat([unchanged, outputs])
+    image = case.images[index : index + 1]
+    try:
+        logits = logits_behind(case, image, layer, outputs)
+        fits = agree(logits[:1], case.logits[index : index + 1])
+    except (RuntimeError, ConfigError):
+        fits = False
+    if not fits:
+        logits = logits_behind(case, image.expand(len(outputs), -1, -1, -1), layer, outputs)
+    return case.question.repeated(index, len(outputs) - 1).select(logits[1:].float())
+
+
+def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) -> Tensor:
+    """Return the logits (B, M) where a layer puts out `outputs`, whatever the images are.
+
+    Parameters
+    ----------
+    case : Case
+    images : Tensor, (B, C, H, W) or (1, C, H, W)
+        What runs up to the layer; one serves all where nothing else of it is used behind.
+    layer : Recorded
+    outputs : Tensor, (B, …)
+
+    Raises
+    ------
+    RuntimeError, ConfigError
+        Where the network does not take a batch that grows at this layer.
+    """
+    handle = find_layer(case.model, layer.name).register_forward_hook(_replacer(layer, outputs))
+    try:
+        return read_answer(case.model(images), case.target, len(outputs)).logits
+    finally:
+        handle.remove()
+
+
+def _replacer(layer: Recorded, outputs: Tensor) -> Callable[[nn.Module, object, object], object]:
+    calls = 0
+
+    def hook(module: nn.Module, inputs: object, output: object) -> object:
+        nonlocal calls
+        calls += 1
+        # A layer that runs several times is explained by its last run.
+        return outputs.clone() if calls == layer.calls else output
+
+    return hook
+
+
+def agree(logits: Tensor, known: Tensor) -> bool:
+    """Say whether logits (B, M), found another way, are those already known."""
+    if logits.shape != known.shape:
+        return False
+    spread = (known.amax(dim=1) - known.amin(dim=1)).amax().detach()
+    return bool((logits - known).detach().abs().amax() <= _AGREEMENT * spread + 1e-6)
