@@ -33,7 +33,7 @@ bench: install  ## what kept features, maps and the search cost, side by side
 	$(BIN)/python -m benchmarks.search demo --size 96 --set search.max_layers=1
 
 soak: install  ## the slow checks
-	$(BIN)/python -m pytest -m soak -n 0 -rP
+	$(BIN)/python -m pytest -m soak -n 0 -s
 
 clean:  ## remove .venv and caches; runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build

@@ -523,7 +523,7 @@ def test_a_search_killed_between_any_two_statements_ends_as_if_it_had_not_been(
     kills = 0
     while not out.exists():
         # The first of them die while the file is made.
-        dies_at = chance.randrange(1, 40 if kills < 2 else 500)
+        dies_at = chance.randrange(1, 40 if kills < 2 else 800)
         code = processes.wait(processes.start(out, None, path, dies_at=dies_at, **wanted))
         assert code in (0, 9)
         kills += code == 9
