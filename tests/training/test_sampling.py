@@ -1,4 +1,4 @@
-"""A suggestion hangs on seed, layer count, trial number and the trials before, and on nothing else."""
+"""A suggestion hangs on seed, layer count, trial number and the trials before; on nothing else."""
 
 from __future__ import annotations
 
@@ -95,24 +95,13 @@ def uninterrupted() -> dict[str, list[HeadConfig]]:
 
 
 @SAMPLERS
-def test_equal_results_give_equal_suggestions_also_after_a_store_was_opened_again(
+def test_suggestions_are_the_same_after_a_kill_between_two_parameters_of_a_trial(
     kind: str, uninterrupted: dict[str, list[HeadConfig]], tmp_path: Path
 ) -> None:
-    fed = Fed(kind, tmp_path / "again.db")
-    heads = fed.run(4)
-    fed.open()
-    heads += fed.run(7)
-    fed.open()
-    heads += fed.run(TRIALS - 11)
-    assert heads == uninterrupted[kind]
-    assert len({repr(head) for head in heads}) == TRIALS
+    """Early, where they are drawn by chance, and late, where a model suggests them.
 
-
-@SAMPLERS
-def test_a_trial_that_was_killed_between_two_of_its_parameters_gets_the_same(
-    kind: str, uninterrupted: dict[str, list[HeadConfig]], tmp_path: Path
-) -> None:
-    """Early, where they are drawn by chance, and late, where a model suggests them."""
+    The file is closed and opened again in between; the uninterrupted search needed no file at all.
+    """
     fed = Fed(kind, tmp_path / "killed.db")
     killed_after = {0: 1, 2: 3, 5: 5, 11: 2, 12: 1, 13: 0, 14: 5}
     heads = []
@@ -128,12 +117,13 @@ def test_a_trial_that_was_killed_between_two_of_its_parameters_gets_the_same(
         heads.append(fed.suggest(trial))
         fed.finish(trial, heads[-1])
     assert heads == uninterrupted[kind]
+    assert len({repr(head) for head in heads}) == TRIALS
 
 
 def _first_parameters(study: optuna.Study, trial: optuna.Trial, count: int) -> None:
     """Ask for the first of a trial's parameters, as `suggest` does before it is killed."""
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     class Few(optuna.Trial):
@@ -143,14 +133,14 @@ def _first_parameters(study: optuna.Study, trial: optuna.Trial, count: int) -> N
             self, name: str, distribution: optuna.distributions.BaseDistribution
         ) -> object:
             if not self.left:
-                raise Killed
+                raise KilledError
             self.left -= 1
             return super()._suggest(name, distribution)
 
     with quiet_optuna():
         try:
             suggest(Few(study, trial._trial_id), SEARCH, 1, None, START)
-        except Killed:
+        except KilledError:
             assert count < 5
         else:
             assert count == 5
@@ -245,7 +235,7 @@ def test_every_trial_teaches_however_it_ended(kind: str) -> None:
     heads.run(14)
     values = [0.5 + 0.03 * number for number in range(14)]
     # What is known: the pruned one's 0.6, and those that ended.
-    worst, mean = min(values[3:] + [0.6]), (sum(values[3:]) + 0.6) / 12
+    worst, mean = min([*values[3:], 0.6]), (sum(values[3:]) + 0.6) / 12
 
     def suggested(counts: bool) -> HeadConfig:
         """Give the first three their state, or, complete, the value they should count with."""
