@@ -337,6 +337,8 @@ def test_two_that_are_equally_quick_claim_no_trial_too_many(
         (f"{socket.gethostname()}:x", False),
         ("", False),
     ],
+    # Named, since process ids differ between the processes that collect the tests.
+    ids=["this one", "the first", "elsewhere", "without an id", "with another id", "nobody"],
 )
 def test_only_an_ended_process_on_this_machine_is_dead(owner: str, dead: bool) -> None:
     assert trial_store._is_dead(owner) == dead
