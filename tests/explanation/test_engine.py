@@ -338,6 +338,7 @@ class _Behind(nn.Module):
         lambda fc, x: fc(x.mean((2, 3)) * x.amax((2, 3))),
         lambda fc, x: fc(x[:, :, :2].mean((2, 3))),
         lambda fc, x: fc(x.mean(3).mean(2)),
+        lambda fc, x: fc(x.mean((1, 2))),
         lambda fc, x: fc(x.amax((2, 3))),
         lambda fc, x: fc(x.flip(1).mean((2, 3))),
         lambda fc, x: fc(F.normalize(x.mean((2, 3)))),
@@ -396,6 +397,7 @@ def test_only_what_lies_behind_the_layer_keeps_a_graph() -> None:
     with undisturbed(model, images):
         answer, layers = record(model, images, ("4",), None)
         assert not any(p.requires_grad for p in model.parameters())
+        assert not torch.is_grad_enabled()
         names = set()
         node = answer.logits.grad_fn
         while node is not None:
