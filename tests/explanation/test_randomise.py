@@ -268,6 +268,10 @@ def test_what_is_watched_is_run_with_all_it_holds_and_is_held_by(watched: str, a
     start = _passes(model)[0]
     with replay.before(levels[0].entered):
         found = explain(model, IMAGES, [0, 1, 2], watched).maps
-    assert _passes(model)[0] == start + again
+        assert _passes(model)[0] == start + again
+        # Nor where nobody hangs a hook: who looks inside may do so in other ways.
+        with torch.no_grad():
+            model(IMAGES)
+        assert _passes(model)[0] == start + 2 * again
     expected = explain(_network(), IMAGES, [0, 1, 2], watched).maps
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
