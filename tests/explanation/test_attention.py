@@ -149,3 +149,29 @@ def test_attention_that_cannot_be_read_is_named() -> None:
     model.blocks[0].attn.fused_attn = False
     with pytest.raises(ConfigError, match=r"block 'blocks\.0' to attend once"):
         explain(model, torch.zeros(1, 3, 32, 32), method="legrad")
+
+
+def test_blocks_that_are_not_named_are_not_read() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(2, 2, 4, 4)
+    model = Network()
+    model.block2 = nn.Sequential(Block(), Block())
+    # The middle block runs between the two named ones, unread.
+    named = explain(model, images, method="legrad", layer=["block1", "block2.1"])
+    parts = [
+        explain(model, images, named.classes[:, 0], method="legrad", layer=layers).maps
+        for layers in ("auto", ["block2.0", "block2.1"], ["block2.1"])
+    ]
+    # Sums over all three, the last two and the last: the first is the difference of two.
+    first = 3 * parts[0] - 2 * parts[1]
+    torch.testing.assert_close(2 * named.maps, first + parts[2])
+
+
+def test_logits_that_depend_on_more_than_the_last_block_are_named() -> None:
+    class Around(Network):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + images.sum((2, 3))
+
+    torch.manual_seed(0)
+    with pytest.raises(ConfigError, match="depend on more than what block 'block2' puts out"):
+        explain(Around(), torch.rand(2, 2, 4, 4), method="legrad")

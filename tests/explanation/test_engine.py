@@ -144,6 +144,22 @@ def test_the_map_is_the_same_in_any_mode(
     torch.testing.assert_close(frozen, expected, rtol=0, atol=0)
 
 
+def test_images_made_in_inference_mode_may_be_used_behind_the_layer() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return (self.conv(images) * images).mean((2, 3))
+
+    torch.manual_seed(0)
+    model, images = Gated(), torch.randn(2, 3, 4, 4)
+    with torch.inference_mode():
+        found = explain(model, images.clone(), layer="conv").maps
+    torch.testing.assert_close(found, explain(model, images, layer="conv").maps)
+
+
 def test_random_layers_do_not_move_the_random_state() -> None:
     class Noisy(nn.Module):
         def forward(self, values: Tensor) -> Tensor:
@@ -338,6 +354,7 @@ class _Behind(nn.Module):
         lambda fc, x: fc(x.mean((2, 3)) * x.amax((2, 3))),
         lambda fc, x: fc(x[:, :, :2].mean((2, 3))),
         lambda fc, x: fc(x.mean(3).mean(2)),
+        lambda fc, x: fc(x.mean((1, 2))),
         lambda fc, x: fc(x.amax((2, 3))),
         lambda fc, x: fc(x.flip(1).mean((2, 3))),
         lambda fc, x: fc(F.normalize(x.mean((2, 3)))),
@@ -396,6 +413,7 @@ def test_only_what_lies_behind_the_layer_keeps_a_graph() -> None:
     with undisturbed(model, images):
         answer, layers = record(model, images, ("4",), None)
         assert not any(p.requires_grad for p in model.parameters())
+        assert not torch.is_grad_enabled()
         names = set()
         node = answer.logits.grad_fn
         while node is not None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.cam import explain
 from seewhy.explanation.faithfulness import GOOD, FaithfulnessReport, measure_faithfulness
+from seewhy.explanation.references import centred_gaussian, random_maps, rearranged
 
 COUNT, SIDE = 16, 32
 Photographs = Callable[[int, int], tuple[nn.Module, Tensor]]
@@ -127,6 +128,23 @@ def test_curves_run_from_the_image_to_the_baseline(right: FaithfulnessReport) ->
     # The area under the mean curve is the mean of the areas.
     area = np.trapezoid(deletion.maps, dx=1 / 8)
     assert right.measures["deletion_mean"].maps.value == pytest.approx(area, abs=1e-5)
+
+
+def test_what_maps_are_compared_with_is_what_it_is_called() -> None:
+    options = {"steps": 4, "road_shares": (0.4,), "random_maps": 1}
+    found = _measure(**options)
+    centred = centred_gaussian((8, 8)).expand_as(MAPS)
+    random = torch.stack([random_maps(image, 2, (8, 8), seed=0)[1] for image in range(COUNT)])
+    for known, maps in (("gaussian", centred), ("random", random)):
+        given = _measure(maps, **options)
+        for name in ("deletion_mean", "insertion_blur", "road", "sparseness"):
+            expected = given.measures[name].maps
+            assert getattr(found.measures[name], known) == expected, name
+        curve = getattr(found.curves["deletion_blur"], known)
+        assert curve == given.curves["deletion_blur"].maps
+        # The map's own values, in the places of this one's.
+        placed = _measure(rearranged(MAPS, maps), **options).measures["energy_inside"].maps
+        assert getattr(found.measures["energy_inside"], known) == placed
 
 
 def test_the_record_is_json_and_says_what_it_was_measured_with(right: FaithfulnessReport) -> None:

@@ -37,6 +37,13 @@ WIDE = torch.Size([2, 3, 160, 224])
         ((2, 25, 8), torch.Size([2, 3, 40, 60]), {}, Layout("tokens", (4, 6), 1)),
         ((2, 25, 8), SQUARE, {"prefix": 0, "grid": (5, 5)}, Layout("tokens", (5, 5), 0)),
         ((2, 26, 8), SQUARE, {"prefix": 1, "grid": (14, 14)}, Layout("tokens", (5, 5), 1)),
+        # A grid of the right count, but of another image's proportions.
+        (
+            (2, 17, 8),
+            torch.Size([2, 3, 32, 128]),
+            {"prefix": 1, "grid": (4, 4)},
+            Layout("tokens", (2, 8), 1),
+        ),
         # No maps: pooled, a single place, another batch, heads × tokens × channels.
         ((2, 512), SQUARE, {}, None),
         ((2, 512, 1, 1), SQUARE, {}, None),

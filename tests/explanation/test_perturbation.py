@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seewhy import explain
+from seewhy.errors import ConfigError
 from seewhy.explanation.methods.perturbation import ablationcam, scorecam
 
 A = torch.tensor([[[[1.0, 3.0]], [[4.0, -8.0]]]])
@@ -159,3 +160,18 @@ def test_ablation_of_tokens_takes_the_channel_from_all_of_them() -> None:
             drops.append((score(tokens) - score(without)) / score(tokens).abs())
         expected = (tokens[0, 1:] @ torch.stack(drops)).relu().view(4, 4)
     torch.testing.assert_close(found.maps[0, 0], expected)
+
+
+def test_a_network_that_mixes_the_images_of_a_batch_is_named() -> None:
+    class Mixing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            values = self.conv(images)
+            return (values / values.std(0, keepdim=True).add(1)).mean((2, 3))
+
+    torch.manual_seed(0)
+    with pytest.raises(ConfigError, match="lets images of a batch change each other's logits"):
+        explain(Mixing(), torch.randn(2, 3, 6, 6), layer="conv", method="ablationcam")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,6 +115,13 @@ def test_shuffled_weights_are_the_same_values_in_another_order() -> None:
         assert not torch.equal(model.fc.weight, first)
 
 
+def test_tensors_of_one_shape_are_shuffled_each_in_its_own_way() -> None:
+    model = nn.Sequential(nn.Linear(30, 30), nn.Linear(30, 30))
+    model[1].load_state_dict(model[0].state_dict())
+    with shuffled(model, ("0.weight", "1.weight"), seed=0):
+        assert (model[0].weight == model[1].weight).float().mean() < 0.1
+
+
 def test_weights_come_back_when_an_exception_passes() -> None:
     model = Backwards()
     before = _tensors(model)
@@ -205,23 +211,39 @@ def test_other_images_are_computed(images: Tensor) -> None:
         torch.testing.assert_close(model(images), _network()(images), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(
-    "watch",
-    [
-        lambda model, seen: model[0].inner[0].register_forward_hook(seen),
-        lambda model, seen: model[0].inner[0].register_full_backward_hook(seen),
-    ],
-)
-def test_what_somebody_watches_is_run(watch: Callable[..., Any]) -> None:
+def test_a_layer_that_works_in_place_does_not_spoil_what_is_kept() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.SiLU(inplace=True), nn.Flatten(), nn.Linear(400, 3)
+    ).eval()
+    with torch.no_grad():
+        expected = model(IMAGES)
+        replay, levels = _replaying(model, watched=())
+        with replay.before(levels[0].entered):
+            for _ in range(2):
+                torch.testing.assert_close(model(IMAGES), expected, rtol=0, atol=0)
+
+
+def test_what_somebody_watches_is_run() -> None:
     model = _network()
     replay, levels = _replaying(model)
-    calls: list[int] = []
-    watch(model, lambda *given: calls.append(1))
-    images = IMAGES.clone().requires_grad_()
+    seen: list[Tensor] = []
+    with torch.no_grad(), replay.before(levels[0].entered):
+        model(IMAGES)
+        start = _passes(model)[0]
+        handle = model[0].inner[0].register_forward_hook(lambda m, given, out: seen.append(out))
+        model(IMAGES)
+        handle.remove()
+        model(IMAGES)
+    assert len(seen) == 1
+    assert _passes(model)[0] == start + 1
+
+
+def test_a_gradient_finds_its_way_to_the_images() -> None:
+    model = _network()
+    replay, levels = _replaying(model)
+    images, expected = (IMAGES.clone().requires_grad_() for _ in range(2))
     with replay.before(levels[0].entered):
         model(images).sum().backward()
-    assert calls
-    expected = IMAGES.clone().requires_grad_()
     _network()(expected).sum().backward()
     torch.testing.assert_close(images.grad, expected.grad)
 
@@ -246,6 +268,10 @@ def test_what_is_watched_is_run_with_all_it_holds_and_is_held_by(watched: str, a
     start = _passes(model)[0]
     with replay.before(levels[0].entered):
         found = explain(model, IMAGES, [0, 1, 2], watched).maps
-    assert _passes(model)[0] == start + again
+        assert _passes(model)[0] == start + again
+        # Nor where nobody hangs a hook: who looks inside may do so in other ways.
+        with torch.no_grad():
+            model(IMAGES)
+        assert _passes(model)[0] == start + 2 * again
     expected = explain(_network(), IMAGES, [0, 1, 2], watched).maps
     torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -186,9 +186,10 @@ def explain(
     """
     chosen = find_method(method)
     _check(model, images, activation, smooth, batch_size)
-    if images.is_inference():
-        images = images.clone()
     with undisturbed(model, images):
+        if images.is_inference():
+            # Only a copy made outside inference mode may be kept for a backward.
+            images = images.clone()
         names = chosen.layer_names(model, images, layer)
         answer, layers = record(model, images, names, target, chosen.graph)
         question = _question(classes, against, chosen, answer.logits.detach())

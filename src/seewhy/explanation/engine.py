@@ -7,7 +7,7 @@ the model is different afterwards. Knows no formula and no file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -21,6 +21,7 @@ from seewhy.explanation.layers import find_layer, output_layout
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
 from seewhy.explanation.targets import Answer, Question, Target, read_answer
+from seewhy.explanation.tokens import FewTokens
 
 Graph = Literal["once", "twice", "none"]
 
@@ -117,26 +118,19 @@ def record(
     """
     outputs: dict[str, list[Tensor]] = {name: [] for name in names}
     alone = len(names) == 1
-    handles = [
-        find_layer(model, name).register_forward_hook(_recorder(outputs[name], alone, graph))
-        for name in names
-    ]
-    try:
+    with ExitStack() as stack:
+        stack.callback(torch.set_grad_enabled, False)
+        for name in names:
+            hook = _recorder(outputs[name], alone, graph, stack)
+            stack.callback(find_layer(model, name).register_forward_hook(hook).remove)
         if graph == "twice":
-            with sdpa_kernel(SDPBackend.MATH):
-                output = model(images)
-        else:
-            output = model(images)
-        answer = read_answer(output, target, len(images))
-    finally:
-        for handle in handles:
-            handle.remove()
-        torch.set_grad_enabled(False)
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        answer = read_answer(model(images), target, len(images))
     return answer, {name: _recorded(model, name, outputs[name], images) for name in names}
 
 
 def _recorder(
-    outputs: list[Tensor], alone: bool, graph: Graph
+    outputs: list[Tensor], alone: bool, graph: Graph, stack: ExitStack
 ) -> Callable[[nn.Module, object, object], Tensor | None]:
     def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
         if not isinstance(output, Tensor):
@@ -147,6 +141,8 @@ def _recorder(
         if alone or not output.requires_grad:
             # A copy of its own: what shares the output's storage may be overwritten later.
             output = output.detach().clone().requires_grad_()
+        if output.ndim == 3 and graph == "once" and not outputs:
+            stack.enter_context(FewTokens())
         outputs.append(output)
         torch.set_grad_enabled(True)
         # The clone takes what an in-place layer behind the target would do to the map.

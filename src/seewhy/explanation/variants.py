@@ -56,18 +56,29 @@ def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> T
     Returns
     -------
     Tensor, (B, K) float32
+
+    Raises
+    ------
+    ConfigError
+        Where images of a batch change each other's logits.
     """
     unchanged = layer.output.detach()[index : index + 1]
     outputs = torch.cat([unchanged, outputs])
     image = case.images[index : index + 1]
-    try:
-        logits = logits_behind(case, image, layer, outputs)
-        fits = agree(logits[:1], case.logits[index : index + 1])
-    except (RuntimeError, ConfigError):
-        fits = False
-    if not fits:
-        logits = logits_behind(case, image.expand(len(outputs), -1, -1, -1), layer, outputs)
-    return case.question.repeated(index, len(outputs) - 1).select(logits[1:].float())
+    for images in (image, image.expand(len(outputs), -1, -1, -1)):
+        try:
+            logits = logits_behind(case, images, layer, outputs)
+        except (RuntimeError, ConfigError):
+            if len(images) > 1:
+                raise
+            continue
+        if agree(logits[:1], case.logits[index : index + 1]):
+            return case.question.repeated(index, len(outputs) - 1).select(logits[1:].float())
+    raise ConfigError(
+        f"layer {layer.name!r}: behind it the network lets images of a batch change each other's "
+        "logits, so that channels cannot be left out one by one; choose a method that needs "
+        "gradients alone, gradcam for example"
+    )
 
 
 def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) -> Tensor:
