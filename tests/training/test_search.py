@@ -455,6 +455,19 @@ def test_the_median_prunes_hopeless_trials(tmp_path: Path) -> None:
     check_pruned(found)
 
 
+def test_the_median_waits_for_five_trials_and_five_epochs(tmp_path: Path) -> None:
+    begun: list[float] = []
+
+    def reached(head: HeadConfig) -> float:
+        if head.dropout not in begun:
+            begun.append(head.dropout)
+        return 0.8 if begun.index(head.dropout) < 4 else 0.1
+
+    found = search(tmp_path / "trials.db", training(reached), trials=6, pruner="median")
+    # The fifth is as hopeless, but only four were complete when it ran.
+    assert [trial.epochs for trial in found.trials] == [*[EPOCHS] * 5, 5]
+
+
 @pytest.mark.parametrize("sampler", ["gp", "random"])
 def test_hyperband_prunes_hopeless_trials(sampler: str, tmp_path: Path) -> None:
     found = search(

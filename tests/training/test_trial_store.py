@@ -183,6 +183,7 @@ def test_trials_are_claimed_in_turn_until_all_have_ended(tmp_path: Path) -> None
         assert trial.number == number
         end(store, study, trial, number / 10)
     assert store.claim(study, 3) is None
+    assert len(study.get_trials()) == 3
     # The budget is a total: more of it leaves more, less of it leaves none.
     assert store.claim(study, 2) is None
     more = store.claim(study, 4)
@@ -243,6 +244,7 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.now += 10.0
         self.sleeps += 1
+        assert self.sleeps < 1000, "this would never end"
         self._beat(self.sleeps)
 
 
@@ -316,13 +318,16 @@ def test_two_that_are_equally_quick_claim_no_trial_too_many(
     monkeypatch.setattr(
         ours, "get_trials", lambda **given: looks.pop() if looks else get_trials(**given)
     )
-    monkeypatch.setattr(trial_store, "time", Clock(lambda sleeps: end(away, theirs, last)))
+    clock = Clock(lambda sleeps: end(away, theirs, last))
+    monkeypatch.setattr(trial_store, "time", clock)
     assert here.claim(ours, 1) is None
     assert [trial.state.is_finished() for trial in get_trials()] == [True, False]
-    # With a larger budget the one too many is the next to run, for whoever asks.
+    # With a larger budget the one too many is the next to run, for whoever asks, and at once.
+    slept = clock.sleeps
     trial = away.claim(theirs, 2)
     assert trial is not None
     assert trial.number == 1
+    assert clock.sleeps == slept
     end(away, theirs, trial)
     assert here.claim(ours, 2) is None
 
