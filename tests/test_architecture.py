@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "seewhy"
 BASE = {"errors"}
-RECORDS = BASE | {"config", "records", "rundir", "progress", "render"}
+RECORDS = BASE | {"config", "records", "rundir", "progress", "render", "wording", "reference"}
 PARTS = RECORDS | {"data", "models", "explanation"}
 EVERYTHING = PARTS | {"training", "evaluation", "report", "provenance"}
 # What each may import, beside its own package.
@@ -18,6 +18,8 @@ ALLOWED = {
     "progress": set(),
     "config": BASE,
     "records": BASE,
+    "wording": BASE | {"records"},
+    "reference": BASE | {"records"},
     "rundir": BASE | {"config", "records"},
     "render": BASE,
     "data": RECORDS,

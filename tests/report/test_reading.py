@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from seewhy.records import BackboneRecords, Summary
+from seewhy.reference import HUMAN_ACCURACY, has_cifar10_classes, paper_scores
 from seewhy.report.reading import confusions, display_names, headline, score_groups
-from seewhy.report.reference import HUMAN_ACCURACY, has_cifar10_classes, paper_scores
-from seewhy.report.wording import count, duration, listing, millions, plain, sentence, two_shares
+from seewhy.wording import count, duration, listing, millions, plain, sentence, two_shares
 
 
 def _records(run: object, summary: Summary) -> dict[str, BackboneRecords]:

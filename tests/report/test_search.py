@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from seewhy.records import Trial
+from seewhy.reference import HUMAN_ACCURACY
 from seewhy.report.build import build_report
-from seewhy.report.reference import HUMAN_ACCURACY
 from seewhy.report.search import search_section
 from seewhy.report.search_figures import (
     PARAMETERS,

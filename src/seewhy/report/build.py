@@ -21,8 +21,8 @@ from seewhy.report import pictures, sections
 from seewhy.report.gallery import Gallery
 from seewhy.report.pictures import PictureStore
 from seewhy.report.search import search_section
-from seewhy.report.wording import count, share
 from seewhy.rundir import RunDirectory, writing
+from seewhy.wording import count, share
 
 TEMPLATES = Path(__file__).parent / "templates"
 

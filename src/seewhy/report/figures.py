@@ -27,7 +27,7 @@ from seewhy.report.drawing import (
     WIDTH_INCHES,
     inline,
 )
-from seewhy.report.wording import STAGE_TITLES, plain
+from seewhy.wording import STAGE_TITLES, plain
 
 
 @dataclass(frozen=True)

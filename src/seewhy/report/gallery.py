@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from seewhy.records import BackboneRecords, Dataset, Predictions
 from seewhy.report.pictures import PictureStore
-from seewhy.report.wording import share
+from seewhy.wording import share
 
 PER_END = 3
 # Heat layers; photos come on top, at most one for each image.

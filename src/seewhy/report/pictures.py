@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seewhy.records import Dataset, Maps
 from seewhy.render import colour, heat, normalised, resize_map
-from seewhy.report.wording import plain
+from seewhy.wording import plain
 
 PHOTO_SIZE = 192
 HEAT_SIZE = 96

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.records import BackboneRecords, BackboneSummary, Skipped, Summary
-from seewhy.report.reference import Scores, has_cifar10_classes, paper_scores
-from seewhy.report.wording import count, listing, sentence, share, two_shares
+from seewhy.reference import Scores, has_cifar10_classes, paper_scores
+from seewhy.wording import count, listing, sentence, share, two_shares
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from seewhy.records import BackboneRecords, HeadSummary, LayerSearch, SearchRecord, Trial
+from seewhy.reference import has_cifar10_classes, paper_scores
 from seewhy.report.drawing import MARKERS, SIGNS
-from seewhy.report.reference import has_cifar10_classes, paper_scores
 from seewhy.report.search_figures import (
     LOSSES,
     PARAMETERS,
@@ -24,7 +24,7 @@ from seewhy.report.search_figures import (
     varied,
 )
 from seewhy.report.sections import Section, Study
-from seewhy.report.wording import count, duration, listing, plain, sentence, share
+from seewhy.wording import count, duration, listing, plain, sentence, share
 
 SAMPLERS = {
     "gp": "a Gaussian process",

@@ -19,6 +19,7 @@ from seewhy.records import (
     Stage,
     Summary,
 )
+from seewhy.reference import HUMAN_ACCURACY, has_cifar10_classes
 from seewhy.report import pictures
 from seewhy.report.drawing import MARKERS, SIGNS
 from seewhy.report.figures import Series, curves, recall_dots
@@ -30,8 +31,7 @@ from seewhy.report.reading import (
     headline,
     score_groups,
 )
-from seewhy.report.reference import HUMAN_ACCURACY, has_cifar10_classes
-from seewhy.report.wording import (
+from seewhy.wording import (
     STAGE_TITLES,
     count,
     duration,

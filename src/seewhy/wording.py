@@ -1,4 +1,4 @@
-"""Numbers and names in words: how the report says a share, a count, a time, a list."""
+"""Numbers and names in words: how sentences and the report say a share, a count, a time, a list."""
 
 from __future__ import annotations
 
