@@ -24,7 +24,7 @@ from seewhy.report.search_figures import (
     value_scale,
     varied,
 )
-from seewhy.report.sections import Section, Study
+from seewhy.report.study import Section, Study
 
 CIFAR = sorted(HUMAN_ACCURACY)
 OFF = "The search was off: the head is the configuration’s."

@@ -17,10 +17,17 @@ from markupsafe import Markup
 from seewhy.errors import RunError
 from seewhy.records import Summary
 from seewhy.render import colour
-from seewhy.report import pictures, sections
+from seewhy.report import pictures
+from seewhy.report.data import data_section
+from seewhy.report.evaluation import evaluation_section
+from seewhy.report.explanations import explanation_section
 from seewhy.report.gallery import Gallery
+from seewhy.report.overview import summary_section
 from seewhy.report.pictures import PictureStore
+from seewhy.report.provenance import provenance_section
 from seewhy.report.search import search_section
+from seewhy.report.study import Study
+from seewhy.report.training import training_section
 from seewhy.rundir import RunDirectory, writing
 from seewhy.wording import count, share
 
@@ -53,13 +60,13 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
     samples = pictures.samples(study.data)
     page = {
         "study": summary,
-        "summary": sections.summary_section(study, gallery),
-        "data": sections.data_section(study, samples),
+        "summary": summary_section(study, gallery),
+        "data": data_section(study, samples),
         "search": search_section(study),
-        "training": sections.training_section(study),
-        "evaluation": sections.evaluation_section(study),
-        "explanations": sections.explanation_section(study, gallery),
-        "provenance": sections.provenance_section(study),
+        "training": training_section(study),
+        "evaluation": evaluation_section(study),
+        "explanations": explanation_section(study, gallery),
+        "provenance": provenance_section(study),
     }
     with writing(run.contact_sheet_path) as part:
         pictures.write_contact_sheet(part, study.data.classes, samples)
@@ -85,14 +92,14 @@ def redraw_report(root: Path | str) -> Path:
     return build_report(run, run.read_summary())
 
 
-def _read(run: RunDirectory, summary: Summary) -> sections.Study:
+def _read(run: RunDirectory, summary: Summary) -> Study:
     classes = summary.data.classes
     has_provenance = (run.root / "provenance.json").is_file()
     try:
         config = (run.root / "config.toml").read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{run.root / 'config.toml'}: cannot be read ({error})") from error
-    return sections.Study(
+    return Study(
         summary=summary,
         data=run.read_dataset(),
         records={slug: run.read_backbone(slug, classes) for slug in summary.backbones},

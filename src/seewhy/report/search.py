@@ -23,7 +23,7 @@ from seewhy.report.search_figures import (
     value_scale,
     varied,
 )
-from seewhy.report.sections import Section, Study
+from seewhy.report.study import Section, Study
 from seewhy.wording import count, duration, listing, plain, sentence, share
 
 SAMPLERS = {

@@ -1,0 +1,62 @@
+"""The report's section on training: the course of both stages."""
+
+from __future__ import annotations
+
+from seewhy.records import STAGES, BackboneRecords, HeadSummary, Stage
+from seewhy.report.figures import curves
+from seewhy.report.study import Section, Study
+from seewhy.wording import STAGE_TITLES, duration, listing, share
+
+POOLED = "pooled trunk features kept in memory: the trunk ran once"
+
+
+def training_section(study: Study) -> list[Section]:
+    """Return curves of both stages and how they were trained, a part a backbone."""
+    parts = []
+    for number, (slug, records) in enumerate(study.records.items()):
+        name, part = study.names[slug], study.summary.backbones[slug]
+        best: dict[Stage, int] = {s: records.metrics[s].best_epoch for s in STAGES}
+        figures = [
+            curves(
+                records.history,
+                best,
+                quantity,
+                f"curve-{quantity}-{number}",
+                f"{quantity.capitalize()} of {name} over the epochs of adaptation and "
+                "fine-tuning, on training and validation images",
+            )
+            for quantity in ("accuracy", "loss")
+        ]
+        stages = [_stage_line(records, stage) for stage in STAGES]
+        parts.append(
+            {
+                "name": name,
+                "head": _head(part.head) + "; found by the search" * (part.search is not None),
+                "cut": part.cut,
+                "figures": figures,
+                "stages": stages,
+            }
+        )
+    return parts
+
+
+def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
+    metrics, history = records.metrics[stage], records.history[stage]
+    return {
+        "title": STAGE_TITLES[stage],
+        "epochs": metrics.epochs,
+        "best": metrics.best_epoch,
+        "accuracy": share(metrics.best_validation_accuracy, 3),
+        "rate": f"{history[0].learning_rate:g}" if history else "–",
+        "time": duration(sum(epoch.seconds for epoch in history)),
+        "features": records.features.at_cut if stage == "finetuning" else POOLED,
+    }
+
+
+def _head(head: HeadSummary) -> str:
+    units = listing([str(width) for width in head.units])
+    layers = f"{units} hidden units, dropout {head.dropout:g}" if units else "no hidden layer"
+    return (
+        f"{layers}; Adam at {head.learning_rate:g}, batches of {head.batch_size}, "
+        f"{head.loss.replace('-', ' ') if head.loss.startswith('cross') else head.loss}"
+    )
