@@ -33,6 +33,7 @@ from seewhy.records import (
     Baseline,
     Begun,
     DataChecks,
+    DataFindings,
     Dataset,
     Epoch,
     FeaturesRecord,
@@ -45,6 +46,7 @@ from seewhy.records import (
     Stage,
     StageMetrics,
     Summary,
+    Suspects,
     Trial,
     TrialState,
 )
@@ -171,6 +173,11 @@ class RunDirectory:
         return self.root / "data" / "masks.npy"
 
     @property
+    def checks_path(self) -> Path:
+        """checks.json, what the data look like."""
+        return self.root / "data" / "checks.json"
+
+    @property
     def contact_sheet_path(self) -> Path:
         """Samples of every class, one picture."""
         return self.root / "data" / "contact_sheet.png"
@@ -236,7 +243,7 @@ class RunDirectory:
         path = self.backbone_path(slug) / "summary.json"
         return self._read_json(path, BackboneSummary) if path.is_file() else None
 
-    def write_dataset(self, data: Dataset) -> None:
+    def write_dataset(self, data: Dataset, findings: DataFindings | None = None) -> None:
         """Write index.csv and checks.json; the pixels are there already."""
         rows = (
             (id_, path, data.classes[label], split)
@@ -251,12 +258,17 @@ class RunDirectory:
             counts=data.counts(),
             set_aside=[asdict(item) for item in data.set_aside],
             masks=data.masks is not None,
+            findings=findings,
         )
-        self._write_json(self.root / "data" / "checks.json", checks)
+        self._write_json(self.checks_path, checks)
+
+    def read_checks(self) -> DataChecks:
+        """Read checks.json."""
+        return self._read_json(self.checks_path, DataChecks)
 
     def read_dataset(self) -> Dataset:
         """Read the images of the study back, their pixels memory-mapped."""
-        checks = self._read_json(self.root / "data" / "checks.json", DataChecks)
+        checks = self.read_checks()
         rows = _read_csv(self.root / "data" / "index.csv")
         classes = tuple(checks.counts["train"])
         number = {name: k for k, name in enumerate(classes)}
@@ -286,6 +298,19 @@ class RunDirectory:
     def write_baseline(self, slug: str, baseline: Baseline) -> None:
         """Write baseline.json."""
         self._write_json(self.backbone_path(slug) / "baseline.json", baseline)
+
+    def suspects_path(self, slug: str) -> Path:
+        """One backbone's suspects.json."""
+        return self.backbone_path(slug) / "suspects.json"
+
+    def write_suspects(self, slug: str, suspects: Suspects) -> None:
+        """Write suspects.json."""
+        self._write_json(self.suspects_path(slug), suspects)
+
+    def read_suspects(self, slug: str) -> Suspects | None:
+        """Read suspects.json; None in a study that is older than it."""
+        path = self.suspects_path(slug)
+        return self._read_json(path, Suspects) if path.is_file() else None
 
     def search_path(self, slug: str) -> Path:
         """One backbone's search."""
@@ -384,6 +409,7 @@ class RunDirectory:
             features=self._read_json(folder / "features.json", FeaturesRecord),
             search=search,
             trials=_read_trials(self.search_path(slug) / "trials.csv") if search else (),
+            suspects=self.read_suspects(slug),
             baseline=self._read_json(folder / "baseline.json", Baseline),
             history={stage: _read_history(folder / stage / "history.csv") for stage in STAGES},
             predictions={
