@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 # test imports PyTorch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+COMMAND_LINE = Path(__file__).with_name("command_line.py")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -26,28 +28,53 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def seewhy() -> Callable[..., subprocess.CompletedProcess[str]]:
+def command_line() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported seewhy and forks for each command; see its own file."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(
+        [sys.executable, str(COMMAND_LINE)],
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def seewhy(
+    command_line: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command line as a user runs it, in a process of its own, away from any network."""
+    said = tmp_path_factory.mktemp("said")
 
     def run(
         *arguments: str | Path, cwd: Path, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        variables = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "SEEWHY_CACHE": str(cwd / "cache"),
-            "SEEWHY_CIFAR102_URL": "http://127.0.0.1:9/",
-            **environment,
+        words = [str(argument) for argument in arguments]
+        asked = {
+            "arguments": words,
+            "cwd": str(cwd),
+            "environment": {
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "HF_HUB_OFFLINE": "1",
+                "SEEWHY_CACHE": str(cwd / "cache"),
+                "SEEWHY_CIFAR102_URL": "http://127.0.0.1:9/",
+                **environment,
+            },
+            "stdout": str(said / "stdout"),
+            "stderr": str(said / "stderr"),
+            "seconds": 240,
         }
-        return subprocess.run(
-            [sys.executable, "-c", "from seewhy.cli import main; main()", *map(str, arguments)],
-            cwd=cwd,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        assert command_line.stdin is not None
+        assert command_line.stdout is not None
+        command_line.stdin.write(json.dumps(asked) + "\n")
+        command_line.stdin.flush()
+        code = int(command_line.stdout.readline())
+        texts = [(said / name).read_text("utf-8") for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess(["seewhy", *words], code, *texts)
 
     return run

@@ -37,7 +37,7 @@ source = "colours"
 [[backbone]]
 name = "local-dir:resnet10t"
 [[backbone]]
-name = "local-dir:vgg11"
+name = "local-dir:mobilenetv2_035"
 [input]
 size = 64
 [search]
@@ -78,7 +78,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             pixels = rng.integers(0, 120, (40, 48, 3), dtype=np.uint8)
             pixels[..., 2 - k] += 40
             Image.fromarray(pixels).save(place / "colours" / name / f"{number:02}.png")
-    for name in ("resnet10t", "vgg11"):
+    for name in ("resnet10t", "mobilenetv2_035"):
         save_local(place / name, name)
     (place / "small.toml").write_text(CONFIG)
     before = Path.cwd()
@@ -140,7 +140,7 @@ def test_the_uninterrupted_study_searched(whole: Path) -> None:
     assert not list(whole.rglob("checkpoint.safetensors"))
 
 
-@pytest.mark.parametrize("slug", ["resnet10t", "vgg11"])
+@pytest.mark.parametrize("slug", ["resnet10t", "mobilenetv2_035"])
 def test_adaptation_repeats_the_winning_trial(whole: Path, slug: str) -> None:
     folder = whole / "backbones" / slug
     best = json.loads((folder / "search" / "best.json").read_text("utf-8"))
@@ -268,7 +268,7 @@ def test_another_configuration_is_refused_and_the_keys_are_named(whole: Path) ->
         "head.dropout: 0.3 there, 0.5 now); choose another place with --out, or start over with "
         "--fresh, which deletes it"
     )
-    with pytest.raises(RunError, match=r"backbone\.1\.name: 'local-dir:vgg11' there, None now"):
+    with pytest.raises(RunError, match=r"backbone\.1\.name: 'local-dir:mobilenetv2_035' there, None now"):
         run_study(changed(backbone=config.backbone[:1]), "whole")
     assert kept(whole) == before
 
@@ -278,7 +278,7 @@ def test_a_finished_study_is_given_back_as_it_is(whole: Path) -> None:
     progress = Stopping(-1)
     study = run_study(load_config("small.toml"), "whole", progress=progress)
     assert progress.said == ["whole: this study has ended; --fresh computes it again"]
-    assert study.summary.backbones.keys() == {"resnet10t", "vgg11"}
+    assert study.summary.backbones.keys() == {"resnet10t", "mobilenetv2_035"}
     assert (whole / "summary.json").stat().st_mtime_ns == before
 
 
@@ -304,7 +304,7 @@ def test_changed_weights_are_refused(place: Path) -> None:
         run_study(load_config("small.toml"), "other", progress=progress)
     path = Path("other") / "begun.json"
     begun = json.loads(path.read_text("utf-8"))
-    begun["weights_keys"]["vgg11"] = "others"
+    begun["weights_keys"]["mobilenetv2_035"] = "others"
     path.write_text(json.dumps(begun))
     with pytest.raises(RunError, match="was begun with another weights"):
         run_study(load_config("small.toml"), "other")

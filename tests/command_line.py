@@ -1,0 +1,70 @@
+"""Runs seewhy's command line again and again, each time in a forked process of its own.
+
+    python tests/command_line.py
+
+Reads one JSON object a line: ``arguments``, ``cwd``, ``environment``, the files ``stdout`` and
+``stderr`` go to, and ``seconds`` after which the process is killed; answers with a line that holds
+the exit code, negative for a signal. Forking spares each command the imports, which take longer
+than most of what the tests ask of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import seewhy.cli
+import seewhy.pictures
+import seewhy.report.build
+import seewhy.study  # noqa: F401
+
+
+def run(asked: dict[str, Any]) -> int:
+    """Run one command in a forked process; return its exit code."""
+    process = os.fork()
+    if process == 0:
+        signal.alarm(int(asked["seconds"]))
+        os.chdir(asked["cwd"])
+        os.environ.clear()
+        os.environ.update(asked["environment"])
+        for number, name in ((0, os.devnull), (1, asked["stdout"]), (2, asked["stderr"])):
+            flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            os.dup2(os.open(name, flags), number)
+        sys.argv = ["seewhy", *asked["arguments"]]
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(0),
+            os.fdopen(1, "w", encoding="utf-8"),
+            os.fdopen(2, "w", encoding="utf-8"),
+        )
+        os._exit(_command())
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _command() -> int:
+    """Run the command line; return what its process would exit with."""
+    code: Any = 0
+    try:
+        seewhy.cli.main()
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    for line in sys.stdin:
+        sys.__stdout__.write(f"{run(json.loads(line))}\n")
+        sys.__stdout__.flush()
+
+
+if __name__ == "__main__":
+    main()
