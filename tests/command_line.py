@@ -19,7 +19,7 @@ from typing import Any
 import seewhy.cli
 import seewhy.pictures
 import seewhy.report.build
-import seewhy.study  # noqa: F401
+import seewhy.study
 
 
 def run(asked: dict[str, Any]) -> int:

@@ -268,7 +268,8 @@ def test_another_configuration_is_refused_and_the_keys_are_named(whole: Path) ->
         "head.dropout: 0.3 there, 0.5 now); choose another place with --out, or start over with "
         "--fresh, which deletes it"
     )
-    with pytest.raises(RunError, match=r"backbone\.1\.name: 'local-dir:mobilenetv2_035' there, None now"):
+    gone = r"backbone\.1\.name: 'local-dir:mobilenetv2_035' there, None now"
+    with pytest.raises(RunError, match=gone):
         run_study(changed(backbone=config.backbone[:1]), "whole")
     assert kept(whole) == before
 
