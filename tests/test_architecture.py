@@ -9,7 +9,16 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "seewhy"
 BASE = {"errors"}
-RECORDS = BASE | {"config", "records", "rundir", "progress", "render", "wording", "reference"}
+RECORDS = BASE | {
+    "config",
+    "records",
+    "npz",
+    "rundir",
+    "progress",
+    "render",
+    "wording",
+    "reference",
+}
 PARTS = RECORDS | {"data", "models", "explanation"}
 EVERYTHING = PARTS | {"training", "evaluation", "report", "provenance"}
 # What each may import, beside its own package.
@@ -20,7 +29,8 @@ ALLOWED = {
     "records": BASE,
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
-    "rundir": BASE | {"config", "records"},
+    "npz": set(),
+    "rundir": BASE | {"config", "records", "npz"},
     "render": BASE,
     "data": RECORDS,
     "models": RECORDS,
@@ -32,13 +42,15 @@ ALLOWED = {
     "pictures": PARTS,
     "taking_up": BASE | {"config", "rundir"},
     "stopping": {"progress"},
-    "backbone_study": EVERYTHING - {"report", "provenance"},
-    "study": EVERYTHING | {"backbone_study", "taking_up"},
+    "work": RECORDS | {"models"},
+    "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
+    "backbone_study": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
+    "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
     "cli": RECORDS | {"study", "stopping", "pictures", "report", "models"},
     "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.
-FOREIGN = {"report": "torch", "records": "torch", "rundir": "torch", "render": "torch"}
+FOREIGN = dict.fromkeys(("config", "npz", "records", "render", "report", "rundir"), "torch")
 
 
 def _room(path: Path) -> str:

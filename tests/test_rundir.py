@@ -6,7 +6,8 @@ import csv
 import errno
 import json
 import os
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from seewhy.config import load_config
 from seewhy.errors import RunError
 from seewhy.records import (
+    STAGES,
     BackboneSummary,
     Baseline,
     Dataset,
@@ -29,6 +31,7 @@ from seewhy.records import (
     SearchRecord,
     SetAside,
     Skipped,
+    Stage,
     StageMetrics,
     StageSummary,
     Summary,
@@ -75,17 +78,9 @@ def test_a_dataset_comes_back(tmp_path: Path) -> None:
     assert back.counts()["validation"] == dict(zip(CLASSES, [0, 1, 0], strict=True))
 
 
-def _write_backbone(run: RunDirectory) -> tuple[Predictions, Maps, StageMetrics]:
+def _write_backbone(run: RunDirectory) -> tuple[Predictions, dict[Stage, Maps], StageMetrics]:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=np.float32)
     predictions = Predictions(("d", "f"), np.array([0, 1]), probabilities)
-    maps = Maps(
-        ("d", "f"),
-        np.array([[[0, 1.5]], [[0, 0]]], dtype=np.float16),
-        np.array([0, 2]),
-        "gradcam",
-        "bn2",
-        "finetuning",
-    )
     run.write_baseline("net", Baseline(skipped="no classifier"))
     run.write_features("net", FeaturesRecord(images=6, channels=8, seconds=1.5, at_cut="in memory"))
     for stage in ("adaptation", "finetuning"):
@@ -104,8 +99,38 @@ def _write_backbone(run: RunDirectory) -> tuple[Predictions, Maps, StageMetrics]
         history = [Epoch(1, 0.5, 0.25, 0.125, 1 / 3, 1e-3, 2.0), Epoch(2, 0, 0, 0, 0, 1e-3, 1)]
         confusion = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
         run.write_stage("net", metrics, history, predictions, confusion, CLASSES)
-    run.write_maps("net", maps, predictions, CLASSES)
+    maps = {stage: _maps(stage, predictions) for stage in STAGES}
+    for stage, one in maps.items():
+        run.write_maps("net", stage, _parts(one), predictions.labels, CLASSES)
     return predictions, maps, metrics
+
+
+def _maps(stage: Stage, predictions: Predictions) -> Maps:
+    """Two images' maps: the first rightly predicted, the second's empty for what was predicted."""
+    return Maps(
+        ids=predictions.ids,
+        maps=np.array([[[0, 1.5]], [[0, 0]]], dtype=np.float16),
+        label_maps=np.array([[[0, 1.5]], [[1.25, 0]]], dtype=np.float16),
+        explained=predictions.predicted,
+        scales=np.array([2, 1], dtype=np.float32),
+        label_scales=np.array([2, 0.25], dtype=np.float32),
+        empty=np.array([False, True]),
+        label_empty=np.array([False, False]),
+        method="gradcam",
+        layer="bn2",
+        stage=stage,
+    )
+
+
+def _parts(maps: Maps) -> Iterator[Maps]:
+    """Hand maps on image by image, as batches come."""
+    for k in range(len(maps.ids)):
+        rows = {
+            field.name: getattr(maps, field.name)[k : k + 1]
+            for field in fields(Maps)
+            if not isinstance(getattr(maps, field.name), str)
+        }
+        yield replace(maps, **rows)
 
 
 def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
@@ -121,9 +146,59 @@ def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
         back.predictions["adaptation"].probabilities, predictions.probabilities
     )
     assert back.predictions["finetuning"].predicted.tolist() == [0, 2]
-    np.testing.assert_array_equal(back.maps.maps, maps.maps)
-    assert (back.maps.ids, back.maps.layer, back.maps.stage) == (("d", "f"), "bn2", "finetuning")
+    for stage in STAGES:
+        for field in fields(Maps):
+            ours, theirs = getattr(maps[stage], field.name), getattr(back.maps[stage], field.name)
+            np.testing.assert_array_equal(ours, theirs, field.name)
+            assert np.asarray(ours).dtype == np.asarray(theirs).dtype
     assert back.confusion["finetuning"].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_maps_of_another_shape_type_or_study_are_named(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    _write_backbone(run)
+    path = run.maps_path("net", "adaptation")
+    with np.load(path) as stored:
+        good = dict(stored)
+    bad: dict[str, dict[str, object]] = {
+        r"maps: expected float16 \(2, any, any\), but got float32": {
+            "maps": good["maps"].astype(np.float32)
+        },
+        r"maps: expected float16 \(2, any, any\), but got float16 \(3, 1, 2\)": {
+            "maps": np.zeros((3, 1, 2), np.float16)
+        },
+        r"label_maps: expected float16 \(2, any, any\), but got float16 \(2, 1, 4097\)": {
+            "label_maps": np.zeros((2, 1, 4097), np.float16)
+        },
+        "maps and label_maps have different shapes": {"maps": np.zeros((2, 2, 2), np.float16)},
+        "a map is negative or not a number": {"maps": np.full((2, 1, 2), -1, np.float16)},
+        "empty: expected bool": {"empty": np.zeros(2)},
+        r"ids: expected str \(2\), but got object": {"ids": np.array([{}, {}], dtype=object)},
+        "its ids or its stage are not those": {"ids": np.array(["d", "e"])},
+        "its ids or its stage": {"stage": np.array("finetuning")},
+    }
+    for message, changed in bad.items():
+        np.savez(path, **{**good, **changed})
+        with pytest.raises(RunError, match=rf"adaptation/maps\.npz: cannot be read \({message}"):
+            run.read_backbone("net", CLASSES)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(RunError, match=r"maps\.npz: cannot be read"):
+        run.read_backbone("net", CLASSES)
+
+
+def test_a_study_of_an_older_version_is_named(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    _write_backbone(run)
+    path = run.maps_path("net", "finetuning")
+    with np.load(path) as stored:
+        old = {name: stored[name] for name in ("ids", "maps", "explained", "method", "layer")}
+    np.savez(path, **old)
+    again = "an older seewhy wrote this study, run it again with --fresh"
+    with pytest.raises(RunError, match=rf"maps\.npz: has no label_maps; {again}"):
+        run.read_backbone("net", CLASSES)
+    run.maps_path("net", "adaptation").unlink()
+    with pytest.raises(RunError, match=rf"adaptation/maps\.npz: is not there; {again}"):
+        run.read_backbone("net", CLASSES)
 
 
 def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(tmp_path: Path) -> None:
@@ -139,7 +214,10 @@ def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(tmp_path
     first = rows["finetuning/predictions.csv"][0]
     assert list(first)[:4] == ["id", "label", "predicted", "confidence"]
     assert (first["label"], first["predicted"]) == (CLASSES[0], CLASSES[0])
-    assert [row["empty"] for row in rows["explanations/index.csv"]] == ["False", "True"]
+    # The peak is what it was before the map was scaled.
+    peaks = [(row["peak"], row["empty"]) for row in rows["explanations/index.csv"]]
+    assert peaks == [("0.75", "False"), ("0.0", "True")]
+    assert [row["explained"] for row in rows["explanations/index.csv"]] == [CLASSES[0], CLASSES[2]]
     with np.load(folder / "explanations" / "maps.npz", allow_pickle=False) as stored:
         assert stored["ids"].tolist() == ["d", "f"]
         assert stored["maps"].dtype == np.float16

@@ -18,6 +18,9 @@ from safetensors.torch import load_file, save_file
 from seewhy import explain, load_classifier, read_images
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
+from seewhy.models.classifier import read_classifier
+from seewhy.records import STAGES, Stage
+from seewhy.rundir import RunDirectory
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 TINY = [
@@ -89,6 +92,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         folder = f"backbones/{slug}"
         expected |= {f"{folder}/baseline.json", f"{folder}/explanations/maps.npz"}
         expected |= {f"{folder}/explanations/index.csv"}
+        expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected
@@ -129,20 +133,50 @@ def test_the_numbers_agree_with_each_other(finished: Path) -> None:
 
 
 @pytest.mark.parametrize("slug", ["resnet18", "vgg11"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_saved_classifier_gives_the_recorded_predictions_and_maps(
-    finished: Path, slug: str
+    finished: Path, slug: str, stage: Stage
 ) -> None:
-    run = finished / "out"
-    classifier = load_classifier(run, slug, device="cpu")
-    index = {row["id"]: row["path"] for row in read_csv(run / "data" / "index.csv")}
-    rows = read_csv(run / "backbones" / slug / "finetuning" / "predictions.csv")
-    paths = [finished / "colours" / index[row["id"]] for row in rows]
-    found = explain(classifier, read_images(paths, classifier), layer=classifier.map_layer)
-    recorded = np.array([[float(v) for k, v in row.items() if k.startswith("p:")] for row in rows])
-    np.testing.assert_allclose(found.probabilities.numpy(), recorded, atol=1e-5)
-    maps = np.load(run / "backbones" / slug / "explanations" / "maps.npz")["maps"]
-    ours = found.maps[:, 0].numpy()
-    np.testing.assert_allclose(ours, maps.astype(np.float32), rtol=5e-3, atol=1e-3 * ours.max())
+    run = RunDirectory(finished / "out")
+    classifier = read_classifier(run.model_path(slug, stage))
+    data = run.read_dataset()
+    records = run.read_backbone(slug, data.classes)
+    predictions, maps = records.predictions[stage], records.maps[stage]
+    paths = [finished / "colours" / data.paths[index] for index in data.where("test")]
+    images = read_images(paths, classifier)
+    for classes, recorded, scales in (
+        (predictions.predicted, maps.maps, maps.scales),
+        (predictions.labels, maps.label_maps, maps.label_scales),
+    ):
+        found = explain(classifier, images, classes.tolist(), layer=classifier.map_layer)
+        np.testing.assert_allclose(
+            found.probabilities.numpy(), predictions.probabilities, atol=1e-5
+        )
+        ours = found.maps[:, 0].numpy()
+        theirs = recorded.astype(np.float32) / scales[:, None, None]
+        np.testing.assert_allclose(ours, theirs, rtol=5e-3, atol=1e-3 * ours.max())
+    np.testing.assert_array_equal(maps.explained, predictions.predicted)
+    assert maps.empty.tolist() == (maps.maps.reshape(6, -1).max(axis=1) == 0).tolist()
+
+
+def test_maps_are_of_both_classes_and_both_stages(finished: Path) -> None:
+    run = RunDirectory(finished / "out")
+    classes = run.read_summary().data.classes
+    wrong = 0
+    for slug in ("resnet18", "vgg11"):
+        records = run.read_backbone(slug, classes)
+        for stage in STAGES:
+            maps, predictions = records.maps[stage], records.predictions[stage]
+            right = predictions.predicted == predictions.labels
+            wrong += int((~right).sum())
+            np.testing.assert_array_equal(maps.maps[right], maps.label_maps[right])
+            assert not any(
+                np.array_equal(one, other) and one.any()
+                for one, other in zip(maps.maps[~right], maps.label_maps[~right], strict=True)
+            )
+        moved = records.maps["adaptation"].maps != records.maps["finetuning"].maps
+        assert moved.any()
+    assert wrong
 
 
 def test_adaptation_leaves_the_trunk_and_finetuning_the_prefix_alone(finished: Path) -> None:

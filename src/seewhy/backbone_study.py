@@ -9,30 +9,23 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
+from seewhy.backbone_maps import shown_layer, write_stage_maps
 from seewhy.config import HeadConfig, StudyConfig
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
-from seewhy.evaluation.predict import as_predictions, predict_pooled
-from seewhy.explanation.stream import explain_batches
+from seewhy.evaluation.predict import predict_pooled
 from seewhy.models.backbones import Backbone
 from seewhy.models.classifier import BehindCut, Classifier, Design, Head, save_classifier
-from seewhy.models.compute import Compute
 from seewhy.models.cut import Cut
-from seewhy.progress import Progress, Silent
+from seewhy.progress import Silent
 from seewhy.records import (
     BackboneSummary,
     BaselineSummary,
-    Dataset,
     ExplanationSummary,
     FeaturesRecord,
-    Maps,
     Predictions,
     SearchRecord,
     SearchSummary,
@@ -41,30 +34,18 @@ from seewhy.records import (
     StageMetrics,
     StageSummary,
 )
-from seewhy.rundir import RunDirectory
-from seewhy.training.features import BATCH, CutInput, Features, keeping_features
+from seewhy.training.features import CutInput, Features, keeping_features
 from seewhy.training.loop import StageResult, Watch, seed_of
 from seewhy.training.search import head_summary, search_head
 from seewhy.training.stages import adapt, finetune
 from seewhy.training.trial_store import TrialStore
+from seewhy.work import Work
 
 log = logging.getLogger("seewhy")
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every stage of a study shares; `data_key` tells equal data."""
-
-    config: StudyConfig
-    compute: Compute
-    run: RunDirectory
-    data: Dataset
-    data_key: str
-    progress: Progress
-
-
 def study_backbone(
-    work: Work, slug: str, backbone: Backbone, cut: Cut, layer: str
+    work: Work, slug: str, backbone: Backbone, cut: Cut, layers: tuple[str, ...]
 ) -> BackboneSummary:
     """Take one backbone from its pretrained weights to maps.
 
@@ -76,8 +57,8 @@ def study_backbone(
     backbone : Backbone
     cut : Cut
         Of `backbone`; its tail is trained in place.
-    layer : str
-        Name, behind the cut, of the layer whose map is explained.
+    layers : tuple of str
+        Names, behind the cut, of the layers whose map is explained.
     """
     done = work.run.read_backbone_summary(slug)
     if done is not None:
@@ -97,8 +78,8 @@ def study_backbone(
         if found:
             work = replace(work, config=_with_head(work.config, found))
         classifier = _classifier(work, backbone, cut, features)
-        adaptation = _adaptation(work, slug, classifier, features)
-        finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layer)
+        adaptation = _adaptation(work, slug, classifier, features, layers)
+        finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layers)
     summary = BackboneSummary(
         backbone=backbone.name,
         weights=backbone.weights,
@@ -257,8 +238,10 @@ def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) ->
     return Classifier(cut, _head(work, features), design)
 
 
-def _adaptation(work: Work, slug: str, classifier: Classifier, features: Features) -> StageSummary:
-    """Stage 1: the head alone, on pooled features."""
+def _adaptation(
+    work: Work, slug: str, classifier: Classifier, features: Features, layers: tuple[str, ...]
+) -> StageSummary:
+    """Stage 1: the head alone, on pooled features; then maps of the test images."""
     head = classifier.behind_cut.head
     trained = adapt(
         head,
@@ -270,11 +253,14 @@ def _adaptation(work: Work, slug: str, classifier: Classifier, features: Feature
         checkpoint=work.run.checkpoint_path(slug, "adaptation"),
     )
     predictions = predict_pooled(head, features.pooled, work.data)
+    # The tail is as it was pretrained still: fine-tuning will change it in place.
+    behind_cut, predicted = classifier.behind_cut, predictions.predicted
+    write_stage_maps(work, slug, "adaptation", behind_cut, features.at_cut, layers, predicted)
     return _finish_stage(work, slug, "adaptation", classifier, trained, predictions)
 
 
 def _finetuning(
-    work: Work, slug: str, classifier: Classifier, at_cut: CutInput, layer: str
+    work: Work, slug: str, classifier: Classifier, at_cut: CutInput, layers: tuple[str, ...]
 ) -> tuple[StageSummary, ExplanationSummary]:
     """Stage 2: tail and head; then predictions and maps of the test images in one pass."""
     behind_cut = classifier.behind_cut
@@ -288,30 +274,13 @@ def _finetuning(
         f"{slug}: fine-tuning",
         checkpoint=work.run.checkpoint_path(slug, "finetuning"),
     )
-    started = time.perf_counter()
-    indices = work.data.where("test")
-    method = work.config.explanation.method
-    with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
-
-        def batches() -> Iterator[Tensor]:
-            for start in range(0, len(indices), BATCH):
-                chosen = indices[start : start + BATCH]
-                yield at_cut.batch(chosen)
-                advance(len(chosen))
-
-        found = explain_batches(behind_cut, batches(), layer, method)
-    seconds = time.perf_counter() - started
-    predictions = as_predictions(work.data, found.probabilities)
-    if found.maps[0].size == 1:
-        note = "its maps have a single place at this size; choose a larger input.size"
-        log.warning("%s: %s", slug, note)
-        work.progress.say(f"{slug}: {note}")
-    name = layer.removeprefix("tail").removeprefix(".") or "trunk output"
-    maps = Maps(predictions.ids, found.maps, found.explained, method, name, "finetuning")
-    work.run.write_maps(slug, maps, predictions, work.data.classes)
+    predictions, seconds = write_stage_maps(work, slug, "finetuning", behind_cut, at_cut, layers)
     summary = _finish_stage(work, slug, "finetuning", classifier, trained, predictions)
     return summary, ExplanationSummary(
-        method=method, layer=name, images=len(indices), seconds=seconds
+        method=work.config.explanation.method,
+        layer=shown_layer(layers),
+        images=len(predictions.ids),
+        seconds=seconds,
     )
 
 

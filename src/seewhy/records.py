@@ -138,24 +138,38 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Maps:
-    """Class activation maps of the test images, one an image.
+    """Class activation maps of the test images, two an image, of one stage.
 
     Attributes
     ----------
     ids : tuple of str
     maps : ndarray of float16, (N, h, w)
-        At feature resolution, not normalised, never negative.
+        For the predicted class, at feature resolution, not normalised, never negative. A map
+        that float16 cannot hold well is kept times a power of two, its scale.
+    label_maps : ndarray of float16, (N, h, w)
+        For the labelled class, from the same forward pass; the same where the prediction is
+        right.
     explained : ndarray of int64, (N,)
-        The class each map is for.
-    method, layer, stage : str
+        The predicted class, which `maps` are for.
+    scales, label_scales : ndarray of float32, (N,)
+        What each map was multiplied with: 1 but for very small or very large maps.
+    empty, label_empty : ndarray of bool, (N,)
+        Which maps are zero everywhere: nothing spoke for the class.
+    method, layer : str
+    stage : {"adaptation", "finetuning"}
     """
 
     ids: tuple[str, ...]
     maps: NDArray[np.float16]
+    label_maps: NDArray[np.float16]
     explained: NDArray[np.int64]
+    scales: NDArray[np.float32]
+    label_scales: NDArray[np.float32]
+    empty: NDArray[np.bool_]
+    label_empty: NDArray[np.bool_]
     method: str
     layer: str
-    stage: str
+    stage: Stage
 
 
 class _Record(BaseModel):
@@ -619,7 +633,7 @@ class BackboneRecords:
     history: dict[Stage, list[Epoch]]
     predictions: dict[Stage, Predictions]
     metrics: dict[Stage, StageMetrics]
-    maps: Maps
+    maps: dict[Stage, Maps]
     confusion: dict[Stage, NDArray[np.int64]] = field(default_factory=dict)
     search: SearchRecord | None = None
     trials: tuple[Trial, ...] = ()

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
+from seewhy.npz import Expected, growing_npz, read_npz
 from seewhy.records import (
     STAGES,
     BackboneRecords,
@@ -52,6 +53,16 @@ from seewhy.records import (
 )
 
 Model = TypeVar("Model", bound=BaseModel)
+# What maps.npz has of every image, beside its id.
+_MAP_ARRAYS = (
+    "maps",
+    "label_maps",
+    "explained",
+    "scales",
+    "label_scales",
+    "empty",
+    "label_empty",
+)
 # All that a study puts into its run directory.
 _OWN = (
     "config.toml",
@@ -368,42 +379,67 @@ class RunDirectory:
         )
         self._write_json(folder / "metrics.json", metrics)
 
-    def write_maps(
-        self, slug: str, maps: Maps, predictions: Predictions, classes: Sequence[str]
-    ) -> None:
-        """Write maps.npz and its index.csv; `maps` and `predictions` have the same ids."""
+    def maps_path(self, slug: str, stage: Stage) -> Path:
+        """One stage's maps; fine-tuning's lie where a study with one stage's would."""
         folder = self.backbone_path(slug) / "explanations"
-        peaks = maps.maps.reshape(len(maps.ids), -1).max(axis=1)
-        with writing(folder / "maps.npz") as part, part.open("wb") as stream:
-            np.savez_compressed(
-                stream,
-                ids=np.array(maps.ids),
-                maps=maps.maps,
-                explained=maps.explained,
-                method=np.array(maps.method),
-                layer=np.array(maps.layer),
-                stage=np.array(maps.stage),
-            )
+        return (folder if stage == "finetuning" else folder / stage) / "maps.npz"
+
+    def write_maps(
+        self,
+        slug: str,
+        stage: Stage,
+        parts: Iterable[Maps],
+        labels: NDArray[np.int64],
+        classes: Sequence[str],
+    ) -> None:
+        """Write one stage's maps.npz and its index.csv.
+
+        Parameters
+        ----------
+        slug : str
+        stage : {"adaptation", "finetuning"}
+        parts : iterable of Maps
+            The test images' maps, batch by batch as they come about; memory holds one batch.
+        labels : ndarray of int64, (N,)
+            Of all images.
+        classes : sequence of str
+        """
+        path = self.maps_path(slug, stage)
+        ids: list[str] = []
+        rows: list[tuple[int, float, bool]] = []
+        method, layer = "", ""
+        with writing(path) as file, growing_npz(file) as columns:
+            for part in parts:
+                columns.append(**{name: getattr(part, name) for name in _MAP_ARRAYS})
+                ids += part.ids
+                method, layer = part.method, part.layer
+                peaks = part.maps.reshape(len(part.ids), -1).max(axis=1) / part.scales
+                rows += zip(
+                    part.explained.tolist(), peaks.tolist(), part.empty.tolist(), strict=True
+                )
+            texts = {"ids": ids, "method": method, "layer": layer, "stage": stage}
+            columns.put(**{name: np.array(text) for name, text in texts.items()})
         _write_csv(
-            folder / "index.csv",
+            path.with_name("index.csv"),
             ("id", "label", "predicted", "explained", "peak", "empty"),
             (
-                (id_, classes[label], classes[best], classes[shown], float(peak), peak <= 0)
-                for id_, label, best, shown, peak in zip(
-                    maps.ids,
-                    predictions.labels,
-                    predictions.predicted,
-                    maps.explained,
-                    peaks,
-                    strict=True,
-                )
+                (id_, classes[label], classes[shown], classes[shown], peak, empty)
+                for id_, label, (shown, peak, empty) in zip(ids, labels, rows, strict=True)
             ),
         )
+
+    def read_maps(self, slug: str, stage: Stage, predictions: Predictions) -> Maps:
+        """Read one stage's maps, which must have the ids of that stage's predictions."""
+        return _read_maps(self.maps_path(slug, stage), stage, predictions.ids)
 
     def read_backbone(self, slug: str, classes: Sequence[str]) -> BackboneRecords:
         """Read all records of one backbone."""
         folder = self.backbone_path(slug)
         search = self.read_search(slug)
+        predictions = {
+            stage: _read_predictions(folder / stage / "predictions.csv", classes)
+            for stage in STAGES
+        }
         return BackboneRecords(
             slug=slug,
             features=self._read_json(folder / "features.json", FeaturesRecord),
@@ -412,15 +448,12 @@ class RunDirectory:
             suspects=self.read_suspects(slug),
             baseline=self._read_json(folder / "baseline.json", Baseline),
             history={stage: _read_history(folder / stage / "history.csv") for stage in STAGES},
-            predictions={
-                stage: _read_predictions(folder / stage / "predictions.csv", classes)
-                for stage in STAGES
-            },
+            predictions=predictions,
             metrics={
                 stage: self._read_json(folder / stage / "metrics.json", StageMetrics)
                 for stage in STAGES
             },
-            maps=_read_maps(folder / "explanations" / "maps.npz"),
+            maps={stage: self.read_maps(slug, stage, predictions[stage]) for stage in STAGES},
             confusion={
                 stage: _read_confusion(folder / stage / "confusion.csv", classes)
                 for stage in STAGES
@@ -552,16 +585,37 @@ def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
     )
 
 
-def _read_maps(path: Path) -> Maps:
+def _read_maps(path: Path, stage: Stage, ids: tuple[str, ...]) -> Maps:
+    """Read maps.npz; what it says of itself is checked before its arrays are read."""
+    count = len(ids)
+    places = (count, None, None)
+    wanted = {
+        "ids": Expected("str", (count,)),
+        "maps": Expected("float16", places),
+        "label_maps": Expected("float16", places),
+        "explained": Expected("int64", (count,)),
+        "scales": Expected("float32", (count,)),
+        "label_scales": Expected("float32", (count,)),
+        "empty": Expected("bool", (count,)),
+        "label_empty": Expected("bool", (count,)),
+        "method": Expected("str"),
+        "layer": Expected("str"),
+        "stage": Expected("str"),
+    }
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return Maps(
-                ids=tuple(stored["ids"].tolist()),
-                maps=stored["maps"],
-                explained=stored["explained"],
-                method=str(stored["method"]),
-                layer=str(stored["layer"]),
-                stage=str(stored["stage"]),
-            )
-    except (OSError, ValueError, KeyError) as error:
+        found: dict[str, Any] = read_npz(path, wanted)
+        if tuple(found.pop("ids").tolist()) != ids or str(found.pop("stage")) != stage:
+            raise ValueError("its ids or its stage are not those of predictions.csv")
+        if found["maps"].shape != found["label_maps"].shape:
+            raise ValueError("maps and label_maps have different shapes")
+        if not all(bool((found[name] >= 0).all()) for name in ("maps", "label_maps")):
+            raise ValueError("a map is negative or not a number")
+        method, layer = str(found.pop("method")), str(found.pop("layer"))
+        return Maps(ids=ids, method=method, layer=layer, stage=stage, **found)
+    except (FileNotFoundError, KeyError) as error:
+        missing = f"has no {error.args[0]}" if isinstance(error, KeyError) else "is not there"
+        raise RunError(
+            f"{path}: {missing}; an older seewhy wrote this study, run it again with --fresh"
+        ) from error
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seewhy.backbone_study import Work, study_backbone
+from seewhy.backbone_study import study_backbone
 from seewhy.config import StudyConfig
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources import check_source
@@ -35,6 +35,7 @@ from seewhy.records import BackboneSummary, Begun, Dataset, DataSummary, Summary
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.taking_up import taking_up
+from seewhy.work import Work
 
 log = logging.getLogger("seewhy")
 
@@ -129,20 +130,20 @@ def _study(
     return Study(run.root, summary, report)
 
 
-def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, str]]:
-    """Load every backbone, cut it and find the layer to explain; by slug, in their order."""
-    found: dict[str, tuple[Backbone, Cut, str]] = {}
+def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, tuple[str, ...]]]:
+    """Load every backbone, cut it and find the layers to explain; by slug, in their order."""
+    found: dict[str, tuple[Backbone, Cut, tuple[str, ...]]] = {}
     for slug, named in zip(slugs(config.backbone), config.backbone, strict=True):
         backbone = load_backbone(named, config.input.size, config.seed)
         cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
-        found[slug] = backbone, cut, _explained_layer(config.explanation.layer, cut)
+        found[slug] = backbone, cut, (_explained_layer(config.explanation.layer, cut),)
     return found
 
 
 def _data(
     config: StudyConfig,
     run: RunDirectory,
-    cuts: dict[str, tuple[Backbone, Cut, str]],
+    cuts: dict[str, tuple[Backbone, Cut, tuple[str, ...]]],
     progress: Progress,
 ) -> Dataset:
     """Prepare the images, or take them as they lie in a study that had been begun."""

@@ -168,15 +168,8 @@ def _backbone(
     ):
         predictions = _predictions(data, answers)
         stages[stage] = _stage(run, data, slug, stage, predictions)
-    maps = np.ones((len(predictions.ids), 3, 3), dtype=np.float16)
-    maps[:, 0, 0] = 4
-    maps[1] = 0  # the second test image's map is empty
-    run.write_maps(
-        slug,
-        Maps(predictions.ids, maps, predictions.predicted, "gradcam", "last", "finetuning"),
-        predictions,
-        data.classes,
-    )
+        maps = _maps(predictions, stage)
+        run.write_maps(slug, stage, [maps], predictions.labels, data.classes)
     recall = dict.fromkeys(data.classes, 0.25)
     at_cut = "kept in memory: 1 MiB of 2"
     run.write_features(slug, FeaturesRecord(images=17, channels=3, seconds=0.5, at_cut=at_cut))
@@ -212,6 +205,29 @@ def _predictions(data: Dataset, answers: Sequence[tuple[int, int, float]]) -> Pr
         row[:] = (1 - confidence) / (count - 1)
         row[predicted % count] = confidence
     return Predictions(tuple(data.ids[k] for k in test), data.labels[test], rows)
+
+
+def _maps(predictions: Predictions, stage: Stage) -> Maps:
+    """Maps with a peak in a corner; the second test image's maps are empty."""
+    count = len(predictions.ids)
+    maps = np.ones((count, 3, 3), dtype=np.float16)
+    maps[:, 0, 0] = 4
+    maps[1] = 0
+    empty = np.arange(count) == 1
+    scales = np.ones(count, dtype=np.float32)
+    return Maps(
+        ids=predictions.ids,
+        maps=maps,
+        label_maps=maps,
+        explained=predictions.predicted,
+        scales=scales,
+        label_scales=scales,
+        empty=empty,
+        label_empty=empty,
+        method="gradcam",
+        layer="last",
+        stage=stage,
+    )
 
 
 def _stage(

@@ -18,13 +18,20 @@ def _pixels(address: str) -> np.ndarray:
 
 
 def _maps(maps: list, explained: list[int]) -> Maps:
+    values = np.array(maps, dtype=np.float16)
+    ones, none = np.ones(len(maps), np.float32), np.zeros(len(maps), bool)
     return Maps(
-        tuple(map(str, range(len(maps)))),
-        np.array(maps, dtype=np.float16),
-        np.array(explained),
-        "gradcam",
-        "last",
-        "finetuning",
+        ids=tuple(map(str, range(len(maps)))),
+        maps=values,
+        label_maps=values,
+        explained=np.array(explained),
+        scales=ones,
+        label_scales=ones,
+        empty=none,
+        label_empty=none,
+        method="gradcam",
+        layer="last",
+        stage="finetuning",
     )
 
 

@@ -131,9 +131,10 @@ def explain(
         afterwards as it was before.
     images : Tensor, (N, C, H, W) float
         Preprocessed, on the model's device.
-    classes : None, str, Tensor or sequence, default None
+    classes : None, str, Tensor, sequence or callable, default None
         What to explain: the predicted class of each image; ``"top3"`` (any number); ``"all"``;
-        one index an image; or a list of indices an image, of equal length.
+        one index an image; a list of indices an image, of equal length; or a function that
+        makes such indices of the logits (N, M).
     layer : str or sequence of str, default "auto"
         Name of the target module as in ``model.named_modules()``; ``auto`` takes the last
         spatial map before pooling, or a transformer's last norm before its last attention.

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from seewhy.errors import ConfigError
 
-Classes = Tensor | Sequence[int] | Sequence[Sequence[int]] | str | None
 Target = Callable[[Any], Tensor]
+Choice = Callable[[Tensor], Tensor]
+"""Chooses classes, (N, K) or (N,) int64, by the logits (N, M)."""
+Classes = Tensor | Sequence[int] | Sequence[Sequence[int]] | str | Choice | None
 Activation = Literal["softmax", "sigmoid"]
 
 _NAMES = ("logits", "out", "scores")
@@ -182,9 +184,9 @@ def read_classes(classes: Classes, logits: Tensor) -> Tensor:
 
     Parameters
     ----------
-    classes : None, str, Tensor or sequence
+    classes : None, str, Tensor, sequence or callable
         None: the likeliest of each image; ``"top3"`` (any K); ``"all"``; N indices; N lists of
-        equal length.
+        equal length; or a function that makes such indices of the logits.
     logits : Tensor, (N, M)
 
     Raises
@@ -197,6 +199,8 @@ def read_classes(classes: Classes, logits: Tensor) -> Tensor:
         return logits.argmax(dim=1, keepdim=True)
     if isinstance(classes, str):
         return _by_word(classes, logits)
+    if callable(classes):
+        classes = classes(logits)
     return _indices(classes, "classes", count, known, logits.device)
 
 

@@ -20,11 +20,11 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
     weakest = study.summary.backbones[best_backbone(study.summary)].finetuning.per_class_recall
     labels = sorted(range(len(classes)), key=lambda k: (weakest[classes[k]], k))[:shown]
     photos = pictures.average_photos(data) if len(classes) <= MOST_AVERAGES else []
+    final = [one.maps["finetuning"] for one in records]
     maps = [
-        pictures.average_map_addresses(pictures.average_maps(one.maps, len(classes)))
-        for one in records
+        pictures.average_map_addresses(pictures.average_maps(one, len(classes))) for one in final
     ]
-    empty = [sum(not pictures.has_heat(map_) for map_ in one.maps.maps) for one in records]
+    empty = [int(one.empty.sum()) for one in final]
     return {
         "averages": [
             {"number": k, "name": classes[k], "photo": photo, "maps": [found[k] for found in maps]}

@@ -142,7 +142,7 @@ class Gallery:
         self.names = names
         self.store = store
         self.predictions = [one.predictions["finetuning"] for one in records]
-        self.maps = [one.maps for one in records]
+        self.maps = [one.maps["finetuning"] for one in records]
         self._rows = [{id_: row for row, id_ in enumerate(p.ids)} for p in self.predictions]
         self._map_rows = [{id_: row for row, id_ in enumerate(m.ids)} for m in self.maps]
         self._index = {id_: index for index, id_ in enumerate(data.ids)}

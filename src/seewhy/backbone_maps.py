@@ -1,0 +1,122 @@
+"""One backbone's maps: those of the test images after each stage, in the pass that predicts them.
+
+Both stages' classifiers are what lies behind the cut: prefix activations go in, so the frozen part
+does not run again where they were kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seewhy.evaluation.predict import as_predictions
+from seewhy.explanation.stream import ExplainedSet, explain_parts
+from seewhy.models.classifier import BehindCut
+from seewhy.progress import Advance
+from seewhy.records import Maps, Predictions, Stage
+from seewhy.training.features import BATCH, CutInput
+from seewhy.work import Work
+
+log = logging.getLogger("seewhy")
+
+
+def write_stage_maps(
+    work: Work,
+    slug: str,
+    stage: Stage,
+    behind_cut: BehindCut,
+    at_cut: CutInput,
+    layers: tuple[str, ...],
+    predicted: NDArray[np.int64] | None = None,
+) -> tuple[Predictions, float]:
+    """Predict the test images and write the maps of the predicted and of the labelled classes.
+
+    Parameters
+    ----------
+    work : Work
+    slug : str
+    stage : {"adaptation", "finetuning"}
+        Whose weights `behind_cut` has.
+    behind_cut : BehindCut
+    at_cut : CutInput
+    layers : tuple of str
+        Names, in `behind_cut`, of the layers whose map is explained.
+    predicted : ndarray of int64, optional
+        The predicted classes, where another pass has told them already.
+
+    Returns
+    -------
+    predictions : Predictions
+        Of this pass.
+    seconds : float
+    """
+    started = time.perf_counter()
+    data, method = work.data, work.config.explanation.method
+    indices = data.where("test")
+    labels = data.labels[indices]
+    ids = tuple(data.ids[index] for index in indices)
+    name = shown_layer(layers)
+    probabilities: list[NDArray[np.float32]] = []
+
+    def parts(found: Iterable[ExplainedSet]) -> Iterator[Maps]:
+        done = 0
+        for part in found:
+            if not done and stage == "adaptation":
+                _warn_of_one_place(work, slug, part)
+            probabilities.append(part.probabilities)
+            yield _as_maps(part, ids[done : done + len(part.maps)], method, name, stage)
+            done += len(part.maps)
+
+    with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
+        batches = _at_cut(at_cut, indices, advance)
+        found = explain_parts(
+            behind_cut, batches, layers, method, labels=labels, predicted=predicted
+        )
+        work.run.write_maps(slug, stage, parts(found), labels, data.classes)
+    seconds = time.perf_counter() - started
+    log.info("%s: %s: maps of %d test images in %.1f s", slug, stage, len(indices), seconds)
+    return as_predictions(data, np.concatenate(probabilities)), seconds
+
+
+def shown_layer(layers: tuple[str, ...]) -> str:
+    """Return how the layers are called in records: by their names in the trunk."""
+    names = (layer.removeprefix("tail").removeprefix(".") for layer in layers)
+    return ", ".join(name or "trunk output" for name in names)
+
+
+def _at_cut(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> Iterator[Tensor]:
+    for start in range(0, len(indices), BATCH):
+        chosen = indices[start : start + BATCH]
+        yield at_cut.batch(chosen)
+        advance(len(chosen))
+
+
+def _warn_of_one_place(work: Work, slug: str, found: ExplainedSet) -> None:
+    if found.maps[0, 0].size == 1:
+        note = "its maps have a single place at this size; choose a larger input.size"
+        log.warning("%s: %s", slug, note)
+        work.progress.say(f"{slug}: {note}")
+
+
+def _as_maps(
+    found: ExplainedSet, ids: tuple[str, ...], method: str, layer: str, stage: Stage
+) -> Maps:
+    """Return a batch's maps as records: the predicted class comes first, then the labelled one."""
+    return Maps(
+        ids=ids,
+        maps=found.maps[:, 0],
+        label_maps=found.maps[:, 1],
+        explained=found.explained[:, 0],
+        scales=found.scales[:, 0],
+        label_scales=found.scales[:, 1],
+        empty=found.empty[:, 0],
+        label_empty=found.empty[:, 1],
+        method=method,
+        layer=layer,
+        stage=stage,
+    )
