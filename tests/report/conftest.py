@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,51 +65,59 @@ FAILED = "the loss became NaN in epoch 2"
 Make = Callable[..., tuple[RunDirectory, Summary]]
 
 
+@pytest.fixture(scope="session")
+def write_run() -> Make:
+    """Return a function that writes a run directory to a path of its own."""
+    return _write_run
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Make:
     """Return a function that writes a run directory and returns it with its summary."""
+    return functools.partial(_write_run, tmp_path / "run")
 
-    def make(
-        classes: Sequence[str] = CLASSES,
-        backbones: Sequence[str] = ("net_a", "net_b"),
-        *,
-        names: Sequence[str] = (),
-        study: str = "three beasts",
-        source: str = "eight test images",
-        files: str = "photo",
-        side: int = 64,
-        skipped: str = "the weights bring no classifier",
-        set_aside: Sequence[SetAside] = (),
-        searched: Sequence[str] = ("net_a",),
-        failed: str = FAILED,
-    ) -> tuple[RunDirectory, Summary]:
-        run = RunDirectory(tmp_path / "run")
-        data = _dataset(run, tuple(classes), source, files, side, tuple(set_aside))
-        run.write_dataset(data)
-        config = {"name": study.replace("/", "∕"), "data": {"source": source}}
-        run.write_config(validate(config, "test"))
-        parts = {
-            slug: _backbone(run, data, slug, names[k] if names else slug, skipped if k else None)
-            for k, slug in enumerate(backbones)
-        }
-        for slug in set(searched) & set(parts):
-            run.write_trials(slug, search_trials(failed))
-            run.write_search(slug, SEARCH)
-            parts[slug].search = SEARCH_SUMMARY
-        run.write_provenance(PROVENANCE)
-        counts = {split: len(data.where(split)) for split in ("train", "validation", "test")}
-        summary = Summary(
-            name=study,
-            seed=0,
-            device="cpu",
-            precision="float32",
-            data=DataSummary(source=source, classes=list(classes), **counts),
-            backbones=parts,
-        )
-        run.write_summary(summary)
-        return run, summary
 
-    return make
+def _write_run(
+    root: Path,
+    classes: Sequence[str] = CLASSES,
+    backbones: Sequence[str] = ("net_a", "net_b"),
+    *,
+    names: Sequence[str] = (),
+    study: str = "three beasts",
+    source: str = "eight test images",
+    files: str = "photo",
+    side: int = 64,
+    skipped: str = "the weights bring no classifier",
+    set_aside: Sequence[SetAside] = (),
+    searched: Sequence[str] = ("net_a",),
+    failed: str = FAILED,
+) -> tuple[RunDirectory, Summary]:
+    """Write a run directory and return it with its summary."""
+    run = RunDirectory(root)
+    data = _dataset(run, tuple(classes), source, files, side, tuple(set_aside))
+    run.write_dataset(data)
+    config = {"name": study.replace("/", "∕"), "data": {"source": source}}
+    run.write_config(validate(config, "test"))
+    parts = {
+        slug: _backbone(run, data, slug, names[k] if names else slug, skipped if k else None)
+        for k, slug in enumerate(backbones)
+    }
+    for slug in set(searched) & set(parts):
+        run.write_trials(slug, search_trials(failed))
+        run.write_search(slug, SEARCH)
+        parts[slug].search = SEARCH_SUMMARY
+    run.write_provenance(PROVENANCE)
+    counts = {split: len(data.where(split)) for split in ("train", "validation", "test")}
+    summary = Summary(
+        name=study,
+        seed=0,
+        device="cpu",
+        precision="float32",
+        data=DataSummary(source=source, classes=list(classes), **counts),
+        backbones=parts,
+    )
+    run.write_summary(summary)
+    return run, summary
 
 
 PROVENANCE = Provenance(
@@ -208,17 +217,22 @@ def _predictions(data: Dataset, answers: Sequence[tuple[int, int, float]]) -> Pr
 
 
 def _maps(predictions: Predictions, stage: Stage) -> Maps:
-    """Maps with a peak in a corner; the second test image's maps are empty."""
+    """Maps with a peak in a corner; the second test image's maps are empty.
+
+    Where the answer is wrong, the map of the labelled class has its peak in the opposite corner.
+    """
     count = len(predictions.ids)
     maps = np.ones((count, 3, 3), dtype=np.float16)
     maps[:, 0, 0] = 4
     maps[1] = 0
+    wrong = predictions.predicted != predictions.labels
+    label_maps = np.where(wrong[:, None, None], maps[:, ::-1, ::-1], maps)
     empty = np.arange(count) == 1
     scales = np.ones(count, dtype=np.float32)
     return Maps(
         ids=predictions.ids,
         maps=maps,
-        label_maps=maps,
+        label_maps=label_maps,
         explained=predictions.predicted,
         scales=scales,
         label_scales=scales,

@@ -138,7 +138,8 @@ def test_names_from_users_stay_text(make_run: Callable) -> None:
         set_aside=[SetAside(evil, '"><img src=x onerror=alert(3)>')],
     )
     page = _draw(made)
-    assert page.all("script") == [{}]
+    data = {"type": "application/json", "id": "images-data"}
+    assert page.all("script") == [data, {}]
     for tag, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
     for name in HOSTILE:

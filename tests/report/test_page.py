@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from seewhy.render import heat
 from seewhy.report.build import build_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-EVIL = "<script>window.ran = 1</script>"
+EVIL = "</script><script>window.ran = 1</script><!--"
 ATTRIBUTE = '"><img src=x onerror="window.ran = 2">'
 
 
@@ -39,7 +41,8 @@ class Seen:
 
 def _open(browser: Any, path: Path, seen: Seen | None = None, **settings: Any) -> Any:
     seen = seen or Seen()
-    page = browser.new_page(**settings)
+    page = browser.new_page(reduced_motion="reduce", **settings)
+    page.set_default_timeout(10_000)
     page.on("console", lambda message: seen.complaints.append(message.text))
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     page.on("request", lambda request: seen.requests.append(request.url))
@@ -47,17 +50,62 @@ def _open(browser: Any, path: Path, seen: Seen | None = None, **settings: Any) -
     return page
 
 
+@pytest.fixture(scope="module")
+def opened(
+    browser: Any, write_run: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Any, Seen]]:
+    """One page of two backbones for the whole module, and what it complained about."""
+    seen = Seen()
+    path = build_report(*write_run(tmp_path_factory.mktemp("page") / "run"))
+    page = _open(browser, path, seen)
+    yield page, seen
+    page.close()
+    assert seen.complaints == []
+    assert [a for a in seen.requests[1:] if not a.startswith("data:")] == []
+
+
+@pytest.fixture
+def page(opened: tuple[Any, Seen]) -> Any:
+    """The module's page, with every control as it was at first."""
+    page = opened[0]
+    page.evaluate("for (const d of document.querySelectorAll('dialog[open]')) d.close()")
+    page.locator("#images-reset").click()
+    page.locator("#images-beside").check()
+    page.locator("#images .opacity").fill("60")
+    return page
+
+
+def _cards(page: Any) -> list[str]:
+    return page.eval_on_selector_all("#images-cards .shot", "all => all.map(a => a.dataset.id)")
+
+
+def _choose(page: Any, **choices: str) -> list[str]:
+    for name, label in choices.items():
+        page.select_option(f"#images-{name}", label=label)
+    return _cards(page)
+
+
 def test_names_run_nothing_and_nothing_leaves_the_page(make_run: Callable, browser: Any) -> None:
     names = [EVIL, ATTRIBUTE, "a" * 70]
-    path = build_report(*make_run(classes=names, study=EVIL, files=ATTRIBUTE, source=ATTRIBUTE))
+    path = build_report(
+        *make_run(classes=names, names=names, study=EVIL, files=ATTRIBUTE, source=ATTRIBUTE)
+    )
     seen = Seen()
     page = _open(browser, path, seen)
-    assert page.evaluate("window.ran") is None
     assert page.locator("h1").inner_text() == EVIL
-    assert page.locator(f"text={EVIL}").count() > 1
+    # In the page, in the gallery that the script makes, in its large view.
+    assert page.locator("#evaluation .matrix th", has_text=EVIL).count() > 0
+    assert page.locator("#images-cards .truth", has_text=EVIL).count() > 0
+    page.select_option("#images-label", label=EVIL)
+    page.locator("#images-cards .shot").first.click()
+    assert page.locator("#viewer-title").inner_text() == EVIL
+    assert page.locator("#viewer h3").first.inner_text() == EVIL
+    assert page.evaluate("window.ran") is None
+    assert page.locator("script:not([type])").count() == 1
     assert seen.complaints == []
     assert seen.requests[0] == path.as_uri()
     assert [a for a in seen.requests[1:] if not a.startswith("data:")] == []
+    page.close()
 
 
 def test_the_page_runs_no_script_but_its_own(make_run: Callable, browser: Any) -> None:
@@ -66,60 +114,180 @@ def test_the_page_runs_no_script_but_its_own(make_run: Callable, browser: Any) -
     path.write_text(path.read_text("utf-8").replace("</body>", slipped_in), "utf-8")
     page = _open(browser, path)
     assert page.evaluate("window.ran") is None
-    assert page.locator(".controls").is_visible()
+    assert page.locator("#images-controls").is_visible()
+    page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_page(make_run: Callable, browser: Any, scheme: str) -> None:
+def test_nothing_is_wider_than_the_page(make_run: Callable, browser: Any) -> None:
     names = ["an_extraordinarily_long_class_name_without_any_space_in_it", "dog", "frog"]
     path = build_report(*make_run(classes=names, files="a_long_file_name_" * 6))
     seen = Seen()
-    page = _open(browser, path, seen, color_scheme=scheme)
-    for width in (360, 768, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-    light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 246)"
-    assert light == (scheme == "light")
+    page = _open(browser, path, seen)
+    background = "getComputedStyle(document.body).backgroundColor"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert (page.evaluate(background) == "rgb(251, 250, 246)") == (scheme == "light")
+        for width in (360, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.locator("#images-cards .shot").first.click()
+    dialog = "const d = document.getElementById('viewer'); d.scrollWidth <= d.clientWidth"
+    assert page.evaluate(dialog)
     assert seen.complaints == []
+    page.close()
 
 
-def test_the_slider_changes_the_maps(make_run: Callable, browser: Any) -> None:
-    page = _open(browser, build_report(*make_run()))
-    opacity = "getComputedStyle(document.querySelector('.gallery .heat')).opacity"
-    assert float(page.evaluate(opacity)) == pytest.approx(0.6)
-    slider = page.locator("#opacity")
+def test_every_slider_changes_all_maps(page: Any) -> None:
+    opacity = "all => [...new Set(all.map(a => getComputedStyle(a).opacity))]"
+    assert page.eval_on_selector_all(".heat", opacity) == ["0.6"]
+    slider = page.locator("#images .opacity")
     slider.fill("25")
-    assert float(page.evaluate(opacity)) == pytest.approx(0.25)
-    assert page.locator("#opacity-shown").inner_text() == "25 %"
+    assert page.eval_on_selector_all(".heat", opacity) == ["0.25"]
+    assert page.locator(".opacity + output").all_inner_texts()[0] == "25 %"
     slider.focus()
     page.keyboard.press("Home")
-    assert float(page.evaluate(opacity)) == 0
+    assert page.eval_on_selector_all(".heat", opacity) == ["0"]
 
 
-def test_filters(make_run: Callable, browser: Any) -> None:
-    page = _open(browser, build_report(*make_run()))
-    visible = page.locator(".shot:visible")
-    everything = visible.count()
-    page.select_option("#filter-class", "0")
-    assert visible.count() == 7
-    page.select_option("#filter-backbone", "0")
-    assert visible.count() == 5
-    page.select_option("#filter-right", "0")
-    assert [shot.get_attribute("data-id") for shot in visible.all()] == ["id012", "id014"]
-    assert page.locator("#filter-count").inner_text() == f"2 of {everything} shown"
-    assert page.locator(".class:visible").count() == 1
-    page.select_option("#filter-class", "2")
-    assert visible.count() == 0
-    for name in ("class", "backbone", "right"):
-        page.select_option(f"#filter-{name}", "")
-    assert visible.count() == everything
+def test_choosing_and_sorting(page: Any) -> None:
+    # Confidences of Net A: 0.9 0.6 0.7 0.5 0.8 0.95 0.99 0.4, test images begin at id009.
+    surest = ["id015", "id014", "id009", "id013", "id011", "id010", "id012", "id016"]
+    assert _cards(page) == surest
+    assert _choose(page, order="least sure first") == surest[::-1]
+    assert _choose(page, order="as in the data") == sorted(surest)
+    # Wrong are 3 and 5, dogs taken for cats; a dog's own score is 0.25 and 0.025 there.
+    own = _choose(page, order="lowest score of its class first")
+    assert own[:3] == ["id014", "id012", "id016"]
+    assert _choose(page, right="wrong only") == ["id014", "id012"]
+    assert page.locator("#images-count").inner_text().startswith("2 of 8 images")
+    assert _choose(page, right="right and wrong", label="dog", taken="dog") == ["id013"]
+    assert _choose(page, label="frog", taken="cat") == []
+    assert page.locator("#images-count").inner_text() == "No test image is like that."
+    page.locator("#images-reset").click()
+    # They name images 1, 3, 5 and 6 differently.
+    apart = _choose(page, right="where backbones disagree", order="as in the data")
+    assert apart == ["id010", "id012", "id014", "id015"]
 
 
-def test_without_scripts_everything_shows(make_run: Callable, browser: Any) -> None:
+def test_backbone_and_stage(page: Any) -> None:
+    by = "#images-cards .shot >> nth=0 >> .by"
+    assert page.locator(by).all_inner_texts() == ["net_a", "net_b"]
+    _choose(page, backbone="net_b", label="dog", taken="frog")
+    assert _cards(page) == ["id014"]
+    assert page.locator(by).all_inner_texts() == ["net_b", "net_a"]
+    page.locator("#images-beside").uncheck()
+    assert page.locator("#images-cards .tile").count() == 2
+    # At adaptation Net A has Net B's answers.
+    page.locator("#images-reset").click()
+    _choose(page, backbone="net_a", stage="Adaptation", right="wrong only")
+    assert sorted(_cards(page)) == ["id010", "id014", "id015"]
+
+
+def test_a_cell_of_a_matrix_opens_its_images_by_mouse_and_keyboard(page: Any) -> None:
+    # Net B fine-tuned: one dog taken for a frog.
+    matrix = page.locator("table.matrix[data-backbone='1'][data-stage='1']")
+    cell = matrix.locator("tbody tr").nth(1).locator("td").nth(2).locator("button")
+    assert cell.get_attribute("title") == "dog taken for frog, 33%"
+    cell.click()
+    assert _cards(page) == ["id014"]
+    values = page.evaluate("[...document.querySelectorAll('#images select')].map(a => a.value)")
+    assert values[:5] == ["1", "1", "1", "2", ""]
+    page.locator("#images-back").click()
+    assert cell.evaluate("button => button === document.activeElement")
+    # One stop for the Tab key, arrows inside, zeros passed over.
+    assert matrix.locator("button[tabindex='0']").count() == 1
+    first = matrix.locator("button").first
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    shown = page.evaluate(
+        "['label', 'taken'].map(a => document.getElementById('images-' + a).value)"
+    )
+    assert shown == ["1", "1"]
+    assert page.locator("#images-title").evaluate("title => title === document.activeElement")
+
+
+def test_the_large_view(page: Any) -> None:
+    _choose(page, order="as in the data")
+    page.locator("#images-cards .shot").nth(5).focus()
+    page.keyboard.press("Enter")
+    viewer = page.locator("#viewer")
+    assert viewer.is_visible()
+    assert page.locator("#viewer-title").inner_text() == "dog"
+    assert page.locator("#viewer-place").inner_text() == "6 of 8"
+    # Net A after fine-tuning takes it for a cat with 0.95.
+    chances = viewer.locator("section").first.locator(".chances").nth(1).locator("li")
+    texts = [[*one.locator("span").all_inner_texts()] for one in chances.all()]
+    assert [[a, c] for a, _, c in texts] == [
+        ["cat", "0.950"],
+        ["dog (true)", "0.025"],
+        ["frog", "0.025"],
+    ]
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer-title").inner_text() == "frog"
+    page.locator("#viewer-previous").click()
+    page.locator("#viewer-previous").click()
+    assert page.locator("#viewer-file").inner_text() == "photo13.jpg"
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+    page.locator(".gallery .shot .enlarge").first.click()
+    first = page.locator(".gallery .shot").first.get_attribute("data-id")
+    assert page.locator("#viewer-file").inner_text() == f"photo{int(first[2:])}.jpg"
+    page.locator("#viewer-close").click()
+    assert not viewer.is_visible()
+
+
+@pytest.mark.parametrize(("of", "corner"), [("the predicted class", 0), ("the true class", 2)])
+def test_maps_are_drawn_as_elsewhere(page: Any, of: str, corner: int) -> None:
+    # A dog that Net A takes for a cat: its two maps have their peaks in opposite corners.
+    assert (
+        _choose(page, label="dog", right="wrong only", order="surest first", map=of)[0] == "id014"
+    )
+    draw = """canvas => [...canvas.getContext('2d').getImageData(0, 0, 96, 96).data]"""
+    found = page.locator("#images-cards .shot >> nth=0 >> canvas >> nth=0").evaluate(draw)
+    map_ = np.ones((3, 3))
+    map_[corner, corner] = 4
+    expected = heat(map_, 96).astype(int)
+    shown = np.array(found).reshape(96, 96, 4)
+    # A canvas keeps colours times their coverage, so that a faint one is rounded more.
+    assert np.abs(shown[..., 3] - expected[..., 3]).max() <= 2
+    covered = expected[..., 3] > 120
+    assert np.abs(shown - expected)[covered].max() <= 4
+    assert covered.mean() > 0.9
+
+
+def test_pictures_are_really_seen(page: Any) -> None:
+    for picture in (".gallery .layers .picture", "#images-cards .layers"):
+        place = page.locator(picture).first
+        place.scroll_into_view_if_needed()
+        page.locator("#images .opacity").fill("0")
+        bare = place.screenshot()
+        page.locator("#images .opacity").fill("100")
+        assert place.screenshot() != bare
+
+
+def test_an_empty_map_is_said_to_be_empty(page: Any) -> None:
+    _choose(page, order="as in the data")
+    second = page.locator("#images-cards .shot").nth(1)
+    assert second.locator(".empty").all_inner_texts() == ["empty map", "empty map"]
+    assert second.locator("canvas").count() == 0
+
+
+def test_without_scripts_and_in_print_the_selection_shows(
+    make_run: Callable, browser: Any, page: Any
+) -> None:
     path = build_report(*make_run())
-    page = _open(browser, path, java_script_enabled=False)
-    assert page.locator(".shot:visible").count() == page.locator(".shot").count() > 0
-    assert not page.locator(".controls").is_visible()
+    still = _open(browser, path, java_script_enabled=False)
+    assert still.locator(".shot:visible").count() == still.locator(".shot").count() > 0
+    assert not still.locator("#images").is_visible()
+    still.close()
+    page.emulate_media(media="print")
+    shots = page.locator(".gallery .shot")
+    assert shots.filter(visible=True).count() == shots.count() > 0
+    assert not page.locator("#images").is_visible()
+    page.emulate_media(media="screen")
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -151,13 +319,4 @@ def test_the_search_is_reached_and_unfolded_by_keyboard(
     assert page.evaluate("window.ran") is None
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert seen.complaints == []
-
-
-def test_photographs_and_maps_are_really_drawn(make_run: Callable, browser: Any) -> None:
-    page = _open(browser, build_report(*make_run()))
-    picture = page.locator(".gallery .layers .picture").first
-    picture.scroll_into_view_if_needed()
-    page.locator("#opacity").fill("0")
-    bare = picture.screenshot()
-    page.locator("#opacity").fill("100")
-    assert picture.screenshot() != bare
+    page.close()

@@ -22,6 +22,7 @@ from seewhy.report.data import data_section
 from seewhy.report.evaluation import evaluation_section
 from seewhy.report.explanations import explanation_section
 from seewhy.report.gallery import Gallery
+from seewhy.report.images import embedded, images_payload
 from seewhy.report.overview import summary_section
 from seewhy.report.pictures import PictureStore
 from seewhy.report.provenance import provenance_section
@@ -32,6 +33,9 @@ from seewhy.rundir import RunDirectory, writing
 from seewhy.wording import count, share
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLES = ("report.css", "images.css")
+# One script made of several files, each using those before it.
+SCRIPTS = ("images.js", "tiles.js", "viewer.js", "explorer.js", "matrix.js", "report.js")
 
 
 def build_report(run: RunDirectory, summary: Summary) -> Path:
@@ -68,9 +72,16 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
         "explanations": explanation_section(study, gallery),
         "provenance": provenance_section(study),
     }
+    # Last: photographs that stand elsewhere in the page are not kept again.
+    images = images_payload(study, store)
+    page["images"] = {**images, "shown": len(images["ids"])}
     with writing(run.contact_sheet_path) as part:
         pictures.write_contact_sheet(part, study.data.classes, samples)
-    html = _environment().get_template("report.html.j2").render(page, store=store, **_assets())
+    html = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(page, store=store, images_data=embedded(images), **_assets())
+    )
     run.write_text(run.report_path, html)
     return run.report_path
 
@@ -122,12 +133,14 @@ def _environment() -> jinja2.Environment:
 
 def _assets() -> dict[str, object]:
     """Style and script, and the fingerprint by which the page allows this script alone."""
-    script = (TEMPLATES / "report.js").read_text("utf-8")
+    style = "\n".join((TEMPLATES / name).read_text("utf-8") for name in STYLES)
+    parts = "\n".join((TEMPLATES / name).read_text("utf-8") for name in SCRIPTS)
+    script = f'(() => {{\n"use strict";\n{parts}}})();'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     ramp = colour(np.linspace(0, 1, 12))
     stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in ramp.tolist())
     return {
-        "style": Markup((TEMPLATES / "report.css").read_text("utf-8")),
+        "style": Markup(style),
         "script": Markup(script),
         "script_digest": digest,
         "ramp": f"linear-gradient(90deg, {stops})",

@@ -34,6 +34,7 @@ def evaluation_section(study: Study) -> Section:
         alt = f"Recall of each class by {name} after each stage; the numbers are in the table below"
         parts.append(
             {
+                "number": number,
                 "name": name,
                 "baseline": baseline,
                 "skipped": records.baseline.skipped,
@@ -70,6 +71,7 @@ def _matrix(confusion: NDArray[np.int64], classes: Sequence[str], title: str) ->
                 "cells": [
                     {
                         "images": int(images),
+                        "title": f"{name} taken for {classes[column]}, {part:.0%}",
                         "share": f"{part:.3f}",
                         "strong": bool(part > 0.55),
                         "right": column == k,

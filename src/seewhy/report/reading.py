@@ -42,12 +42,17 @@ class ScoreGroup:
 
 @dataclass(frozen=True)
 class Confusion:
-    """One kind of mistake: how many images of a class were taken for another."""
+    """One kind of mistake: how many images of a class were taken for another.
+
+    `row` and `column` are its place in the confusion matrix.
+    """
 
     label: str
     taken_for: str
     images: int
     of: int
+    row: int
+    column: int
 
 
 def display_names(summary: Summary) -> dict[str, str]:
@@ -109,7 +114,14 @@ def confusions(confusion: NDArray[np.int64], classes: Sequence[str], most: int) 
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = (divmod(int(place), len(classes)) for place in order)
     return [
-        Confusion(classes[row], classes[column], int(wrong[row, column]), int(confusion[row].sum()))
+        Confusion(
+            label=classes[row],
+            taken_for=classes[column],
+            images=int(wrong[row, column]),
+            of=int(confusion[row].sum()),
+            row=row,
+            column=column,
+        )
         for row, column in pairs
         if wrong[row, column]
     ]

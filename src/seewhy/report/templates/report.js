@@ -1,39 +1,33 @@
-// The page reads well without this: it adds the gallery's controls and marks where one is.
-(() => {
-  "use strict";
-  const root = document.documentElement;
-  const one = (id) => document.getElementById(id);
+// The page reads well without this: it marks where one is, and brings the galleries to life.
 
-  const controls = document.querySelector(".controls");
-  const slider = one("opacity");
-  const showOpacity = () => {
-    root.style.setProperty("--heat", String(slider.value / 100));
-    one("opacity-shown").textContent = `${slider.value} %`;
-  };
-  slider.addEventListener("input", showOpacity);
-
-  const shots = [...document.querySelectorAll(".shot")];
-  const filters = { class: one("filter-class"), backbone: one("filter-backbone"), right: one("filter-right") };
-  const filter = () => {
-    const wanted = Object.entries(filters).filter(([, select]) => select && select.value !== "");
-    let shown = 0;
-    for (const shot of shots) {
-      shot.hidden = !wanted.every(([key, select]) => shot.dataset[key] === select.value);
-      shown += shot.hidden ? 0 : 1;
+// Every slider of the maps' opacity is the same one.
+const shareOpacity = () => {
+  const sliders = [...document.querySelectorAll("input.opacity")];
+  const show = (value) => {
+    document.documentElement.style.setProperty("--heat", String(value / 100));
+    for (const slider of sliders) {
+      slider.value = value;
+      slider.nextElementSibling.textContent = `${value} %`;
     }
-    for (const group of document.querySelectorAll(".end, .choice, .class")) {
-      group.hidden = wanted.length > 0 && !group.querySelector(".shot:not([hidden])");
-    }
-    one("filter-count").textContent = `${shown} of ${shots.length} shown`;
   };
-  for (const select of Object.values(filters)) {
-    if (select) select.addEventListener("change", filter);
-  }
-  controls.addEventListener("submit", (event) => event.preventDefault());
-  controls.hidden = false;
-  showOpacity();
-  filter();
+  for (const slider of sliders) slider.addEventListener("input", () => show(slider.value));
+  show(sliders[0].value);
+};
 
+// The printed selection's pictures open the large view too, and go on to their neighbours there.
+const openShots = (images, viewer) => {
+  const shots = [...document.querySelectorAll(".gallery .shot, .suspects .shot")].filter((shot) => images.row.has(shot.dataset.id));
+  const rows = shots.map((shot) => images.row.get(shot.dataset.id));
+  shots.forEach((shot, place) => {
+    const button = make("button", "enlarge", "Large view");
+    button.type = "button";
+    button.setAttribute("aria-label", `Large view of ${images.files[rows[place]]}`);
+    button.addEventListener("click", () => viewer.open(rows, place));
+    shot.append(button);
+  });
+};
+
+const markContents = () => {
   const links = new Map(
     [...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]),
   );
@@ -52,5 +46,17 @@
     },
     { rootMargin: "-20% 0px -60% 0px" },
   );
-  for (const id of links.keys()) observer.observe(one(id));
-})();
+  for (const id of links.keys()) observer.observe(document.getElementById(id));
+};
+
+const images = new TestImages(JSON.parse(document.getElementById("images-data").textContent));
+const viewer = new Viewer(images);
+const explorer = new Explorer(images, viewer);
+for (const table of document.querySelectorAll("table.matrix")) openMatrix(table, explorer);
+for (const button of document.querySelectorAll("button.confusion")) {
+  button.disabled = false;
+  button.addEventListener("click", () => explorer.open({ ...button.dataset }, button));
+}
+openShots(images, viewer);
+shareOpacity();
+markContents();
