@@ -12,6 +12,7 @@ BASE = {"errors"}
 RECORDS = BASE | {
     "config",
     "records",
+    "evaluation_records",
     "npz",
     "rundir",
     "progress",
@@ -27,10 +28,11 @@ ALLOWED = {
     "progress": set(),
     "config": BASE,
     "records": BASE,
+    "evaluation_records": BASE | {"records"},
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
     "npz": set(),
-    "rundir": BASE | {"config", "records", "npz"},
+    "rundir": BASE | {"config", "records", "evaluation_records", "npz"},
     "render": BASE,
     "data": RECORDS,
     "models": RECORDS,
@@ -50,7 +52,9 @@ ALLOWED = {
     "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.
-FOREIGN = dict.fromkeys(("config", "npz", "records", "render", "report", "rundir"), "torch")
+FOREIGN = dict.fromkeys(
+    ("config", "evaluation_records", "npz", "records", "render", "report", "rundir"), "torch"
+)
 
 
 def _room(path: Path) -> str:

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
+from seewhy.evaluation_records import Comparison, Evaluation
 from seewhy.npz import Expected, growing_npz, read_npz
 from seewhy.records import (
     STAGES,
@@ -70,6 +71,7 @@ _OWN = (
     "provenance.json",
     "study.log",
     "summary.json",
+    "comparison.json",
     "search.db",
     "search.db-journal",
     "data",
@@ -322,6 +324,24 @@ class RunDirectory:
         """Read suspects.json; None in a study that is older than it."""
         path = self.suspects_path(slug)
         return self._read_json(path, Suspects) if path.is_file() else None
+
+    def write_evaluation(self, slug: str, evaluation: Evaluation) -> None:
+        """Write evaluation.json."""
+        self._write_json(self.backbone_path(slug) / "evaluation.json", evaluation)
+
+    def read_evaluation(self, slug: str) -> Evaluation | None:
+        """Read evaluation.json; None where the study is of a version that wrote none."""
+        path = self.backbone_path(slug) / "evaluation.json"
+        return self._read_json(path, Evaluation) if path.is_file() else None
+
+    def write_comparison(self, comparison: Comparison) -> None:
+        """Write comparison.json."""
+        self._write_json(self.root / "comparison.json", comparison)
+
+    def read_comparison(self) -> Comparison | None:
+        """Read comparison.json; None where the study is of a version that wrote none."""
+        path = self.root / "comparison.json"
+        return self._read_json(path, Comparison) if path.is_file() else None
 
     def search_path(self, slug: str) -> Path:
         """One backbone's search."""

@@ -1,7 +1,6 @@
-"""How right a classifier is: accuracy, macro precision and recall, the confusion matrix.
+"""How right a classifier is: accuracy, precision, recall, F1, the confusion matrix, top-k.
 
-Pure functions of labels and predictions. This module knows nothing of classifiers, probabilities
-or records.
+Pure functions of labels and answers. This module knows nothing of classifiers or records.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ class Scores:
     Attributes
     ----------
     accuracy : float
-    precision, recall : float
+    precision, recall, f1 : float
         Macro averages: each class counts the same, however many images it has.
-    per_class_precision, per_class_recall : dict of str to float
+    per_class_precision, per_class_recall, per_class_f1 : dict of str to float
         In the order of the classes. A class that is never predicted has precision 0, one that
-        has no images recall 0.
+        has no images recall 0; F1 is 0 with either.
     confusion : ndarray of int64, (K, K)
         Images; rows are true classes, columns predicted ones.
     """
@@ -33,8 +32,10 @@ class Scores:
     accuracy: float
     precision: float
     recall: float
+    f1: float
     per_class_precision: dict[str, float]
     per_class_recall: dict[str, float]
+    per_class_f1: dict[str, float]
     confusion: NDArray[np.int64]
 
 
@@ -71,14 +72,37 @@ def score(
                 f"expected `{name}` to hold indices below {len(classes)}, "
                 f"but got {values.min()} … {values.max()}"
             )
-    precision, recall, _, _ = precision_recall_fscore_support(
+    precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, labels=indices, average=None, zero_division=0
     )
     return Scores(
         accuracy=float(accuracy_score(labels, predicted)),
         precision=float(precision.mean()),
         recall=float(recall.mean()),
+        f1=float(f1.mean()),
         per_class_precision=dict(zip(classes, precision.tolist(), strict=True)),
         per_class_recall=dict(zip(classes, recall.tolist(), strict=True)),
+        per_class_f1=dict(zip(classes, f1.tolist(), strict=True)),
         confusion=confusion_matrix(labels, predicted, labels=indices).astype(np.int64),
     )
+
+
+def places(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return each image's label's place among its probabilities, 0 for the likeliest class.
+
+    An image counts among the top k where its place is below k. Of equal probabilities the class
+    with the lower index comes first, as in `numpy.argmax`.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, (N,)
+    probabilities : ndarray of float32, (N, K)
+
+    Returns
+    -------
+    ndarray of int64, (N,)
+    """
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    before = np.arange(probabilities.shape[1]) < labels[:, None]
+    ahead = (probabilities > own) | ((probabilities == own) & before)  # (N, K)
+    return np.asarray(ahead.sum(axis=1), dtype=np.int64)
