@@ -42,13 +42,14 @@ ALLOWED = {
     "provenance": RECORDS | {"models"},
     "report": RECORDS,
     "pictures": PARTS,
+    "checking": RECORDS | {"data", "report"},
     "taking_up": BASE | {"config", "rundir"},
     "stopping": {"progress"},
     "work": RECORDS | {"models"},
     "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_study": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
     "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
-    "cli": RECORDS | {"study", "stopping", "pictures", "report", "models"},
+    "cli": RECORDS | {"study", "stopping", "pictures", "checking", "report", "models"},
     "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.

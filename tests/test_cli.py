@@ -209,3 +209,30 @@ def test_models_lists_the_papers_backbones(tmp_path: Path, seewhy: CommandLine) 
     assert rows["vgg16.tv_in1k"][1:4] == ["vgg16", "138.4 M", "16"]
     assert rows["resnet50.tv_in1k"][1:4] == ["resnet50", "25.6 M", "54"]
     assert rows["inception_v3.tf_in1k"][1] == "inception_v3"
+
+
+def test_check_tells_what_is_wrong_and_writes_only_where_it_is_told(
+    seewhy: CommandLine, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    images[7] = 90
+    arrays(tmp_path / "a.npz", images, np.arange(60) % 2)
+    images[50] = images[20]
+    arrays(tmp_path / "b[1].npz", images[40:], np.arange(20) % 2)
+    before = set(tmp_path.iterdir())
+    done = seewhy("check", "a.npz", "--test", "b[1].npz", "--strict", "--quiet", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert not done.stderr
+    assert "1 image is blank" in done.stdout
+    assert "20 test images have a duplicate" in done.stdout
+    assert "a.npz[20] (train, cat)  =  b[1].npz[10] (test, cat)" in done.stdout
+    assert set(tmp_path.iterdir()) == before
+    images[7], images[50] = images[8, ::-1], images[9, ::-1]
+    arrays(tmp_path / "a.npz", images, np.arange(60) % 2)
+    done = seewhy("check", "a.npz", "--strict", "--out", "looked", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "Nothing wrong was found." in done.stdout
+    assert json.loads((tmp_path / "looked" / "checks.json").read_text())["findings"]["images"] == 60
+    with Image.open(tmp_path / "looked" / "contact_sheet.png") as sheet:
+        assert sheet.size[0] > 300
+    refused(seewhy("check", "nowhere", "--quiet", cwd=tmp_path), "nowhere: there is no such file")

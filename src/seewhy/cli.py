@@ -30,6 +30,7 @@ from rich.table import Table
 from seewhy.config import load_config
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
+from seewhy.records import DataChecks, DataFindings
 from seewhy.stopping import stopping_gently
 
 app = typer.Typer(
@@ -39,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fine-tune image classifiers on your images and see why they decide as they do.",
 )
+# Of what `check` finds: groups of duplicates, and paths in a row of its table.
+SHOWN, EXAMPLES = 10, 3
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
@@ -69,6 +72,21 @@ class _Bars:
         err.print(escape(message))
 
 
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="demo, paper, cifar10.2, a folder of class folders, an .npz file, a .toml file.",
+    ),
+]
+TestOption = Annotated[
+    str | None, typer.Option("--test", help="The test part: an .npz file or a folder.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Same seed, same numbers; default 0.")]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any config key; repeatable."),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
@@ -89,28 +107,17 @@ def _examples(*lines: str) -> str:
     )
 )
 def run(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="demo, paper, cifar10.2, a folder of class folders, an .npz file, a .toml file.",
-        ),
-    ],
-    test: Annotated[
-        str | None, typer.Option(help="The test part: an .npz file or a folder.")
-    ] = None,
+    source: SourceArgument,
+    test: TestOption = None,
     backbone: Annotated[
         list[str] | None, typer.Option(help="A timm name or local-dir:PATH; repeatable.")
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="The run directory; default runs/NAME.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same numbers; default 0.")] = None,
+    seed: SeedOption = None,
     device: DeviceOption = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any config key; repeatable."),
-    ] = None,
+    settings: SettingsOption = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the study that is there, and start over.")
     ] = False,
@@ -150,6 +157,71 @@ def run(
         if reason:
             out.print(f"{slug}: no baseline: {reason}", markup=False, highlight=False)
     out.print(f"report: {study.report}", markup=False, highlight=False)
+
+
+@app.command(
+    epilog=_examples(
+        "seewhy check my_photos/",
+        "seewhy check train.npz --test test.npz --out checked/",
+        "seewhy check my_photos/ --strict --set data.near_duplicates=0.9",
+    )
+)
+def check(
+    source: SourceArgument,
+    test: TestOption = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Where checks.json and contact_sheet.png go.")
+    ] = None,
+    seed: SeedOption = None,
+    settings: SettingsOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 where something is found.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Look at the images before a study: faults, duplicates, leaks between splits, balance.
+
+    Writes nothing unless --out says where. A study makes the same checks.
+    """
+    config = load_config(source, test=test, seed=seed, settings=settings or ())
+    from seewhy.checking import check_images
+
+    checked = check_images(config, out_dir, Silent() if quiet else _Bars())
+    findings = checked.findings
+    out.print(_checks_table(checked.checks, findings))
+    for sentence in findings.sentences or ["Nothing wrong was found."]:
+        out.print(sentence, markup=False, highlight=False)
+    worst = [g for g in findings.duplicates.first if len(g.splits) > 1 or len(g.labels) > 1]
+    for group in worst[:SHOWN]:
+        members = "  =  ".join(f"{one.path} ({one.split}, {one.label})" for one in group.images)
+        out.print(f"  {members}", markup=False, highlight=False)
+    if len(worst) > SHOWN:
+        more = "" if out_dir else "; --out FOLDER lists more"
+        out.print(f"  … and {len(worst) - SHOWN} groups more{more}", markup=False, highlight=False)
+    for file in checked.files:
+        out.print(f"written: {file}", markup=False, highlight=False)
+    if strict and findings.sentences:
+        raise typer.Exit(1)
+
+
+def _checks_table(checks: DataChecks, findings: DataFindings) -> Table:
+    """Put counts and the first examples into a table."""
+    found = findings.duplicates
+    rows = [("set aside", len(checks.set_aside), [one["path"] for one in checks.set_aside])]
+    rows += [(one.fault, one.count, [image.path for image in one.first]) for one in findings.faults]
+    for name, number, kind in (
+        ("exact copies, groups", found.exact, "exact"),
+        ("near duplicates, groups", found.near, "near"),
+    ):
+        groups = [group for group in found.first if group.kind == kind]
+        rows.append((name, number, [group.images[0].path for group in groups]))
+    rows.append(("duplicates across splits, groups", found.leaking, []))
+    rows.append(("one picture, several labels, groups", found.conflicting, []))
+    images = f"{findings.images:,} images, {len(checks.counts['train'])} classes"
+    table = Table("check", "found", "for example", title=images)
+    for name, number, examples in rows:
+        table.add_row(name, f"{number:,}", escape(", ".join(examples[:EXAMPLES])))
+    return table
 
 
 @app.command(epilog=_examples("seewhy explain runs/demo cat.jpg dog.png --out looked/"))

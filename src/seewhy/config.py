@@ -55,6 +55,11 @@ class DataConfig(_Section):
         Share of a folder's images held out as test images where it has no ``test/``.
     max_megapixels : float, default 100
         Larger pictures are set aside before they are decoded.
+    near_duplicates : float, default 0.75
+        Correlation of their detail from which two images count as the same picture; 1 leaves exact
+        copies alone.
+    keep_duplicates_together : bool, default True
+        Whether a split that is drawn leaves images of the same picture on one side.
     demo_train, demo_test : int, default 120 and 40
         Pictures a class that the demo draws.
     demo_size : int, default 128
@@ -66,6 +71,8 @@ class DataConfig(_Section):
     validation: Share = 0.1
     held_out: Share = 0.2
     max_megapixels: Annotated[float, Field(gt=0)] = 100.0
+    near_duplicates: Annotated[float, Field(ge=0.5, le=1)] = 0.75
+    keep_duplicates_together: bool = True
     demo_train: Annotated[int, Field(ge=10)] = 120
     demo_test: Annotated[int, Field(ge=4)] = 40
     demo_size: Annotated[int, Field(ge=96, le=512)] = 128

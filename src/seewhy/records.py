@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
 TrialState = Literal["complete", "pruned", "failed"]
-Fault = Literal["odd-sized", "blank", "dark", "blurred"]
+Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
 
@@ -413,8 +413,8 @@ class Summary(_Record):
 class FlaggedImage(_Record):
     """One image that the checks name.
 
-    `value` is what was measured (see `ImageFault.rule`), `reason` says it in a sentence's end,
-    as in "is blank (its brightness varies by 0.3 of 255)".
+    `value` is what was measured (see `ImageFault.rule`), `reason` puts it into words, as in
+    "dark: 99 % of it are darker than 12 of 255".
     """
 
     id: str
@@ -426,7 +426,7 @@ class FlaggedImage(_Record):
 
 
 class ImageFault(_Record):
-    """All images with one fault: how many, and the first of them, the worst first.
+    """All images with one fault: how many (0 too), and the first of them, the worst first.
 
     `rule` says in a sentence what counts as the fault.
     """
@@ -478,7 +478,7 @@ class DuplicatesRecord(_Record):
         For "validation": its images that have a duplicate among the training images. For "test":
         those that have one among the training or validation images.
     kept_together : int
-        Groups of several images that a drawing of splits could have torn apart and did not.
+        Groups within one split, where a split was drawn with duplicates kept together; else 0.
     first : list of DuplicateGroup
         The leaking ones first, then the conflicting ones, then the others.
     """

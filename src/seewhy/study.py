@@ -152,6 +152,10 @@ def _data(
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
     data = prepare_data(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
+    findings = run.read_checks().findings
+    for sentence in findings.sentences if findings else ():
+        progress.say(f"data checks: {sentence}")
+        log.info("data checks: %s", sentence)
     return data
 
 

@@ -142,3 +142,76 @@ def test_images_that_were_set_aside_are_counted() -> None:
 def test_the_smallest_listing_that_does() -> None:
     splits = draw_splits(listing([0, 0, 0, 1, 1, 1]), 0.9, 0.9, 0)
     assert Counter(splits) == {"train": 2, "validation": 2, "test": 2}
+
+
+def apart(groups: np.ndarray, splits: tuple[Split, ...]) -> list[int]:
+    """Name the groups that lie in more than one split."""
+    return [
+        int(group)
+        for group in np.unique(groups[groups >= 0])
+        if len({splits[i] for i in np.flatnonzero(groups == group)}) > 1
+    ]
+
+
+def test_the_draw_without_duplicates_is_the_one_it_always_was() -> None:
+    labels = [k for k in range(3) for _ in range(40 + k)]
+    drawn = draw_splits(listing(labels), 0.1, 0.2, 7, groups=np.full(len(labels), -1))
+    # As drawn before there were groups: r a training image, a validation, e test.
+    assert "".join(split[1] for split in drawn[:40]) == "errrerrrraererarrrraerrrrrrrerererrrrrrr"
+    assert drawn == draw_splits(listing(labels), 0.1, 0.2, 7)
+
+
+@given(
+    sizes=st.lists(st.integers(8, 40), min_size=2, max_size=4),
+    seed=st.integers(0, 2**32 - 1),
+    data=st.data(),
+)
+def test_duplicates_stay_together_and_classes_keep_their_shares(
+    sizes: list[int], seed: int, data: st.DataObject
+) -> None:
+    labels = [k for k, n in enumerate(sizes) for _ in range(n)]
+    pairs = data.draw(st.integers(0, min(sizes) // 3))
+    order = np.array(data.draw(st.permutations(range(len(labels)))))
+    groups = np.full(len(labels), -1)
+    groups[order[: 2 * pairs]] = np.repeat(np.arange(pairs), 2)  # across classes too
+    splits = draw_splits(listing(labels), 0.1, 0.2, seed, groups=groups)
+    assert splits == draw_splits(listing(labels), 0.1, 0.2, seed, groups=groups)
+    assert apart(groups, splits) == []
+    for k, n in enumerate(sizes):
+        found = Counter(s for s, label in zip(splits, labels, strict=True) if label == k)
+        assert min(found["train"], found["validation"], found["test"]) >= 1
+        # A pair of another class may bring an image more than its share, never half of the class.
+        assert found["train"] >= n / 2
+
+
+def test_a_group_is_never_torn_where_its_class_has_enough_others() -> None:
+    labels = [0] * 30 + [1] * 30
+    groups = np.full(60, -1)
+    groups[:12], groups[[20, 40]], groups[50:53] = 0, 1, 2
+    for seed in range(30):
+        splits = draw_splits(listing(labels), 0.1, 0.2, seed, groups=groups)
+        assert apart(groups, splits) == []
+        found = counts(labels, splits)
+        # 30 images: 6 for the test, 2 of 24 for validation; a group of 12 fits neither.
+        assert set(splits[:12]) == {"train"}
+        assert found[0, "test"] in (6, 7)
+        assert found[1, "test"] in (6, 7)
+
+
+def test_a_class_of_one_picture_is_divided_all_the_same() -> None:
+    labels = [0] * 10 + [1] * 10
+    groups = np.array([0] * 10 + [-1] * 10)
+    splits = draw_splits(listing(labels), 0.1, 0.2, 0, groups=groups)
+    assert splits == draw_splits(listing(labels), 0.1, 0.2, 0)
+
+
+def test_what_is_like_a_given_test_image_is_not_drawn_for_validation() -> None:
+    given_splits: list[Split | None] = ["train"] * 9 + ["test"]
+    groups = np.full(20, -1)
+    groups[[0, 1, 2, 3, 9]] = 0
+    for seed in range(20):
+        drawn = draw_splits(
+            listing([0] * 10 + [1] * 10, given_splits * 2), 0.3, 0.2, seed, (), groups
+        )
+        assert set(drawn[:4]) == {"train"}
+        assert counts([0] * 10 + [1] * 10, drawn)[0, "validation"] == 3

@@ -46,12 +46,15 @@ class Kept:
         The readable ones, memory-mapped, in the listing's order.
     indices : ndarray of int64, shape (M,)
         Their places in the listing.
+    sizes : ndarray of int64, shape (M, 2)
+        Their heights and widths as they were decoded, pixels.
     set_aside : tuple of SetAside
         The others, and why.
     """
 
     pixels: NDArray[np.uint8]
     indices: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     set_aside: tuple[SetAside, ...]
 
 
@@ -77,13 +80,15 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
         Where `path` cannot be written.
     """
     indices: list[int] = []
+    sizes: list[tuple[int, ...]] = []
     set_aside: list[SetAside] = []
 
-    def work(index: int) -> NDArray[np.uint8] | UnreadableImageError:
+    def work(index: int) -> tuple[NDArray[np.uint8], tuple[int, ...]] | UnreadableImageError:
         try:
-            return fit_square(listing.load(index), size)
+            image = listing.load(index)
         except UnreadableImageError as error:
             return error
+        return fit_square(image, size), image.shape[:2]
 
     def readable() -> Iterator[NDArray[np.uint8]]:
         count = len(listing.paths)
@@ -92,13 +97,20 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
                 if isinstance(done, UnreadableImageError):
                     set_aside.append(SetAside(listing.paths[index], done.reason))
                 else:
+                    square, shape = done
                     indices.append(index)
-                    yield done
+                    sizes.append(shape)
+                    yield square
                 advance(1)
 
     _write_rows(path, readable(), (size, size, 3), np.dtype(np.uint8))
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    return Kept(pixels, np.array(indices, dtype=np.int64), tuple(set_aside))
+    return Kept(
+        pixels,
+        np.array(indices, dtype=np.int64),
+        np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        tuple(set_aside),
+    )
 
 
 def keep_masks(

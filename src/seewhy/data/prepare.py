@@ -11,20 +11,24 @@ from dataclasses import replace
 import numpy as np
 
 from seewhy.config import StudyConfig
+from seewhy.data.checks import check_data
+from seewhy.data.duplicates import Duplicates, find_duplicates
+from seewhy.data.faults import find_faults
 from seewhy.data.listing import Listing
-from seewhy.data.pixels import keep_masks, keep_pixels
+from seewhy.data.measure import measure_images
+from seewhy.data.pixels import Kept, keep_masks, keep_pixels
 from seewhy.data.sources import find_images
-from seewhy.data.splits import check_classes, draw_splits
+from seewhy.data.splits import check_classes, draw_splits, missing_splits
 from seewhy.errors import DataError
 from seewhy.progress import Progress
-from seewhy.records import Dataset
+from seewhy.records import DataFindings, Dataset, Split
 from seewhy.rundir import RunDirectory
 
 
 def prepare_data(
     config: StudyConfig, input_size: int, run: RunDirectory, progress: Progress
 ) -> Dataset:
-    """Find, decode, divide and record the images of a study.
+    """Find, decode, check, divide and record the images of a study.
 
     Parameters
     ----------
@@ -53,8 +57,9 @@ def prepare_data(
     # Once before the work, and once more in `draw_splits` without what could not be read.
     check_classes(listing)
     try:
-        dataset = _decode(listing, config, working_size(listing, input_size), run, progress)
-        run.write_dataset(dataset)
+        size = working_size(listing, input_size)
+        dataset, findings = _decode_and_check(listing, config, size, run, progress)
+        run.write_dataset(dataset, findings)
     except BaseException:
         run.pixels_path.unlink(missing_ok=True)
         run.masks_path.unlink(missing_ok=True)
@@ -82,9 +87,9 @@ def working_size(listing: Listing, input_size: int) -> int:
     return min(listing.native_size or input_size, input_size)
 
 
-def _decode(
+def _decode_and_check(
     listing: Listing, config: StudyConfig, size: int, run: RunDirectory, progress: Progress
-) -> Dataset:
+) -> tuple[Dataset, DataFindings]:
     kept = keep_pixels(listing, size, run.pixels_path, progress)
     if kept.set_aside:
         count = len(kept.set_aside)
@@ -103,20 +108,14 @@ def _decode(
                 f"{listing.source}: none of its {split} images can be read; the first: "
                 f"{kept.set_aside[0].path}: {kept.set_aside[0].reason}"
             )
-    lost = np.delete(listing.labels, kept.indices).tolist()
-    try:
-        splits = draw_splits(
-            readable, config.data.validation, config.data.held_out, config.seed, set_aside=lost
-        )
-    except DataError as error:
-        if not kept.set_aside:
-            raise
-        first = kept.set_aside[0]
-        raise DataError(f"{error}; set aside first: {first.path}: {first.reason}") from error
+    measures = measure_images(kept.pixels, progress)
+    threshold = config.data.near_duplicates
+    duplicates = find_duplicates(measures.digests, measures.thumbs, threshold)
+    splits = _divide(readable, config, duplicates, listing, kept)
     masks = None
     if listing.load_mask is not None:
         masks = keep_masks(listing.load_mask, kept.indices, size, run.masks_path)
-    return Dataset(
+    dataset = Dataset(
         source=listing.source,
         classes=listing.classes,
         ids=tuple(f"{i:06d}" for i in places),
@@ -127,3 +126,26 @@ def _decode(
         masks=masks,
         set_aside=(*listing.set_aside, *kept.set_aside),
     )
+    faults = find_faults(measures, kept.sizes, size)
+    drawn = config.data.keep_duplicates_together and bool(missing_splits(readable))
+    return dataset, check_data(dataset, faults, duplicates, threshold, drawn)
+
+
+def _divide(
+    readable: Listing,
+    config: StudyConfig,
+    duplicates: Duplicates,
+    listing: Listing,
+    kept: Kept,
+) -> tuple[Split, ...]:
+    """Draw the splits of what could be read; the message names what could not."""
+    together = duplicates.groups if config.data.keep_duplicates_together else None
+    lost = np.delete(listing.labels, kept.indices).tolist()
+    data = config.data
+    try:
+        return draw_splits(readable, data.validation, data.held_out, config.seed, lost, together)
+    except DataError as error:
+        if not kept.set_aside:
+            raise
+        first = kept.set_aside[0]
+        raise DataError(f"{error}; set aside first: {first.path}: {first.reason}") from error

@@ -1,13 +1,15 @@
 """Which image is for training, which for validation, which for the test.
 
-The draw depends on the labels, the splits that are given and the seed alone, never on pixels.
+The draw depends on the labels, the splits that are given, the seed, and on which images are
+duplicates of each other; never on what the images show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seewhy.data.listing import Listing
 from seewhy.errors import DataError
@@ -20,12 +22,16 @@ def draw_splits(
     held_out: float,
     seed: int,
     set_aside: Sequence[int] = (),
+    groups: NDArray[np.int64] | None = None,
 ) -> tuple[Split, ...]:
     """Give every image its split, stratified by class.
 
     A listing without test images loses the share `held_out` of each class to the test, one
     without validation images then the share `validation` of what is left for training; at least
     one image each, and never the last one. What the listing gives is kept.
+
+    Images of one group go to one side. Where that would leave a class without one of the splits,
+    its groups are torn apart instead.
 
     Parameters
     ----------
@@ -38,6 +44,9 @@ def draw_splits(
         Each class draws from a stream of its own, so a further class changes no other's split.
     set_aside : sequence of int, optional
         Labels of images that are no longer in the listing; for the messages.
+    groups : ndarray of int64, (N,), optional
+        Equal numbers for images that have to stay together, -1 for any other; see
+        `seewhy.data.duplicates.Duplicates`. Without any the draw is the same as without groups.
 
     Returns
     -------
@@ -50,20 +59,90 @@ def draw_splits(
         Where `check_classes` finds a class that cannot be divided.
     """
     check_classes(listing, set_aside)
-    shares = {"test": held_out, "validation": validation}
-    to_draw = _missing(listing)
+    alone = np.full(len(listing.labels), -1, dtype=np.int64)
+    groups = alone if groups is None else groups.copy()
+    while True:
+        splits = _draw(listing, {"test": held_out, "validation": validation}, seed, groups)
+        lacking = _lacking(listing, splits)
+        torn = np.unique(groups[np.isin(listing.labels, lacking)])
+        if not (torn >= 0).any():
+            return tuple(splits)
+        groups[np.isin(groups, torn)] = -1
+
+
+def _draw(
+    listing: Listing, shares: Mapping[Split, float], seed: int, groups: NDArray[np.int64]
+) -> list[Split]:
+    """Draw the missing splits, class by class; a group goes where its first member goes."""
+    to_draw, labels = missing_splits(listing), listing.labels.tolist()
     splits: list[Split] = [split or "train" for split in listing.splits]
+    together = _together(groups)
+    # A group with a member in a split that is given stays in training: all of it cannot go there.
+    placed = {
+        i for unit in together.values() if any(splits[i] != "train" for i in unit) for i in unit
+    }
     for label in range(len(listing.classes)):
-        pool = [i for i in np.flatnonzero(listing.labels == label) if splits[i] == "train"]
+        pool = [
+            i for i in np.flatnonzero(listing.labels == label).tolist() if _drawable(listing, i)
+        ]
         drawn = np.random.default_rng((seed, label)).permutation(pool).tolist()
+        units: list[list[int]] = []
+        for i in drawn:
+            if i not in placed:
+                units.append(together.get(int(groups[i]), [i]))
+                placed.update(units[-1])
         for position, split in enumerate(to_draw):
             # One image stays for training and one for each split still to come.
-            most = len(drawn) - (len(to_draw) - position)
-            count = min(max(1, round(shares[split] * len(drawn))), most)
-            for i in drawn[:count]:
-                splits[i] = split
-            drawn = drawn[count:]
-    return tuple(splits)
+            spare = len(to_draw) - position
+            count = min(max(1, round(shares[split] * len(drawn))), len(drawn) - spare)
+            there = sum(splits[i] == split for i in drawn)
+            sizes = [sum(labels[i] == label for i in unit) for unit in units]
+            chosen = _fill(sizes, count - there, spare)
+            for place in chosen:
+                for i in units[place]:
+                    splits[i] = split
+            units = [unit for place, unit in enumerate(units) if place not in chosen]
+            drawn = [i for i in drawn if splits[i] != split]
+    return splits
+
+
+def _fill(sizes: Sequence[int], count: int, spare: int) -> set[int]:
+    """Choose units in their order that fill up to `count` images; at least `spare` units stay.
+
+    Where all are larger than what is wanted, the smallest is taken: some is better than none.
+    """
+    chosen: set[int] = set()
+    filled = 0
+    for place, size in enumerate(sizes):
+        if len(sizes) - len(chosen) > spare and filled + size <= count:
+            chosen.add(place)
+            filled += size
+    if not chosen and count > 0 and len(sizes) > spare:
+        chosen = {int(np.argmin(sizes))}
+    return chosen
+
+
+def _together(groups: NDArray[np.int64]) -> dict[int, list[int]]:
+    """Return the members of each group."""
+    members: dict[int, list[int]] = {}
+    for i in np.flatnonzero(groups >= 0).tolist():
+        members.setdefault(int(groups[i]), []).append(i)
+    return members
+
+
+def _drawable(listing: Listing, image: int) -> bool:
+    return listing.splits[image] in (None, "train")
+
+
+def _lacking(listing: Listing, splits: Sequence[Split]) -> list[int]:
+    """Name the classes that lack training images, or images of a split that was drawn."""
+    found = np.array(splits)
+    wanted = ("train", *missing_splits(listing))
+    return [
+        label
+        for label in range(len(listing.classes))
+        if not set(wanted) <= set(found[listing.labels == label])
+    ]
 
 
 def check_classes(listing: Listing, set_aside: Sequence[int] = ()) -> None:
@@ -85,7 +164,7 @@ def check_classes(listing: Listing, set_aside: Sequence[int] = ()) -> None:
         has = f"holds the single class {classes[0]!r}" if classes else "holds no classes"
         raise DataError(f"{listing.source}: {has}; expected at least two classes of images")
     given = [split for split in SPLITS if split in listing.splits]
-    to_draw = _missing(listing)
+    to_draw = missing_splits(listing)
     training = np.array([split in (None, "train") for split in listing.splits], dtype=bool)
     splits = np.array([split or "train" for split in listing.splits])
     for label, name in enumerate(classes):
@@ -106,8 +185,8 @@ def check_classes(listing: Listing, set_aside: Sequence[int] = ()) -> None:
             )
 
 
-def _missing(listing: Listing) -> list[Split]:
-    """Name the splits that have to be drawn, in the order of drawing."""
+def missing_splits(listing: Listing) -> list[Split]:
+    """Name the splits that a listing leaves to be drawn, in the order of drawing."""
     wanted: tuple[Split, ...] = ("test", "validation")
     return [split for split in wanted if split not in listing.splits]
 

@@ -1,0 +1,245 @@
+"""What is wrong with the images of a study, as records and in plain sentences.
+
+It puts together what was measured (``faults.py``, ``duplicates.py``) with labels, splits and paths.
+Nothing is left out of a study because of it; only the drawing of splits heeds duplicates, in
+``splits.py``. The lists are bounded, the counts are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.data.duplicates import Duplicates
+from seewhy.data.faults import FaultyImages
+from seewhy.records import (
+    SPLITS,
+    ClassBalance,
+    DataFindings,
+    Dataset,
+    DuplicateGroup,
+    DuplicateImage,
+    DuplicatesRecord,
+    FlaggedImage,
+    ImageFault,
+)
+
+MOST_IMAGES = 100
+MOST_GROUPS = 100
+MOST_MEMBERS = 12
+MOST_CLASSES = 20
+# Training images a class: with fewer, validation and test accuracies say little about it.
+FEW = 10
+UNEVEN = 3.0
+
+
+def check_data(
+    data: Dataset,
+    faults: Sequence[FaultyImages],
+    duplicates: Duplicates,
+    threshold: float,
+    drawn: bool,
+) -> DataFindings:
+    """Record what is wrong with a study's images.
+
+    Parameters
+    ----------
+    data : Dataset
+    faults : sequence of FaultyImages
+        Of its images, in its order.
+    duplicates : Duplicates
+        Likewise.
+    threshold : float
+        The similarity from which images counted as near duplicates.
+    drawn : bool
+        Whether a split was drawn with the duplicates kept together.
+
+    Returns
+    -------
+    DataFindings
+    """
+    recorded = [_fault(data, one) for one in faults]
+    groups = _duplicates(data, duplicates, threshold, drawn)
+    balance = _balance(data)
+    return DataFindings(
+        images=len(data.ids),
+        faults=recorded,
+        duplicates=groups,
+        balance=balance,
+        sentences=[
+            *_set_aside_sentences(data),
+            *(_fault_sentence(one) for one in recorded if one.count),
+            *_duplicate_sentences(groups),
+            *_balance_sentences(balance),
+        ],
+    )
+
+
+def _fault(data: Dataset, found: FaultyImages) -> ImageFault:
+    return ImageFault(
+        fault=found.fault,
+        rule=found.rule,
+        count=len(found.indices),
+        first=[
+            FlaggedImage(
+                id=data.ids[i],
+                path=data.paths[i],
+                label=data.classes[data.labels[i]],
+                split=data.splits[i],
+                value=round(value, 4),
+                reason=found.say(value),
+            )
+            for i, value in zip(
+                found.indices[:MOST_IMAGES].tolist(),
+                found.values[:MOST_IMAGES].tolist(),
+                strict=True,
+            )
+        ],
+    )
+
+
+def _duplicates(
+    data: Dataset, duplicates: Duplicates, threshold: float, drawn: bool
+) -> DuplicatesRecord:
+    members = _members(duplicates.groups)
+    groups = [
+        _group(data, images, float(similarity))
+        for images, similarity in zip(members, duplicates.similarity, strict=True)
+    ]
+    leaking = [len(group.splits) > 1 for group in groups]
+    conflicting = [len(group.labels) > 1 for group in groups]
+    order = sorted(range(len(groups)), key=lambda k: (not leaking[k], not conflicting[k], k))
+    exact = sum(group.kind == "exact" for group in groups)
+    return DuplicatesRecord(
+        threshold=threshold,
+        images=sum(group.size for group in groups),
+        groups=len(groups),
+        exact=exact,
+        near=len(groups) - exact,
+        leaking=sum(leaking),
+        conflicting=sum(conflicting),
+        seen=_seen(data, members),
+        kept_together=len(groups) - sum(leaking) if drawn else 0,
+        first=[groups[k] for k in order[:MOST_GROUPS]],
+    )
+
+
+def _members(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the images of each group, ascending."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    return np.split(order, starts)[1:]
+
+
+def _group(data: Dataset, images: NDArray[np.int64], similarity: float) -> DuplicateGroup:
+    labels, splits = data.labels[images], np.asarray(data.splits)[images]
+    kinds = list(zip(labels.tolist(), splits.tolist(), strict=True))
+    # One of each label and split before the others, so that a conflict or a leak can be seen.
+    first = sorted(range(len(images)), key=lambda k: (k != kinds.index(kinds[k]), k))
+    shown = images[sorted(first[:MOST_MEMBERS])]
+    return DuplicateGroup(
+        kind="exact" if similarity == 1 else "near",
+        size=len(images),
+        similarity=round(similarity, 4),
+        labels=[data.classes[label] for label in np.unique(labels)],
+        splits=[split for split in SPLITS if split in splits],
+        images=[
+            DuplicateImage(
+                id=data.ids[i],
+                path=data.paths[i],
+                label=data.classes[data.labels[i]],
+                split=data.splits[i],
+            )
+            for i in shown.tolist()
+        ],
+    )
+
+
+def _seen(data: Dataset, members: Sequence[NDArray[np.int64]]) -> dict[str, int]:
+    """Count validation and test images whose picture was there in an earlier split."""
+    splits = np.asarray(data.splits)
+    seen = {"validation": 0, "test": 0}
+    for images in members:
+        mine = splits[images]
+        if (mine == "train").any():
+            seen["validation"] += int((mine == "validation").sum())
+        if (mine != "test").any():
+            seen["test"] += int((mine == "test").sum())
+    return seen
+
+
+def _balance(data: Dataset) -> ClassBalance:
+    counts = data.counts()["train"]
+    largest = max(counts, key=lambda name: counts[name])
+    smallest = min(counts, key=lambda name: counts[name])
+    return ClassBalance(
+        largest=largest,
+        smallest=smallest,
+        ratio=round(counts[largest] / counts[smallest], 2),
+        few_below=FEW,
+        few=[name for name, count in counts.items() if count < FEW][:MOST_CLASSES],
+    )
+
+
+def _set_aside_sentences(data: Dataset) -> list[str]:
+    count = len(data.set_aside)
+    return [f"{_count(count, 'file')} set aside: not an image, or in no class."] if count else []
+
+
+def _fault_sentence(fault: ImageFault) -> str:
+    verb = "is" if fault.count == 1 else "are"
+    return f"{_count(fault.count, 'image')} {verb} {fault.fault}: {fault.rule}."
+
+
+def _duplicate_sentences(found: DuplicatesRecord) -> list[str]:
+    if not found.groups:
+        return []
+    together = f"; {found.kept_together} of them were kept within one split"
+    sentences = [
+        f"{_count(found.images, 'image')} show the same picture as another, in "
+        f"{_count(found.groups, 'group')} ({found.exact} of exact copies, {found.near} of near "
+        f"ones){together * bool(found.kept_together)}."
+    ]
+    if found.seen["test"]:
+        sentences.append(
+            f"{_count(found.seen['test'], 'test image')} {_have(found.seen['test'])} a duplicate "
+            "among the training or validation images: the test accuracy is too good there."
+        )
+    if found.seen["validation"]:
+        sentences.append(
+            f"{_count(found.seen['validation'], 'validation image')} "
+            f"{_have(found.seen['validation'])} a duplicate among the training images: early "
+            "stopping and the search see them too favourably."
+        )
+    if found.conflicting:
+        sentences.append(
+            f"{_count(found.conflicting, 'group')} of duplicates {_have(found.conflicting)} "
+            "different labels for what looks like the same picture; look at them."
+        )
+    return sentences
+
+
+def _balance_sentences(balance: ClassBalance) -> list[str]:
+    sentences = []
+    if balance.ratio > UNEVEN:
+        sentences.append(
+            f"Class {balance.largest!r} has {balance.ratio:g} times as many training images as "
+            f"{balance.smallest!r}: accuracy alone hides how the small classes fare."
+        )
+    if balance.few:
+        names = ", ".join(map(repr, balance.few))
+        sentences.append(
+            f"Fewer than {balance.few_below} training images: {names}; what is said about such a "
+            "class is uncertain."
+        )
+    return sentences
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s'[: number != 1]}"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"
