@@ -264,12 +264,23 @@ def explain(
         raise typer.Exit(2)
 
 
-@app.command(epilog=_examples("seewhy report runs/demo"))
-def report(run_dir: RunArgument) -> None:
-    """Draw a finished study's report again, from its records alone."""
-    from seewhy.report.build import redraw_report
+@app.command(epilog=_examples("seewhy report runs/demo", "seewhy report runs/demo --format md"))
+def report(
+    run_dir: RunArgument,
+    form: Annotated[
+        str, typer.Option("--format", help="html, or md: Markdown for pasting into a paper.")
+    ] = "html",
+) -> None:
+    """Draw a finished study's report again, from its records alone.
 
-    out.print(f"report: {redraw_report(run_dir)}", markup=False, highlight=False)
+    Tables (CSV) and figures (SVG) are written beside it.
+    """
+    from seewhy.report.build import redraw_report, write_as_markdown
+
+    forms = {"html": redraw_report, "md": write_as_markdown}
+    if form not in forms:
+        raise SeewhyError(f"--format: expected html or md, but got {form!r}")
+    out.print(f"report: {forms[form](run_dir)}", markup=False, highlight=False)
 
 
 @app.command(epilog=_examples("seewhy models"))

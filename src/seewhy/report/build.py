@@ -1,4 +1,4 @@
-"""Draws the report of a study: records in, one self-contained HTML file out.
+"""Draws the report of a study: records in, one self-contained HTML file out, its parts beside it.
 
 Reads what lies in the run directory and nothing else, so that ``seewhy report`` redraws it
 anywhere, byte for byte. It knows no networks and never imports torch.
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from seewhy.errors import RunError
 from seewhy.records import Summary
@@ -28,7 +31,9 @@ from seewhy.report.pictures import PictureStore
 from seewhy.report.provenance import provenance_section
 from seewhy.report.search import search_section
 from seewhy.report.study import Study
+from seewhy.report.tables import cell
 from seewhy.report.training import training_section
+from seewhy.report.written import write_markdown, write_parts
 from seewhy.rundir import RunDirectory, writing
 from seewhy.wording import count, share
 
@@ -39,7 +44,9 @@ SCRIPTS = ("images.js", "tiles.js", "viewer.js", "explorer.js", "matrix.js", "re
 
 
 def build_report(run: RunDirectory, summary: Summary) -> Path:
-    """Write a study's report and its contact sheet from its records.
+    """Write a study's report from its records: the page, and before it what lies beside it.
+
+    That is the contact sheet, every table as CSV and every drawing as SVG.
 
     Parameters
     ----------
@@ -59,28 +66,18 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
     """
     study = _read(run, summary)
     store = PictureStore(study.data)
-    records = list(study.records.values())
-    gallery = Gallery(study.data, records, list(study.names.values()), store)
     samples = pictures.samples(study.data)
-    page = {
-        "study": summary,
-        "summary": summary_section(study, gallery),
-        "data": data_section(study, samples),
-        "search": search_section(study),
-        "training": training_section(study),
-        "evaluation": evaluation_section(study),
-        "explanations": explanation_section(study, gallery),
-        "provenance": provenance_section(study),
-    }
+    page = _sections(study, store, samples)
     # Last: photographs that stand elsewhere in the page are not kept again.
     images = images_payload(study, store)
-    page["images"] = {**images, "shown": len(images["ids"])}
+    shown = {**images, "shown": len(images["ids"])}
     with writing(run.contact_sheet_path) as part:
         pictures.write_contact_sheet(part, study.data.classes, samples)
+    write_parts(run, page, _style())
     html = (
         _environment()
         .get_template("report.html.j2")
-        .render(page, store=store, images_data=embedded(images), **_assets())
+        .render(page, store=store, images=shown, images_data=embedded(images), **_assets())
     )
     run.write_text(run.report_path, html)
     return run.report_path
@@ -101,6 +98,43 @@ def redraw_report(root: Path | str) -> Path:
     """
     run = RunDirectory.open(Path(root))
     return build_report(run, run.read_summary())
+
+
+def write_as_markdown(root: Path | str) -> Path:
+    """Write a finished study's report as Markdown, with its tables and drawings beside it.
+
+    Returns
+    -------
+    Path
+        ``report/report.md``.
+
+    Raises
+    ------
+    RunError
+        Where there is no finished study, or a record is missing or damaged.
+    """
+    run = RunDirectory.open(Path(root))
+    study = _read(run, run.read_summary())
+    page = _sections(study, PictureStore(study.data), pictures.samples(study.data))
+    write_parts(run, page, _style())
+    return write_markdown(run, page)
+
+
+def _sections(
+    study: Study, store: PictureStore, samples: Sequence[Sequence[NDArray[np.uint8]]]
+) -> dict[str, Any]:
+    """Return the values of every section, in the order of the page."""
+    gallery = Gallery(study.data, list(study.records.values()), list(study.names.values()), store)
+    return {
+        "study": study.summary,
+        "summary": summary_section(study, gallery),
+        "data": data_section(study, samples),
+        "search": search_section(study),
+        "training": training_section(study),
+        "evaluation": evaluation_section(study),
+        "explanations": explanation_section(study, gallery),
+        "provenance": provenance_section(study),
+    }
 
 
 def _read(run: RunDirectory, summary: Summary) -> Study:
@@ -127,20 +161,23 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(share=share, count=count)
+    environment.filters.update(share=share, count=count, cell=cell)
     return environment
+
+
+def _style() -> str:
+    return "\n".join((TEMPLATES / name).read_text("utf-8") for name in STYLES)
 
 
 def _assets() -> dict[str, object]:
     """Style and script, and the fingerprint by which the page allows this script alone."""
-    style = "\n".join((TEMPLATES / name).read_text("utf-8") for name in STYLES)
     parts = "\n".join((TEMPLATES / name).read_text("utf-8") for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{parts}}})();'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     ramp = colour(np.linspace(0, 1, 12))
     stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in ramp.tolist())
     return {
-        "style": Markup(style),
+        "style": Markup(_style()),
         "script": Markup(script),
         "script_digest": digest,
         "ramp": f"linear-gradient(90deg, {stops})",

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.records import SPLITS
 from seewhy.report import pictures
 from seewhy.report.study import MOST_ROWS, Section, Study
+from seewhy.report.tables import Table
 
 
 def data_section(study: Study, rows: Sequence[Sequence[NDArray[np.uint8]]]) -> Section:
@@ -29,9 +31,26 @@ def data_section(study: Study, rows: Sequence[Sequence[NDArray[np.uint8]]]) -> S
     ]
     return {
         "lines": lines,
+        "tables": _tables(study),
         "totals": {split: sum(counts[split].values()) for split in counts},
         "source": study.data.source,
         "set_aside": study.data.set_aside,
         "size": int(study.data.pixels.shape[1]),
         "many": len(lines) > MOST_ROWS,
     }
+
+
+def _tables(study: Study) -> list[Table]:
+    counts = study.data.counts()
+    tables = [
+        Table(
+            "images-of-each-class",
+            "Images of each class",
+            ("Class", "Training", "Validation", "Test"),
+            tuple((name, *(counts[s][name] for s in SPLITS)) for name in study.data.classes),
+        )
+    ]
+    if study.data.set_aside:
+        rows = tuple((item.path, item.reason) for item in study.data.set_aside)
+        tables.append(Table("set-aside", "Images set aside", ("Image", "Reason"), rows))
+    return tables

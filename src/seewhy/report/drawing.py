@@ -11,6 +11,7 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -32,6 +33,7 @@ _VARIABLES = {
     **{colour: f"var(--{stage})" for stage, colour in STAGE_PAINT.items()},
     **{colour: f"var(--series-{k})" for k, colour in enumerate(SERIES_PAINT, 1)},
 }
+_VARIABLE = re.compile(r"var\(--([a-z0-9-]+)\)")
 STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -63,7 +65,29 @@ MARKERS, SIGNS = "osD^vP", "●■◆▲▼✚"
 WIDTH_INCHES = 4.5
 
 
-def inline(figure: Figure, name: str, alt: str) -> Markup:
+class Drawing(Markup):
+    """An ``<svg>`` element of the page.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the page; of the file beside the page too.
+    alt : str
+        What one sees, for those who do not see it.
+    """
+
+    name: str
+    alt: str
+
+    @classmethod
+    def of(cls, svg: str, name: str, alt: str) -> Drawing:
+        """Name an ``<svg>`` element."""
+        drawing = cls(svg)
+        drawing.name, drawing.alt = name, alt
+        return drawing
+
+
+def inline(figure: Figure, name: str, alt: str) -> Drawing:
     """Draw a figure as an ``<svg>`` element that can stand in a page beside others."""
     stream = io.StringIO()
     with warnings.catch_warnings():
@@ -84,7 +108,35 @@ def inline(figure: Figure, name: str, alt: str) -> Markup:
         element.tail = None
     _, _, width, height = root.get("viewBox", "0 0 1 1").split()
     root.attrib = {"viewBox": f"0 0 {width} {height}", "role": "img", "aria-label": alt}
-    return Markup(ET.tostring(root, encoding="unicode"))
+    return Drawing.of(ET.tostring(root, encoding="unicode"), name, alt)
+
+
+def standalone(drawing: Drawing, colours: Mapping[str, str]) -> str:
+    """Return a drawing as an SVG file of its own, for programs that know no CSS variables.
+
+    Parameters
+    ----------
+    drawing : Drawing
+    colours : mapping of str to str
+        The page's colours by their variables' names.
+    """
+    root = ET.fromstring(drawing)
+    _, _, width, height = root.attrib["viewBox"].split()
+    for element in root.iter():
+        for key, value in list(element.attrib.items()):
+            if key == "href":
+                # The older name is the one that every program knows.
+                element.attrib["xlink:href"] = element.attrib.pop(key)
+            elif key != "aria-label":
+                element.attrib[key] = _VARIABLE.sub(lambda found: colours[found[1]], value)
+    root.attrib |= {
+        "xmlns": "http://www.w3.org/2000/svg",
+        "xmlns:xlink": "http://www.w3.org/1999/xlink",
+        "width": f"{width}pt",
+        "height": f"{height}pt",
+        "font-family": "Helvetica, Arial, sans-serif",
+    }
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{ET.tostring(root, encoding='unicode')}\n"
 
 
 def _localise(element: ET.Element, prefix: str) -> None:

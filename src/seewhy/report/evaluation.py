@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.records import STAGES
+from seewhy.records import STAGES, Stage
+from seewhy.reference import PaperScores, has_cifar10_classes, paper_scores
 from seewhy.report import pictures
 from seewhy.report.drawing import MARKERS, SIGNS
-from seewhy.report.figures import Series, recall_dots
+from seewhy.report.figures import Series, confusion_matrix, recall_dots
 from seewhy.report.reading import confusions
 from seewhy.report.study import MOST_ROWS, Section, Study
+from seewhy.report.tables import Table, Value
 from seewhy.wording import STAGE_TITLES
 
 
@@ -40,31 +42,42 @@ def evaluation_section(study: Study) -> Section:
                 "skipped": records.baseline.skipped,
                 "recall": {s: records.metrics[s].per_class_recall for s in STAGES},
                 "precision": records.metrics["finetuning"].per_class_precision,
-                "dots": recall_dots(order, series, f"recall-{number}", alt),
-                "matrices": [
-                    _matrix(records.confusion[s], classes, STAGE_TITLES[s]) for s in STAGES
-                ],
+                "dots": recall_dots(order, series, f"recall-of-each-class-{slug}", alt),
+                "matrices": [_matrix(records.confusion[s], classes, name, slug, s) for s in STAGES],
             }
         )
     return {
+        "tables": {"baseline": _baseline_table(study), "classes": _class_table(study)},
+        "groups": _groups(study),
         "parts": parts,
         "human": human,
+        "paper": any(_paper(study, slug) for slug in study.records),
         "classes": classes,
         "shown": len(order),
         "together": _together(study, order, recall, people),
     }
 
 
-def _matrix(confusion: NDArray[np.int64], classes: Sequence[str], title: str) -> Section:
+def _matrix(
+    confusion: NDArray[np.int64], classes: Sequence[str], name: str, slug: str, stage: Stage
+) -> Section:
+    title = STAGE_TITLES[stage]
+    file, words = f"confusion-{slug}-{stage}", f"Confusion matrix of {name} after {title.lower()}"
+    rows = tuple((one, *row) for one, row in zip(classes, confusion.tolist(), strict=True))
+    table = Table(file, words, ("Class", *classes), rows)
     if len(classes) > MOST_ROWS:
         return {
             "title": title,
+            "table": table,
             "picture": pictures.confusion_address(confusion),
             "confusions": confusions(confusion, classes, 20),
         }
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     return {
         "title": title,
+        "table": table,
+        # The page has the table itself; this is for the file beside it.
+        "drawing": confusion_matrix(confusion, classes, file, words),
         "rows": [
             {
                 "name": name,
@@ -98,9 +111,74 @@ def _together(
     series = [Series(study.names[s], recall[s], str(k)) for k, s in enumerate(recall)]
     alt = "Recall of each class by each fine-tuned backbone; the numbers are in the tables below"
     return {
-        "figure": recall_dots(order, [*series, *people], "recall-together", alt),
+        "figure": recall_dots(order, [*series, *people], "recall-of-each-class", alt),
         "key": [
             {"sign": SIGNS[k % len(MARKERS)], "name": one.name, "paint": k % len(MARKERS) + 1}
             for k, one in enumerate(series)
         ],
     }
+
+
+def _paper(study: Study, slug: str) -> PaperScores | None:
+    """Return the paper's figures for a backbone, where the classes are the paper's too."""
+    cifar = has_cifar10_classes(study.data.classes)
+    return paper_scores(study.summary.backbones[slug].backbone) if cifar else None
+
+
+def _baseline_table(study: Study) -> Table:
+    """Return what the untouched ImageNet classifiers reach."""
+    paper = any(_paper(study, slug) for slug in study.records)
+    measures = ("Accuracy", "Precision", "Recall")
+    columns = ("Backbone", *measures, *(f"{name}, paper" for name in measures if paper), "Missing")
+    rows: list[tuple[Value, ...]] = []
+    for slug, records in study.records.items():
+        ours, theirs = records.baseline, _paper(study, slug)
+        line: list[Value] = [study.names[slug], ours.accuracy, ours.precision, ours.recall]
+        if paper:
+            scores = theirs.baseline if theirs else None
+            line += [scores.accuracy, scores.precision, scores.recall] if scores else [None] * 3
+        rows.append((*line, ours.skipped or ""))
+    if not any(records.baseline.skipped for records in study.records.values()):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Table(
+        "baseline", "Baseline: the ImageNet classifiers before any training", columns, tuple(rows)
+    )
+
+
+def _groups(study: Study) -> list[Section]:
+    """Return which ImageNet classes stand for each class; backbones that agree share a part."""
+    parts: dict[str, Section] = {}
+    for slug, records in study.records.items():
+        groups = records.baseline.groups
+        if not groups:
+            continue
+        rows = [
+            {"name": name, "word": group.word, "members": group.members}
+            for name, group in groups.items()
+        ]
+        part = parts.setdefault(repr(rows), {"rows": rows, "names": []})
+        part["names"].append(study.names[slug])
+    return list(parts.values())
+
+
+def _class_table(study: Study) -> Table:
+    """Return the accuracy of each class, which is its recall, beside human accuracy."""
+    columns: list[str] = ["Class"]
+    values: list[Mapping[str, float]] = []
+    if study.human:
+        columns.append("Human")
+        values.append(study.human)
+    for slug, records in study.records.items():
+        name, paper = study.names[slug], _paper(study, slug)
+        if records.baseline.per_class_recall:
+            columns.append(f"{name}, baseline")
+            values.append(records.baseline.per_class_recall)
+        for stage in STAGES:
+            columns.append(f"{name}, {STAGE_TITLES[stage].lower()}")
+            values.append(records.metrics[stage].per_class_recall)
+        if paper:
+            columns.append(f"{paper.name}, paper")
+            values.append(paper.recall)
+    rows = tuple((name, *(one.get(name) for one in values)) for name in study.data.classes)
+    beside = " beside human accuracy" if study.human else ""
+    return Table("accuracy-of-each-class", f"Accuracy of each class{beside}", tuple(columns), rows)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seewhy.report import pictures
-from seewhy.report.gallery import Gallery, gallery_bounds
+from seewhy.report.gallery import ClassGallery, Gallery, gallery_bounds
 from seewhy.report.reading import best_backbone
 from seewhy.report.study import Section, Study
+from seewhy.report.tables import Table
 from seewhy.wording import count, duration
 
 METHODS = {"gradcam": "Grad-CAM"}
@@ -25,7 +28,9 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
         pictures.average_map_addresses(pictures.average_maps(one, len(classes))) for one in final
     ]
     empty = [int(one.empty.sum()) for one in final]
+    chosen = [gallery.of_class(label, per_end) for label in sorted(labels)]
     return {
+        "tables": [_selection(chosen)],
         "averages": [
             {"number": k, "name": classes[k], "photo": photo, "maps": [found[k] for found in maps]}
             for k, photo in enumerate(photos)
@@ -41,8 +46,27 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
             }
             for (slug, part), none in zip(study.summary.backbones.items(), empty, strict=True)
         ],
-        "classes": [gallery.of_class(label, per_end) for label in sorted(labels)],
+        "classes": chosen,
         "shown": labels,
         "of": len(classes),
         "per_end": per_end,
     }
+
+
+def _selection(classes: Sequence[ClassGallery]) -> Table:
+    """Return which images the gallery shows, and every backbone's answer to each."""
+    rows = []
+    for one in classes:
+        for choice in one.choices:
+            for end, shots in (("lowest", choice.lowest), ("highest", choice.highest)):
+                for shot in shots:
+                    answers = [f"{a.backbone}: {a.predicted} {a.confidence}" for a in shot.answers]
+                    rows.append(
+                        (one.name, choice.backbone, end, shot.file, shot.label, "; ".join(answers))
+                    )
+    return Table(
+        "lowest-and-highest",
+        "Lowest and highest confidence of each class",
+        ("Taken for", "Chosen by", "Confidence", "Image", "Class", "Answers"),
+        tuple(rows),
+    )

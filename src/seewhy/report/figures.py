@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from seewhy.records import STAGES, Epoch, Stage
 from seewhy.report.drawing import (
@@ -25,6 +26,7 @@ from seewhy.report.drawing import (
     STAGE_PAINT,
     STYLE,
     WIDTH_INCHES,
+    Drawing,
     inline,
 )
 from seewhy.wording import STAGE_TITLES, plain
@@ -54,7 +56,7 @@ def curves(
     quantity: str,
     name: str,
     alt: str,
-) -> Markup:
+) -> Drawing:
     """Draw the course of both stages, side by side on one scale.
 
     Parameters
@@ -70,7 +72,7 @@ def curves(
 
     Returns
     -------
-    Markup
+    Drawing
         An ``<svg>`` element.
     """
     with rc_context(STYLE):
@@ -86,7 +88,7 @@ def curves(
         return inline(figure, name, alt)
 
 
-def recall_dots(classes: Sequence[str], series: Sequence[Series], name: str, alt: str) -> Markup:
+def recall_dots(classes: Sequence[str], series: Sequence[Series], name: str, alt: str) -> Drawing:
     """Draw recall a class: a row a class, a dot a series.
 
     Adaptation and fine-tuning are joined by a line, so that one sees which way a class went.
@@ -102,7 +104,7 @@ def recall_dots(classes: Sequence[str], series: Sequence[Series], name: str, alt
 
     Returns
     -------
-    Markup
+    Drawing
         An ``<svg>`` element.
     """
     with rc_context(STYLE):
@@ -122,6 +124,51 @@ def recall_dots(classes: Sequence[str], series: Sequence[Series], name: str, alt
             axes.plot(values, rows, linestyle="none", **_dot(one.paint))
         axes.set_xlim(max(0.0, np.floor(lowest * 10 - 0.5) / 10) - 0.02, 1.02)
         axes.set_xlabel("recall")
+        return inline(figure, name, alt)
+
+
+def confusion_matrix(
+    confusion: NDArray[np.int64], classes: Sequence[str], name: str, alt: str
+) -> Drawing:
+    """Draw a confusion matrix: a row a class, a cell the stronger the larger its row's share.
+
+    Parameters
+    ----------
+    confusion : ndarray of int64, (K, K)
+    classes : sequence of str
+    name : str
+        Unique in the page.
+    alt : str
+    """
+    count = len(classes)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    with rc_context(STYLE):
+        names = [plain(one, 20) for one in classes]
+        # Set by hand: a layout that measures every text takes longer than all the rest.
+        room, cells = 0.45 + 0.075 * max(map(len, names)), 0.34 * count
+        side = room + cells + 0.1
+        figure = Figure(figsize=(side, side))
+        axes = figure.add_axes((room / side, 0.1 / side, cells / side, cells / side))
+        for row, column in np.ndindex(count, count):
+            images, part = int(confusion[row, column]), float(shares[row, column])
+            corner = (column - 0.46, row - 0.46)
+            paint = STAGE_PAINT["finetuning"]
+            axes.add_patch(
+                Rectangle(corner, 0.92, 0.92, color=paint, alpha=0.05 + 0.95 * part, lw=0)
+            )
+            if images:
+                weight = "bold" if row == column else "normal"
+                axes.text(column, row, str(images), ha="center", va="center", weight=weight)
+        axes.set_xticks(range(count), names, rotation=90, parse_math=False)
+        axes.set_yticks(range(count), names, parse_math=False)
+        axes.tick_params(length=0, labelcolor=INK)
+        axes.xaxis.tick_top()
+        figure.text((room + cells / 2) / side, 1 - 0.1 / side, "taken for", ha="center", va="top")
+        axes.set_xlim(-0.5, count - 0.5)
+        axes.set_ylim(count - 0.5, -0.5)
+        axes.grid(visible=False)
+        axes.set_aspect("equal")
+        axes.spines[["left", "bottom"]].set_visible(False)
         return inline(figure, name, alt)
 
 

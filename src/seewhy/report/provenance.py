@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from seewhy.report.study import Section, Study
+from seewhy.report.tables import Table
 from seewhy.wording import count, duration, millions
 
 
@@ -44,9 +45,25 @@ def provenance_section(study: Study) -> Section:
             for slug, part in study.summary.backbones.items()
         ],
         "config": study.config,
+        "table": _table(study),
     }
 
 
 def _last_start(starts: int) -> str:
     """Say that the time is the last process's alone where there were several."""
     return f", since it was taken up again ({count(starts - 1, 'interruption')})" * (starts > 1)
+
+
+def _table(study: Study) -> Table:
+    return Table(
+        "backbones",
+        "Backbones",
+        ("Backbone", "Name", "Weights", "Parameters", "Weighted layers", "Input", "Cut"),
+        tuple(
+            (
+                *(study.names[slug], part.backbone, part.weights, part.parameters),
+                *(part.weighted_layers, part.input_size, part.cut),
+            )
+            for slug, part in study.summary.backbones.items()
+        ),
+    )

@@ -24,6 +24,7 @@ from seewhy.report.search_figures import (
     varied,
 )
 from seewhy.report.study import Section, Study
+from seewhy.report.tables import Table
 from seewhy.wording import count, duration, listing, plain, sentence, share
 
 SAMPLERS = {
@@ -56,14 +57,18 @@ def search_section(study: Study) -> Section:
     names, backbones = study.names, study.summary.backbones
     cifar = has_cifar10_classes(study.data.classes)
     parts = []
-    for number, (slug, records) in enumerate(study.records.items()):
+    for slug, records in study.records.items():
         if records.search is None:
             parts.append({"name": names[slug], "search": None})
             continue
         paper = paper_scores(backbones[slug].backbone) if cifar else None
-        part = _part(names[slug], records.search, records, number)
+        part = _part(names[slug], records.search, records)
         part["paper"] = paper.name if paper else None
         part["paper_rows"] = [_head_cells(head) for head in paper.heads] if paper else []
+        part["tables"] = [
+            _best_table(names[slug], slug, part),
+            _trials_table(names[slug], slug, records.trials),
+        ]
         parts.append(part)
     return {
         "parts": parts,
@@ -75,7 +80,7 @@ def search_section(study: Study) -> Section:
     }
 
 
-def _part(name: str, search: SearchRecord, records: BackboneRecords, number: int) -> Section:
+def _part(name: str, search: SearchRecord, records: BackboneRecords) -> Section:
     trials = sorted(records.trials, key=lambda trial: (trial.layers, trial.number))
     scale = value_scale(trials)
     return {
@@ -91,13 +96,13 @@ def _part(name: str, search: SearchRecord, records: BackboneRecords, number: int
             }
             for one in search.layer_counts
         ],
-        "layers": _layers(name, search, trials, scale, number),
+        "layers": _layers(name, search, trials, scale, records.slug),
         "panels": [
             against(
                 own,
                 parameter,
                 scale,
-                f"search-{number}-{parameter}",
+                f"value-against-{parameter.replace('_', '-')}-{records.slug}",
                 f"Value of the trials of {name} against {label}",
             )
             for parameter, label in PARAMETERS.items()
@@ -110,7 +115,7 @@ def _part(name: str, search: SearchRecord, records: BackboneRecords, number: int
 
 
 def _layers(
-    name: str, search: SearchRecord, trials: Sequence[Trial], scale: Scale, number: int
+    name: str, search: SearchRecord, trials: Sequence[Trial], scale: Scale, slug: str
 ) -> list[Section]:
     """Return the course and the importances of each layer count."""
     parts = []
@@ -121,7 +126,7 @@ def _layers(
         own = [trial for trial in trials if trial.layers == layers]
         one = found.get(layers)
         best = one.best_trial if one else None
-        figure = f"{number}-{layers}"
+        figure = f"{slug}-{layers}-layer{'s'[: layers != 1]}"
         parts.append(
             {
                 "title": _hidden(layers),
@@ -129,7 +134,7 @@ def _layers(
                 "paint": (layers - 1) % len(MARKERS) + 1,
                 "before": before,
                 "course": course(
-                    own, best, before, scale, f"course-{figure}", _course_alt(name, own)
+                    own, best, before, scale, f"optimisation-{figure}", _course_alt(name, own)
                 ),
                 "importance": importance_bars(
                     one.importance, layers, f"importance-{figure}", _importance_alt(name, one)
@@ -206,6 +211,44 @@ def _trial_cells(trial: Trial, search: SearchRecord) -> Section:
         "reason": _one_line(trial.reason),
         "chosen": (trial.layers, trial.number) == (search.best.layers, search.best.best_trial),
     }
+
+
+def _best_table(name: str, slug: str, part: Section) -> Table:
+    """Return the best head of each layer count, the paper's below ours."""
+    ours = [(name, row, row["value"], row["trials"]) for row in part["rows"]]
+    theirs = [(f"{part['paper']} in the paper", row, None, None) for row in part["paper_rows"]]
+    keys = ("layers", "units", "dropout", "rate", "batch", "loss")
+    return Table(
+        f"best-parameters-{slug}",
+        f"Best parameters of {name}",
+        (
+            *("Backbone", "Layers added", "Units", "Dropout", "Learning rate", "Batch size"),
+            *("Loss", "Best value", "Trials"),
+        ),
+        tuple(
+            (who, *(row[key] for key in keys), value, trials)
+            for who, row, value, trials in ours + theirs
+        ),
+    )
+
+
+def _trials_table(name: str, slug: str, trials: Sequence[Trial]) -> Table:
+    return Table(
+        f"trials-{slug}",
+        f"All trials of {name}",
+        (
+            *("Trial", "Layers added", "State", "Value", "Units", "Dropout", "Learning rate"),
+            *("Batch size", "Loss", "Epochs", "Seconds", "Reason"),
+        ),
+        tuple(
+            (
+                *(one.number, one.layers, one.state, one.value, " + ".join(map(str, one.units))),
+                *(_dropout(one.dropout), rate(one.learning_rate), one.batch_size, one.loss),
+                *(one.epochs, f"{one.seconds:.1f}", _one_line(one.reason)),
+            )
+            for one in sorted(trials, key=lambda one: (one.layers, one.number))
+        ),
+    )
 
 
 def _reasons(trials: Sequence[Trial]) -> list[str]:

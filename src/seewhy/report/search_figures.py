@@ -10,14 +10,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from seewhy.records import Trial
-from seewhy.report.drawing import INK, MARKERS, MUTED, SERIES_PAINT, STYLE, WIDTH_INCHES, inline
+from seewhy.report.drawing import (
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES_PAINT,
+    STYLE,
+    WIDTH_INCHES,
+    Drawing,
+    inline,
+)
 
 Scale = tuple[float, float]
 
@@ -97,7 +105,7 @@ def course(
     scale: Scale,
     name: str,
     alt: str,
-) -> Markup:
+) -> Drawing:
     """Draw every trial of one layer count and the best so far, against the trial's number.
 
     Parameters
@@ -115,7 +123,7 @@ def course(
 
     Returns
     -------
-    Markup
+    Drawing
         An ``<svg>`` element.
     """
     with rc_context(STYLE):
@@ -139,7 +147,7 @@ def course(
         return inline(figure, name, alt)
 
 
-def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, alt: str) -> Markup:
+def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, alt: str) -> Drawing:
     """Draw the trials' values against one searched parameter, one of a row of small multiples.
 
     Parameters
@@ -156,7 +164,7 @@ def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, al
 
     Returns
     -------
-    Markup
+    Drawing
         An ``<svg>`` element.
     """
     with rc_context(_PANEL_STYLE):
@@ -181,7 +189,7 @@ def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, al
         return inline(figure, name, alt)
 
 
-def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt: str) -> Markup:
+def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt: str) -> Drawing:
     """Draw each parameter's share of the variance of the value, the largest on top.
 
     Parameters
@@ -196,7 +204,7 @@ def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt
 
     Returns
     -------
-    Markup
+    Drawing
         An ``<svg>`` element.
     """
     order = ranked(importance)

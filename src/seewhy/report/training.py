@@ -5,6 +5,7 @@ from __future__ import annotations
 from seewhy.records import STAGES, BackboneRecords, HeadSummary, Stage
 from seewhy.report.figures import curves
 from seewhy.report.study import Section, Study
+from seewhy.report.tables import Table
 from seewhy.wording import STAGE_TITLES, duration, listing, share
 
 POOLED = "pooled trunk features kept in memory: the trunk ran once"
@@ -13,7 +14,7 @@ POOLED = "pooled trunk features kept in memory: the trunk ran once"
 def training_section(study: Study) -> list[Section]:
     """Return curves of both stages and how they were trained, a part a backbone."""
     parts = []
-    for number, (slug, records) in enumerate(study.records.items()):
+    for slug, records in study.records.items():
         name, part = study.names[slug], study.summary.backbones[slug]
         best: dict[Stage, int] = {s: records.metrics[s].best_epoch for s in STAGES}
         figures = [
@@ -21,7 +22,7 @@ def training_section(study: Study) -> list[Section]:
                 records.history,
                 best,
                 quantity,
-                f"curve-{quantity}-{number}",
+                f"{quantity}-over-epochs-{slug}",
                 f"{quantity.capitalize()} of {name} over the epochs of adaptation and "
                 "fine-tuning, on training and validation images",
             )
@@ -35,6 +36,7 @@ def training_section(study: Study) -> list[Section]:
                 "cut": part.cut,
                 "figures": figures,
                 "stages": stages,
+                "table": _table(name, slug, records),
             }
         )
     return parts
@@ -51,6 +53,27 @@ def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
         "time": duration(sum(epoch.seconds for epoch in history)),
         "features": records.features.at_cut if stage == "finetuning" else POOLED,
     }
+
+
+def _table(name: str, slug: str, records: BackboneRecords) -> Table:
+    """Return every epoch of both stages: what the curves are drawn from."""
+    return Table(
+        f"epochs-{slug}",
+        f"Epochs of {name}",
+        (
+            *("Stage", "Epoch", "Training loss", "Training accuracy", "Validation loss"),
+            *("Validation accuracy", "Learning rate", "Best"),
+        ),
+        tuple(
+            (
+                *(STAGE_TITLES[stage], one.epoch, one.train_loss, one.train_accuracy),
+                *(one.validation_loss, one.validation_accuracy, f"{one.learning_rate:g}"),
+                "best" if one.epoch == records.metrics[stage].best_epoch else "",
+            )
+            for stage in STAGES
+            for one in records.history[stage]
+        ),
+    )
 
 
 def _head(head: HeadSummary) -> str:
