@@ -109,6 +109,7 @@ def kept(root: Path) -> dict[str, object]:
                 found[name] = {key: stored[key].tobytes() for key in stored}
         elif path.is_file():
             found[name] = path.read_bytes()
+    found["comparison.json"] = (root / "comparison.json").read_bytes()
     found["summary.json"] = _timeless(json.loads((root / "summary.json").read_text("utf-8")))
     return found
 

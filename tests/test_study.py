@@ -86,7 +86,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
     expected = {
         "config.toml", "provenance.json", "study.log", "summary.json", "data/index.csv",
         "data/checks.json", "data/contact_sheet.png", "data/pixels.npy", "report/index.html",
-        "begun.json", ".lock",
+        "begun.json", ".lock", "comparison.json",
     }  # fmt: skip
     for slug in ("resnet18", "vgg11"):
         folder = f"backbones/{slug}"
@@ -94,6 +94,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         expected |= {f"{folder}/explanations/index.csv"}
         expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
+        expected |= {f"{folder}/evaluation.json"}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected
     newest = max(run.rglob("*.json"), key=lambda path: path.stat().st_mtime_ns)

@@ -188,15 +188,12 @@ class MapDifference(_Finding):
 
 
 class MapAgreement(_Finding):
-    """How alike two classifiers' maps of the same images are.
+    """How alike two classifiers' maps of the same images are, each for the image's label.
 
     Attributes
     ----------
-    explains : {"label", "prediction"}
-        Whether both maps are for the image's label, or for the prediction (then of images that
-        both name alike).
     images, left_out : int
-        Images compared; images left out because a map is empty or flat, or is for another class.
+        Images compared; images left out because a map is empty, or the same everywhere.
     grid : tuple of int
         Height and width of the common grid.
     pearson, spearman : Interval, optional
@@ -214,7 +211,6 @@ class MapAgreement(_Finding):
         The images with the lowest Pearson correlation, lowest first.
     """
 
-    explains: Literal["label", "prediction"]
     images: int
     left_out: int
     grid: tuple[int, int]

@@ -23,6 +23,8 @@ from seewhy.config import StudyConfig
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources import check_source
 from seewhy.errors import ConfigError, RunError, near_names
+from seewhy.evaluation.compare import compare
+from seewhy.evaluation.evaluate import evaluate
 from seewhy.models.backbones import Backbone, load_backbone
 from seewhy.models.classifier import behind_cut_name, map_layer
 from seewhy.models.compute import Compute, choose_compute, repeatable, without_denormals
@@ -35,6 +37,7 @@ from seewhy.records import BackboneSummary, Begun, Dataset, DataSummary, Summary
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.taking_up import taking_up
+from seewhy.wording import display_names
 from seewhy.work import Work
 
 log = logging.getLogger("seewhy")
@@ -122,6 +125,7 @@ def _study(
                 # Taken out, so that one backbone's memory is free for the next.
                 parts[slug] = study_backbone(work, slug, *cuts.pop(slug))
         summary = _summarise(work, parts)
+        _evaluate(work, summary)
         run.write_provenance(provenance(config, compute, begun, clock, command or sys.argv))
         progress.say("drawing the report")
         report = build_report(run, summary)
@@ -238,6 +242,19 @@ def _summarise(work: Work, parts: dict[str, BackboneSummary]) -> Summary:
         ),
         backbones=parts,
     )
+
+
+def _evaluate(work: Work, summary: Summary) -> None:
+    """Evaluate each backbone and compare them, from what lies in the run directory."""
+    work.progress.say("evaluating")
+    run, classes, seed = work.run, work.data.classes, work.config.seed
+    records = {slug: run.read_backbone(slug, classes) for slug in summary.backbones}
+    evaluations = {}
+    for slug, one in records.items():
+        evaluations[slug] = evaluate(one.predictions, {}, None, classes, seed)
+        run.write_evaluation(slug, evaluations[slug])
+    names = display_names(summary)
+    run.write_comparison(compare(records, evaluations, names, classes, seed=seed))
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
-from seewhy.records import Stage
+from seewhy.records import Stage, Summary
 
 STAGE_TITLES: dict[Stage, str] = {"adaptation": "Adaptation", "finetuning": "Fine-tuning"}
 # What neither XML nor a drawn label can hold.
@@ -61,3 +62,25 @@ def sentence(text: str) -> str:
     """Return `text` as a sentence: a capital first, a full stop last."""
     text = text.strip()
     return text if not text else f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?' else '.'}"
+
+
+def display_names(summary: Summary) -> dict[str, str]:
+    """Return what each backbone is called: its name, or its slug where two share a name."""
+    seen = Counter(part.backbone for part in summary.backbones.values())
+    return {
+        slug: part.backbone if seen[part.backbone] == 1 else slug
+        for slug, part in summary.backbones.items()
+    }
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a difference of shares with its sign, ``+0.09``, ``−0.02``, ``0.00``."""
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return f"{'+' if value > 0 else '−'}{text}"
+
+
+def p_value(p: float) -> str:
+    """Write the outcome of a test, ``p = 0.031`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

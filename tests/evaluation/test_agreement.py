@@ -22,17 +22,9 @@ from seewhy.evaluation.agreement import (
 CLASSES = ("cat", "dog")
 
 
-def _pair(first: np.ndarray, second: np.ndarray, **changes: object) -> MapPair:
-    count = len(first)
-    given: dict[str, object] = {
-        "ids": tuple(f"id{k}" for k in range(count)),
-        "labels": np.arange(count) % 2,
-        "first": first,
-        "second": second,
-        "comparable": np.ones(count, dtype=bool),
-        "of_labels": True,
-    }
-    return MapPair(**{**given, **changes})  # type: ignore[arg-type]
+def _pair(first: np.ndarray, second: np.ndarray) -> MapPair:
+    ids = tuple(f"id{k}" for k in range(len(first)))
+    return MapPair(ids, np.arange(len(first)) % 2, first, second)
 
 
 def _maps(seed: int, count: int = 12, side: int = 5) -> np.ndarray:
@@ -113,12 +105,10 @@ def test_what_cannot_be_compared_is_left_out_and_counted() -> None:
     first, second = _maps(0), _maps(1, side=3)
     first[1] = 0
     second[2] = 1  # the same everywhere: nothing to correlate
-    comparable = np.ones(12, dtype=bool)
-    comparable[5] = False
-    found = agreement(_pair(first, second, comparable=comparable), CLASSES, draws=20)
-    assert (found.images, found.left_out, found.grid) == (9, 3, (5, 5))
-    assert not {"id1", "id2", "id5"} & {one.id for one in found.least_alike}
-    none = agreement(_pair(first, second, comparable=np.zeros(12, dtype=bool)), CLASSES)
+    found = agreement(_pair(first, second), CLASSES, draws=20)
+    assert (found.images, found.left_out, found.grid) == (10, 2, (5, 5))
+    assert not {"id1", "id2"} & {one.id for one in found.least_alike}
+    none = agreement(_pair(first * 0, second), CLASSES)
     assert (none.images, none.left_out, none.pearson, none.least_alike) == (0, 12, None, [])
     assert movement(_pair(first[:2] * 0, second[:2]), CLASSES).shift is None
 

@@ -9,8 +9,17 @@ import pytest
 
 from seewhy.records import BackboneRecords, Summary
 from seewhy.reference import HUMAN_ACCURACY, has_cifar10_classes, paper_scores
-from seewhy.report.reading import confusions, display_names, headline, score_groups
-from seewhy.wording import count, duration, listing, millions, plain, sentence, two_shares
+from seewhy.report.reading import confusions, headline, score_groups
+from seewhy.wording import (
+    count,
+    display_names,
+    duration,
+    listing,
+    millions,
+    plain,
+    sentence,
+    two_shares,
+)
 
 
 def _records(run: object, summary: Summary) -> dict[str, BackboneRecords]:

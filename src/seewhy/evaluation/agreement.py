@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from seewhy.evaluation.bootstrap import DRAWS, mean_interval
+from seewhy.evaluation.bootstrap import DRAWS, mean_interval, mean_intervals
 from seewhy.evaluation_records import Interval, MapAgreement, MapDifference, MapMovement
 
 # The share of the places that counts as where a map looks.
@@ -23,30 +23,24 @@ MapStack = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class MapPair:
-    """Two classifiers' maps of the same images.
+    """Two classifiers' maps of the same images, each for the image's label.
 
     Attributes
     ----------
     ids : tuple of str
     labels : ndarray of int64, (N,)
     first, second : ndarray of float, (N, h, w) and (N, h', w')
-        Never negative.
-    comparable : ndarray of bool, (N,)
-        Images whose two maps answer the same question.
-    of_labels : bool
-        Whether the maps are for the images' labels, rather than for the predictions.
+        Never negative; a scale an image does not matter.
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     first: MapStack
     second: MapStack
-    comparable: NDArray[np.bool_]
-    of_labels: bool
 
     def kept(self) -> NDArray[np.int64]:
         """Return the indices of the images that can be compared: neither map is flat."""
-        kept = self.comparable.copy()
+        kept = np.ones(len(self.ids), dtype=np.bool_)
         for maps in (self.first, self.second):
             flat = maps.reshape(len(maps), -1)
             kept &= flat.max(axis=1) > flat.min(axis=1)
@@ -111,7 +105,6 @@ def agreement(
     height, width = (max(pair.first.shape[k], pair.second.shape[k]) for k in (1, 2))
     kept = pair.kept()
     base = MapAgreement(
-        explains="label" if pair.of_labels else "prediction",
         images=len(kept),
         left_out=len(pair.ids) - len(kept),
         grid=(height, width),
@@ -128,7 +121,7 @@ def agreement(
     marked = highest(one), highest(two)
     shared = overlap(*marked)
     found = (pearson, spearman, shared)
-    means = [mean_interval(values, labels, draws, seed) for values in found]
+    means = mean_intervals(found, labels, draws, seed)
     other = _other_images(one, two, marked, seed) if len(kept) > 1 else (None, None)
     return base.model_copy(
         update={

@@ -16,7 +16,7 @@ basic interval).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -116,6 +116,13 @@ def mean_interval(
     strata, draws, seed
         As for `weights`.
     """
-    each = np.asarray(values, dtype=np.float64)
-    (value,), drawn = bootstrap(lambda w: (w @ each / len(each))[:, None], strata, draws, seed)
-    return interval(float(value), drawn[:, 0])
+    return mean_intervals([values], strata, draws, seed)[0]
+
+
+def mean_intervals(
+    values: Sequence[ArrayLike], strata: NDArray[np.int64], draws: int = DRAWS, seed: int = 0
+) -> list[Interval]:
+    """Return `mean_interval` of several values an image, all from the same draws."""
+    each = np.stack([np.asarray(one, dtype=np.float64) for one in values], axis=1)  # (N, M)
+    means, drawn = bootstrap(lambda w: w @ each / len(each), strata, draws, seed)
+    return [interval(float(mean), one) for mean, one in zip(means, drawn.T, strict=True)]

@@ -6,7 +6,6 @@ reason.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from seewhy.records import BackboneRecords, BackboneSummary, Skipped, Summary
 from seewhy.reference import Scores, has_cifar10_classes, paper_scores
-from seewhy.wording import count, listing, sentence, share, two_shares
+from seewhy.wording import count, display_names, listing, sentence, share, two_shares
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,6 @@ class Confusion:
     of: int
     row: int
     column: int
-
-
-def display_names(summary: Summary) -> dict[str, str]:
-    """Return what each backbone is called: its name, or its slug where two share a name."""
-    seen = Counter(part.backbone for part in summary.backbones.values())
-    return {
-        slug: part.backbone if seen[part.backbone] == 1 else slug
-        for slug, part in summary.backbones.items()
-    }
 
 
 def best_backbone(summary: Summary) -> str:

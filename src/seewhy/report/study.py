@@ -8,7 +8,7 @@ from typing import Any
 
 from seewhy.records import BackboneRecords, Dataset, Provenance, Summary
 from seewhy.reference import HUMAN_ACCURACY, has_cifar10_classes
-from seewhy.report.reading import display_names
+from seewhy.wording import display_names
 
 Section = dict[str, Any]
 # A matrix or a plot with more rows than this is drawn another way.
