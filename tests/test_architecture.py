@@ -32,7 +32,8 @@ ALLOWED = {
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
     "npz": set(),
-    "rundir": BASE | {"config", "records", "evaluation_records", "npz"},
+    "tables": {"records"},
+    "rundir": BASE | {"config", "records", "evaluation_records", "npz", "tables"},
     "render": BASE,
     "data": RECORDS,
     "models": RECORDS,
@@ -54,7 +55,8 @@ ALLOWED = {
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.
 FOREIGN = dict.fromkeys(
-    ("config", "evaluation_records", "npz", "records", "render", "report", "rundir"), "torch"
+    ("config", "evaluation_records", "npz", "records", "render", "report", "rundir", "tables"),
+    "torch",
 )
 
 

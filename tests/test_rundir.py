@@ -78,6 +78,10 @@ def test_a_dataset_comes_back(tmp_path: Path) -> None:
     assert back.counts()["validation"] == dict(zip(CLASSES, [0, 1, 0], strict=True))
 
 
+def _validation() -> Predictions:
+    return Predictions(("e",), np.array([1]), np.array([[0.1, 1 / 3, 0.5]], dtype=np.float32))
+
+
 def _write_backbone(run: RunDirectory) -> tuple[Predictions, dict[Stage, Maps], StageMetrics]:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=np.float32)
     predictions = Predictions(("d", "f"), np.array([0, 1]), probabilities)
@@ -99,6 +103,7 @@ def _write_backbone(run: RunDirectory) -> tuple[Predictions, dict[Stage, Maps], 
         history = [Epoch(1, 0.5, 0.25, 0.125, 1 / 3, 1e-3, 2.0), Epoch(2, 0, 0, 0, 0, 1e-3, 1)]
         confusion = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
         run.write_stage("net", metrics, history, predictions, confusion, CLASSES)
+        run.write_validation("net", stage, _validation(), CLASSES)
     maps = {stage: _maps(stage, predictions) for stage in STAGES}
     for stage, one in maps.items():
         run.write_maps("net", stage, _parts(one), predictions.labels, CLASSES)
@@ -151,6 +156,10 @@ def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
             ours, theirs = getattr(maps[stage], field.name), getattr(back.maps[stage], field.name)
             np.testing.assert_array_equal(ours, theirs, field.name)
             assert np.asarray(ours).dtype == np.asarray(theirs).dtype
+    for stage in STAGES:
+        seen = back.validation[stage]
+        assert (seen.ids, seen.labels.tolist()) == (("e",), [1])
+        np.testing.assert_array_equal(seen.probabilities, _validation().probabilities)
     assert back.confusion["finetuning"].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
@@ -199,6 +208,26 @@ def test_a_study_of_an_older_version_is_named(tmp_path: Path) -> None:
     run.maps_path("net", "adaptation").unlink()
     with pytest.raises(RunError, match=rf"adaptation/maps\.npz: is not there; {again}"):
         run.read_backbone("net", CLASSES)
+
+
+def test_the_baselines_shares_come_back(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    predictions, _, _ = _write_backbone(run)
+    assert run.read_backbone("net", CLASSES).baseline_predictions is None
+    run.write_baseline_predictions("net", predictions, CLASSES)
+    back = run.read_backbone("net", CLASSES).baseline_predictions
+    assert back is not None
+    assert back.ids == predictions.ids
+    np.testing.assert_array_equal(back.probabilities, predictions.probabilities)
+
+
+def test_a_study_of_an_earlier_version_lacks_what_it_had_not(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    _write_backbone(run)
+    for stage in ("adaptation", "finetuning"):
+        (run.backbone_path("net") / stage / "validation.csv").unlink()
+    back = run.read_backbone("net", CLASSES)
+    assert (back.validation, back.baseline_predictions) == ({}, None)
 
 
 def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def save_local(folder: Path, architecture: str) -> None:
 def test_the_run_directory_is_as_designed(finished: Path) -> None:
     run = finished / "out"
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    stage = ("history.csv", "model.safetensors", "predictions.csv", "metrics.json", "confusion.csv")
+    stage = ("history.csv", "model.safetensors", "predictions.csv", "validation.csv",
+             "metrics.json", "confusion.csv")  # fmt: skip
     expected = {
         "config.toml", "provenance.json", "study.log", "summary.json", "data/index.csv",
         "data/checks.json", "data/contact_sheet.png", "data/pixels.npy", "report/index.html",
@@ -126,7 +127,15 @@ def test_the_numbers_agree_with_each_other(finished: Path) -> None:
                 assert sum(shares) == pytest.approx(1, abs=1e-5)
                 assert max(shares) == float(row["confidence"])
                 assert data["classes"][int(np.argmax(shares))] == row["predicted"]
-            assert len(read_csv(folder / "history.csv")) == part[stage]["epochs"]
+            history = read_csv(folder / "history.csv")
+            assert len(history) == part[stage]["epochs"]
+            seen = read_csv(folder / "validation.csv")
+            assert {row["id"] for row in seen} == {
+                id_ for id_, row in index.items() if row["split"] == "validation"
+            }
+            metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+            right = sum(row["label"] == row["predicted"] for row in seen)
+            assert metrics["best_validation_accuracy"] == pytest.approx(right / len(seen))
         maps = np.load(run / "backbones" / slug / "explanations" / "maps.npz", allow_pickle=False)
         shown = read_csv(run / "backbones" / slug / "explanations" / "index.csv")
         assert maps["ids"].tolist() == [row["id"] for row in rows] == [row["id"] for row in shown]

@@ -80,7 +80,7 @@ def write_stage_maps(
         work.run.write_maps(slug, stage, parts(found), labels, data.classes)
     seconds = time.perf_counter() - started
     log.info("%s: %s: maps of %d test images in %.1f s", slug, stage, len(indices), seconds)
-    return as_predictions(data, np.concatenate(probabilities)), seconds
+    return as_predictions(data, indices, np.concatenate(probabilities)), seconds
 
 
 def shown_layer(layers: tuple[str, ...]) -> str:

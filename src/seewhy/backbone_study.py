@@ -16,7 +16,7 @@ from seewhy.backbone_maps import shown_layer, write_stage_maps
 from seewhy.config import HeadConfig, StudyConfig
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
-from seewhy.evaluation.predict import predict_pooled
+from seewhy.evaluation.predict import as_predictions, predict_at_cut, predict_pooled
 from seewhy.models.backbones import Backbone
 from seewhy.models.classifier import BehindCut, Classifier, Design, Head, save_classifier
 from seewhy.models.cut import Cut
@@ -111,14 +111,18 @@ def _baseline(
     work: Work, slug: str, backbone: Backbone, features: Features
 ) -> BaselineSummary | Skipped:
     """Score the untouched ImageNet classifier, its classes grouped through WordNet."""
-    record = baseline(
+    indices = work.data.where("test")
+    record, shares = baseline(
         features.probabilities,
-        work.data.labels[work.data.where("test")],
+        work.data.labels[indices],
         work.data.classes,
         backbone.wnids,
         work.config.baseline,
         backbone.no_classifier,
     )
+    if shares is not None:
+        predictions = as_predictions(work.data, indices, shares)
+        work.run.write_baseline_predictions(slug, predictions, work.data.classes)
     work.run.write_baseline(slug, record)
     if record.accuracy is None or record.precision is None or record.recall is None:
         log.info("%s: baseline skipped: %s", slug, record.skipped)
@@ -252,11 +256,13 @@ def _adaptation(
         f"{slug}: adaptation",
         checkpoint=work.run.checkpoint_path(slug, "adaptation"),
     )
-    predictions = predict_pooled(head, features.pooled, work.data)
+    data = work.data
+    validation = predict_pooled(head, features.pooled, data, data.where("validation"))
+    test = predict_pooled(head, features.pooled, data, data.where("test"))
     # The tail is as it was pretrained still: fine-tuning will change it in place.
-    behind_cut, predicted = classifier.behind_cut, predictions.predicted
+    behind_cut, predicted = classifier.behind_cut, test.predicted
     write_stage_maps(work, slug, "adaptation", behind_cut, features.at_cut, layers, predicted)
-    return _finish_stage(work, slug, "adaptation", classifier, trained, predictions)
+    return _finish_stage(work, slug, "adaptation", classifier, trained, validation, test)
 
 
 def _finetuning(
@@ -274,8 +280,11 @@ def _finetuning(
         f"{slug}: fine-tuning",
         checkpoint=work.run.checkpoint_path(slug, "finetuning"),
     )
+    validation = predict_at_cut(
+        behind_cut, at_cut.batch, work.data, work.data.where("validation"), work.compute
+    )
     predictions, seconds = write_stage_maps(work, slug, "finetuning", behind_cut, at_cut, layers)
-    summary = _finish_stage(work, slug, "finetuning", classifier, trained, predictions)
+    summary = _finish_stage(work, slug, "finetuning", classifier, trained, validation, predictions)
     return summary, ExplanationSummary(
         method=work.config.explanation.method,
         layer=shown_layer(layers),
@@ -290,6 +299,7 @@ def _finish_stage(
     stage: Stage,
     classifier: Classifier,
     trained: StageResult,
+    validation: Predictions,
     predictions: Predictions,
 ) -> StageSummary:
     """Score a stage on the test images and write all it leaves behind."""
@@ -308,6 +318,7 @@ def _finish_stage(
         epochs=len(trained.history),
     )
     save_classifier(classifier, work.run.model_path(slug, stage))
+    work.run.write_validation(slug, stage, validation, classes)
     work.run.write_stage(slug, metrics, trained.history, predictions, scores.confusion, classes)
     log.info(
         "%s: %s: test accuracy %.4f after %d epochs (best: %d) in %.1f s",

@@ -110,7 +110,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A classifier's answers for the test images.
+    """A classifier's answers for some of a study's images, most often the test images.
 
     Attributes
     ----------
@@ -625,7 +625,12 @@ class Provenance(_Record):
 
 @dataclass(frozen=True)
 class BackboneRecords:
-    """All that lies under ``backbones/SLUG/``, as the report reads it."""
+    """All that lies under ``backbones/SLUG/``, as the report reads it.
+
+    `validation` has a stage's predictions of the validation images, `baseline_predictions` the
+    baseline's shares of the test images. Studies of earlier versions have neither; where the
+    baseline was skipped it has no predictions.
+    """
 
     slug: str
     features: FeaturesRecord
@@ -638,3 +643,5 @@ class BackboneRecords:
     search: SearchRecord | None = None
     trials: tuple[Trial, ...] = ()
     suspects: Suspects | None = None
+    validation: dict[Stage, Predictions] = field(default_factory=dict)
+    baseline_predictions: Predictions | None = None

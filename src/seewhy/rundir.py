@@ -15,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -50,10 +50,22 @@ from seewhy.records import (
     Summary,
     Suspects,
     Trial,
-    TrialState,
+)
+from seewhy.tables import (
+    Rows,
+    Table,
+    confusion_table,
+    history_table,
+    parse_confusion,
+    parse_history,
+    parse_predictions,
+    parse_trials,
+    predictions_table,
+    trials_table,
 )
 
 Model = TypeVar("Model", bound=BaseModel)
+Value = TypeVar("Value")
 # What maps.npz has of every image, beside its id.
 _MAP_ARRAYS = (
     "maps",
@@ -264,7 +276,8 @@ class RunDirectory:
                 data.ids, data.paths, data.labels, data.splits, strict=True
             )
         )
-        _write_csv(self.root / "data" / "index.csv", ("id", "path", "label", "split"), rows)
+        header = ("id", "path", "label", "split")
+        _write_csv(self.root / "data" / "index.csv", Table(header, rows))
         checks = DataChecks(
             source=data.source,
             working_size=int(data.pixels.shape[1]),
@@ -325,6 +338,13 @@ class RunDirectory:
         path = self.suspects_path(slug)
         return self._read_json(path, Suspects) if path.is_file() else None
 
+    def write_baseline_predictions(
+        self, slug: str, predictions: Predictions, classes: Sequence[str]
+    ) -> None:
+        """Write baseline.csv: the test images' shares of the grouped classes."""
+        path = self.backbone_path(slug) / "baseline.csv"
+        _write_csv(path, predictions_table(predictions, classes))
+
     def write_evaluation(self, slug: str, evaluation: Evaluation) -> None:
         """Write evaluation.json."""
         self._write_json(self.backbone_path(slug) / "evaluation.json", evaluation)
@@ -349,11 +369,7 @@ class RunDirectory:
 
     def write_trials(self, slug: str, trials: Sequence[Trial]) -> None:
         """Write trials.csv, a line a trial that has ended."""
-        names = [field.name for field in fields(Trial)]
-        rows = (
-            ["" if value is None else _units(value) for value in astuple(trial)] for trial in trials
-        )
-        _write_csv(self.search_path(slug) / "trials.csv", names, rows)
+        _write_csv(self.search_path(slug) / "trials.csv", trials_table(trials))
 
     def write_search(self, slug: str, search: SearchRecord) -> None:
         """Write best.json; call it when the search has ended."""
@@ -375,29 +391,17 @@ class RunDirectory:
     ) -> None:
         """Write a stage's history, predictions, confusion matrix and, last, its metrics."""
         folder = self.backbone_path(slug) / metrics.stage
-        names = [field.name for field in fields(Epoch)]
-        _write_csv(folder / "history.csv", names, ([getattr(e, n) for n in names] for e in history))
-        _write_csv(
-            folder / "predictions.csv",
-            ("id", "label", "predicted", "confidence", *(f"p:{name}" for name in classes)),
-            (
-                (id_, classes[label], classes[best], repr(float(top)), *map(repr, row.tolist()))
-                for id_, label, best, top, row in zip(
-                    predictions.ids,
-                    predictions.labels,
-                    predictions.predicted,
-                    predictions.confidence,
-                    predictions.probabilities,
-                    strict=True,
-                )
-            ),
-        )
-        _write_csv(
-            folder / "confusion.csv",
-            ("label", *classes),
-            ((name, *row.tolist()) for name, row in zip(classes, confusion, strict=True)),
-        )
+        _write_csv(folder / "history.csv", history_table(history))
+        _write_csv(folder / "predictions.csv", predictions_table(predictions, classes))
+        _write_csv(folder / "confusion.csv", confusion_table(confusion, classes))
         self._write_json(folder / "metrics.json", metrics)
+
+    def write_validation(
+        self, slug: str, stage: Stage, predictions: Predictions, classes: Sequence[str]
+    ) -> None:
+        """Write validation.csv: what a stage says of the images that chose its best epoch."""
+        path = self.backbone_path(slug) / stage / "validation.csv"
+        _write_csv(path, predictions_table(predictions, classes))
 
     def maps_path(self, slug: str, stage: Stage) -> Path:
         """One stage's maps; fine-tuning's lie where a study with one stage's would."""
@@ -439,14 +443,12 @@ class RunDirectory:
                 )
             texts = {"ids": ids, "method": method, "layer": layer, "stage": stage}
             columns.put(**{name: np.array(text) for name, text in texts.items()})
-        _write_csv(
-            path.with_name("index.csv"),
-            ("id", "label", "predicted", "explained", "peak", "empty"),
-            (
-                (id_, classes[label], classes[shown], classes[shown], peak, empty)
-                for id_, label, (shown, peak, empty) in zip(ids, labels, rows, strict=True)
-            ),
+        shown_rows = (
+            (id_, classes[label], classes[shown], classes[shown], peak, empty)
+            for id_, label, (shown, peak, empty) in zip(ids, labels, rows, strict=True)
         )
+        header = ("id", "label", "predicted", "explained", "peak", "empty")
+        _write_csv(path.with_name("index.csv"), Table(header, shown_rows))
 
     def read_maps(self, slug: str, stage: Stage, predictions: Predictions) -> Maps:
         """Read one stage's maps, which must have the ids of that stage's predictions."""
@@ -464,18 +466,28 @@ class RunDirectory:
             slug=slug,
             features=self._read_json(folder / "features.json", FeaturesRecord),
             search=search,
-            trials=_read_trials(self.search_path(slug) / "trials.csv") if search else (),
+            trials=(_parsed(self.search_path(slug) / "trials.csv", parse_trials) if search else ()),
             suspects=self.read_suspects(slug),
             baseline=self._read_json(folder / "baseline.json", Baseline),
-            history={stage: _read_history(folder / stage / "history.csv") for stage in STAGES},
+            baseline_predictions=_predictions_where_there(folder / "baseline.csv", classes),
+            history={
+                stage: _parsed(folder / stage / "history.csv", parse_history) for stage in STAGES
+            },
             predictions=predictions,
+            validation={
+                stage: found
+                for stage in STAGES
+                if (found := _predictions_where_there(folder / stage / "validation.csv", classes))
+            },
             metrics={
                 stage: self._read_json(folder / stage / "metrics.json", StageMetrics)
                 for stage in STAGES
             },
             maps={stage: self.read_maps(slug, stage, predictions[stage]) for stage in STAGES},
             confusion={
-                stage: _read_confusion(folder / stage / "confusion.csv", classes)
+                stage: _parsed(
+                    folder / stage / "confusion.csv", lambda rows: parse_confusion(rows, classes)
+                )
                 for stage in STAGES
             },
         )
@@ -504,12 +516,12 @@ class RunDirectory:
             ) from error
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _write_csv(path: Path, table: Table) -> None:
     with writing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         # With this ending a name that holds either half of it is quoted.
         writer = csv.writer(stream, lineterminator="\r\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerow(table.header)
+        writer.writerows(table.rows)
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
@@ -520,10 +532,7 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
         raise RunError(f"{path}: cannot be read ({error})") from error
 
 
-Value = TypeVar("Value")
-
-
-def _parsed(path: Path, parse: Callable[[list[dict[str, str]]], Value]) -> Value:
+def _parsed(path: Path, parse: Callable[[Rows], Value]) -> Value:
     """Read a CSV file and turn what does not fit into one sentence."""
     rows = _read_csv(path)
     try:
@@ -532,77 +541,13 @@ def _parsed(path: Path, parse: Callable[[list[dict[str, str]]], Value]) -> Value
         raise RunError(f"{path}: is not as seewhy writes it ({error})") from error
 
 
-def _read_history(path: Path) -> list[Epoch]:
-    return _parsed(
-        path,
-        lambda rows: [
-            Epoch(
-                epoch=int(row["epoch"]),
-                train_loss=float(row["train_loss"]),
-                train_accuracy=float(row["train_accuracy"]),
-                validation_loss=float(row["validation_loss"]),
-                validation_accuracy=float(row["validation_accuracy"]),
-                learning_rate=float(row["learning_rate"]),
-                seconds=float(row["seconds"]),
-            )
-            for row in rows
-        ],
-    )
-
-
-def _units(value: Any) -> Any:
-    """Return hidden units as the paper writes them, "55 + 27"; anything else as it is."""
-    return " + ".join(map(str, value)) if isinstance(value, tuple) else value
-
-
-def _read_trials(path: Path) -> tuple[Trial, ...]:
-    return _parsed(
-        path,
-        lambda rows: tuple(
-            Trial(
-                layers=int(row["layers"]),
-                number=int(row["number"]),
-                state=cast(TrialState, row["state"]),
-                value=float(row["value"]) if row["value"] else None,
-                best_validation_accuracy=(
-                    float(row["best_validation_accuracy"])
-                    if row["best_validation_accuracy"]
-                    else None
-                ),
-                units_p=int(row["units_p"]),
-                units=tuple(int(part) for part in row["units"].split(" + ")),
-                dropout=float(row["dropout"]),
-                learning_rate=float(row["learning_rate"]),
-                batch_size=int(row["batch_size"]),
-                loss=row["loss"],
-                epochs=int(row["epochs"]),
-                seconds=float(row["seconds"]),
-                reason=row["reason"],
-            )
-            for row in rows
-        ),
-    )
-
-
 def _read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
-    number = {name: k for k, name in enumerate(classes)}
-    return _parsed(
-        path,
-        lambda rows: Predictions(
-            ids=tuple(row["id"] for row in rows),
-            labels=np.array([number[row["label"]] for row in rows], dtype=np.int64),
-            probabilities=np.array(
-                [[float(row[f"p:{name}"]) for name in classes] for row in rows], dtype=np.float32
-            ).reshape(-1, len(classes)),
-        ),
-    )
+    return _parsed(path, lambda rows: parse_predictions(rows, classes))
 
 
-def _read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
-    return _parsed(
-        path,
-        lambda rows: np.array([[int(row[name]) for name in classes] for row in rows], np.int64),
-    )
+def _predictions_where_there(path: Path, classes: Sequence[str]) -> Predictions | None:
+    """Read predictions that older run directories, or backbones without them, do not have."""
+    return _read_predictions(path, classes) if path.is_file() else None
 
 
 def _read_maps(path: Path, stage: Stage, ids: tuple[str, ...]) -> Maps:

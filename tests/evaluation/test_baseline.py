@@ -7,7 +7,7 @@ import pytest
 
 from seewhy.config import BaselineConfig
 from seewhy.errors import ConfigError
-from seewhy.evaluation.baseline import baseline, group_scores
+from seewhy.evaluation.baseline import as_shares, baseline, group_scores
 from seewhy.models.imagenet import group_classes
 
 # tench, tabby, lion, beagle, pug; the outputs of an imagined classifier
@@ -26,8 +26,11 @@ LABELS = np.array([0, 0, 2, 2])
 
 
 def test_largest_probability_worked_out_by_hand() -> None:
-    record = baseline(PROBABILITIES, LABELS, CLASSES, WNIDS, BaselineConfig())
+    record, shares = baseline(PROBABILITIES, LABELS, CLASSES, WNIDS, BaselineConfig())
     # predicted: cat, dog, fish, fish
+    assert shares is not None
+    np.testing.assert_allclose(shares[0], [5 / 15, 8 / 15, 2 / 15], rtol=1e-6)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
     assert record.accuracy == 0.75
     assert record.per_class_recall == {"dog": 0.5, "cat": 0.0, "fish": 1.0}
     assert record.recall == pytest.approx(0.5)
@@ -38,10 +41,12 @@ def test_largest_probability_worked_out_by_hand() -> None:
 
 def test_sum_worked_out_by_hand() -> None:
     rows = [0, 3]
-    record = baseline(
+    record, shares = baseline(
         PROBABILITIES[rows], LABELS[rows], CLASSES, WNIDS, BaselineConfig(grouping="sum")
     )
     # predicted: dog, dog
+    assert shares is not None
+    np.testing.assert_allclose(shares, [[0.5, 0.4, 0.1], [0.4, 0.25, 0.35]], rtol=1e-6)
     assert record.accuracy == 0.5
     assert record.per_class_recall == {"dog": 1.0, "cat": 0.0, "fish": 0.0}
     assert record.grouping == "sum"
@@ -55,9 +60,16 @@ def test_group_scores() -> None:
     np.testing.assert_allclose(total, [[0.50, 0.40, 0.10]])
 
 
+def test_an_image_that_no_group_knows_has_equal_shares() -> None:
+    scores = np.array([[0, 0, 0, 0], [0, 1e-38, 0, 3e-38]], dtype=np.float32)
+    shares = as_shares(scores)
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares, [[0.25] * 4, [0, 0.25, 0, 0.75]], rtol=1e-6)
+
+
 def test_the_record_says_what_was_grouped() -> None:
     config = BaselineConfig(words={"cat": "true cat"})
-    record = baseline(PROBABILITIES, LABELS, CLASSES, WNIDS, config)
+    record, _ = baseline(PROBABILITIES, LABELS, CLASSES, WNIDS, config)
     assert {name: (group.word, group.members) for name, group in record.groups.items()} == {
         "dog": ("dog", 2),
         "cat": ("true cat", 1),
@@ -67,21 +79,25 @@ def test_the_record_says_what_was_grouped() -> None:
 
 
 def test_without_a_classifier_it_is_skipped() -> None:
-    record = baseline(None, LABELS, CLASSES, WNIDS, BaselineConfig(), "no classifier in vgg16")
+    record, shares = baseline(
+        None, LABELS, CLASSES, WNIDS, BaselineConfig(), "no classifier in vgg16"
+    )
     assert record.model_dump(exclude_defaults=True) == {"skipped": "no classifier in vgg16"}
-    assert baseline(None, LABELS, CLASSES, None, BaselineConfig()).skipped
+    assert shares is None
+    assert baseline(None, LABELS, CLASSES, None, BaselineConfig())[0].skipped
 
 
 def test_without_wordnet_ids_it_is_skipped() -> None:
-    record = baseline(PROBABILITIES, LABELS, CLASSES, None, BaselineConfig())
-    assert record.accuracy is None
+    record, shares = baseline(PROBABILITIES, LABELS, CLASSES, None, BaselineConfig())
+    assert (record.accuracy, shares) == (None, None)
     assert record.skipped is not None
     assert "WordNet ids" in record.skipped
 
 
 def test_a_class_without_a_word_skips_it_with_the_sentence() -> None:
-    record = baseline(PROBABILITIES, LABELS, ("dog", "cat", "deer"), WNIDS, BaselineConfig())
-    assert record.accuracy is None
+    classes = ("dog", "cat", "deer")
+    record, shares = baseline(PROBABILITIES, LABELS, classes, WNIDS, BaselineConfig())
+    assert (record.accuracy, shares) == (None, None)
     assert record.skipped is not None
     assert "'deer'" in record.skipped
     assert "baseline.words.deer=bovid" in record.skipped

@@ -25,7 +25,7 @@ def baseline(
     wnids: Sequence[str] | None,
     config: BaselineConfig,
     reason: str | None = None,
-) -> Baseline:
+) -> tuple[Baseline, NDArray[np.float32] | None]:
     """Score an ImageNet classifier on a data set's test images.
 
     Parameters
@@ -45,9 +45,11 @@ def baseline(
 
     Returns
     -------
-    Baseline
+    record : Baseline
         With ``skipped`` set, and nothing else, where there is no classifier, where its classes
         have no WordNet ids, or where a class has no word.
+    shares : ndarray of float32, (N, K), or None
+        What each class got of an image's scores, see `as_shares`; None where it was skipped.
 
     Raises
     ------
@@ -57,9 +59,9 @@ def baseline(
         Where `probabilities` is not (N, M).
     """
     if probabilities is None:
-        return Baseline(skipped=reason or "the weights hold no classifier")
+        return Baseline(skipped=reason or "the weights hold no classifier"), None
     if wnids is None:
-        return Baseline(skipped=reason or "the classifier's classes have no WordNet ids")
+        return Baseline(skipped=reason or "the classifier's classes have no WordNet ids"), None
     if probabilities.shape != (len(labels), len(wnids)):
         raise ValueError(
             f"expected `probabilities` to be of shape {(len(labels), len(wnids))}, "
@@ -68,10 +70,10 @@ def baseline(
     try:
         grouping = group_classes(classes, wnids, config.words)
     except NoWordError as error:
-        return Baseline(skipped=str(error))
-    predicted = group_scores(probabilities, grouping, config.grouping).argmax(axis=1)
-    scores = score(labels, predicted.astype(np.int64), classes)
-    return Baseline(
+        return Baseline(skipped=str(error)), None
+    shares = as_shares(group_scores(probabilities, grouping, config.grouping))
+    scores = score(labels, shares.argmax(axis=1).astype(np.int64), classes)
+    record = Baseline(
         accuracy=scores.accuracy,
         precision=scores.precision,
         recall=scores.recall,
@@ -84,6 +86,7 @@ def baseline(
         },
         per_class_recall=scores.per_class_recall,
     )
+    return record, shares
 
 
 def group_scores(
@@ -106,3 +109,14 @@ def group_scores(
     gather = np.max if how == "max" else np.sum
     columns = [gather(probabilities[:, members], axis=1) for members in grouping.members]
     return np.stack(columns, axis=1)  # (N, K)
+
+
+def as_shares(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn the groups' scores (N, K) into shares of their sum, as if there were no other class.
+
+    An image of which no group got anything counts as equally likely everywhere.
+    """
+    shares = np.full(scores.shape, 1 / scores.shape[1], dtype=np.float32)
+    total = scores.sum(axis=1, keepdims=True)
+    np.divide(scores, total, out=shares, where=total > 0)
+    return shares
