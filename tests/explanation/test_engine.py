@@ -325,6 +325,18 @@ def test_the_closed_form_is_what_backward_gives(
     torch.testing.assert_close(against, walked, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])
+def test_channels_last_has_the_closed_form_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=6).eval()
+    images = torch.randn(2, 3, 64, 64)
+    expected = explain(model, images, classes="all").maps
+    monkeypatch.setattr(torch.autograd, "grad", _forbidden)
+    last = torch.channels_last
+    found = explain(model.to(memory_format=last), images.to(memory_format=last), "all").maps
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.max()))
+
+
 GRADIENT_METHODS = ("gradcam", "hirescam", "layercam", "xgradcam", "gradcam++")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.backward import gradients_of
 from seewhy.explanation.layers import find_layer, output_layout
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
 from seewhy.explanation.targets import Answer, Question, Target, read_answer
-from seewhy.explanation.tokens import FewTokens
 
 Graph = Literal["once", "twice", "none"]
 
@@ -121,7 +121,7 @@ def record(
     with ExitStack() as stack:
         stack.callback(torch.set_grad_enabled, False)
         for name in names:
-            hook = _recorder(outputs[name], alone, graph, stack)
+            hook = _recorder(outputs[name], alone, graph)
             stack.callback(find_layer(model, name).register_forward_hook(hook).remove)
         if graph == "twice":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -130,7 +130,7 @@ def record(
 
 
 def _recorder(
-    outputs: list[Tensor], alone: bool, graph: Graph, stack: ExitStack
+    outputs: list[Tensor], alone: bool, graph: Graph
 ) -> Callable[[nn.Module, object, object], Tensor | None]:
     def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
         if not isinstance(output, Tensor):
@@ -141,8 +141,6 @@ def _recorder(
         if alone or not output.requires_grad:
             # A copy of its own: what shares the output's storage may be overwritten later.
             output = output.detach().clone().requires_grad_()
-        if output.ndim == 3 and graph == "once" and not outputs:
-            stack.enter_context(FewTokens())
         outputs.append(output)
         torch.set_grad_enabled(True)
         # The clone takes what an in-place layer behind the target would do to the map.
@@ -237,12 +235,32 @@ class Case:
                 places = layer.maps.shape[2] * layer.maps.shape[3]
                 yield {name: (known[:, k, :, None, None] / places).expand_as(layer.maps)}
             return
-        for k in range(self.columns):
-            found = self._backward(k, last=k + 1 == self.columns)
+        for found in self._walked() if self._may_walk else self._one_by_one():
             yield {
                 layer.name: layer.layout.to_maps(gradient).float()
                 for layer, gradient in zip(self.layers.values(), found, strict=True)
             }
+
+    @property
+    def _may_walk(self) -> bool:
+        """Whether all that autograd would do behind a single layer is in the graph's nodes."""
+        # Module.register_backward_hook leaves none, and may change gradients.
+        hooked = any(m._backward_hooks or m._backward_pre_hooks for m in self.model.modules())
+        return len(self.layers) == 1 and not hooked
+
+    def _walked(self) -> Iterator[tuple[Tensor, ...]]:
+        ((name, layer),) = self.layers.items()
+        if not self.logits.requires_grad:
+            raise self._unconnected(name)
+        asked = partial(self.question.coefficients, logits=self.logits)
+        for gradient in gradients_of(self.logits, layer.output, asked, self.columns):
+            if gradient is None:
+                raise self._unconnected(name)
+            yield (gradient,)
+
+    def _one_by_one(self) -> Iterator[tuple[Tensor, ...]]:
+        for k in range(self.columns):
+            yield self._backward(k, last=k + 1 == self.columns)
 
     def curvatures(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
         """Yield, score by score, at every layer gradient and H·A, both (N, C, h, w) float32.

@@ -6,25 +6,10 @@ What the graph does not say plainly is left to autograd. Knows no modules: funct
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
+from seewhy.explanation.graph import input_of_linear, saved_weight, signed, skip
 from seewhy.explanation.layout import Layout
-
-# They move or copy values one to one, in their order.
-_PASSING = {
-    "ViewBackward0",
-    "UnsafeViewBackward0",
-    "ReshapeAliasBackward0",
-    "SqueezeBackward0",
-    "SqueezeBackward1",
-    "SqueezeBackward2",
-    "CloneBackward0",
-    "ToCopyBackward0",
-}
-_LINEAR = {"AddmmBackward0": 1, "MmBackward0": 0}
-_WRAP = 1 << 63
 
 
 def pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | None:
@@ -44,40 +29,21 @@ def pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | None
     Tensor, (M, C) float32, or None
         None where anything else, or more than that, lies between.
     """
-    node = _skip(logits.grad_fn)
-    if node is None or node.name() not in _LINEAR:
+    node = skip(logits.grad_fn)
+    weight = None if node is None else saved_weight(node)
+    if weight is None:
         return None
-    inputs = [parent for parent, _ in node.next_functions]
-    place = _LINEAR[node.name()]
-    # Neither bias nor weight may hang on the map.
-    if any(parent is not None for i, parent in enumerate(inputs) if i != place):
-        return None
-    if getattr(node, "_saved_alpha", 1) != 1:
-        return None
-    weight: Tensor = node._saved_mat2
-    mean = _skip(inputs[place])
+    mean = skip(node.next_functions[input_of_linear(node)][0])
     if mean is None or mean.name() != "MeanBackward1" or layout.prefix:
         return None
-    axes = {_signed(axis) % leaf.ndim for axis in mean._saved_dim}
-    begin = _skip(mean.next_functions[0][0])
+    axes = {signed(axis) % leaf.ndim for axis in mean._saved_dim}
+    begin = skip(mean.next_functions[0][0])
     channels = leaf.shape[layout.channel_axis]
     if (
         axes != set(layout.places)
         or tuple(mean._saved_self_sym_sizes) != tuple(leaf.shape)
         or getattr(begin, "variable", None) is not leaf
-        or tuple(weight.shape) != (channels, logits.shape[1])
+        or tuple(weight.shape) != (logits.shape[1], channels)
     ):
         return None
-    return weight.detach().float().t()
-
-
-def _skip(node: Any) -> Any:
-    """Return the first node, from `node` towards the leaf, that does more than pass values on."""
-    while node is not None and node.name() in _PASSING:
-        node = node.next_functions[0][0]
-    return node
-
-
-def _signed(axis: int) -> int:
-    """Read an axis that autograd hands out as an unsigned number."""
-    return axis - 2 * _WRAP if axis >= _WRAP else axis
+    return weight.detach().float()

@@ -1,0 +1,107 @@
+"""K gradients at once, in as little memory as they need.
+
+Dense, or the rows of the few tokens that have one, or something that makes them when asked. Knows
+shapes alone: no graph, no networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dense:
+    """K gradients with all their values, (K, …)."""
+
+    values: Tensor
+
+    def one(self, k: int) -> Tensor:
+        """Return the k-th."""
+        return self.values[k]
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return what belongs to the gradient's values: all."""
+        return values
+
+    def like(self, values: Tensor) -> Dense:
+        """Return other gradients of the same shape."""
+        return Dense(values)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """K gradients by tokens, few of which have one.
+
+    Attributes
+    ----------
+    values : Tensor, (K, N, R, C)
+    tokens : tuple of int
+        Which R of the T tokens they belong to.
+    places : int
+        T.
+    shape : torch.Size
+        Of each gradient: (N, T, …) or (N·T, C), C values a token.
+    """
+
+    values: Tensor
+    tokens: tuple[int, ...]
+    places: int
+    shape: torch.Size
+
+    def one(self, k: int) -> Tensor:
+        """Return the k-th, zeros filled in."""
+        rows = self.values[k]
+        filled = rows.new_zeros(len(rows), self.places, rows.shape[2])
+        filled[:, self.tokens] = rows
+        return filled.view(self.shape)
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return the rows (N, R, C) of values (N, T, C) or (N·T, C)."""
+        return values.reshape(self.values.shape[1], self.places, -1)[:, self.tokens]
+
+    def like(self, values: Tensor) -> Rows:
+        """Return other gradients of the same tokens and shape."""
+        return replace(self, values=values)
+
+    def seen_as(self, shape: torch.Size, values: Tensor) -> Rows | None:
+        """Return gradients of another shape, or None where that tears tokens apart.
+
+        Parameters
+        ----------
+        shape : torch.Size
+        values : Tensor, (K, N, R, C')
+            The rows' own.
+        """
+        count, channels = values.shape[1], values.shape[3]
+        apart = tuple(shape[:2]) == (count, self.places)
+        flat = tuple(shape) == (count * self.places, channels)
+        if not (flat or apart) or shape.numel() != count * self.places * channels:
+            return None
+        return replace(self, values=values, shape=shape)
+
+
+@dataclass(frozen=True)
+class Made:
+    """K gradients that are made one by one: `one` returns the k-th."""
+
+    one: Callable[[int], Tensor]
+
+
+Gradient = Dense | Rows | Made
+
+
+def together(first: Gradient, second: Gradient) -> Gradient:
+    """Return the sum of two gradients of the same shape."""
+    if isinstance(first, Dense) and isinstance(second, Dense):
+        return Dense(first.values + second.values)
+    if isinstance(first, Rows) and isinstance(second, Rows):
+        if first.tokens == second.tokens:
+            return first.like(first.values + second.values)
+        if not set(first.tokens) & set(second.tokens):
+            values = torch.cat([first.values, second.values], dim=2)
+            return replace(first, values=values, tokens=first.tokens + second.tokens)
+    return Made(lambda k: first.one(k) + second.one(k))
