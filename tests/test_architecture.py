@@ -44,13 +44,16 @@ ALLOWED = {
     "report": RECORDS,
     "pictures": PARTS,
     "checking": RECORDS | {"data", "report"},
+    "comparing": RECORDS | {"evaluation", "report"},
     "taking_up": BASE | {"config", "rundir"},
     "stopping": {"progress"},
     "work": RECORDS | {"models"},
     "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_study": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
     "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
-    "cli": RECORDS | {"study", "stopping", "pictures", "checking", "report", "models"},
+    "cli": RECORDS
+    | {"study", "stopping", "pictures", "checking", "comparing", "report"}
+    | {"models"},
     "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.

@@ -283,6 +283,51 @@ def report(
     out.print(f"report: {forms[form](run_dir)}", markup=False, highlight=False)
 
 
+@app.command(
+    epilog=_examples(
+        "seewhy compare runs/vgg16 runs/resnet50",
+        "seewhy compare runs/a runs/b runs/c --out compared.json",
+        "seewhy compare runs/a runs/b --format md > compared.md",
+    )
+)
+def compare(
+    run_dirs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Run directories, two or more.")
+    ],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.json", help="Write the comparison too.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="text, or md: Markdown for pasting into a paper.")
+    ] = "text",
+) -> None:
+    """Compare the classifiers of finished studies that have the same test images.
+
+    Accuracies with intervals, McNemar's test of every pair, how alike answers and maps are.
+    """
+    if form not in ("text", "md"):
+        raise SeewhyError(f"--format: expected text or md, but got {form!r}")
+    from seewhy.comparing import compare_studies
+    from seewhy.report.tables import as_markdown, cell, markdown_text
+
+    found = compare_studies(run_dirs, out_file)
+    for table in found.tables:
+        if form == "md":
+            out.print(as_markdown(table), markup=False, highlight=False)
+            continue
+        shown = Table(title=table.title)
+        for column in table.columns:
+            shown.add_column(column, overflow="fold")
+        for row in table.rows:
+            shown.add_row(*(escape(cell(value)) for value in row))
+        out.print(shown)
+    for sentence in found.comparison.sentences:
+        text = f"- {markdown_text(sentence.text)}" if form == "md" else sentence.text
+        out.print(text, markup=False, highlight=False)
+    if out_file:
+        err.print(f"written: {out_file}", markup=False, highlight=False)
+
+
 @app.command(epilog=_examples("seewhy models"))
 def models() -> None:
     """List backbones: parameters, weighted layers, published accuracy on ImageNet.
