@@ -77,7 +77,8 @@ def compare_studies(
             read = run.read_backbone(slug, summary.data.classes)
             records[name] = _aligned(read, order, columns)
     evaluations = {
-        name: evaluate(one.predictions, {}, None, classes, seed) for name, one in records.items()
+        name: evaluate(one.predictions, one.validation, one.baseline_predictions, classes, seed)
+        for name, one in records.items()
     }
     names = {name: name for name in records}
     found = compare(records, evaluations, names, classes, seed=seed)
@@ -156,13 +157,14 @@ def _aligned(
     records: BackboneRecords, order: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> BackboneRecords:
     """Put a backbone's test images and classes into another study's order."""
+    base = records.baseline_predictions
     new = np.argsort(columns)  # A class's old number to its new one.
 
-    def answers(given: Predictions) -> Predictions:
+    def answers(given: Predictions, places: NDArray[np.int64]) -> Predictions:
         return Predictions(
-            ids=tuple(given.ids[k] for k in order),
-            labels=new[given.labels[order]].astype(np.int64),
-            probabilities=given.probabilities[order][:, columns],
+            ids=tuple(given.ids[k] for k in places),
+            labels=new[given.labels[places]].astype(np.int64),
+            probabilities=given.probabilities[places][:, columns],
         )
 
     def maps(given: Maps) -> Maps:
@@ -180,7 +182,12 @@ def _aligned(
 
     return replace(
         records,
-        predictions={stage: answers(one) for stage, one in records.predictions.items()},
+        predictions={stage: answers(one, order) for stage, one in records.predictions.items()},
+        validation={
+            stage: answers(one, np.arange(len(one.ids)))
+            for stage, one in records.validation.items()
+        },
+        baseline_predictions=answers(base, order) if base else None,
         maps={stage: maps(one) for stage, one in records.maps.items()},
     )
 

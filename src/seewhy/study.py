@@ -251,7 +251,9 @@ def _evaluate(work: Work, summary: Summary) -> None:
     records = {slug: run.read_backbone(slug, classes) for slug in summary.backbones}
     evaluations = {}
     for slug, one in records.items():
-        evaluations[slug] = evaluate(one.predictions, {}, None, classes, seed)
+        evaluations[slug] = evaluate(
+            one.predictions, one.validation, one.baseline_predictions, classes, seed
+        )
         run.write_evaluation(slug, evaluations[slug])
     names = display_names(summary)
     run.write_comparison(compare(records, evaluations, names, classes, seed=seed))
