@@ -11,6 +11,8 @@ C. Guo, G. Pleiss, Y. Sun, K. Weinberger. On Calibration of Modern Neural Networ
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -63,21 +65,34 @@ def calibration(
     given = np.asarray(probabilities, dtype=np.float64)
     confidence = np.clip(given.max(axis=1), 0, 1)
     right = (given.argmax(axis=1) == labels).astype(np.float64)
-    place = bin_of(confidence)
-    member = _members(place, BINS)
+    (value,), drawn = bootstrap(weighted_error(confidence, right), labels, draws, seed)
+    return Calibration(
+        error=interval(float(value), drawn[:, 0], "basic"),
+        error_if_calibrated=_error_if_calibrated(confidence, draws, seed),
+        confidence=float(confidence.mean()),
+        nll=nll(labels, given),
+        bins=_bins(confidence, right),
+    )
+
+
+def weighted_error(
+    confidence: NDArray[np.float64], right: NDArray[np.float64]
+) -> Callable[[Weights], NDArray[np.float64]]:
+    """Return the function from weights (B, N) to the expected calibration error, (B, 1).
+
+    Parameters
+    ----------
+    confidence : ndarray of float64, (N,)
+    right : ndarray of float64, (N,)
+        1 where the image is named rightly, else 0.
+    """
+    member = _members(bin_of(confidence), BINS)
 
     def error(weight: Weights) -> NDArray[np.float64]:
         off = member @ (weight * (right - confidence)).T  # (bins, B)
-        return np.asarray(np.abs(off).sum(axis=0) / len(labels))[:, None]
+        return np.asarray(np.abs(off).sum(axis=0) / len(confidence))[:, None]
 
-    (value,), drawn = bootstrap(error, labels, draws, seed)
-    return Calibration(
-        error=interval(float(value), drawn[:, 0], "basic"),
-        error_if_calibrated=_error_if_calibrated(confidence, member, draws, seed),
-        confidence=float(confidence.mean()),
-        nll=nll(labels, given),
-        bins=_bins(confidence, right, place),
-    )
+    return error
 
 
 def nll(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
@@ -165,10 +180,9 @@ def _members(place: NDArray[np.int64], groups: int) -> sparse.csr_array:
     return sparse.csr_array((ones, (place, columns)), shape=(groups, len(place)))
 
 
-def _error_if_calibrated(
-    confidence: NDArray[np.float64], member: sparse.csr_array, draws: int, seed: int
-) -> float:
+def _error_if_calibrated(confidence: NDArray[np.float64], draws: int, seed: int) -> float:
     """Return the mean error of answers that are right just as often as their confidence says."""
+    member = _members(bin_of(confidence), BINS)
     rng = np.random.default_rng(seed)
     total = 0.0
     for _ in range(draws):
@@ -177,10 +191,8 @@ def _error_if_calibrated(
     return total / draws / len(confidence)
 
 
-def _bins(
-    confidence: NDArray[np.float64], right: NDArray[np.float64], place: NDArray[np.int64]
-) -> list[ReliabilityBin]:
-    found = []
+def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> list[ReliabilityBin]:
+    place, found = bin_of(confidence), []
     for k in range(BINS):
         inside = place == k
         images = int(inside.sum())
