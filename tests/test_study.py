@@ -142,6 +142,33 @@ def test_the_numbers_agree_with_each_other(finished: Path) -> None:
     assert summary["backbones"]["vgg11"]["explanation"]["layer"] == "features.19"
 
 
+def test_the_evaluation_agrees_with_the_metrics_and_the_comparison_with_both(
+    finished: Path,
+) -> None:
+    run = finished / "out"
+    scores = {}
+    for slug in ("resnet18", "vgg11"):
+        folder = run / "backbones" / slug
+        found = json.loads((folder / "evaluation.json").read_text("utf-8"))
+        assert "baseline" not in found
+        for stage, part in found["stages"].items():
+            metrics = json.loads((folder / stage / "metrics.json").read_text("utf-8"))
+            for name in ("accuracy", "precision", "recall"):
+                assert part[name]["value"] == pytest.approx(metrics[name])
+            # Three validation images: fitted on them, or told why not.
+            assert part["temperature"]["images"] == 3
+            scores[slug, stage] = part["accuracy"]["value"]
+    comparison = json.loads((run / "comparison.json").read_text("utf-8"))
+    assert [pair["stage"] for pair in comparison["pairs"]] == ["adaptation", "finetuning"]
+    for pair in comparison["pairs"]:
+        stage = pair["stage"]
+        apart = scores["resnet18", stage] - scores["vgg11", stage]
+        assert pair["difference"]["value"] == pytest.approx(apart)
+        assert pair["maps"]["images"] + pair["maps"]["left_out"] == 6
+    assert comparison["changes"]["vgg11"]["maps"]["agreement"]["grid"] == [4, 4]
+    assert "Read with caution: there are 6 test images" in json.dumps(comparison["sentences"])
+
+
 @pytest.mark.parametrize("slug", ["resnet18", "vgg11"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_saved_classifier_gives_the_recorded_predictions_and_maps(
