@@ -10,6 +10,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "seewhy"
 BASE = {"errors"}
 RECORDS = BASE | {
+    "faithfulness_records",
     "config",
     "records",
     "evaluation_records",
@@ -27,13 +28,15 @@ ALLOWED = {
     "errors": set(),
     "progress": set(),
     "config": BASE,
-    "records": BASE,
+    "faithfulness_records": set(),
+    "records": BASE | {"faithfulness_records"},
     "evaluation_records": BASE | {"records"},
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
     "npz": set(),
     "tables": {"records"},
-    "rundir": BASE | {"config", "records", "evaluation_records", "npz", "tables"},
+    "rundir": BASE
+    | {"config", "records", "evaluation_records", "faithfulness_records", "npz", "tables"},
     "render": BASE,
     "data": RECORDS,
     "models": RECORDS,
@@ -49,7 +52,9 @@ ALLOWED = {
     "stopping": {"progress"},
     "work": RECORDS | {"models"},
     "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
-    "backbone_study": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
+    "backbone_faithfulness": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
+    "backbone_study": EVERYTHING - {"report", "provenance"}
+    | {"work", "backbone_maps", "backbone_faithfulness"},
     "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
     "cli": RECORDS
     | {"study", "stopping", "pictures", "checking", "comparing", "report"}

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from seewhy.config import StudyConfig, load_config
+from seewhy.config import CAM_METHODS, StudyConfig, load_config
 from seewhy.errors import ConfigError, near_names
+from seewhy.explanation.methods.registry import METHODS
 
 
 def test_a_source_alone_has_the_defaults() -> None:
@@ -123,3 +124,39 @@ def test_the_documented_configuration_is_the_default_one() -> None:
     for section, field in StudyConfig.model_fields.items():
         keys = getattr(field.annotation, "model_fields", {section: None})
         assert all(f"{key} =" in text or f"[[{key}]]" in text for key in keys), section
+
+
+def test_every_method_of_a_layer_behind_the_cut_is_known() -> None:
+    # These look at the pixels, or at attention, which a traced tail does not call.
+    elsewhere = {name for name, m in METHODS.items() if m.needs in ("image gradients", "attention")}
+    assert elsewhere == {"guidedgradcam", "legrad"}
+    assert set(CAM_METHODS) == METHODS.keys() - elsewhere
+
+
+def test_the_explanation_is_as_it_was_asked_for() -> None:
+    settings = ["explanation.method=layercam", 'explanation.layer=["a.b", "auto", "a.b"]']
+    explanation = load_config("demo", settings=settings).explanation
+    assert (explanation.method, explanation.layers) == ("layercam", ("a.b", "auto"))
+    assert load_config("demo").explanation.layers == ("auto",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["method=gradcamm"], r"explanation\.method: expected one of gradcam, .* did you mean "),
+        (["method=legrad"], r"explanation\.method: expected one of gradcam, "),
+        (["faithfulness=-1"], r"explanation\.faithfulness: .*greater than or equal to 0"),
+        (["layer=[]"], r"explanation\.layer"),
+        (["method=cam"], "expected a linear head at the last map"),
+    ],
+)
+def test_a_wrong_explanation_is_named(settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("demo", settings=[f"explanation.{setting}" for setting in settings])
+
+
+def test_cam_goes_with_a_linear_head() -> None:
+    linear = ["explanation.method=cam", "head.units=[]", "search.trials=0"]
+    assert load_config("demo", settings=linear).explanation.method == "cam"
+    with pytest.raises(ConfigError, match="expected a linear head"):
+        load_config("demo", settings=[*linear, "explanation.layer=blocks.6"])

@@ -49,6 +49,8 @@ units = [4, 32]
 epochs = 4
 [finetuning]
 epochs = 3
+[explanation]
+faithfulness = 4
 """
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from seewhy import explain, load_classifier, read_images
 from seewhy.errors import RunError
+from seewhy.explanation.faithfulness import measure_faithfulness
 from seewhy.models.backbones import create_architecture
 from seewhy.models.classifier import read_classifier
 from seewhy.records import STAGES, Stage
@@ -57,7 +58,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, seewhy: CommandLine) -> P
         save_local(place / name, name)
     done = seewhy(
         "run", "colours", "--backbone", "local-dir:resnet18", "--backbone", "local-dir:vgg11",
-        "--out", "out", "--seed", "3", "--quiet", *TINY, cwd=place,
+        "--out", "out", "--seed", "3", "--set=explanation.faithfulness=4", "--quiet", *TINY,
+        cwd=place,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "report: out/report/index.html"
@@ -94,7 +96,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
     for slug in ("resnet18", "vgg11"):
         folder = f"backbones/{slug}"
         expected |= {f"{folder}/baseline.json", f"{folder}/explanations/maps.npz"}
-        expected |= {f"{folder}/explanations/index.csv"}
+        expected |= {f"{folder}/explanations/{n}" for n in ("index.csv", "faithfulness.json")}
         expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
         expected |= {f"{folder}/evaluation.json"}
@@ -218,6 +220,45 @@ def test_maps_are_of_both_classes_and_both_stages(finished: Path) -> None:
     assert wrong
 
 
+def test_faithfulness_is_what_measuring_by_hand_gives(finished: Path) -> None:
+    run = RunDirectory(finished / "out")
+    data = run.read_dataset()
+    records = run.read_backbone("resnet18", data.classes)
+    recorded, maps = records.faithfulness, records.maps["finetuning"]
+    assert recorded is not None
+    test = data.where("test")
+    sample = [maps.ids.index(id_) for id_ in recorded.ids]
+    # Six test images of three classes: each has its share of four, one or two.
+    assert len(sample) == 4
+    assert set(np.bincount(data.labels[test[sample]], minlength=3)) == {1, 2}
+    classifier = read_classifier(run.model_path("resnet18", "finetuning"))
+    paths = [finished / "colours" / data.paths[index] for index in test[sample]]
+    ours = measure_faithfulness(
+        classifier,
+        read_images(paths, classifier),
+        maps.maps[sample],
+        records.predictions["finetuning"].predicted[sample],
+        seed=3,
+        steps=4,
+        baselines=("blur",),
+        road_shares=(0.3, 0.6),
+        random_maps=1,
+    )
+    assert ours.forward_passes == recorded.forward_passes <= 35 * 4
+    assert list(recorded.measures) == list(ours.measures)
+    for name, measure in ours.measures.items():
+        theirs = recorded.measures[name]
+        for column in ("maps", "random", "gaussian", "versus_random", "versus_gaussian"):
+            for end in ("value", "low", "high"):
+                mine = getattr(getattr(measure, column), end)
+                assert getattr(getattr(theirs, column), end) == pytest.approx(mine, abs=2e-5), name
+    part = run.read_summary().backbones["resnet18"].explanation.faithfulness
+    assert part is not None
+    assert part.verdict == recorded.verdict == ours.verdict
+    assert part.measures["deletion_blur"].maps == recorded.measures["deletion_blur"].maps
+    assert part.seconds > 0
+
+
 def test_adaptation_leaves_the_trunk_and_finetuning_the_prefix_alone(finished: Path) -> None:
     original = load_file(finished / "resnet18" / "model.safetensors")
     stages = [
@@ -241,7 +282,8 @@ def test_adaptation_leaves_the_trunk_and_finetuning_the_prefix_alone(finished: P
 def test_the_same_seed_gives_the_same_bytes(finished: Path, seewhy: CommandLine) -> None:
     again = seewhy(
         "run", "colours", "--backbone", "local-dir:resnet18", "--out", "again", "--seed", "3",
-        "--set=finetuning.keep=disk", "--quiet", *TINY, cwd=finished,
+        "--set=finetuning.keep=disk", "--set=explanation.faithfulness=0", "--quiet", *TINY,
+        cwd=finished,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     for name in ("adaptation/predictions.csv", "finetuning/predictions.csv"):
@@ -296,7 +338,7 @@ def test_the_papers_other_backbones_go_the_same_way(tmp_path: Path, seewhy: Comm
     done = seewhy(
         "run", "study.toml", "--out", "out", "--set=adaptation.epochs=1", "--device=cpu",
         "--set=finetuning.epochs=1", "--set=head.batch_size=4", "--set=search.trials=0",
-        cwd=tmp_path,
+        "--set=explanation.faithfulness=0", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
@@ -320,7 +362,8 @@ def test_an_augmented_study_computes_training_activations_anew(
     done = seewhy(
         "run", "colours", "--backbone", "local-dir:resnet18", "--out", "out", "--quiet",
         "--set=input.augmentation=crop+flip+erase", "--set=finetuning.batch_norm=train", *TINY,
-        cwd=tmp_path,
+        "--set=explanation.method=layercam", "--set=explanation.layer=['layer3.1.act2', 'auto']",
+        "--set=explanation.faithfulness=0", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     original = load_file(tmp_path / "resnet18" / "model.safetensors")
@@ -333,6 +376,13 @@ def test_an_augmented_study_computes_training_activations_anew(
     assert len(history) == 2
     # Where no epoch beat the start, the start's statistics came back with its weights.
     assert torch.equal(original[mean], kept[f"trunk.{mean}"]) == (metrics["best_epoch"] == 0)
+    run = RunDirectory(tmp_path / "out")
+    records = run.read_backbone("resnet18", run.read_dataset().classes)
+    maps = records.maps["finetuning"]
+    assert (maps.method, maps.layer) == ("layercam", "layer3.1.act2, trunk output")
+    assert maps.maps.shape[1:] == (4, 4)  # the finer of the two, a sixteenth of 64
+    assert records.faithfulness is None
+    assert run.read_summary().backbones["resnet18"].explanation.faithfulness is None
     log = (tmp_path / "out" / "study.log").read_text("utf-8")
     assert "without the training images, which crop and flip and erase change every time" in log
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,24 @@ from seewhy.work import Work
 log = logging.getLogger("seewhy")
 
 
+@dataclass(frozen=True)
+class StageMaps:
+    """What the pass leaves in memory; the maps of all images are on the disk.
+
+    Attributes
+    ----------
+    predictions : Predictions
+        Of this pass.
+    kept : ndarray of float32, (n, h, w)
+        Maps, of the predicted class, of the images that were asked for.
+    seconds : float
+    """
+
+    predictions: Predictions
+    kept: NDArray[np.float32]
+    seconds: float
+
+
 def write_stage_maps(
     work: Work,
     slug: str,
@@ -33,7 +52,8 @@ def write_stage_maps(
     at_cut: CutInput,
     layers: tuple[str, ...],
     predicted: NDArray[np.int64] | None = None,
-) -> tuple[Predictions, float]:
+    keep: NDArray[np.int64] | None = None,
+) -> StageMaps:
     """Predict the test images and write the maps of the predicted and of the labelled classes.
 
     Parameters
@@ -49,28 +69,33 @@ def write_stage_maps(
     predicted : ndarray of int64, optional
         The predicted classes, where another pass has told them already.
 
+    keep : ndarray of int64, optional
+        Places, among the test images, of the maps to hand on; default none.
+
     Returns
     -------
-    predictions : Predictions
-        Of this pass.
-    seconds : float
+    StageMaps
     """
     started = time.perf_counter()
     data, method = work.data, work.config.explanation.method
     indices = data.where("test")
     labels = data.labels[indices]
     ids = tuple(data.ids[index] for index in indices)
-    name = shown_layer(layers)
+    name = shown_layers(layers)
     probabilities: list[NDArray[np.float32]] = []
+    kept: list[NDArray[np.float32]] = []
+    wanted = np.isin(np.arange(len(indices)), [] if keep is None else keep)
 
     def parts(found: Iterable[ExplainedSet]) -> Iterator[Maps]:
         done = 0
         for part in found:
             if not done and stage == "adaptation":
                 _warn_of_one_place(work, slug, part)
+            rows = slice(done, done + len(part.maps))
             probabilities.append(part.probabilities)
-            yield _as_maps(part, ids[done : done + len(part.maps)], method, name, stage)
-            done += len(part.maps)
+            kept.append(part.restored()[wanted[rows], 0])
+            yield _as_maps(part, ids[rows], method, name, stage)
+            done = rows.stop
 
     with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
         batches = _at_cut(at_cut, indices, advance)
@@ -80,10 +105,11 @@ def write_stage_maps(
         work.run.write_maps(slug, stage, parts(found), labels, data.classes)
     seconds = time.perf_counter() - started
     log.info("%s: %s: maps of %d test images in %.1f s", slug, stage, len(indices), seconds)
-    return as_predictions(data, indices, np.concatenate(probabilities)), seconds
+    predictions = as_predictions(data, indices, np.concatenate(probabilities))
+    return StageMaps(predictions, np.concatenate(kept), seconds)
 
 
-def shown_layer(layers: tuple[str, ...]) -> str:
+def shown_layers(layers: tuple[str, ...]) -> str:
     """Return how the layers are called in records: by their names in the trunk."""
     names = (layer.removeprefix("tail").removeprefix(".") for layer in layers)
     return ", ".join(name or "trunk output" for name in names)

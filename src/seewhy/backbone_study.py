@@ -12,7 +12,8 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from seewhy.backbone_maps import shown_layer, write_stage_maps
+from seewhy.backbone_faithfulness import faithfulness_sample, write_faithfulness
+from seewhy.backbone_maps import shown_layers, write_stage_maps
 from seewhy.config import HeadConfig, StudyConfig
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
@@ -268,7 +269,7 @@ def _adaptation(
 def _finetuning(
     work: Work, slug: str, classifier: Classifier, at_cut: CutInput, layers: tuple[str, ...]
 ) -> tuple[StageSummary, ExplanationSummary]:
-    """Stage 2: tail and head; then predictions and maps of the test images in one pass."""
+    """Stage 2: tail and head; then predictions and maps in one pass, and how faithful they are."""
     behind_cut = classifier.behind_cut
     trained = finetune(
         behind_cut,
@@ -283,13 +284,18 @@ def _finetuning(
     validation = predict_at_cut(
         behind_cut, at_cut.batch, work.data, work.data.where("validation"), work.compute
     )
-    predictions, seconds = write_stage_maps(work, slug, "finetuning", behind_cut, at_cut, layers)
-    summary = _finish_stage(work, slug, "finetuning", classifier, trained, validation, predictions)
+    sample = faithfulness_sample(work)
+    maps = write_stage_maps(work, slug, "finetuning", behind_cut, at_cut, layers, keep=sample)
+    faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, layers)
+    summary = _finish_stage(
+        work, slug, "finetuning", classifier, trained, validation, maps.predictions
+    )
     return summary, ExplanationSummary(
         method=work.config.explanation.method,
-        layer=shown_layer(layers),
-        images=len(predictions.ids),
-        seconds=seconds,
+        layer=shown_layers(layers),
+        images=len(maps.predictions.ids),
+        seconds=maps.seconds,
+        faithfulness=faithfulness,
     )
 
 

@@ -27,6 +27,22 @@ from seewhy.errors import ConfigError, near_names
 PRESETS = ("demo", "paper")
 AUGMENTATIONS = ("crop", "translate", "flip", "erase")
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+# The methods that explain a layer behind the cut; those that need pixels or attention do not.
+CAM_METHODS = (
+    "gradcam",
+    "gradcam++",
+    "hirescam",
+    "gradcam-elementwise",
+    "xgradcam",
+    "layercam",
+    "finercam",
+    "shapleycam",
+    "cam",
+    "eigencam",
+    "eigengradcam",
+    "scorecam",
+    "ablationcam",
+)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -282,17 +298,38 @@ class FinetuningConfig(_Section):
 
 
 class ExplanationConfig(_Section):
-    """The maps.
+    """The maps, and how faithful they are.
 
     Attributes
     ----------
-    method : {"gradcam"}, default "gradcam"
-    layer : str, default "auto"
-        Name of the layer whose map is explained; ``auto``: the last spatial map.
+    method : str, default "gradcam"
+        One of `CAM_METHODS`.
+    layer : str or tuple of str, default "auto"
+        Names of the layers whose map is explained; ``auto``: the last spatial map. Of several
+        layers: the mean of their maps, each divided by its maximum.
+    faithfulness : int, default 32
+        How many test images, of all classes, the faithfulness of the maps is measured on; 0
+        switches that off.
     """
 
-    method: Literal["gradcam"] = "gradcam"
-    layer: str = "auto"
+    method: str = "gradcam"
+    layer: str | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"
+    faithfulness: Annotated[int, Field(ge=0)] = 32
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in CAM_METHODS:
+            raise ValueError(
+                f"expected one of {', '.join(CAM_METHODS)}, but got {value!r}"
+                f"{near_names(value, CAM_METHODS)}"
+            )
+        return value
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers' names, each once, in the order they were given."""
+        return (self.layer,) if isinstance(self.layer, str) else tuple(dict.fromkeys(self.layer))
 
 
 class StudyConfig(_Section):
@@ -324,6 +361,17 @@ class StudyConfig(_Section):
     adaptation: AdaptationConfig = Field(default_factory=AdaptationConfig)
     finetuning: FinetuningConfig = Field(default_factory=FinetuningConfig)
     explanation: ExplanationConfig = Field(default_factory=ExplanationConfig)
+
+    @model_validator(mode="after")
+    def _cam_has_a_linear_head(self) -> StudyConfig:
+        linear = not self.head.units and not self.search.trials
+        if self.explanation.method == "cam" and not (linear and self.explanation.layer == "auto"):
+            raise ValueError(
+                "expected a linear head at the last map for explanation.method = 'cam': set "
+                "head.units = [], search.trials = 0 and explanation.layer = 'auto', or take "
+                "gradcam, which works with any head"
+            )
+        return self
 
 
 def load_config(

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seewhy.faithfulness_records import Faithfulness, FaithfulnessSummary
+
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
 TrialState = Literal["complete", "pruned", "failed"]
@@ -363,12 +365,13 @@ class SearchSummary(_Record):
 
 
 class ExplanationSummary(_Record):
-    """The maps' part of summary.json."""
+    """The maps' part of summary.json; `faithfulness` is null where it was not measured."""
 
     method: str
     layer: str
     images: int
     seconds: float
+    faithfulness: FaithfulnessSummary | None = None
 
 
 class BackboneSummary(_Record):
@@ -642,6 +645,7 @@ class BackboneRecords:
     confusion: dict[Stage, NDArray[np.int64]] = field(default_factory=dict)
     search: SearchRecord | None = None
     trials: tuple[Trial, ...] = ()
+    faithfulness: Faithfulness | None = None
     suspects: Suspects | None = None
     validation: dict[Stage, Predictions] = field(default_factory=dict)
     baseline_predictions: Predictions | None = None

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
 from seewhy.evaluation_records import Comparison, Evaluation
+from seewhy.faithfulness_records import Faithfulness
 from seewhy.npz import Expected, growing_npz, read_npz
 from seewhy.records import (
     STAGES,
@@ -454,6 +455,19 @@ class RunDirectory:
         """Read one stage's maps, which must have the ids of that stage's predictions."""
         return _read_maps(self.maps_path(slug, stage), stage, predictions.ids)
 
+    def faithfulness_path(self, slug: str) -> Path:
+        """How faithful fine-tuning's maps are."""
+        return self.backbone_path(slug) / "explanations" / "faithfulness.json"
+
+    def write_faithfulness(self, slug: str, found: Faithfulness) -> None:
+        """Write faithfulness.json."""
+        self._write_json(self.faithfulness_path(slug), found)
+
+    def read_faithfulness(self, slug: str) -> Faithfulness | None:
+        """Read faithfulness.json; None where it was not measured."""
+        path = self.faithfulness_path(slug)
+        return self._read_json(path, Faithfulness) if path.is_file() else None
+
     def read_backbone(self, slug: str, classes: Sequence[str]) -> BackboneRecords:
         """Read all records of one backbone."""
         folder = self.backbone_path(slug)
@@ -483,6 +497,7 @@ class RunDirectory:
                 stage: self._read_json(folder / stage / "metrics.json", StageMetrics)
                 for stage in STAGES
             },
+            faithfulness=self.read_faithfulness(slug),
             maps={stage: self.read_maps(slug, stage, predictions[stage]) for stage in STAGES},
             confusion={
                 stage: _parsed(

@@ -140,7 +140,9 @@ def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, tuple[s
     for slug, named in zip(slugs(config.backbone), config.backbone, strict=True):
         backbone = load_backbone(named, config.input.size, config.seed)
         cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
-        found[slug] = backbone, cut, (_explained_layer(config.explanation.layer, cut),)
+        names = config.explanation.layers
+        layers = dict.fromkeys(_explained_layer(name, cut) for name in names)
+        found[slug] = backbone, cut, tuple(layers)
     return found
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seewhy.data.listing import Listing
-from seewhy.data.splits import check_classes, draw_splits
+from seewhy.data.splits import check_classes, draw_sample, draw_splits
 from seewhy.errors import DataError
 from seewhy.records import Split
 
@@ -215,3 +215,22 @@ def test_what_is_like_a_given_test_image_is_not_drawn_for_validation() -> None:
         )
         assert set(drawn[:4]) == {"train"}
         assert counts([0] * 10 + [1] * 10, drawn)[0, "validation"] == 3
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 60), st.integers(0, 9))
+def test_a_sample_has_each_class_share(sizes: list[int], count: int, seed: int) -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    drawn = draw_sample(labels, count, seed)
+    assert len(drawn) == min(count, len(labels))
+    assert (np.diff(drawn) > 0).all()
+    shares = np.array(sizes) * len(drawn) / len(labels)
+    # One image from rounding, one from where the last class's turn ends.
+    assert (abs(np.bincount(labels[drawn], minlength=len(sizes)) - shares) <= 2).all()
+    np.testing.assert_array_equal(drawn, draw_sample(labels, count, seed))
+
+
+def test_another_seed_draws_another_sample_and_equal_classes_equal_numbers() -> None:
+    labels = np.arange(800) % 8
+    one, other = (draw_sample(labels, 32, seed) for seed in (0, 1))
+    assert np.bincount(labels[one]).tolist() == [4] * 8
+    assert len(set(one) & set(other)) < 8

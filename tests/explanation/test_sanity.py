@@ -20,7 +20,12 @@ from seewhy.errors import ConfigError
 from seewhy.explanation import sanity
 from seewhy.explanation.methods.registry import METHODS
 from seewhy.explanation.replay import Replay
-from seewhy.explanation.sanity import check_sanity, correlation, rank_correlation
+from seewhy.explanation.sanity import (
+    check_sanity,
+    correlation,
+    rank_correlation,
+    structural_similarity,
+)
 
 IMAGES = torch.randn(12, 3, 20, 20, generator=torch.Generator().manual_seed(0))
 
@@ -39,6 +44,33 @@ def _network() -> nn.Sequential:
             nn.Dropout(0.5),
             nn.Linear(16, 5),
         )
+
+
+def test_structural_similarity_worked_out_by_hand() -> None:
+    left = np.array([[[0.0, 1.0]], [[0.0, 1.0]], [[3.0, 5.0]], [[0.0, 1.0]]])
+    right = np.array([[[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 8.0]], [[2.0, 2.0]]])
+    # Means 0.5 and variances 0.25 each; a constant map is zero.
+    turned = (0.5 + 1e-4) * (-0.5 + 9e-4) / ((0.5 + 1e-4) * (0.5 + 9e-4))
+    gone = 1e-4 * 9e-4 / ((0.25 + 1e-4) * (0.25 + 9e-4))
+    np.testing.assert_allclose(structural_similarity(left, right), [1, turned, 1, gone])
+
+
+def test_structural_similarity_is_the_mean_over_windows_of_seven() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.random((2, 1, 8, 9))
+    for maps in (left, right):
+        maps[0, 0, :2] = 0, 1  # the range is 0 … 1 already
+    found = []
+    for row in range(2):
+        for column in range(3):
+            x, y = (m[0, row : row + 7, column : column + 7].ravel() for m in (left, right))
+            (var_x, both), (_, var_y) = np.cov(x, y, bias=True)
+            found.append(
+                (2 * x.mean() * y.mean() + 1e-4)
+                * (2 * both + 9e-4)
+                / ((x.mean() ** 2 + y.mean() ** 2 + 1e-4) * (var_x + var_y + 9e-4))
+            )
+    assert structural_similarity(left, right)[0] == pytest.approx(np.mean(found))
 
 
 def test_correlations_equal_scipys() -> None:

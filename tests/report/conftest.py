@@ -10,6 +10,12 @@ import numpy as np
 import pytest
 
 from seewhy.config import validate
+from seewhy.faithfulness_records import (
+    FaithfulnessSummary,
+    Good,
+    MeanInterval,
+    MeasureSummary,
+)
 from seewhy.records import (
     BackboneSummary,
     Baseline,
@@ -140,6 +146,34 @@ PROVENANCE = Provenance(
 )
 
 
+def _measure(good: Good, maps: float, random: float, verdict: str) -> MeasureSummary:
+    cells = [
+        MeanInterval(value=mean, low=mean - 0.125, high=mean + 0.125)
+        for mean in (maps, random, 0.25)
+    ]
+    return MeasureSummary(
+        good=good, images=12, maps=cells[0], random=cells[1], gaussian=cells[2], verdict=verdict
+    )
+
+
+# The first backbone's maps are better than random ones, but for two measures.
+FAITHFULNESS = {
+    "net_a": FaithfulnessSummary(
+        verdict="better than random on 1 of 3 measures",
+        images=13,
+        empty=1,
+        masked=0,
+        measures={
+            "deletion_blur": _measure("low", 0.375, 0.5, "better than random"),
+            "road": _measure("high", 0.0625, 0.125, "no better than random"),
+            "iou": _measure("high", 0.5, 0.5, "no better than random"),
+            "sparseness": _measure("neither", 0.4, 0.4, "no good direction"),
+        },
+        seconds=2.0,
+    )
+}
+
+
 def _dataset(
     run: RunDirectory,
     classes: tuple[str, ...],
@@ -202,7 +236,13 @@ def _backbone(
             units=[256], dropout=0.3, learning_rate=1e-3, batch_size=64, loss="cross-entropy"
         ),
         search=None,
-        explanation=ExplanationSummary(method="gradcam", layer="last", images=8, seconds=1.5),
+        explanation=ExplanationSummary(
+            method="gradcam",
+            layer="last",
+            images=8,
+            seconds=1.5,
+            faithfulness=FAITHFULNESS.get(slug),
+        ),
         **stages,
     )
 

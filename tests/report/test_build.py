@@ -233,3 +233,35 @@ def test_never_imports_torch() -> None:
     code = "import sys, seewhy.report.build; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=False)
     assert done.returncode == 0
+
+
+def test_faithfulness_is_said_and_missing_where_it_was_not_measured(make_run: Callable) -> None:
+    run, summary = make_run()
+    words = Page(build_report(run, summary).read_text("utf-8")).words
+    assert (
+        "net_a : Measured on 12 test images, these maps are better than random ones on 1 of 3 "
+        "measures; they are no better on ROAD, both and overlap with the object."
+    ) in words
+    row = "deletion (blur) low 0.375 (0.250 to 0.500) 0.500 (0.375 to 0.625) 0.250 (0.125 to 0.375)"
+    assert f"{row} better than random" in words
+    assert "Gini" not in words and "sparseness" not in words
+    assert "net_b : not measured. explanation.faithfulness says on how many test images" in words
+
+
+def test_maps_no_better_than_random_are_said_to_be_so(make_run: Callable) -> None:
+    run, summary = make_run()
+    part = summary.backbones["net_a"].explanation
+    found = part.faithfulness
+    measures = {name: found.measures[name] for name in ("road", "iou", "sparseness")}
+    part.faithfulness = found.model_copy(update={"measures": measures})
+    words = Page(build_report(run, summary).read_text("utf-8")).words
+    assert (
+        "Measured on 12 test images, these maps are no better than random ones on any of 2 "
+        "measures: do not read them as what the classifier uses."
+    ) in words
+    few = {
+        name: one.model_copy(update={"verdict": "too few images"}) for name, one in measures.items()
+    }
+    part.faithfulness = found.model_copy(update={"measures": few, "images": 3})
+    words = Page(build_report(run, summary).read_text("utf-8")).words
+    assert "Measured on 2 test images: too few to say whether the maps are better" in words

@@ -145,6 +145,31 @@ def _lacking(listing: Listing, splits: Sequence[Split]) -> list[int]:
     ]
 
 
+def draw_sample(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Draw images so that each class has its share of them, rounded up or down.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (N,)
+    count : int
+        All images, where there are no more.
+    seed : int
+        The draw hangs on it and the labels alone.
+
+    Returns
+    -------
+    ndarray of int64, (min(N, count),)
+        Places in `labels`, ascending.
+    """
+    places = np.empty(len(labels))
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels == label)
+        rng = np.random.default_rng((seed, 1, int(label)))
+        # A class's images lie evenly over 0 … 1, in random order, from a random start.
+        places[rng.permutation(mine)] = (np.arange(len(mine)) + rng.random()) / len(mine)
+    return np.sort(places.argsort(kind="stable")[:count]).astype(np.int64)
+
+
 def check_classes(listing: Listing, set_aside: Sequence[int] = ()) -> None:
     """Refuse a listing whose classes cannot all be trained, validated and tested.
 

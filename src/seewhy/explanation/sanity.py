@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -26,6 +28,8 @@ from seewhy.explanation.targets import Target
 
 Values = NDArray[np.float64]
 _TINY = np.finfo(np.float64).tiny
+# Of structural similarity, for values in 0 … 1.
+_WINDOW, _C1, _C2 = 7, 0.01**2, 0.03**2
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Depth:
     spearman, pearson : Interval
         Mean correlation, over images, of a map's places before and after; 1 is no change. A map
         that became constant has nothing in common with what it was: 0.
+    ssim : Interval
+        Mean structural similarity of the maps, each scaled to 0 … 1; 1 is no change.
     flat : int
         Images whose map became constant.
     unchanged : bool
@@ -51,6 +57,7 @@ class Depth:
     layers: int
     spearman: Interval
     pearson: Interval
+    ssim: Interval
     flat: int
     unchanged: bool
 
@@ -160,7 +167,7 @@ def check_sanity(
     References
     ----------
     Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018 (cascading randomisation; there
-    by initialising anew).
+    by initialising anew, judged by rank correlation and structural similarity).
     """
     if levels < 2 or batch_size < 1 or draws < 1 or not methods:
         raise ConfigError(
@@ -232,7 +239,7 @@ def _given_classes(classes: Sequence[int] | Tensor | None, count: int) -> list[i
 def _cascaded(
     model: nn.Module, images: Tensor, classes: list[int] | None, plan: _Plan
 ) -> dict[str, Values]:
-    """Return each method's maps (levels + 1, n, places) of one batch, the untouched first."""
+    """Return each method's maps (levels + 1, n, h, w) of one batch, the untouched first."""
     untouched = 1 + max(plan.course.left.values())
     states = [(untouched, ()), *((level.entered, level.parameters) for level in plan.levels)]
     with undisturbed(model, images):
@@ -245,20 +252,22 @@ def _cascaded(
                 layer = names or "auto"
                 answer = explain(model, images, classes, layer, method, target=plan.target)
                 classes = answer.classes[:, 0].tolist()
-                found[method].append(answer.maps[:, 0].flatten(1).double().cpu().numpy())
+                found[method].append(answer.maps[:, 0].double().cpu().numpy())
     return {method: np.stack(maps) for method, maps in found.items()}
 
 
 def _summary(
     layer: str, maps: Values, levels: Sequence[Level], threshold: float, seed: int, draws: int
 ) -> MethodSanity:
-    """Compare maps (levels + 1, N, places) with the untouched ones, which come first."""
-    maps = maps[:, np.ptp(maps[0], axis=1) > 0]
+    """Compare maps (levels + 1, N, h, w) with the untouched ones, which come first."""
+    maps = maps[:, np.ptp(maps[0], axis=(1, 2)) > 0]
     count = maps.shape[1]
     if not count:
         return MethodSanity(layer, 0, None, ())
-    before, depths = maps[0], []
-    for level, after in zip(levels, maps[1:], strict=True):
+    flat = maps.reshape(*maps.shape[:2], -1)
+    before, depths = flat[0], []
+    for depth, level in enumerate(levels, start=1):
+        after = flat[depth]
         spearman = bootstrap_mean(rank_correlation(before, after), seed, draws)
         depths.append(
             Depth(
@@ -266,6 +275,7 @@ def _summary(
                 layers=level.weighted,
                 spearman=spearman,
                 pearson=bootstrap_mean(correlation(before, after), seed, draws),
+                ssim=bootstrap_mean(structural_similarity(maps[0], maps[depth]), seed, draws),
                 flat=int((np.ptp(after, axis=1) == 0).sum()),
                 unchanged=spearman.low > threshold,
             )
@@ -291,6 +301,43 @@ def correlation(left: Values, right: Values) -> Values:
 def rank_correlation(left: Values, right: Values) -> Values:
     """Return Spearman's correlation (N,) of the rows of two arrays; equal values share a rank."""
     return correlation(_ranks(left), _ranks(right))
+
+
+def structural_similarity(left: Values, right: Values) -> Values:
+    r"""Return the structural similarity (N,) of two stacks of maps (N, h, w).
+
+    .. math:: \mathrm{SSIM} = \frac{(2 \mu_x \mu_y + C_1)(2 \sigma_{xy} + C_2)}
+              {(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}
+
+    with means μ, variances and covariance σ over windows of 7 × 7 places (the whole axis where it
+    is shorter), C₁ = 0.01² and C₂ = 0.03²; the mean over all windows. Each map is scaled to
+    0 … 1 by its minimum and maximum first, a constant one becomes zero.
+
+    References
+    ----------
+    Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity",
+    IEEE Transactions on Image Processing 2004; there with Gaussian windows of 11 × 11.
+    """
+    # Map by map: a map's windows take 49 times its memory.
+    return np.array([_similarity(x, y) for x, y in zip(left, right, strict=True)])
+
+
+def _similarity(left: Values, right: Values) -> float:
+    sides = tuple(min(_WINDOW, side) for side in left.shape)
+    x, y = (
+        sliding_window_view(_unit_range(map_), sides).reshape(-1, prod(sides))
+        for map_ in (left, right)
+    )
+    mean_x, mean_y = x.mean(axis=1), y.mean(axis=1)
+    covariance = (x * y).mean(axis=1) - mean_x * mean_y
+    like = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
+    most = (mean_x**2 + mean_y**2 + _C1) * (x.var(axis=1) + y.var(axis=1) + _C2)
+    return float((like / most).mean())
+
+
+def _unit_range(map_: Values) -> Values:
+    low, high = map_.min(), map_.max()
+    return (map_ - low) / (high - low) if high > low else np.zeros_like(map_)
 
 
 def _ranks(values: Values) -> Values:

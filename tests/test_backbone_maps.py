@@ -1,0 +1,46 @@
+"""Every method a study may name makes maps of what lies behind the cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from seewhy.backbone_maps import shown_layers
+from seewhy.config import CAM_METHODS
+from seewhy.explanation.stream import explain_batches
+from seewhy.models.classifier import BehindCut, Head, map_layer
+from seewhy.models.cut import cut_trunk
+
+
+@pytest.fixture(scope="module")
+def cut():
+    """A small network, cut, its weights drawn with a seed, and activations of two images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = timm.create_model("resnet10t", num_classes=0).eval().requires_grad_(False)
+        images = torch.randn(2, 3, 64, 64)
+    found = cut_trunk(model, 0.3, 64)
+    with torch.no_grad():
+        return found, found.prefix(images)
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_every_method_explains_what_lies_behind_the_cut(cut, method: str) -> None:
+    found, activations = cut
+    units = () if method == "cam" else (6,)
+    behind_cut = BehindCut(found.tail, Head(512, units, 0.3, 3, seed=0)).eval()
+    labels = np.array([2, 0])
+    maps = explain_batches(
+        behind_cut, [activations.clone()], (map_layer(found),), method, labels=labels
+    )
+    assert maps.maps.shape == (2, 2, 2, 2)
+    assert np.isfinite(maps.maps).all()
+    assert not maps.empty.all()
+    assert maps.explained[:, 1].tolist() == labels.tolist()
+
+
+def test_layers_are_called_by_their_names_in_the_trunk() -> None:
+    assert shown_layers(("tail.layer4.1.act2",)) == "layer4.1.act2"
+    assert shown_layers(("tail", "tail.blocks.6")) == "trunk output, blocks.6"
