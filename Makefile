@@ -30,6 +30,8 @@ lint: install  ## ruff, formatting, types
 
 bench: install  ## what kept features, maps and the search cost, side by side
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.explain --ours --images 16
+	$(BIN)/python -m benchmarks.explain
 	$(BIN)/python -m benchmarks.search demo --size 96 --set search.max_layers=1
 
 soak: install  ## the slow checks

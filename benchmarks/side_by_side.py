@@ -1,7 +1,9 @@
 """Two ways to do the same work, timed in turn in one run, each in a process of its own.
 
 The processes take turns (A B A B …), so that a machine that slows down slows both, and each has
-its own peak memory. Medians are printed, with the least and the most.
+its own peak memory: what the process held at most while it worked, its model and libraries
+included, or, where it used a CUDA device, what lay there. Medians are printed, with the least and
+the most.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import torch
 
 # Builds what one way needs and returns the work of one round.
 Setup = Callable[[], Callable[[], None]]
@@ -43,7 +47,8 @@ def measure(ways: dict[str, Setup], rounds: int) -> list[Measurement]:
         process.start()
         pipes[name] = here
         processes.append(process)
-        assert here.recv() == "ready"
+    for pipe in pipes.values():
+        assert pipe.recv() == "ready"
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, pipe in pipes.items():
@@ -76,6 +81,7 @@ def show(title: str, found: list[Measurement]) -> None:
 
 def _serve(setup: Setup, pipe: Connection) -> None:
     work = setup()
+    _forget_peak()
     pipe.send("ready")
     while pipe.recv() == "round":
         started = time.perf_counter()
@@ -84,7 +90,17 @@ def _serve(setup: Setup, pipe: Connection) -> None:
     pipe.send(_peak_gib())
 
 
+def _forget_peak() -> None:
+    """Count from now on: making a network may have taken more than using it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    # Writing 5 makes Linux set the peak to what is held now.
+    Path("/proc/self/clear_refs").write_text("5", "ascii")
+
+
 def _peak_gib() -> float:
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
     for line in Path("/proc/self/status").read_text("ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 2**20

@@ -268,6 +268,20 @@ def test_densenet_with_shared_storage_gives_what_it_gives_without() -> None:
             assert expected.sum() > 0
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["densenet121", "vit_tiny_patch16_224"])
+def test_a_cuda_device_gives_the_processors_maps(name: str) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=3).eval()
+    images = torch.randn(2, 3, 224, 224)
+    expected = explain(model, images, classes="all")
+    found = explain(model.cuda(), images.cuda(), classes="all")
+    for ours, theirs in zip(
+        found.maps.cpu().flatten(0, 1), expected.maps.flatten(0, 1), strict=True
+    ):
+        assert torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1] > 0.999
+
+
 def test_a_layer_that_runs_twice_is_explained_by_its_last_run() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
