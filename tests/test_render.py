@@ -99,3 +99,29 @@ def test_overlay_names_a_wrong_image(shape: tuple[int, ...]) -> None:
 def test_overlay_names_a_wrong_opacity() -> None:
     with pytest.raises(ValueError, match="`opacity` to be in 0 … 1, but got 2"):
         render.overlay(np.zeros((4, 4, 3), dtype=np.uint8), np.ones((2, 2)), 2)
+
+
+def test_overlay_within_is_the_overlay_of_the_square_and_leaves_the_rest() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.integers(1, 255, (30, 50, 3), dtype=np.uint8)
+    map_ = rng.random((4, 4))
+    laid = render.overlay_within(image, map_, (10, 0, 40, 30), 0.7)
+    np.testing.assert_array_equal(laid[:, 10:40], render.overlay(image[:, 10:40], map_, 0.7))
+    # A black line next to the square, a white one beside it, and nothing else.
+    for black, white in ((9, 8), (40, 41)):
+        assert (laid[:, black] == 0).all()
+        assert (laid[:, white] == 255).all()
+    np.testing.assert_array_equal(laid[:, :8], image[:, :8])
+    np.testing.assert_array_equal(laid[:, 42:], image[:, 42:])
+    square = np.ascontiguousarray(image[:, :30])
+    np.testing.assert_array_equal(
+        render.overlay_within(square, map_, (0, 0, 30, 30), 0.5), render.overlay(square, map_)
+    )
+
+
+def test_a_fine_overlay_is_the_coarse_ones_colours_enlarged() -> None:
+    image = np.full((1400, 1400, 3), 128, dtype=np.uint8)
+    map_ = np.random.default_rng(4).random((7, 7))
+    laid = render.overlay_within(image, map_, (0, 0, 1400, 1400)).astype(int)
+    exact = render.overlay(image, map_).astype(int)
+    assert np.abs(laid - exact).max() <= 3

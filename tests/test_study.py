@@ -309,11 +309,12 @@ def test_explain_writes_overlays_and_maps_and_names_what_it_cannot_read(
     assert len(lines) == 2
     assert lines[0].startswith("colours/red/00.png: ")
     names = sorted(path.name for path in (finished / "looked").iterdir())
-    assert names == ["00-2-map.npy", "00-2-overlay.png", "00-map.npy", "00-overlay.png"]
+    files = ["00-2-map.npy", "00-2-overlay.png", "00-map.npy", "00-overlay.png", "manifest.json"]
+    assert names == files
     map_ = np.load(finished / "looked" / "00-map.npy", allow_pickle=False)
     assert (map_.dtype, map_.shape) == (np.float32, (2, 2))
     with Image.open(finished / "looked" / "00-overlay.png") as overlay:
-        assert overlay.size == (64, 64)
+        assert overlay.size == (48, 40)
 
 
 def test_report_redraws_from_the_records_alone(finished: Path, seewhy: CommandLine) -> None:

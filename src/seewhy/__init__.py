@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from seewhy.config import StudyConfig, load_config
     from seewhy.errors import SeewhyError
     from seewhy.explanation.cam import Explanation, explain
+    from seewhy.explanation.layers import list_layers
     from seewhy.models.classifier import Classifier
-    from seewhy.pictures import load_classifier, read_images
+    from seewhy.pictures.classifiers import NamedClassifier, load_classifier, open_classifier
+    from seewhy.pictures.explaining import read_images
     from seewhy.report.build import redraw_report
     from seewhy.study import Study, run_study
 
@@ -27,8 +29,11 @@ _HOMES = {
     "Explanation": "seewhy.explanation.cam",
     "explain": "seewhy.explanation.cam",
     "Classifier": "seewhy.models.classifier",
-    "load_classifier": "seewhy.pictures",
-    "read_images": "seewhy.pictures",
+    "list_layers": "seewhy.explanation.layers",
+    "NamedClassifier": "seewhy.pictures.classifiers",
+    "load_classifier": "seewhy.pictures.classifiers",
+    "open_classifier": "seewhy.pictures.classifiers",
+    "read_images": "seewhy.pictures.explaining",
     "Study": "seewhy.study",
     "redraw_report": "seewhy.report.build",
     "run_study": "seewhy.study",
@@ -37,12 +42,15 @@ _HOMES = {
 __all__ = [
     "Classifier",
     "Explanation",
+    "NamedClassifier",
     "SeewhyError",
     "Study",
     "StudyConfig",
     "explain",
+    "list_layers",
     "load_classifier",
     "load_config",
+    "open_classifier",
     "read_images",
     "redraw_report",
     "run_study",

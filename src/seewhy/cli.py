@@ -27,6 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from seewhy import __version__
 from seewhy.config import load_config
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
@@ -89,12 +90,53 @@ SettingsOption = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A finished study's run directory, timm:NAME or local-dir:PATH."
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="For timm:NAME: pretrained, none or local-dir:PATH.", show_default="pretrained"
+    ),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Side of the network's input; default what it was trained with."),
+]
+BackboneOption = Annotated[
+    str | None, typer.Option(help="Which of the study's backbones; default its first.")
+]
+StageOption = Annotated[
+    str | None,
+    typer.Option(help="Of a study: adaptation or finetuning.", show_default="finetuning"),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results.")]
 
 
 def _examples(*lines: str) -> str:
     """Put examples below a command's help, a paragraph each."""
     return "\n\n".join(("Examples:", *lines))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"seewhy {__version__}", markup=False, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _begin(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(
@@ -224,44 +266,131 @@ def _checks_table(checks: DataChecks, findings: DataFindings) -> Table:
     return table
 
 
-@app.command(epilog=_examples("seewhy explain runs/demo cat.jpg dog.png --out looked/"))
-def explain(
-    run_dir: RunArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="Where overlays and maps go.")] = Path(
-        "explained"
-    ),
-    backbone: Annotated[
-        str | None, typer.Option(help="Which of the study's backbones; default its first.")
-    ] = None,
-    stage: Annotated[str, typer.Option(help="adaptation or finetuning.")] = "finetuning",
-    device: DeviceOption = None,
-) -> None:
-    """Show where a study's classifier looks in pictures of yours.
-
-    Writes STEM-overlay.png and STEM-map.npy for the predicted class of each picture.
-    """
-    if stage not in ("adaptation", "finetuning"):
-        raise SeewhyError(f"--stage: expected adaptation or finetuning, but got {stage!r}")
-    from seewhy.pictures import explain_pictures
-
-    explained, failed = explain_pictures(
-        run_dir,
-        images,
-        out_dir,
-        backbone,
-        cast(Literal["adaptation", "finetuning"], stage),
-        device or "auto",
-        _Bars(),
+@app.command(
+    epilog=_examples(
+        "seewhy explain runs/demo cat.jpg dog.png --out looked/",
+        "seewhy explain timm:tf_efficientnet_lite0 photos/ --classes top3",
+        "seewhy explain timm:resnet50 cat.jpg --weights local-dir:my_weights --method gradcam "
+        "--method layercam",
+        "seewhy explain timm:tf_efficientnet_lite0 dog.jpg --classes collie --against borzoi",
     )
-    for picture in explained:
-        note = " (empty map: nothing in it speaks for the class)" if picture.empty else ""
-        line = f"{picture.path}: {picture.predicted} {picture.confidence:.3f}{note}"
-        out.print(f"{line} -> {picture.overlay}", markup=False, highlight=False)
-    for error in failed:
-        err.print(f"seewhy: {error}", markup=False, highlight=False)
-    if failed:
+)
+def explain(
+    model: ModelArgument,
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Picture files, and folders of them."),
+    ],
+    out_dir: Annotated[
+        Path, typer.Option("--out", help="Where overlays, maps and manifest.json go.")
+    ] = Path("explained"),
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="predicted, top3 (any number), all; or a class's name or number, repeatable.",
+            show_default="predicted",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How maps are made; several make a sheet to compare them.",
+            show_default="gradcam",
+        ),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name from `seewhy layers`; several make one map.", show_default="auto"
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Ask why the class rather than this one; repeatable."),
+    ] = None,
+    opacity: Annotated[float, typer.Option(help="Of the map over the picture, 0 to 1.")] = 0.5,
+    weights: WeightsOption = None,
+    size: SizeOption = None,
+    backbone: BackboneOption = None,
+    stage: StageOption = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures held in memory at once.")] = 16,
+    device: DeviceOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Show where a classifier looks in pictures of yours.
+
+    Writes STEM-overlay.png and STEM-map.npy for each picture, at the picture's own size; a
+    STEM-sheet.png where it has several maps; and manifest.json, which lists them, last.
+    """
+    from seewhy.pictures.asking import Asking
+    from seewhy.pictures.classifiers import open_classifier
+    from seewhy.pictures.explaining import explain_pictures
+
+    classifier = open_classifier(
+        model,
+        weights=weights,
+        size=size,
+        backbone=backbone,
+        stage=_stage(stage),
+        device=device or "auto",
+    )
+    asking = Asking(
+        classes=tuple(classes or ("predicted",)),
+        methods=tuple(method or ("gradcam",)),
+        layers=tuple(layer or ()),
+        against=tuple(against or ()),
+        opacity=opacity,
+        batch_size=batch_size,
+    )
+    progress = Silent() if quiet else _Bars()
+    done = explain_pictures(classifier, images, out_dir, asking, progress)
+    for picture in done.pictures:
+        says = "" if picture.predicted is None else f"{picture.predicted} {picture.probability:.3f}"
+        empty = sum(one.empty for one in picture.maps)
+        note = "empty map: nothing in it speaks for the class"
+        if len(picture.maps) > 1:
+            note = f"{empty} of {len(picture.maps)} maps are empty"
+        place = out_dir / (picture.sheet or picture.maps[0].overlay)
+        line = f"{picture.path}: {says}{f' ({note})' if empty else ''} -> {place}"
+        out.print(line, markup=False, highlight=False)
+    for failed in done.failed:
+        err.print(f"seewhy: {failed.path}: {failed.reason}", markup=False, highlight=False)
+    if done.failed:
         raise typer.Exit(2)
+
+
+@app.command(epilog=_examples("seewhy layers timm:resnet50", "seewhy layers runs/demo"))
+def layers(
+    model: ModelArgument,
+    size: SizeOption = None,
+    backbone: BackboneOption = None,
+    stage: StageOption = None,
+) -> None:
+    """List the layers of a network in the order they run, with the shapes they put out.
+
+    "map" marks those that `seewhy explain --layer` can explain, "auto" the one it takes by itself.
+    """
+    from seewhy.pictures.classifiers import describe_layers
+
+    found = describe_layers(model, size=size, backbone=backbone, stage=_stage(stage))
+    rows = [("layer", "kind", "output", "explained")]
+    for one in found.layers:
+        if one.name or one.is_map:
+            note = "auto" if one.name == found.chosen else "map" if one.is_map else ""
+            rows.append((one.name, one.kind, " × ".join(map(str, one.shape)), note))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Plain lines: a table would cut names, or fold them, to fit a narrow terminal or a pipe.
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        out.print(line.rstrip(), markup=False, highlight=False)
+    side = f"{found.size}×{found.size}"
+    out.print(f"{found.name}, for one image of {side}", markup=False, highlight=False)
+
+
+def _stage(word: str | None) -> Literal["adaptation", "finetuning"] | None:
+    if word not in (None, "adaptation", "finetuning"):
+        raise SeewhyError(f"--stage: expected adaptation or finetuning, but got {word!r}")
+    return cast(Literal["adaptation", "finetuning"] | None, word)
 
 
 @app.command(epilog=_examples("seewhy report runs/demo", "seewhy report runs/demo --format md"))
@@ -368,7 +497,7 @@ def main() -> None:
             raise
         _fail(
             "the memory does not suffice; try a smaller head.batch_size or input.size, or "
-            "finetuning.keep=recompute"
+            "finetuning.keep=recompute; with explain, a smaller --batch-size or --size"
         )
 
 

@@ -1,7 +1,7 @@
 """Maps as pictures: resizing, the colour map, the overlay on an image.
 
-NumPy and Matplotlib's colour table only, so that the report and ``seewhy explain`` draw alike and
-neither needs a network. This module does not know where a map or an image comes from.
+NumPy, Pillow and Matplotlib's colour table only, so that the report and ``seewhy explain`` draw
+alike and neither needs a network. This module does not know where a map or an image comes from.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
+from PIL import Image
 
 # Even steps for the eye, readable by the colour-blind, and dark where the map is low.
 COLOUR_MAP = "inferno"
@@ -19,6 +20,10 @@ COLOUR_MAP = "inferno"
 # The colour covers the image wholly from this share of the map's maximum on, and less below it, so
 # that places the classifier did not use stay as they are.
 OPAQUE_FROM = 0.5
+
+# Overlays finer than this take a layer of this side enlarged: maps have no detail beyond it.
+_FINEST = 1024
+_BAND = 256
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -130,9 +135,68 @@ def overlay(
         raise ValueError(f"expected argument `image` to be (S, S, 3), but got {image.shape}")
     if not 0.0 <= opacity <= 1.0:
         raise ValueError(f"expected argument `opacity` to be in 0 … 1, but got {opacity}")
-    layer = heat(map_, image.shape[0]).astype(np.float32)
-    weight = layer[..., 3:] / 255 * opacity  # (S, S, 1)
-    return np.rint(image * (1 - weight) + layer[..., :3] * weight).astype(np.uint8)
+    return _blended(image, heat(map_, image.shape[0]), opacity)
+
+
+def overlay_within(
+    image: NDArray[np.uint8],
+    map_: NDArray[Any],
+    box: tuple[int, int, int, int],
+    opacity: float = 0.5,
+) -> NDArray[np.uint8]:
+    """Lay a map over the square of an image that the classifier was shown.
+
+    Outside the square the image stays as it is; a thin black and white line runs along the
+    square's edges where something lies outside.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (H, W, 3)
+    map_ : ndarray, (h, w)
+    box : tuple of int
+        Left, top, right and bottom of the square, pixels.
+    opacity : float, default 0.5
+        See `overlay`.
+
+    Returns
+    -------
+    ndarray of uint8, (H, W, 3)
+    """
+    left, top, right, bottom = box
+    side = bottom - top
+    laid = _edged(image, box)
+    square = laid[top:bottom, left:right]
+    layer = heat(map_, min(side, _FINEST))
+    if side > _FINEST:
+        layer = np.array(Image.fromarray(layer).resize((side, side), Image.Resampling.BILINEAR))
+    # In bands: whole pictures as floats would take twenty times their size.
+    for start in range(0, side, _BAND):
+        rows = slice(start, start + _BAND)
+        square[rows] = _blended(square[rows], layer[rows], opacity)
+    return laid
+
+
+def _blended(
+    image: NDArray[np.uint8], layer: NDArray[np.uint8], opacity: float
+) -> NDArray[np.uint8]:
+    """Mix an image (h, w, 3) with a layer (h, w, 4) as far as the layer covers it."""
+    heated = layer.astype(np.float32)
+    weight = heated[..., 3:] / 255 * opacity  # (h, w, 1)
+    return np.rint(image * (1 - weight) + heated[..., :3] * weight).astype(np.uint8)
+
+
+def _edged(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Return a copy with the outside of a square's edges drawn in."""
+    left, top, right, bottom = box
+    edged = image.copy()
+    width = max(1, (bottom - top) // 250)
+    # The black line, next to the square, is drawn over the white one.
+    for distance, shade in ((2 * width, 255), (width, 0)):
+        edged[top:bottom, max(0, left - distance) : left] = shade
+        edged[top:bottom, right : right + distance] = shade
+        edged[max(0, top - distance) : top, left:right] = shade
+        edged[bottom : bottom + distance, left:right] = shade
+    return edged
 
 
 def _neighbours(

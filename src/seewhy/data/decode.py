@@ -101,7 +101,7 @@ def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     # Cutting the square out in the same step is resizing the whole and then cropping: the filter
     # still sees the pixels around the square.
     resized = Image.fromarray(image).resize(
-        (size, size), Image.Resampling.BICUBIC, box=_middle(image.shape), reducing_gap=3.0
+        (size, size), Image.Resampling.BICUBIC, box=middle_square(image.shape), reducing_gap=3.0
     )
     return np.array(resized)
 
@@ -121,13 +121,24 @@ def fit_square_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     if mask.shape == (size, size):
         return mask
     resized = Image.fromarray(mask.astype(np.uint8)).resize(
-        (size, size), Image.Resampling.NEAREST, box=_middle(mask.shape)
+        (size, size), Image.Resampling.NEAREST, box=middle_square(mask.shape)
     )
     return np.array(resized).astype(bool)
 
 
-def _middle(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Box the square in the middle, on whole pixels so that nothing is blurred without need."""
+def middle_square(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Box the square in the middle that `fit_square` keeps, on whole pixels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width first.
+
+    Returns
+    -------
+    tuple of int
+        Left, top, right and bottom.
+    """
     height, width = shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2

@@ -89,6 +89,30 @@ def list_folder(
     )
 
 
+def list_pictures(folder: Path, without: Path | None = None) -> list[Path]:
+    """List the picture files anywhere below a folder, sorted, folder by folder.
+
+    Parameters
+    ----------
+    folder : Path
+    without : Path, optional
+        A folder that is not entered.
+
+    Returns
+    -------
+    list of Path
+        By suffix; what cannot be read is among them. Hidden files and folders are left out, links
+        are followed, but not in circles.
+
+    Raises
+    ------
+    DataError
+        Where a folder cannot be read.
+    """
+    seen = {_identity(without)} if without is not None and without.is_dir() else set()
+    return list(_images(folder, seen))
+
+
 def _parts(root: Path, test: Path | None) -> list[tuple[Split | None, Path]]:
     """Find the folders of class folders, each with the split its name gives it."""
     named: dict[Split, Path] = {}

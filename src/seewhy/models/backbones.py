@@ -14,6 +14,7 @@ from typing import Any
 import timm
 import torch
 from timm.data.config import resolve_data_config
+from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
 from seewhy.config import BackboneConfig
@@ -71,6 +72,31 @@ class Backbone:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A timm network with its weights, whether it can be cut or not.
+
+    Attributes
+    ----------
+    name, weights, model, preprocess
+        As in `Backbone`.
+    labels : tuple of str or None
+        What the classifier's outputs are called, by WordNet ids or otherwise: as the weights'
+        folder says, else by the ImageNet set that has as many classes. None where nothing says
+        it, empty where there is no classifier.
+    wnids, no_classifier
+        As in `Backbone`.
+    """
+
+    name: str
+    weights: str
+    model: nn.Module
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None
+    wnids: tuple[str, ...] | None
+    no_classifier: str | None
+
+
+@dataclass(frozen=True)
 class _Loaded:
     """A model with its weights, before anything was measured on it."""
 
@@ -78,8 +104,43 @@ class _Loaded:
     weights: str
     model: nn.Module
     config: dict[str, Any]
+    labels: tuple[str, ...] | None
     wnids: tuple[str, ...] | None
     no_classifier: str | None
+
+
+def load_network(config: BackboneConfig, size: int | None, seed: int) -> Network:
+    """Load a network as it is, a vision transformer too; nothing is asked of its trunk.
+
+    Parameters
+    ----------
+    config : BackboneConfig
+    size, seed
+        As for `load_backbone`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    BackboneError
+        For an unknown name or weights that do not fit.
+    DownloadError
+        Where the weights should come from the hub and do not.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        loaded = _load(config)
+    return Network(
+        name=loaded.name,
+        weights=loaded.weights,
+        model=loaded.model.float().eval().requires_grad_(False),
+        preprocess=_preprocess(loaded, size),
+        labels=loaded.labels,
+        wnids=loaded.wnids,
+        no_classifier=loaded.no_classifier,
+    )
 
 
 def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbone:
@@ -106,26 +167,50 @@ def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbo
     DownloadError
         Where the weights should come from the hub and do not.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        loaded = _load(config)
-    model = loaded.model.float().eval().requires_grad_(False)
-    preprocess = _preprocess(loaded, size)
+    loaded = load_network(config, size, seed)
+    model = loaded.model
     trunk = trace_trunk(model)
-    trunk_shapes(model, trunk.graph, preprocess.size)
+    trunk_shapes(model, trunk.graph, loaded.preprocess.size)
     architecture = architecture_of(model)
     parameters, layers = measure_architecture(architecture)
     return Backbone(
         name=loaded.name,
         weights=loaded.weights,
         model=model,
-        preprocess=preprocess,
+        preprocess=loaded.preprocess,
         parameters=parameters,
         weighted_layers=layers,
         wnids=loaded.wnids,
         no_classifier=loaded.no_classifier,
         weights_key=_key(architecture, trunk.state_dict()),
     )
+
+
+def sketch_network(name: str, size: int | None) -> tuple[nn.Module, int]:
+    """Create a timm network without values, to ask it for its layers' shapes.
+
+    Parameters
+    ----------
+    name : str
+    size : int, optional
+        Side of the input, pixels; default: what the weights are trained with.
+
+    Returns
+    -------
+    model : nn.Module
+        On PyTorch's ``meta`` device, in evaluation mode, with its published classifier.
+    size : int
+
+    Raises
+    ------
+    BackboneError
+        For a name that timm does not know or cannot build.
+    """
+    name = full_name(name)
+    with torch.device("meta"):
+        model = _create(name).eval()
+    told = _Loaded(name, name, model, timm_config(model), None, None, None)
+    return model, _preprocess(told, size).size
 
 
 def create_architecture(name: str) -> nn.Module:
@@ -177,18 +262,21 @@ def _load(config: BackboneConfig) -> _Loaded:
             model,
             timm_config(model),
             None,
+            None,
             "the weights are random, so there is no ImageNet classifier",
         )
     if name in (LITE0, f"{LITE0}.in1k"):
         model = _create(LITE0)
         tensors, source = read_lite0(model)
         model.load_state_dict(tensors)
-        return _Loaded(f"{LITE0}.in1k", source, model, timm_config(model), _imagenet(), None)
+        known = _imagenet()
+        return _Loaded(f"{LITE0}.in1k", source, model, timm_config(model), known, known, None)
     model = load_hub(name)
     told = timm_config(model)
     full = _tagged(architecture_of(model), told.get("tag"))
+    labels = _labels(getattr(model, "num_classes", 0), told.get("label_names"))
     wnids, reason = _ids(getattr(model, "num_classes", 0), None)
-    return _Loaded(full, f"hub: {full}", model, told, wnids, reason)
+    return _Loaded(full, f"hub: {full}", model, told, labels, wnids, reason)
 
 
 def _folder(config: BackboneConfig) -> str | None:
@@ -225,12 +313,24 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
     trunk = list(trace_trunk(model.eval()).state_dict())
     complete = install(model, trunk, local.tensors, str(path))
     if complete:
+        labels = _labels(local.classes, local.labels)
         wnids, reason = _ids(local.classes, local.labels)
     else:
         _drop_rest(model, trunk)
-        wnids, reason = None, "the weights have no classifier"
+        labels, wnids, reason = (), None, "the weights have no classifier"
     name = _tagged(local.architecture, local.config.get("tag"))
-    return _Loaded(name, f"{LOCAL}{folder}", model, local.config, wnids, reason)
+    return _Loaded(name, f"{LOCAL}{folder}", model, local.config, labels, wnids, reason)
+
+
+def _labels(classes: int, told: Any) -> tuple[str, ...] | None:
+    """Return what a classifier's outputs are called: as told, else by ImageNet's ids."""
+    if isinstance(told, list | tuple) and len(told) == classes:
+        return tuple(map(str, told))
+    subset = infer_imagenet_subset({"num_classes": classes})
+    if subset is None:
+        return None
+    known: Any = ImageNetInfo(subset)
+    return tuple(known.label_names())
 
 
 def _ids(classes: int, labels: tuple[str, ...] | None) -> tuple[tuple[str, ...] | None, str | None]:

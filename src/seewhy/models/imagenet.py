@@ -20,7 +20,7 @@ import gzip
 import json
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -83,6 +83,33 @@ class _Synset:
 def imagenet_wnids() -> tuple[str, ...]:
     """Return the WordNet ids of the 1000 ImageNet-1k classes, in the order of their indices."""
     return _wordnet()[0]
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return words for a classifier's outputs where they are named by WordNet ids.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        In the order of the outputs; what is no WordNet id of ImageNet's stays as it is.
+
+    Returns
+    -------
+    tuple of str
+        The first of a synset's words (``golden retriever``); where two outputs have the same one
+        (the bird and the machine called crane), each with its id behind it.
+    """
+    words = [_word(label) for label in labels]
+    counts = Counter(words)
+    return tuple(
+        word if counts[word] == 1 or word == label else f"{word} ({label})"
+        for word, label in zip(words, labels, strict=True)
+    )
+
+
+def _word(label: str) -> str:
+    synset = _wordnet()[1].get(label)
+    return label if synset is None else synset.lemmas[0].replace("_", " ")
 
 
 def group_classes(

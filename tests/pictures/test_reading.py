@@ -16,7 +16,8 @@ from seewhy.errors import DataError, RunError, UnreadableImageError
 from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import Classifier, Design, Head
 from seewhy.models.cut import cut_trunk
-from seewhy.pictures import load_classifier, read_images
+from seewhy.pictures.classifiers import load_classifier
+from seewhy.pictures.explaining import read_images
 
 
 @pytest.fixture(scope="module")

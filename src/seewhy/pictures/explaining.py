@@ -1,0 +1,180 @@
+"""Pictures through a classifier, batch by batch: what it says of each and where it looks.
+
+Of all that was decoded only one batch is held. Knows nothing of how a classifier or a map is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from seewhy.data.decode import decode_image, fit_square
+from seewhy.data.pixels import to_input
+from seewhy.errors import DataError, UnreadableImageError
+from seewhy.explanation.cam import Explanation
+from seewhy.explanation.methods.registry import Method
+from seewhy.models.classifier import Classifier
+from seewhy.pictures.asking import Asking, Question, read_question
+from seewhy.pictures.classifiers import NamedClassifier
+from seewhy.pictures.drawing import Artist
+from seewhy.pictures.manifest import NAME as MANIFEST
+from seewhy.pictures.manifest import FailedPicture, Manifest, Picture, write_manifest
+from seewhy.pictures.names import Found, find_pictures
+from seewhy.progress import Progress, Silent
+from seewhy.records import Preprocess
+
+
+def read_images(
+    paths: Path | str | Sequence[Path | str], classifier: Classifier | NamedClassifier
+) -> Tensor:
+    """Read picture files as a classifier's input, cropped to their central square.
+
+    They are decoded, resized and normalised exactly as a study's own images are.
+
+    Parameters
+    ----------
+    paths : Path, str or a sequence of them
+        At least one.
+    classifier : Classifier or NamedClassifier
+
+    Returns
+    -------
+    Tensor, (N, 3, size, size) float32
+        Preprocessed, on the classifier's device.
+
+    Raises
+    ------
+    UnreadableImageError
+        Naming the first file that cannot be decoded.
+    DataError
+        Where no file is named.
+    """
+    named = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not named:
+        raise DataError("expected at least one picture file, but got none")
+    own = classifier.design if isinstance(classifier, Classifier) else classifier
+    squares = [_read_square(Path(path), own.working_size) for path in named]
+    module = classifier if isinstance(classifier, Classifier) else classifier.module
+    return _to_input(squares, own.preprocess, module)
+
+
+def explain_pictures(
+    classifier: NamedClassifier,
+    paths: Sequence[Path | str],
+    out: Path | str,
+    asking: Asking | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Explain pictures; write overlays, maps, a sheet where there are several, the manifest last.
+
+    Files of an earlier call in the same folder are written over. Where no picture could be
+    explained nothing is written.
+
+    Parameters
+    ----------
+    classifier : NamedClassifier
+    paths : sequence of Path or str
+        Picture files, and folders that are searched for some.
+    out : Path or str
+        Folder for the results.
+    asking : Asking, optional
+        Default: Grad-CAM of the predicted class.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Manifest
+        What was written to manifest.json.
+
+    Raises
+    ------
+    ConfigError
+        For a question that this classifier cannot be asked.
+    RunError
+        Where `out` cannot be written.
+    """
+    asking, folder = asking or Asking(), Path(out)
+    question = read_question(classifier, asking)
+    rather_than = ", ".join(classifier.classes[k] for k in question.against)
+    artist = Artist(
+        folder,
+        classifier.classes,
+        question.many,
+        rather_than,
+        asking.opacity,
+        classifier.max_megapixels,
+    )
+    found, failed = find_pictures([Path(path) for path in paths], without=folder)
+    pictures: list[Picture] = []
+    failures = list(failed)
+    waiting = iter(found)
+    with (progress or Silent()).task("explain", len(found)) as advance:
+        while batch := list(islice(waiting, asking.batch_size)):
+            asked, answers = _explain_batch(classifier, question, batch, failures)
+            if asked and not pictures:
+                (folder / MANIFEST).unlink(missing_ok=True)
+            for row, one in enumerate(asked):
+                try:
+                    pictures.append(artist.draw(one, answers, row))
+                except UnreadableImageError as error:
+                    failures.append(FailedPicture(path=one.shown, reason=error.reason))
+                advance(1)
+            advance(len(batch) - len(asked))
+    manifest = Manifest(
+        classifier=classifier.name,
+        weights=classifier.weights,
+        input_size=classifier.preprocess.size,
+        classes=len(classifier.classes),
+        against=tuple(classifier.classes[k] for k in question.against),
+        pictures=tuple(pictures),
+        failed=tuple(failures),
+    )
+    if pictures:
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _explain_batch(
+    classifier: NamedClassifier,
+    question: Question,
+    batch: Sequence[Found],
+    failures: list[FailedPicture],
+) -> tuple[list[Found], list[tuple[Method, Explanation]]]:
+    """Explain what can be explained of a batch; add the rest to `failures`."""
+    asked: list[Found] = []
+    squares: list[NDArray[np.uint8]] = []
+    for one in batch:
+        try:
+            size, most = classifier.working_size, classifier.max_megapixels
+            squares.append(_read_square(one.path, size, most))
+            asked.append(one)
+        except UnreadableImageError as error:
+            failures.append(FailedPicture(path=one.shown, reason=error.reason))
+    if not asked:
+        return [], []
+    images = _to_input(squares, classifier.preprocess, classifier.module)
+    opposed = question.opposed(classifier.module, images)
+    for one, k in zip(asked, opposed, strict=True):
+        if k is not None:
+            reason = f"is taken for {classifier.classes[k]}, which cannot be held against itself"
+            failures.append(FailedPicture(path=one.shown, reason=reason))
+    kept = [row for row, k in enumerate(opposed) if k is None]
+    answers = question.ask(classifier.module, images[kept]) if kept else []
+    return [asked[row] for row in kept], answers
+
+
+def _read_square(path: Path, size: int, max_megapixels: float = 100.0) -> NDArray[np.uint8]:
+    return fit_square(decode_image(path, max_megapixels, at_least=size), size)
+
+
+def _to_input(
+    squares: Sequence[NDArray[np.uint8]], preprocess: Preprocess, module: nn.Module
+) -> Tensor:
+    device = next(module.parameters()).device
+    return to_input(torch.from_numpy(np.stack(squares)), preprocess, device)
