@@ -236,3 +236,62 @@ def test_check_tells_what_is_wrong_and_writes_only_where_it_is_told(
     with Image.open(tmp_path / "looked" / "contact_sheet.png") as sheet:
         assert sheet.size[0] > 300
     refused(seewhy("check", "nowhere", "--quiet", cwd=tmp_path), "nowhere: there is no such file")
+
+
+def test_version_needs_no_command(tmp_path: Path, seewhy: CommandLine) -> None:
+    done = seewhy("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "seewhy 0.1.0\n")
+
+
+def test_explain_takes_a_network_without_a_study(tmp_path: Path, seewhy: CommandLine) -> None:
+    picture(tmp_path / "photos" / "sub" / "a.png")
+    picture(tmp_path / "photos" / "b.png")
+    (tmp_path / "photos" / "c.png").write_bytes(b"no picture")
+    words = ["explain", "timm:resnet10t", "photos", "--weights=none", "--size=64", "--device=cpu"]
+    words += ["--classes=top2", "--method=gradcam", "--method=layercam", "--out=looked"]
+    done = seewhy(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "seewhy: photos/c.png: is no JPEG, PNG" in done.stderr
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
+        "photos/b.png", "photos/sub/a.png",
+    ]  # fmt: skip
+    manifest = json.loads((tmp_path / "looked" / "manifest.json").read_text("utf-8"))
+    assert [one["path"] for one in manifest["failed"]] == ["photos/c.png"]
+    for one in manifest["pictures"]:
+        files = [one["sheet"], *(part[kind] for part in one["maps"] for kind in ("map", "overlay"))]
+        assert len(files) == 9
+        assert all((tmp_path / "looked" / name).is_file() for name in files)
+    # A second call does not take its own overlays for pictures.
+    done = seewhy(*words[:1], "timm:resnet10t", ".", *words[3:], cwd=tmp_path)
+    again = json.loads((tmp_path / "looked" / "manifest.json").read_text("utf-8"))
+    assert len(again["pictures"]) == 2
+
+
+def test_layers_are_whole_names_in_a_narrow_terminal(tmp_path: Path, seewhy: CommandLine) -> None:
+    done = seewhy("layers", "timm:resnet10t", "--size=64", cwd=tmp_path, COLUMNS="20")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("  ") for line in done.stdout.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert ["layer3.0.downsample.0", "AvgPool2d", "1 × 128 × 4 × 4", "map"] in cells
+    assert ["layer4", "Sequential", "1 × 512 × 2 × 2", "auto"] in cells
+    assert ["fc", "Linear", "1 × 1000"] in cells
+    assert [row[0] for row in cells if row[-1] == "auto"] == ["layer4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["explain", "timm:resnet5", "x.png"], ("resnet5", "did you mean", "resnet50")),
+        (["explain", "resnet50", "x.png"], ("timm:resnet50",)),
+        (["explain", "timm:resnet18.a1_in1k", "x.png"], ("resnet18", "hub", "local-dir:PATH")),
+        (["explain", "nothing", "x.png", "--stage", "both"], ("--stage", "both")),
+        (["layers", "local-dir:nowhere"], ("nowhere", "no such folder")),
+        (["layers", "timm:resnet10t", "--stage", "adaptation"], ("stage", "run directory")),
+    ],
+)
+def test_bad_words_for_a_classifier_are_named(
+    tmp_path: Path, seewhy: CommandLine, arguments: list[str], parts: tuple[str, ...]
+) -> None:
+    refused(seewhy(*arguments, cwd=tmp_path), *parts)
+    assert not (tmp_path / "explained").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
@@ -57,6 +58,51 @@ def test_what_came_from_negative_or_goes_back_negative_is_cut_off(
     images = torch.tensor([3.0, -5.0]).view(1, 1, 1, 2)
     found = explain(Network(relu), images, [1], "target", "guidedgradcam")
     torch.testing.assert_close(found.maps[0, 0], torch.zeros(1, 2))
+
+
+class Called(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.function(values * 1)
+
+
+class Summed(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        score = values.flatten(1).sum(1)
+        return torch.stack([score, torch.zeros_like(score)], dim=1)
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        nn.ReLU6(),
+        nn.ReLU6(inplace=True),
+        F.relu6,
+        lambda values: F.relu6(values, True),
+        lambda values: F.hardtanh(values, 0.0, 6.0, True),
+        lambda values: F.hardtanh_(values, min_val=0.0, max_val=6.0),
+    ],
+)
+def test_a_relu_with_a_ceiling_lets_nothing_pass_beyond_it(
+    relu: Callable[[Tensor], Tensor],
+) -> None:
+    # Scores: the sum of both pixels, and 0. Beyond 6 the first no longer changes its score:
+    # Grad-CAM's weight is (0 + 1) / 2, its map (0.5·7, 0.5·5), the guided gradient (0, 1).
+    model = nn.Sequential(OrderedDict(target=nn.Identity(), relu=Called(relu), sum=Summed()))
+    images = torch.tensor([7.0, 5.0]).view(1, 1, 1, 2)
+    found = explain(model, images, [0], "target", "guidedgradcam")
+    torch.testing.assert_close(found.maps[0, 0], torch.tensor([[0.0, 2.5]]))
+    images = torch.tensor([4.0, 5.0]).view(1, 1, 1, 2)
+    found = explain(model, images, [0], "target", "guidedgradcam")
+    torch.testing.assert_close(found.maps[0, 0], torch.tensor([[4.0, 5.0]]))
+
+
+def test_a_hardtanh_below_zero_is_no_relu() -> None:
+    with pytest.raises(ConfigError, match="the network runs no ReLU"):
+        explain(Network(nn.Hardtanh()), torch.ones(1, 1, 1, 2), [0], "target", "guidedgradcam")
 
 
 def test_guided_gradcam_equals_pytorch_grad_cams_product() -> None:

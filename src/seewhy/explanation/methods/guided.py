@@ -5,6 +5,7 @@ Knows how ReLUs are called, not which modules call them: nothing in the network 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -73,15 +74,14 @@ def guided_gradients(case: Case) -> Iterator[Tensor]:
 
 class _GuidedReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.save_for_backward(values > 0)
-        return values.clamp(min=0)
+    def forward(ctx: Any, values: Tensor, limit: float) -> Tensor:
+        ctx.save_for_backward((values > 0) & (values < limit))
+        return values.clamp(0, limit)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Tensor:
-        (positive,) = ctx.saved_tensors
-        guided: Tensor = gradients[0].clamp(min=0) * positive
-        return guided
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        (passing,) = ctx.saved_tensors
+        return gradients[0].clamp(min=0) * passing, None
 
 
 class _GuidedReLUs(TorchFunctionMode):
@@ -99,11 +99,31 @@ class _GuidedReLUs(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_):
+        limit = _limit(func, args[1:], kwargs)
+        if limit is None:
             return func(*args, **kwargs)
         self.used = True
-        values, *rest = args or (kwargs["input"],)
-        replaces = func in (torch.relu_, Tensor.relu_) or kwargs.get("inplace", any(rest))
-        if replaces:
-            return values.copy_(_GuidedReLU.apply(values.clone()))
-        return _GuidedReLU.apply(values)
+        values = args[0] if args else kwargs["input"]
+        # Whatever the function's other arguments, the last that may be given in order is in-place.
+        in_order = args[-1] if func in _PLACE and len(args) > _PLACE[func] else False
+        if func in (torch.relu_, Tensor.relu_, F.hardtanh_) or kwargs.get("inplace", in_order):
+            return values.copy_(_GuidedReLU.apply(values.clone(), limit))
+        return _GuidedReLU.apply(values, limit)
+
+
+# Where `inplace` stands among the arguments in their order.
+_PLACE: dict[object, int] = {F.relu: 1, F.relu6: 1, F.hardtanh: 3}
+
+
+def _limit(func: object, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
+    """Return where a ReLU ends, infinity for the plain one; None for any other function."""
+    if func in (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_):
+        return math.inf
+    if func is F.relu6:
+        return 6.0
+    if func in (F.hardtanh, F.hardtanh_):
+        least = rest[0] if rest else kwargs.get("min_val", -1.0)
+        most = rest[1] if len(rest) > 1 else kwargs.get("max_val", 1.0)
+        # nn.ReLU6 is a hardtanh of 0 … 6.
+        return float(most) if least == 0 else None
+    return None
