@@ -13,6 +13,7 @@ from seewhy.evaluation.compare import compare, stage_change
 from seewhy.evaluation.evaluate import evaluate
 from seewhy.evaluation.ranking import over_folds
 from seewhy.evaluation_records import Comparison
+from seewhy.faithfulness_records import Faithfulness
 from seewhy.records import STAGES, BackboneRecords, Predictions
 from seewhy.reference import HUMAN_ACCURACY
 
@@ -152,6 +153,13 @@ def test_people_are_there_for_cifar10s_classes_alone() -> None:
     assert "at least as accurate as people in every class" in _said(
         _compared(perfect, names, draws=20), "people"
     )
+
+
+def test_the_verdict_on_faithfulness_is_said(make: Make) -> None:
+    verdict = "better than random on 3 of 4 measures"
+    measured = Faithfulness.model_construct(verdict=verdict)
+    one = replace(make(np.repeat(np.arange(4), 10), 4), faithfulness=measured)
+    assert f"Faithfulness of A's maps: {verdict}." in _said(_compared({"a": one}, BEASTS), "maps")
 
 
 def test_folds_are_read(make: Make) -> None:

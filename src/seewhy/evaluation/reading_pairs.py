@@ -59,7 +59,11 @@ def agreement(found: Findings) -> Iterator[str]:
 
 
 def maps(found: Findings) -> Iterator[str]:
-    """Say how alike the maps of backbones are, and how they moved in fine-tuning."""
+    """Say how faithful maps are, how alike those of backbones, how they moved in fine-tuning."""
+    for slug in found.ranked():
+        measured = found.records[slug].faithfulness
+        if measured:
+            yield f"Faithfulness of {found.names[slug]}'s maps: {measured.verdict}."
     pairs = [pair for pair in found.pairs if pair.stage == "finetuning" and pair.maps]
     values = [pair.maps.pearson.value if pair.maps and pair.maps.pearson else 0 for pair in pairs]
     for pair in _most_and_least(pairs, values):
