@@ -22,7 +22,7 @@ RECORDS = BASE | {
     "reference",
 }
 PARTS = RECORDS | {"data", "models", "explanation"}
-EVERYTHING = PARTS | {"training", "evaluation", "report", "provenance"}
+EVERYTHING = PARTS | {"audit", "training", "evaluation", "report", "provenance"}
 # What each may import, beside its own package.
 ALLOWED = {
     "errors": set(),
@@ -42,6 +42,7 @@ ALLOWED = {
     "models": RECORDS,
     "explanation": RECORDS,
     "training": RECORDS | {"data", "models"},
+    "audit": PARTS | {"evaluation"},
     "evaluation": RECORDS | {"data", "models"},
     "provenance": RECORDS | {"models"},
     "report": RECORDS,

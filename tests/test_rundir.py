@@ -35,6 +35,9 @@ from seewhy.records import (
     StageMetrics,
     StageSummary,
     Summary,
+    Suspect,
+    SuspectList,
+    Suspects,
     Trial,
 )
 from seewhy.rundir import RunDirectory, write_error, writing
@@ -219,6 +222,38 @@ def test_the_baselines_shares_come_back(tmp_path: Path) -> None:
     assert back is not None
     assert back.ids == predictions.ids
     np.testing.assert_array_equal(back.probabilities, predictions.probabilities)
+
+
+def test_what_heads_say_of_images_they_were_not_trained_on(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    predictions, _, _ = _write_backbone(run)
+    folder = run.backbone_path("net")
+    found = run.read_unseen("net", CLASSES)
+    assert found.ids == ("e", *predictions.ids)
+    assert found.labels.tolist() == [1, *predictions.labels.tolist()]
+    np.testing.assert_array_equal(found.probabilities[1:], predictions.probabilities)
+    # Out-of-fold predictions hold the validation images' too.
+    validation = folder / "adaptation" / "validation.csv"
+    (folder / "out_of_fold.csv").write_bytes(validation.read_bytes().replace(b"e,", b"t,"))
+    assert run.read_unseen("net", CLASSES).ids == ("t", *predictions.ids)
+    for path in (folder / "out_of_fold.csv", validation):
+        path.unlink()
+    assert run.read_unseen("net", CLASSES).ids == predictions.ids
+
+
+def test_suspects_come_back(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    _write_backbone(run)
+    assert run.read_backbone("net", CLASSES).suspects is None
+    one = Suspect(
+        id="b", path="b.png", split="train", label="cat", suggested="<b>", score=0.5, reason="so"
+    )
+    suspects = Suspects(
+        label_errors=SuspectList(rule="a rule", looked_at=9, count=1, first=[one]),
+        foreign=SuspectList(skipped="nothing to compare with"),
+    )
+    run.write_suspects("net", suspects)
+    assert run.read_backbone("net", CLASSES).suspects == suspects
 
 
 def test_a_study_of_an_earlier_version_lacks_what_it_had_not(tmp_path: Path) -> None:

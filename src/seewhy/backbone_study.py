@@ -12,6 +12,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from seewhy.audit.outliers import find_suspects
 from seewhy.backbone_faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.backbone_maps import shown_layers, write_stage_maps
 from seewhy.config import HeadConfig, StudyConfig
@@ -81,6 +82,7 @@ def study_backbone(
         classifier = _classifier(work, backbone, cut, features)
         adaptation = _adaptation(work, slug, classifier, features, layers)
         finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layers)
+        _write_suspects(work, slug, features)
     summary = BackboneSummary(
         backbone=backbone.name,
         weights=backbone.weights,
@@ -106,6 +108,21 @@ def _write_features(work: Work, slug: str, features: Features) -> None:
     log.info("%s: %s", slug, plan)
     record = FeaturesRecord(images=images, channels=channels, seconds=features.seconds, at_cut=plan)
     work.run.write_features(slug, record)
+
+
+def _write_suspects(work: Work, slug: str, features: Features) -> None:
+    """List likely label errors and foreign images, as the adapted heads and the trunk see them."""
+    judged = work.run.read_unseen(slug, work.data.classes)
+    suspects = find_suspects(work.data, features.pooled.float().cpu().numpy(), judged)
+    work.run.write_suspects(slug, suspects)
+    log.info(
+        "%s: suspects: %d label errors among %d images, %d foreign ones among %d",
+        slug,
+        suspects.label_errors.count,
+        suspects.label_errors.looked_at,
+        suspects.foreign.count,
+        suspects.foreign.looked_at,
+    )
 
 
 def _baseline(

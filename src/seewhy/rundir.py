@@ -468,6 +468,24 @@ class RunDirectory:
         path = self.faithfulness_path(slug)
         return self._read_json(path, Faithfulness) if path.is_file() else None
 
+    def read_unseen(self, slug: str, classes: Sequence[str]) -> Predictions:
+        """Read what heads say, after adaptation, of images they were not trained on.
+
+        Of the training and validation images where there is an out_of_fold.csv, else of the
+        validation images alone; then of the test images.
+        """
+        folder = self.backbone_path(slug)
+        parts = [_read_predictions(folder / "adaptation" / "predictions.csv", classes)]
+        for path in (folder / "out_of_fold.csv", folder / "adaptation" / "validation.csv"):
+            if path.is_file():
+                parts.insert(0, _read_predictions(path, classes))
+                break
+        return Predictions(
+            ids=tuple(id_ for part in parts for id_ in part.ids),
+            labels=np.concatenate([part.labels for part in parts]),
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+        )
+
     def read_backbone(self, slug: str, classes: Sequence[str]) -> BackboneRecords:
         """Read all records of one backbone."""
         folder = self.backbone_path(slug)

@@ -1,0 +1,1 @@
+"""Wrong reasons: found in what a class's images share, proven on the classifier itself."""
