@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,7 @@ ANSWERS: dict[str, list[tuple[int, int, float]]] = {
         (2, 2, 0.4),
     ],
 }
+Answers = Mapping[str, Sequence[tuple[int, int, float]]]
 CLASSES = ("cat", "dog", "frog")
 FAILED = "the loss became NaN in epoch 2"
 Make = Callable[..., tuple[RunDirectory, Summary]]
@@ -97,15 +98,20 @@ def _write_run(
     set_aside: Sequence[SetAside] = (),
     searched: Sequence[str] = ("net_a",),
     failed: str = FAILED,
+    answers: Answers = ANSWERS,
+    cells: int = 3,
 ) -> tuple[RunDirectory, Summary]:
     """Write a run directory and return it with its summary."""
     run = RunDirectory(root)
-    data = _dataset(run, tuple(classes), source, files, side, tuple(set_aside))
+    test = [label for label, _, _ in answers["net_a"]]
+    data = _dataset(run, tuple(classes), source, files, side, tuple(set_aside), test)
     run.write_dataset(data)
     config = {"name": study.replace("/", "∕"), "data": {"source": source}}
     run.write_config(validate(config, "test"))
     parts = {
-        slug: _backbone(run, data, slug, names[k] if names else slug, skipped if k else None)
+        slug: _backbone(
+            run, data, slug, names[k] if names else slug, skipped if k else None, answers, cells
+        )
         for k, slug in enumerate(backbones)
     }
     for slug in set(searched) & set(parts):
@@ -181,9 +187,10 @@ def _dataset(
     files: str,
     side: int,
     set_aside: tuple[SetAside, ...],
+    test: Sequence[int],
 ) -> Dataset:
     count = len(classes)
-    test = [label % count for label, _, _ in ANSWERS["net_a"]]
+    test = [label % count for label in test]
     labels = np.array([*range(count), *range(count), *range(count), *test], dtype=np.int64)
     splits = ("train",) * (2 * count) + ("validation",) * count + ("test",) * len(test)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), side, side, 3), np.uint8)
@@ -202,16 +209,22 @@ def _dataset(
 
 
 def _backbone(
-    run: RunDirectory, data: Dataset, slug: str, name: str, skipped: str | None
+    run: RunDirectory,
+    data: Dataset,
+    slug: str,
+    name: str,
+    skipped: str | None,
+    answers: Answers,
+    cells: int,
 ) -> BackboneSummary:
     stages: dict[Stage, StageSummary] = {}
-    for stage, answers in (
-        ("adaptation", ANSWERS["net_b"]),
-        ("finetuning", ANSWERS.get(slug, ANSWERS["net_a"])),
+    for stage, given in (
+        ("adaptation", answers["net_b"]),
+        ("finetuning", answers.get(slug, answers["net_a"])),
     ):
-        predictions = _predictions(data, answers)
+        predictions = _predictions(data, given)
         stages[stage] = _stage(run, data, slug, stage, predictions)
-        maps = _maps(predictions, stage)
+        maps = _maps(predictions, stage, cells)
         run.write_maps(slug, stage, [maps], predictions.labels, data.classes)
     recall = dict.fromkeys(data.classes, 0.25)
     at_cut = "kept in memory: 1 MiB of 2"
@@ -256,13 +269,13 @@ def _predictions(data: Dataset, answers: Sequence[tuple[int, int, float]]) -> Pr
     return Predictions(tuple(data.ids[k] for k in test), data.labels[test], rows)
 
 
-def _maps(predictions: Predictions, stage: Stage) -> Maps:
+def _maps(predictions: Predictions, stage: Stage, cells: int) -> Maps:
     """Maps with a peak in a corner; the second test image's maps are empty.
 
     Where the answer is wrong, the map of the labelled class has its peak in the opposite corner.
     """
     count = len(predictions.ids)
-    maps = np.ones((count, 3, 3), dtype=np.float16)
+    maps = np.ones((count, cells, cells), dtype=np.float16)
     maps[:, 0, 0] = 4
     maps[1] = 0
     wrong = predictions.predicted != predictions.labels

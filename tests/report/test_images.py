@@ -75,7 +75,8 @@ def test_photographs_become_smaller_until_they_fit(
         return sum(len(base64.b64decode(photo)) for photo in photos)
 
     large = total()
-    monkeypatch.setattr(images, "PHOTO_BYTES", large // 3)
+    maps = images.MAP_BYTES * 4 // 3
+    monkeypatch.setattr(images, "PICTURE_LETTERS", maps + large * 4 // 9)
     assert 0 < total() <= large // 3
 
 

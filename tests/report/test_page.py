@@ -268,6 +268,18 @@ def test_pictures_are_really_seen(page: Any) -> None:
         assert place.screenshot() != bare
 
 
+def test_the_selection_shows_one_class_at_a_time(page: Any) -> None:
+    shown = page.locator(".gallery .class:visible")
+    assert [one.get_attribute("id") for one in shown.all()] == ["class-0"]
+    page.locator(".averages a", has_text="frog").click()
+    assert [one.get_attribute("id") for one in shown.all()] == ["class-2"]
+    page.locator(".jump a", has_text="all classes").focus()
+    page.keyboard.press("Enter")
+    assert shown.count() == 3
+    page.locator(".jump a", has_text="cat").click()
+    assert page.locator(".jump [aria-current]").all_inner_texts() == ["cat"]
+
+
 def test_an_empty_map_is_said_to_be_empty(page: Any) -> None:
     _choose(page, order="as in the data")
     second = page.locator("#images-cards .shot").nth(1)

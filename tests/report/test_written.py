@@ -95,3 +95,15 @@ def test_writing_again_gives_the_same_bytes(make_run: Callable, write: str) -> N
     assert len(first) > 30
     assert written() == first
     assert b"'=1+1" in first["images-of-each-class.csv"]
+
+
+def test_the_command_writes_either_form(
+    make_run: Callable, seewhy: Callable, tmp_path: Path
+) -> None:
+    run, _ = make_run(backbones=("net_b",), searched=())
+    done = seewhy("report", run.root, "--format", "md", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["report:", str(run.root / "report" / "report.md")]
+    done = seewhy("report", run.root, "--format", "pdf", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "seewhy: --format: expected html or md, but got 'pdf'\n"

@@ -21,6 +21,7 @@ from seewhy.errors import RunError
 from seewhy.records import Summary
 from seewhy.render import colour
 from seewhy.report import pictures
+from seewhy.report.comparison import comparison_section
 from seewhy.report.data import data_section
 from seewhy.report.evaluation import evaluation_section
 from seewhy.report.explanations import explanation_section
@@ -128,10 +129,11 @@ def _sections(
     return {
         "study": study.summary,
         "summary": summary_section(study, gallery),
-        "data": data_section(study, samples),
+        "data": data_section(study, samples, store),
         "search": search_section(study),
         "training": training_section(study),
         "evaluation": evaluation_section(study),
+        "comparison": comparison_section(study, gallery),
         "explanations": explanation_section(study, gallery),
         "provenance": provenance_section(study),
     }
@@ -150,6 +152,9 @@ def _read(run: RunDirectory, summary: Summary) -> Study:
         records={slug: run.read_backbone(slug, classes) for slug in summary.backbones},
         provenance=run.read_provenance() if has_provenance else None,
         config=config,
+        evaluations={slug: run.read_evaluation(slug) for slug in summary.backbones},
+        comparison=run.read_comparison(),
+        findings=run.read_checks().findings,
     )
 
 

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from seewhy.records import SPLITS
 from seewhy.report import pictures
+from seewhy.report.findings import findings_section
+from seewhy.report.pictures import PictureStore
 from seewhy.report.study import MOST_ROWS, Section, Study
 from seewhy.report.tables import Table
 
 
-def data_section(study: Study, rows: Sequence[Sequence[NDArray[np.uint8]]]) -> Section:
-    """Return counts a class and split, samples, and what was set aside."""
+def data_section(
+    study: Study, rows: Sequence[Sequence[NDArray[np.uint8]]], store: PictureStore
+) -> Section:
+    """Return counts a class and split, samples, what the checks found, and what was set aside."""
     counts = study.data.counts()
     totals = [sum(split[name] for split in counts.values()) for name in study.data.classes]
     most = max([*totals, 1])
@@ -32,6 +36,7 @@ def data_section(study: Study, rows: Sequence[Sequence[NDArray[np.uint8]]]) -> S
     return {
         "lines": lines,
         "tables": _tables(study),
+        "findings": findings_section(study, store),
         "totals": {split: sum(counts[split].values()) for split in counts},
         "source": study.data.source,
         "set_aside": study.data.set_aside,

@@ -12,6 +12,7 @@ from seewhy.reference import PaperScores, has_cifar10_classes, paper_scores
 from seewhy.report import pictures
 from seewhy.report.drawing import MARKERS, SIGNS
 from seewhy.report.figures import Series, confusion_matrix, recall_dots
+from seewhy.report.performance import performance_section
 from seewhy.report.reading import confusions
 from seewhy.report.study import MOST_ROWS, Section, Study
 from seewhy.report.tables import Table, Value
@@ -49,6 +50,7 @@ def evaluation_section(study: Study) -> Section:
     return {
         "tables": {"baseline": _baseline_table(study), "classes": _class_table(study)},
         "groups": _groups(study),
+        "performance": performance_section(study),
         "parts": parts,
         "human": human,
         "paper": any(_paper(study, slug) for slug in study.records),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from seewhy.faithfulness_records import FaithfulnessSummary, MeanInterval, MeasureSummary
 from seewhy.report import pictures
+from seewhy.report.faithfulness import faithfulness_section
+from seewhy.report.findings import suspects_section
 from seewhy.report.gallery import ClassGallery, Gallery, gallery_bounds
 from seewhy.report.reading import best_backbone
 from seewhy.report.study import Section, Study
-from seewhy.report.tables import Bounded, Table
-from seewhy.wording import count, duration, listing
+from seewhy.report.tables import Table
+from seewhy.wording import count, duration
 
 METHODS = {
     "gradcam": "Grad-CAM",
@@ -26,18 +27,6 @@ METHODS = {
     "eigengradcam": "EigenGrad-CAM",
     "scorecam": "Score-CAM",
     "ablationcam": "Ablation-CAM",
-}
-MEASURES = {
-    "deletion": "deletion",
-    "insertion": "insertion",
-    "average_drop": "average drop",
-    "average_increase": "average increase",
-    "road_morf": "ROAD, most relevant first",
-    "road_lerf": "ROAD, least relevant first",
-    "road": "ROAD, both",
-    "pointing_game": "pointing game",
-    "energy_inside": "share of the map on the object",
-    "iou": "overlap with the object",
 }
 MOST_AVERAGES = 250
 
@@ -58,6 +47,7 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
     chosen = [gallery.of_class(label, per_end) for label in sorted(labels)]
     return {
         "tables": [_selection(chosen)],
+        "suspects": suspects_section(study, gallery),
         "averages": [
             {"number": k, "name": classes[k], "photo": photo, "maps": [found[k] for found in maps]}
             for k, photo in enumerate(photos)
@@ -70,9 +60,7 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
                 "images": count(part.explanation.images, "test image"),
                 "time": duration(part.explanation.seconds),
                 "empty": none,
-                "faithfulness": _faithfulness(
-                    part.explanation.faithfulness, slug, study.names[slug]
-                ),
+                "faithfulness": faithfulness_section(study, slug),
             }
             for (slug, part), none in zip(study.summary.backbones.items(), empty, strict=True)
         ],
@@ -100,57 +88,3 @@ def _selection(classes: Sequence[ClassGallery]) -> Table:
         ("Taken for", "Chosen by", "Confidence", "Image", "Class", "Answers"),
         tuple(rows),
     )
-
-
-def _faithfulness(found: FaithfulnessSummary | None, slug: str, name: str) -> Section | None:
-    """Return the verdict as a sentence, and a line a measure that has a good direction."""
-    if found is None:
-        return None
-    directed = {title: m for title, m in found.measures.items() if m.good != "neither"}
-    table = Table(
-        f"faithfulness-{slug}",
-        f"Faithfulness of the maps of {name}",
-        ("Measure", "Good when", "Maps", "Random maps", "Centred Gaussian", "Verdict"),
-        tuple(
-            (
-                measure_title(title),
-                m.good,
-                *map(_bounded, (m.maps, m.random, m.gaussian)),
-                m.verdict,
-            )
-            for title, m in directed.items()
-        ),
-    )
-    return {
-        "sentence": _verdict(found, directed),
-        "random": bool(directed) and all(m.verdict.startswith("no") for m in directed.values()),
-        "table": table,
-    }
-
-
-def _bounded(mean: MeanInterval) -> Bounded:
-    return Bounded(mean.value, mean.low, mean.high)
-
-
-def _verdict(found: FaithfulnessSummary, directed: Mapping[str, MeasureSummary]) -> str:
-    where = f"on {count(found.images - found.empty, 'test image')}"
-    judged = {n: m for n, m in directed.items() if m.verdict != "too few images"}
-    if not judged:
-        return f"Measured {where}: too few to say whether the maps are better than random ones."
-    worse = [measure_title(n) for n, m in judged.items() if m.verdict.startswith("no better")]
-    if len(worse) == len(judged):
-        return (
-            f"Measured {where}, these maps are no better than random ones on any of "
-            f"{count(len(judged), 'measure')}: do not read them as what the classifier uses."
-        )
-    better = f"better than random ones on {len(judged) - len(worse)} of {len(judged)} measures"
-    lack = f"; they are no better on {listing(worse)}" if worse else ""
-    return f"Measured {where}, these maps are {better}{lack}."
-
-
-def measure_title(name: str) -> str:
-    """Return a measure's name for people; deletion and insertion say their baseline."""
-    if name in MEASURES:
-        return MEASURES[name]
-    kind, _, baseline = name.partition("_")
-    return f"{MEASURES[kind]} ({baseline})" if kind in MEASURES else name

@@ -177,6 +177,14 @@ class Gallery:
             answers=tuple(self._answer(other, id_, index) for other in range(len(self.names))),
         )
 
+    def shot_of(self, number: int, id_: str) -> Shot:
+        """Return the test image `id_`, chosen by backbone `number`, with all answers."""
+        return self.shot(number, self._rows[number][id_])
+
+    def place_of(self, id_: str) -> int:
+        """Return the place of an image, of any split, in the data set."""
+        return self._index[id_]
+
     def surest(self, number: int, count: int) -> list[Shot]:
         """Return what backbone `number` rightly names with most confidence, one image a class.
 

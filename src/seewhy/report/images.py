@@ -26,10 +26,11 @@ from seewhy.wording import STAGE_TITLES
 
 # Beyond so many test images the wrongly answered come first, then an even spread of the others.
 MOST_IMAGES = 3000
-# Photographs are made smaller, step by step, until all of them take so much (side, quality).
-PHOTO_BYTES = 11_000_000
+# What the page may take for all its pictures and maps; the rest of 25 MB is text and drawings.
+PICTURE_LETTERS = 22_500_000
+# Photographs are made smaller, step by step, until all of them fit (side, quality).
 PHOTO_STEPS = ((192, 80), (160, 75), (128, 72), (96, 70), (64, 65))
-MAP_BYTES = 4_500_000
+MAP_BYTES = 4_000_000
 # Probabilities of so many classes are kept for each image, the likeliest first.
 MOST_CHANCES = 10
 
@@ -67,7 +68,7 @@ def images_payload(study: Study, store: PictureStore) -> dict[str, Any]:
         "ids": ids,
         "files": [PurePath(data.paths[index]).name for index in rows],
         "labels": [int(data.labels[index]) for index in rows],
-        "photos": _photos(data, rows, store),
+        "photos": _photos(data, rows, store, PICTURE_LETTERS - MAP_BYTES * 4 // 3),
         "tiny": int(data.pixels.shape[1]) <= TINY,
         "chances": min(len(data.classes), MOST_CHANCES),
         "answers": [[_answers(one.predictions[stage], ids) for stage in stages] for one in records],
@@ -109,7 +110,9 @@ def _shown(study: Study, store: PictureStore) -> list[int]:
     return sorted({*first, *rest[spread].tolist()})
 
 
-def _photos(data: Dataset, rows: Sequence[int], store: PictureStore) -> list[str]:
+def _photos(data: Dataset, rows: Sequence[int], store: PictureStore, letters: int) -> list[str]:
+    """Return each photograph in base64, all of them and the store's in so many letters."""
+    letters -= sum(len(picture.address) for picture in store.pictures.values())
     missing = [index for index in rows if not store.has_photo(index)]
     tiny = data.pixels.shape[1] <= TINY
 
@@ -119,7 +122,7 @@ def _photos(data: Dataset, rows: Sequence[int], store: PictureStore) -> list[str
     some = missing[:: max(1, len(missing) // 40)]
     for side, quality in PHOTO_STEPS:
         sizes = [len(encoded(index, side, quality)) for index in some]
-        if not sizes or float(np.mean(sizes)) * len(missing) <= PHOTO_BYTES:
+        if not sizes or float(np.mean(sizes)) * len(missing) * 4 / 3 <= letters:
             break
     return [
         store.photo(index)

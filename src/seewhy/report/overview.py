@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seewhy.evaluation_records import Topic
 from seewhy.report.gallery import Gallery
 from seewhy.report.reading import ScoreGroup, best_backbone, headline, score_groups
 from seewhy.report.study import Section, Study
 from seewhy.report.tables import Table, Value
 
 HIGHLIGHTS = 8
+# What the report opens with, and what the other sentences are about.
+LEAD: tuple[Topic, ...] = ("ranking", "caution")
+TOPICS: dict[Topic, str] = {
+    "stages": "Fine-tuning",
+    "overfitting": "Overfitting",
+    "classes": "Classes",
+    "confusions": "Confusions",
+    "people": "People",
+    "calibration": "Confidence",
+    "agreement": "Agreement",
+    "maps": "Maps",
+    "folds": "Folds",
+}
 
 
 def summary_section(study: Study, gallery: Gallery) -> Section:
@@ -19,7 +33,8 @@ def summary_section(study: Study, gallery: Gallery) -> Section:
     highlights = gallery.surest(best, HIGHLIGHTS)
     return {
         "table": _table(groups),
-        "sentences": headline(study.summary, study.records),
+        "sentences": _lead(study),
+        "reading": _reading(study),
         "groups": groups,
         "paper": any(group.paper_name for group in groups),
         "cifar": bool(study.human),
@@ -28,6 +43,23 @@ def summary_section(study: Study, gallery: Gallery) -> Section:
         "columns": len(highlights) if len(highlights) <= 5 else (len(highlights) + 1) // 2,
         "best": best,
     }
+
+
+def _lead(study: Study) -> list[str]:
+    """Return the few sentences that the report opens with."""
+    if study.comparison is None:
+        return headline(study.summary, study.records)
+    return [one.text for one in study.comparison.sentences if one.topic in LEAD]
+
+
+def _reading(study: Study) -> list[Section]:
+    """Return the further sentences, a part a topic."""
+    parts: dict[str, Section] = {}
+    for one in study.comparison.sentences if study.comparison else ():
+        if one.topic not in LEAD:
+            topic = TOPICS[one.topic]
+            parts.setdefault(topic, {"topic": topic, "sentences": []})["sentences"].append(one.text)
+    return list(parts.values())
 
 
 def _table(groups: Sequence[ScoreGroup]) -> Table:

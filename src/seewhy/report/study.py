@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from seewhy.records import BackboneRecords, Dataset, Provenance, Summary
+from seewhy.evaluation_records import Comparison, Evaluation
+from seewhy.records import BackboneRecords, DataFindings, Dataset, Provenance, Summary
 from seewhy.reference import HUMAN_ACCURACY, has_cifar10_classes
 from seewhy.wording import display_names
 
@@ -17,13 +18,19 @@ MOST_ROWS = 30
 
 @dataclass(frozen=True)
 class Study:
-    """All that the report is drawn from."""
+    """All that the report is drawn from.
+
+    `evaluations`, `comparison` and `findings` are None in studies of versions that made none.
+    """
 
     summary: Summary
     data: Dataset
     records: Mapping[str, BackboneRecords]
     provenance: Provenance | None
     config: str
+    evaluations: Mapping[str, Evaluation | None] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    findings: DataFindings | None = None
 
     @property
     def names(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from seewhy.wording import share
 
@@ -27,6 +27,27 @@ class Bounded:
     value: float
     low: float
     high: float
+
+
+class Interval(Protocol):
+    """What the records call a number with its interval."""
+
+    @property
+    def value(self) -> float:
+        """The number."""
+
+    @property
+    def low(self) -> float:
+        """Its lower bound."""
+
+    @property
+    def high(self) -> float:
+        """Its upper bound."""
+
+
+def bounded(found: Interval | None) -> Bounded | None:
+    """Return a record's interval as a table's cell."""
+    return None if found is None else Bounded(found.value, found.low, found.high)
 
 
 Value = str | int | float | Bounded | None
@@ -59,10 +80,9 @@ class Table:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Whether each column holds numbers alone."""
+        """Whether each column holds nothing but numbers, where it holds anything."""
         return tuple(
-            any(_is_number(row[k]) for row in self.rows)
-            and all(row[k] is None or _is_number(row[k]) for row in self.rows)
+            all(row[k] is None or _is_number(row[k]) for row in self.rows)
             for k in range(len(self.columns))
         )
 
@@ -84,11 +104,11 @@ def cell(value: Value) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return share(value, 3)
+        return share(value, 3).replace("-", "−")
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Bounded):
-        return f"{share(value.value, 3)} ({share(value.low, 3)} to {share(value.high, 3)})"
+        return f"{cell(value.value)} ({cell(value.low)} to {cell(value.high)})"
     return value
 
 

@@ -81,8 +81,11 @@ def palette(style: str) -> dict[str, str]:
 
 
 def _section(section: Any) -> list[str]:
-    sentences: Sequence[str] = section.get("sentences", ()) if isinstance(section, dict) else ()
-    blocks = [" ".join(markdown_text(sentence) for sentence in sentences)] if sentences else []
+    said: list[Sequence[str]] = []
+    if isinstance(section, dict):
+        said = [section.get("sentences", ())]
+        said += [part["sentences"] for part in section.get("reading", ())]
+    blocks = [" ".join(map(markdown_text, sentences)) for sentences in said if sentences]
     for table in found_in(section, Table):
         if len(table.rows) <= MOST_LINES:
             blocks.append(as_markdown(table).rstrip())

@@ -12,19 +12,45 @@ const shareOpacity = () => {
   };
   for (const slider of sliders) slider.addEventListener("input", () => show(slider.value));
   show(sliders[0].value);
+  for (const form of document.querySelectorAll(".controls[hidden]")) form.hidden = false;
 };
 
-// The printed selection's pictures open the large view too, and go on to their neighbours there.
+// The pictures that stand in the page open the large view too, and go on to their neighbours there.
 const openShots = (images, viewer) => {
-  const shots = [...document.querySelectorAll(".gallery .shot, .suspects .shot")].filter((shot) => images.row.has(shot.dataset.id));
+  const shots = [...document.querySelectorAll(".gallery .shot, .suspects .shot")].filter(
+    (shot) => images.row.has(shot.dataset.id),
+  );
   const rows = shots.map((shot) => images.row.get(shot.dataset.id));
   shots.forEach((shot, place) => {
     const button = make("button", "enlarge", "Large view");
     button.type = "button";
     button.setAttribute("aria-label", `Large view of ${images.files[rows[place]]}`);
     button.addEventListener("click", () => viewer.open(rows, place));
-    shot.append(button);
+    shot.querySelector(".tile").append(button);
   });
+};
+
+// On the screen one class of the printed selection at a time, or all: it is long.
+const chooseClass = () => {
+  const articles = [...document.querySelectorAll(".gallery .class")];
+  if (articles.length < 2) return;
+  const jump = document.querySelector(".jump");
+  const all = make("a", "", "all classes");
+  all.href = "#selection";
+  jump.append(all);
+  const choose = (id) => {
+    for (const article of articles) article.toggleAttribute("data-off", Boolean(id) && article.id !== id);
+    for (const link of jump.querySelectorAll("a")) {
+      if (link === (id ? jump.querySelector(`a[href="#${id}"]`) : all)) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  };
+  // The average maps link to their classes too.
+  for (const link of document.querySelectorAll('a[href^="#class-"]')) {
+    link.addEventListener("click", () => choose(link.hash.slice(1)));
+  }
+  all.addEventListener("click", () => choose(""));
+  choose(articles[0].id);
 };
 
 const markContents = () => {
@@ -59,4 +85,5 @@ for (const button of document.querySelectorAll("button.confusion")) {
 }
 openShots(images, viewer);
 shareOpacity();
+chooseClass();
 markContents();
