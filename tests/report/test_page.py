@@ -299,6 +299,11 @@ def test_without_scripts_and_in_print_the_selection_shows(
     shots = page.locator(".gallery .shot")
     assert shots.filter(visible=True).count() == shots.count() > 0
     assert not page.locator("#images").is_visible()
+    # A4 less its margins: nothing is cut off.
+    size = page.viewport_size
+    page.set_viewport_size({"width": 718, "height": 1000})
+    assert page.evaluate("document.documentElement.scrollWidth") == 718
+    page.set_viewport_size(size)
     page.emulate_media(media="screen")
 
 
