@@ -52,10 +52,11 @@ ALLOWED = {
     "taking_up": BASE | {"config", "rundir"},
     "stopping": {"progress"},
     "work": RECORDS | {"models"},
+    "backbone_folds": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_faithfulness": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
     "backbone_study": EVERYTHING - {"report", "provenance"}
-    | {"work", "backbone_maps", "backbone_faithfulness"},
+    | {"work", "backbone_folds", "backbone_maps", "backbone_faithfulness"},
     "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
     "cli": RECORDS
     | {"study", "stopping", "pictures", "checking", "comparing", "report"}

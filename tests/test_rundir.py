@@ -24,15 +24,21 @@ from seewhy.records import (
     Epoch,
     ExplanationSummary,
     FeaturesRecord,
+    FoldsRecord,
     HeadSummary,
     LayerSearch,
     Maps,
     Predictions,
+    Rates,
+    Repeat,
+    Repeats,
     SearchRecord,
     SetAside,
     Skipped,
+    Spread,
     Stage,
     StageMetrics,
+    StageRepeats,
     StageSummary,
     Summary,
     Suspect,
@@ -76,9 +82,53 @@ def test_a_dataset_comes_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.labels, data.labels)
     np.testing.assert_array_equal(back.pixels, data.pixels)
     assert isinstance(back.pixels, np.memmap)
+    assert back.groups is None
     assert back.where("test").tolist() == [3, 5]
     assert back.counts()["train"] == dict.fromkeys(CLASSES, 1)
     assert back.counts()["validation"] == dict(zip(CLASSES, [0, 1, 0], strict=True))
+
+
+def test_groups_of_duplicates_come_back(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.write_dataset(replace(_dataset(run), groups=np.array([0, -1, 1, 0, 1, -1])))
+    back = run.read_dataset().groups
+    assert back is not None
+    assert (back.dtype, back.tolist()) == (np.int64, [0, -1, 1, 0, 1, -1])
+    # A study of an earlier version names none.
+    path = tmp_path / "run" / "data" / "index.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [row[:4] for row in csv.reader(stream)]
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    assert run.read_dataset().groups is None
+
+
+def test_folds_come_back(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    predictions, _, _ = _write_backbone(run)
+    back = run.read_backbone("net", CLASSES)
+    assert (back.folds, back.out_of_fold) == (None, None)
+    rates = Rates(accuracy=0.5, precision=1 / 3, recall=0.25)
+    one = Repeat(name="fold 1", seed=0, train=4, validation=1, epochs=7, held_out=rates, test=rates)
+    over = Repeats(
+        repeats=[one],
+        held_out={"accuracy": Spread(mean=0.5)},
+        test={"accuracy": Spread(mean=0.5, deviation=0.1)},
+    )
+    head = HeadSummary(units=[3], dropout=0, learning_rate=1, batch_size=2, loss="cross-entropy")
+    record = FoldsRecord(
+        folds=1,
+        seeds=[0],
+        division="0123",
+        head=head,
+        stages={"adaptation": StageRepeats(folds=over)},
+    )
+    run.write_folds("net", record)
+    run.write_out_of_fold("net", predictions, CLASSES)
+    back = run.read_backbone("net", CLASSES)
+    assert back.folds == record
+    assert back.out_of_fold is not None
+    np.testing.assert_array_equal(back.out_of_fold.probabilities, predictions.probabilities)
 
 
 def _validation() -> Predictions:

@@ -14,13 +14,14 @@ from typing import Any
 
 from seewhy.audit.outliers import find_suspects
 from seewhy.backbone_faithfulness import faithfulness_sample, write_faithfulness
+from seewhy.backbone_folds import repeat_stages, write_folds, write_out_of_fold
 from seewhy.backbone_maps import shown_layers, write_stage_maps
 from seewhy.config import HeadConfig, StudyConfig
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predict import as_predictions, predict_at_cut, predict_pooled
 from seewhy.models.backbones import Backbone
-from seewhy.models.classifier import BehindCut, Classifier, Design, Head, save_classifier
+from seewhy.models.classifier import BehindCut, Classifier, Design, save_classifier
 from seewhy.models.cut import Cut
 from seewhy.progress import Silent
 from seewhy.records import (
@@ -37,9 +38,9 @@ from seewhy.records import (
     StageSummary,
 )
 from seewhy.training.features import CutInput, Features, keeping_features
-from seewhy.training.loop import StageResult, Watch, seed_of
+from seewhy.training.loop import StageResult, Watch
 from seewhy.training.search import head_summary, search_head
-from seewhy.training.stages import adapt, finetune
+from seewhy.training.stages import adapt, finetune, new_head
 from seewhy.training.trial_store import TrialStore
 from seewhy.work import Work
 
@@ -64,6 +65,7 @@ def study_backbone(
     """
     done = work.run.read_backbone_summary(slug)
     if done is not None:
+        work.run.forget_checkpoints(slug)
         work.progress.say(f"{slug}: had been finished")
         return done
     log.info("%s: %s, weights %s", slug, backbone.name, backbone.weights)
@@ -81,8 +83,11 @@ def study_backbone(
             work = replace(work, config=_with_head(work.config, found))
         classifier = _classifier(work, backbone, cut, features)
         adaptation = _adaptation(work, slug, classifier, features, layers)
+        repeated = repeat_stages(work, slug, cut, features)
+        write_out_of_fold(work, slug, repeated)
         finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layers)
         _write_suspects(work, slug, features)
+    write_folds(work, slug, repeated, {"adaptation": adaptation, "finetuning": finetuning})
     summary = BackboneSummary(
         backbone=backbone.name,
         weights=backbone.weights,
@@ -187,7 +192,7 @@ def _search(
 
 def _trial(work: Work, cut: Cut, features: Features, watch: Watch) -> StageResult:
     """Train one head as adaptation does; where both stages count, a copy of the tail behind it."""
-    head, data = _head(work, features), work.data
+    head, data = new_head(features.pooled, work.config, work.data.classes), work.data
     config = work.config
     adapted = adapt(head, features.pooled, data, config, Silent(), "adaptation", watch=watch)
     if config.search.objective == "adaptation":
@@ -236,15 +241,6 @@ def _search_summary(found: SearchRecord) -> SearchSummary:
     )
 
 
-def _head(work: Work, features: Features) -> Head:
-    """Return a new head on the device; equal seeds and shapes, equal weights."""
-    config = work.config
-    width, classes = features.pooled.shape[1], len(work.data.classes)
-    seed = seed_of(config.seed, "head")
-    head = Head(width, config.head.units, config.head.dropout, classes, seed)
-    return head.to(work.compute.device)
-
-
 def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) -> Classifier:
     """Put prefix, tail and a new head together."""
     config, classes = work.config, work.data.classes
@@ -257,7 +253,7 @@ def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) ->
         preprocess=backbone.preprocess,
         working_size=int(work.data.pixels.shape[1]),
     )
-    return Classifier(cut, _head(work, features), design)
+    return Classifier(cut, new_head(features.pooled, config, classes), design)
 
 
 def _adaptation(

@@ -76,6 +76,10 @@ class DataConfig(_Section):
         copies alone.
     keep_duplicates_together : bool, default True
         Whether a split that is drawn leaves images of the same picture on one side.
+    folds : int, default 0
+        Folds of the training and validation images, each held out once; 0 for none.
+    folds_stages : {"adaptation", "both"}, default "adaptation"
+        What is repeated on each fold, and with each further seed.
     demo_train, demo_test : int, default 120 and 40
         Pictures a class that the demo draws.
     demo_size : int, default 128
@@ -89,9 +93,18 @@ class DataConfig(_Section):
     max_megapixels: Annotated[float, Field(gt=0)] = 100.0
     near_duplicates: Annotated[float, Field(ge=0.5, le=1)] = 0.75
     keep_duplicates_together: bool = True
+    folds: Annotated[int, Field(ge=0)] = 0
+    folds_stages: Literal["adaptation", "both"] = "adaptation"
     demo_train: Annotated[int, Field(ge=10)] = 120
     demo_test: Annotated[int, Field(ge=4)] = 40
     demo_size: Annotated[int, Field(ge=96, le=512)] = 128
+
+    @field_validator("folds")
+    @classmethod
+    def _more_than_one(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("expected 0 (no folds) or at least 2, but got 1")
+        return value
 
 
 class InputConfig(_Section):
@@ -340,6 +353,8 @@ class StudyConfig(_Section):
     name : str, default "study"
         Also the run directory's name under ``runs/``.
     seed : int, default 0
+    seeds : int, default 1
+        Trainings of the head with different seeds, the study's own and those that follow it.
     device : str, default "auto"
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : {"auto", "float32", "bfloat16"}, default "auto"
@@ -348,6 +363,7 @@ class StudyConfig(_Section):
 
     name: Annotated[str, Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")] = "study"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seeds: Positive = 1
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     data: DataConfig = Field(default_factory=DataConfig)
@@ -372,6 +388,11 @@ class StudyConfig(_Section):
                 "gradcam, which works with any head"
             )
         return self
+
+    @property
+    def further_seeds(self) -> tuple[int, ...]:
+        """The seeds of the other trainings that `seeds` asks for."""
+        return tuple(range(self.seed + 1, self.seed + self.seeds))
 
 
 def load_config(

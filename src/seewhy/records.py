@@ -73,6 +73,8 @@ class Dataset:
     masks : ndarray of bool, (N, S, S), optional
         Ground-truth object masks, where the source has them.
     set_aside : tuple of SetAside
+    groups : ndarray of int64, (N,), optional
+        Equal numbers for duplicates that stay together when images are divided, -1 for any other.
     """
 
     source: str
@@ -84,6 +86,7 @@ class Dataset:
     pixels: NDArray[np.uint8]
     masks: NDArray[np.bool_] | None = None
     set_aside: tuple[SetAside, ...] = ()
+    groups: NDArray[np.int64] | None = None
 
     def where(self, split: Split) -> NDArray[np.int64]:
         """Return the indices of one split's images, ascending."""
@@ -364,6 +367,89 @@ class SearchSummary(_Record):
     seconds: float
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What one stage said when it was trained again, on a fold or with another seed.
+
+    Attributes
+    ----------
+    epochs : int
+        It was trained.
+    held_out : ndarray of float32, (M, K)
+        Probabilities of the fold's images; M is 0 where only the seed was another.
+    test : ndarray of float32, (T, K)
+        Of the test images.
+    """
+
+    epochs: int
+    held_out: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+class Rates(_Record):
+    """Accuracy, macro precision and macro recall."""
+
+    accuracy: Rate
+    precision: Rate
+    recall: Rate
+
+
+class Repeat(_Record):
+    """One training again: how many images it had, and what it reached.
+
+    `held_out` is None where no fold was held out.
+    """
+
+    name: str
+    seed: int
+    train: int
+    validation: int
+    epochs: int
+    held_out: Rates | None = None
+    test: Rates
+
+
+class Spread(_Record):
+    """Mean and sample standard deviation; of a single value there is none."""
+
+    mean: Rate
+    deviation: float | None = None
+
+
+class Repeats(_Record):
+    """A stage over all folds, or all seeds.
+
+    `held_out` and `test` have a spread for each of accuracy, precision and recall; `held_out` is
+    empty over seeds.
+    """
+
+    repeats: list[Repeat]
+    held_out: dict[str, Spread] = Field(default_factory=dict)
+    test: dict[str, Spread]
+
+
+class StageRepeats(_Record):
+    """A stage over folds and over seeds, where there are any."""
+
+    folds: Repeats | None = None
+    seeds: Repeats | None = None
+
+
+class FoldsRecord(_Record):
+    """folds.json: the stages trained again, on other folds of the images and with other seeds.
+
+    `folds` is 0 where only seeds were repeated; `seeds` has the study's own first, whose figures
+    are those of its stages. Records with equal `division` were trained and scored on the same
+    images: their figures are paired. `head` is the one that was trained, the same everywhere.
+    """
+
+    folds: int
+    seeds: list[int]
+    division: str
+    head: HeadSummary
+    stages: dict[Stage, StageRepeats]
+
+
 class ExplanationSummary(_Record):
     """The maps' part of summary.json; `faithfulness` is null where it was not measured."""
 
@@ -631,8 +717,10 @@ class BackboneRecords:
     """All that lies under ``backbones/SLUG/``, as the report reads it.
 
     `validation` has a stage's predictions of the validation images, `baseline_predictions` the
-    baseline's shares of the test images. Studies of earlier versions have neither; where the
-    baseline was skipped it has no predictions.
+    baseline's shares of the test images, `out_of_fold` says of every training and validation
+    image what a head says that was not trained on it, `folds` how the stages did on folds and with
+    other seeds. Studies of earlier versions have none of these; where the baseline was skipped it
+    has no predictions, and small classes cannot be divided into folds.
     """
 
     slug: str
@@ -649,3 +737,5 @@ class BackboneRecords:
     suspects: Suspects | None = None
     validation: dict[Stage, Predictions] = field(default_factory=dict)
     baseline_predictions: Predictions | None = None
+    out_of_fold: Predictions | None = None
+    folds: FoldsRecord | None = None

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +31,7 @@ from seewhy.faithfulness_records import Faithfulness
 from seewhy.npz import Expected, growing_npz, read_npz
 from seewhy.records import (
     STAGES,
+    Answers,
     BackboneRecords,
     BackboneSummary,
     Baseline,
@@ -40,6 +41,7 @@ from seewhy.records import (
     Dataset,
     Epoch,
     FeaturesRecord,
+    FoldsRecord,
     Maps,
     Predictions,
     Provenance,
@@ -221,6 +223,13 @@ class RunDirectory:
         """One stage between its epochs; gone when the backbone's study has ended."""
         return self.backbone_path(slug) / stage / "checkpoint.safetensors"
 
+    def _repetitions_path(self, slug: str) -> Path:
+        return self.backbone_path(slug) / "folds"
+
+    def repetition_path(self, slug: str, name: str, stage: Stage) -> Path:
+        """One stage of a training again, between its epochs; gone when that has ended."""
+        return self._repetitions_path(slug) / f"{name}, {stage}.safetensors"
+
     def model_path(self, slug: str, stage: Stage) -> Path:
         """One stage's classifier."""
         return self.backbone_path(slug) / stage / "model.safetensors"
@@ -261,8 +270,13 @@ class RunDirectory:
     def write_backbone(self, slug: str, summary: BackboneSummary) -> None:
         """Write a backbone's part of the summary, when all else of it is there."""
         self._write_json(self.backbone_path(slug) / "summary.json", summary)
+        self.forget_checkpoints(slug)
+
+    def forget_checkpoints(self, slug: str) -> None:
+        """Delete what only a study that goes on needs."""
         for stage in STAGES:
             self.checkpoint_path(slug, stage).unlink(missing_ok=True)
+        shutil.rmtree(self._repetitions_path(slug), ignore_errors=True)
 
     def read_backbone_summary(self, slug: str) -> BackboneSummary | None:
         """Read a backbone's part of the summary; None where its study has not ended."""
@@ -271,13 +285,14 @@ class RunDirectory:
 
     def write_dataset(self, data: Dataset, findings: DataFindings | None = None) -> None:
         """Write index.csv and checks.json; the pixels are there already."""
+        groups = [""] * len(data.ids) if data.groups is None else data.groups.tolist()
         rows = (
-            (id_, path, data.classes[label], split)
-            for id_, path, label, split in zip(
-                data.ids, data.paths, data.labels, data.splits, strict=True
+            (id_, path, data.classes[label], split, group)
+            for id_, path, label, split, group in zip(
+                data.ids, data.paths, data.labels, data.splits, groups, strict=True
             )
         )
-        header = ("id", "path", "label", "split")
+        header = ("id", "path", "label", "split", "group")
         _write_csv(self.root / "data" / "index.csv", Table(header, rows))
         checks = DataChecks(
             source=data.source,
@@ -314,6 +329,7 @@ class RunDirectory:
                     else None
                 ),
                 set_aside=tuple(SetAside(**item) for item in checks.set_aside),
+                groups=_read_groups(rows),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.root / 'data'}: cannot be read ({error})") from error
@@ -363,6 +379,76 @@ class RunDirectory:
         """Read comparison.json; None where the study is of a version that wrote none."""
         path = self.root / "comparison.json"
         return self._read_json(path, Comparison) if path.is_file() else None
+
+    def write_answers(self, slug: str, name: str, answers: Mapping[Stage, Answers]) -> None:
+        """Keep what a training again said, until the backbone's study has ended."""
+        arrays = {
+            f"{stage}.{what}": array
+            for stage, one in answers.items()
+            for what, array in (
+                ("epochs", np.array(one.epochs)),
+                ("held_out", one.held_out),
+                ("test", one.test),
+            )
+        }
+        with writing(self._repetitions_path(slug) / f"{name}.npz") as part, part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    def read_answers(
+        self, slug: str, name: str, stages: Sequence[Stage], sizes: tuple[int, int, int]
+    ) -> dict[Stage, Answers] | None:
+        """Read what a training again said; None where it has not ended.
+
+        Parameters
+        ----------
+        slug, name : str
+        stages : sequence of Stage
+        sizes : (int, int, int)
+            Images that were held out, test images, classes.
+        """
+        path = self._repetitions_path(slug) / f"{name}.npz"
+        if not path.is_file():
+            return None
+        held_out, test, classes = sizes
+        try:
+            found = read_npz(
+                path,
+                {
+                    f"{stage}.{what}": expected
+                    for stage in stages
+                    for what, expected in (
+                        ("epochs", Expected("int64")),
+                        ("held_out", Expected("float32", (held_out, classes))),
+                        ("test", Expected("float32", (test, classes))),
+                    )
+                },
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(
+                f"{path}: cannot be taken up again ({error}); delete it to train that again"
+            ) from error
+        return {
+            stage: Answers(
+                int(found[f"{stage}.epochs"]), found[f"{stage}.held_out"], found[f"{stage}.test"]
+            )
+            for stage in stages
+        }
+
+    def write_out_of_fold(
+        self, slug: str, predictions: Predictions, classes: Sequence[str]
+    ) -> None:
+        """Write out_of_fold.csv: what is said of each image by a head not trained on it."""
+        path = self.backbone_path(slug) / "out_of_fold.csv"
+        _write_csv(path, predictions_table(predictions, classes))
+
+    def write_folds(self, slug: str, folds: FoldsRecord) -> None:
+        """Write folds.json."""
+        self._write_json(self.backbone_path(slug) / "folds.json", folds)
+
+    def read_folds(self, slug: str) -> FoldsRecord | None:
+        """Read folds.json; None where neither folds nor several seeds were asked for."""
+        path = self.backbone_path(slug) / "folds.json"
+        return self._read_json(path, FoldsRecord) if path.is_file() else None
 
     def search_path(self, slug: str) -> Path:
         """One backbone's search."""
@@ -502,6 +588,8 @@ class RunDirectory:
             suspects=self.read_suspects(slug),
             baseline=self._read_json(folder / "baseline.json", Baseline),
             baseline_predictions=_predictions_where_there(folder / "baseline.csv", classes),
+            out_of_fold=_predictions_where_there(folder / "out_of_fold.csv", classes),
+            folds=self.read_folds(slug),
             history={
                 stage: _parsed(folder / stage / "history.csv", parse_history) for stage in STAGES
             },
@@ -563,6 +651,13 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(stream, strict=True))
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error
+
+
+def _read_groups(rows: Rows) -> NDArray[np.int64] | None:
+    """Read which images are duplicates of each other, where that counted."""
+    if any(not row.get("group") for row in rows):
+        return None
+    return np.array([int(row["group"]) for row in rows], dtype=np.int64)
 
 
 def _parsed(path: Path, parse: Callable[[Rows], Value]) -> Value:

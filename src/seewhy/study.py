@@ -20,6 +20,7 @@ from pathlib import Path
 
 from seewhy.backbone_study import study_backbone
 from seewhy.config import StudyConfig
+from seewhy.data.folds import check_folds
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources import check_source
 from seewhy.errors import ConfigError, RunError, near_names
@@ -158,6 +159,7 @@ def _data(
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
     data = prepare_data(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
+    check_folds(data, config.data.folds)
     findings = run.read_checks().findings
     for sentence in findings.sentences if findings else ():
         progress.say(f"data checks: {sentence}")

@@ -125,6 +125,7 @@ def _decode_and_check(
         pixels=kept.pixels,
         masks=masks,
         set_aside=(*listing.set_aside, *kept.set_aside),
+        groups=duplicates.groups if config.data.keep_duplicates_together else None,
     )
     faults = find_faults(measures, kept.sizes, size)
     drawn = config.data.keep_duplicates_together and bool(missing_splits(readable))

@@ -5,6 +5,7 @@ Says what is opened, at which learning rate, from which input; the epochs are ``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -18,7 +19,17 @@ from seewhy.records import Dataset
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.features import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.loop import StageResult, Watch, stage_settings, train_stage
+from seewhy.training.loop import StageResult, Watch, seed_of, stage_settings, train_stage
+
+
+def new_head(pooled: Tensor, config: StudyConfig, classes: Sequence[str]) -> Head:
+    """Return the configuration's head for features (N, C); equal seeds and shapes, equal weights.
+
+    It is on the features' device.
+    """
+    seed = seed_of(config.seed, "head")
+    wanted = config.head
+    return Head(pooled.shape[1], wanted.units, wanted.dropout, len(classes), seed).to(pooled.device)
 
 
 def adapt(

@@ -1,0 +1,109 @@
+"""Trainings on folds and with several seeds: how right each is, and how far they spread.
+
+Knows what was said of which images; nothing of how it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.data.folds import Repetition
+from seewhy.evaluation.metrics import score
+from seewhy.evaluation.predict import as_predictions
+from seewhy.records import (
+    Answers,
+    Dataset,
+    Predictions,
+    Rates,
+    Repeat,
+    Repeats,
+    Spread,
+    StageSummary,
+)
+
+RATES = ("accuracy", "precision", "recall")
+
+
+def out_of_fold(
+    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]], data: Dataset
+) -> Predictions:
+    """Put the folds' held-out predictions together.
+
+    Parameters
+    ----------
+    folds : sequence of (ndarray of int64 (M,), ndarray of float32 (M, K))
+        Indices and probabilities; no image is in two folds.
+    data : Dataset
+
+    Returns
+    -------
+    Predictions
+        Of all images of the folds, in the data set's order, each by a head that neither was
+        trained on it nor stopped by it.
+    """
+    indices = np.concatenate([held_out for held_out, _ in folds])
+    order = np.argsort(indices)
+    return as_predictions(data, indices[order], np.concatenate([said for _, said in folds])[order])
+
+
+def score_repeat(repetition: Repetition, answers: Answers, test: NDArray[np.int64]) -> Repeat:
+    """Score one training again.
+
+    Parameters
+    ----------
+    repetition : Repetition
+    answers : Answers
+        What it said.
+    test : ndarray of int64, (T,)
+        Indices of the study's test images.
+    """
+    data, held_out = repetition.data, repetition.held_out
+    return Repeat(
+        name=repetition.name,
+        seed=repetition.seed,
+        train=len(data.where("train")),
+        validation=len(data.where("validation")),
+        epochs=answers.epochs,
+        held_out=_rates(answers.held_out, held_out, data) if len(held_out) else None,
+        test=_rates(answers.test, test, data),
+    )
+
+
+def own_repeat(seed: int, data: Dataset, stage: StageSummary) -> Repeat:
+    """Return the study's own training as one among its repetitions."""
+    return Repeat(
+        name=f"seed {seed}",
+        seed=seed,
+        train=len(data.where("train")),
+        validation=len(data.where("validation")),
+        epochs=stage.epochs,
+        test=Rates(**{rate: getattr(stage, rate) for rate in RATES}),
+    )
+
+
+def spread(repeats: Sequence[Repeat]) -> Repeats:
+    """Return mean and sample deviation of each rate over the repetitions, at least one."""
+    return Repeats(
+        repeats=list(repeats),
+        held_out=_spreads([one.held_out for one in repeats if one.held_out]),
+        test=_spreads([one.test for one in repeats]),
+    )
+
+
+def _spreads(rates: Sequence[Rates]) -> dict[str, Spread]:
+    values = {rate: np.array([getattr(one, rate) for one in rates]) for rate in RATES if rates}
+    return {
+        rate: Spread(
+            mean=float(found.mean()),
+            deviation=float(found.std(ddof=1)) if len(found) > 1 else None,
+        )
+        for rate, found in values.items()
+    }
+
+
+def _rates(said: NDArray[np.float32], indices: NDArray[np.int64], data: Dataset) -> Rates:
+    found = score(data.labels[indices], said.argmax(axis=1).astype(np.int64), data.classes)
+    return Rates(**{rate: getattr(found, rate) for rate in RATES})

@@ -1,0 +1,137 @@
+"""Folds: every image held out once, classes in proportion, duplicates together, no leak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seewhy.data.folds import (
+    Repetition,
+    check_folds,
+    division_key,
+    fold_repetitions,
+    most_folds,
+    seed_repetitions,
+)
+from seewhy.errors import DataError
+from seewhy.records import Dataset
+
+
+def dataset(counts: list[int], groups: np.ndarray | None = None, test: int = 2) -> Dataset:
+    """Make as many training and validation images of each class as `counts` says, in turn."""
+    labels = np.concatenate([np.repeat(np.arange(len(counts)), counts), np.arange(test) % 2])
+    count = len(labels)
+    splits = ["train" if k % 5 else "validation" for k in range(count - test)] + ["test"] * test
+    return Dataset(
+        source="a test",
+        classes=tuple("abcdef"[: len(counts)]),
+        ids=tuple(f"id{k}" for k in range(count)),
+        paths=tuple(f"{k}.png" for k in range(count)),
+        labels=labels,
+        splits=tuple(splits),
+        pixels=np.zeros((count, 1, 1, 3), dtype=np.uint8),
+        groups=groups,
+    )
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(
+    counts=st.lists(st.integers(6, 40), min_size=2, max_size=4),
+    folds=st.integers(2, 5),
+    seed=st.integers(0, 3),
+)
+def test_every_image_is_held_out_once_and_classes_keep_their_share(
+    counts: list[int], folds: int, seed: int
+) -> None:
+    data = dataset(counts)
+    found = fold_repetitions(data, folds, 0.1, seed)
+    held_out = np.concatenate([one.held_out for one in found])
+    assert sorted(held_out.tolist()) == list(range(sum(counts)))
+    for one in found:
+        mine = np.bincount(data.labels[one.held_out], minlength=len(counts))
+        # As scikit-learn's StratifiedKFold promises: no class differs by more than an image.
+        assert all(abs(n - count / folds) < 1 for n, count in zip(mine, counts, strict=True))
+        splits = np.asarray(one.data.splits)
+        # Neither trained on nor stopped by: to this training its fold is test images.
+        assert (splits[one.held_out] == "test").all()
+        assert (splits[sum(counts) :] == "test").all()
+        left = np.setdiff1d(np.arange(sum(counts)), one.held_out)
+        assert (splits[left] != "test").all()
+        for label, count in enumerate(counts):
+            stops = int((splits[left][data.labels[left] == label] == "validation").sum())
+            assert stops == max(1, round(0.1 * (count - mine[label])))
+
+
+def test_the_draw_hangs_on_the_seed_alone() -> None:
+    data = dataset([20, 30])
+    one, again, other = (fold_repetitions(data, 3, 0.1, seed) for seed in (0, 0, 1))
+    assert division_key(one) == division_key(again) != division_key(other)
+    assert all((a.held_out == b.held_out).all() for a, b in zip(one, again, strict=True))
+    # The study's own division is no part of it, nor are the pixels.
+    moved = replace(data, splits=tuple(s if s == "test" else "train" for s in data.splits))
+    assert division_key(fold_repetitions(moved, 3, 0.1, 0)) == division_key(one)
+    assert {one.seed for one in other} == {1}
+
+
+def check_together(found: tuple[Repetition, ...], groups: np.ndarray) -> None:
+    for one in found:
+        splits = np.asarray(one.data.splits)
+        for group in np.unique(groups[groups >= 0]):
+            assert len(set(splits[groups == group])) == 1
+
+
+def test_duplicates_stay_on_one_side_even_of_what_stops_the_training() -> None:
+    groups = np.full(62, -1)
+    groups[:30] = np.arange(30) // 3  # ten groups of three in the first class
+    groups[[31, 40, 50]] = 10
+    groups[[29, 33]] = 11  # one across two classes
+    data = dataset([40, 20], groups)
+    found = fold_repetitions(data, 4, 0.2, 0)
+    check_together(found, groups)
+    assert sorted(np.concatenate([one.held_out for one in found]).tolist()) == list(range(60))
+    sizes = [np.bincount(data.labels[one.held_out], minlength=2).tolist() for one in found]
+    # Ten groups and thirteen single images of the first class: five or six units a fold.
+    assert all(3 <= first <= 18 and 3 <= second <= 8 for first, second in sizes)
+
+
+def test_a_class_of_one_picture_is_torn_apart_rather_than_lost() -> None:
+    groups = np.full(22, -1)
+    groups[:8] = 0  # all of the first class
+    groups[[9, 10]] = 1
+    data = dataset([8, 12], groups)
+    found = fold_repetitions(data, 4, 0.1, 0)
+    assert [int((data.labels[one.held_out] == 0).sum()) for one in found] == [2, 2, 2, 2]
+    check_together(found, np.where(groups == 0, -1, groups))
+
+
+@pytest.mark.parametrize(("smallest", "most"), [(2, 0), (3, 3), (4, 4), (5, 5), (6, 5), (50, 5)])
+def test_a_class_needs_two_images_beside_each_fold(smallest: int, most: int) -> None:
+    data = dataset([60, smallest])
+    assert most_folds(data) == most
+    if most:
+        for one in fold_repetitions(data, most, 0.1, 0):
+            splits = np.asarray(one.data.splits)[data.labels == 1]
+            assert {"train", "validation"} <= set(splits.tolist())
+
+
+def test_too_many_folds_are_refused_with_the_most_there_can_be() -> None:
+    message = r"class 'b' has 4 training and validation images, too few for data\.folds = 5; "
+    with pytest.raises(DataError, match=message + "expected at most 4, or add some images"):
+        fold_repetitions(dataset([60, 4]), 5, 0.1, 0)
+    with pytest.raises(DataError, match="three are the fewest"):
+        check_folds(dataset([60, 2]), 2)
+    check_folds(dataset([60, 2]), 0)
+
+
+def test_another_seed_trains_on_the_studys_own_division() -> None:
+    data = dataset([8, 8])
+    found = seed_repetitions(data, (4, 5))
+    assert [(one.name, one.seed, one.held_out.size) for one in found] == [
+        ("seed 4", 4, 0),
+        ("seed 5", 5, 0),
+    ]
+    assert all(one.data is data for one in found)
