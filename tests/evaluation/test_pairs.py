@@ -93,7 +93,7 @@ def _answers(predicted: list[int], confidence: list[float]) -> Predictions:
 
 
 def test_a_pair_worked_out_by_hand() -> None:
-    first = _answers([0, 0, 1, 1, 2, 0], [0.9, 0.8, 0.7, 0.9, 0.9, 0.6])  # 5 right
+    first = _answers([0, 0, 1, 1, 2, 0], [0.9, 0.95, 0.7, 0.9, 0.9, 0.6])  # 5 right
     second = _answers([0, 1, 1, 0, 2, 1], [0.9, 0.5, 0.7, 0.8, 0.9, 0.9])  # 3 right
     found = compare_pair("finetuning", ("a", "b"), (first, second), CLASSES)
     assert (found.both_right, found.first_only, found.second_only, found.both_wrong) == (3, 2, 0, 1)
