@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seewhy.records import Rate, Stage
 
 Correlation = Annotated[float, Field(ge=-1, le=1)]
+Over = Literal["folds", "seeds"]
 FoldTest = Literal["Friedman", "corrected t"]
 PairTest = Literal["exact binomial", "chi-squared"]
 Topic = Literal[
@@ -337,8 +338,10 @@ class OverFolds(_Finding):
     Attributes
     ----------
     stage : Stage
+    over : {"folds", "seeds"}
+        Over folds the values are of the held-out images, over seeds of the test images.
     repetitions : list of str
-        What the values are over, such as ``fold 1``.
+        Such as ``fold 1``.
     backbones : dict of str to FoldScores
     test : {"Friedman", "corrected t"}, optional
         Friedman's from three backbones on, a corrected resampled t-test of two; None where there
@@ -355,6 +358,7 @@ class OverFolds(_Finding):
     """
 
     stage: Stage
+    over: Over = "folds"
     repetitions: list[str]
     backbones: dict[str, FoldScores]
     test: FoldTest | None = None

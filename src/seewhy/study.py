@@ -26,6 +26,7 @@ from seewhy.data.sources import check_source
 from seewhy.errors import ConfigError, RunError, near_names
 from seewhy.evaluation.compare import compare
 from seewhy.evaluation.evaluate import evaluate
+from seewhy.evaluation.repetitions import over_repetitions
 from seewhy.models.backbones import Backbone, load_backbone
 from seewhy.models.classifier import behind_cut_name, map_layer
 from seewhy.models.compute import Compute, choose_compute, repeatable, without_denormals
@@ -260,7 +261,8 @@ def _evaluate(work: Work, summary: Summary) -> None:
         )
         run.write_evaluation(slug, evaluations[slug])
     names = display_names(summary)
-    run.write_comparison(compare(records, evaluations, names, classes, seed=seed))
+    folds = over_repetitions({slug: one.folds for slug, one in records.items()})
+    run.write_comparison(compare(records, evaluations, names, classes, folds, seed=seed))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from seewhy.evaluation_records import FoldDifference, FoldScores, OverFolds
+from seewhy.evaluation_records import FoldDifference, FoldScores, Over, OverFolds
 from seewhy.records import Stage
 
 LEVEL = 0.05
@@ -31,6 +31,7 @@ def over_folds(
     accuracies: Mapping[str, Sequence[float]],
     repetitions: Sequence[str],
     held_out_ratio: float,
+    over: Over = "folds",
 ) -> OverFolds:
     """Compare backbones over folds or seeds.
 
@@ -41,7 +42,9 @@ def over_folds(
         Of each backbone, one for each of `repetitions`, in their order.
     repetitions : sequence of str, length n
     held_out_ratio : float
-        Images scored over images trained on, in one repetition; k folds have 1 / (k − 1).
+        Images scored over images trained on, in one repetition; k folds have 1 / (k − 1), seeds
+        that share all images 0.
+    over : {"folds", "seeds"}, default "folds"
 
     Returns
     -------
@@ -54,6 +57,7 @@ def over_folds(
     ranks = stats.rankdata(-values, axis=1).mean(axis=0)
     base = OverFolds(
         stage=stage,
+        over=over,
         repetitions=list(repetitions),
         backbones={
             name: FoldScores(

@@ -95,7 +95,7 @@ def folds(found: Findings) -> Iterator[str]:
             f"{share(one.backbones[slug].deviation, 3)}"
             for slug in order
         ]
-        times = count(len(one.repetitions), "repetition")
+        times = count(len(one.repetitions), one.over.removesuffix("s"))
         yield f"Accuracy of {stage} over {times}, mean ± deviation: {listing(said)}."
         yield from _tested(found, one)
 

@@ -1,0 +1,81 @@
+"""Figures of folds and seeds set beside each other where they are paired, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from seewhy.evaluation.ranking import corrected_t
+from seewhy.evaluation.repetitions import over_repetitions
+from seewhy.records import FoldsRecord, HeadSummary, Rates, Repeat, Repeats, StageRepeats
+
+HEAD = HeadSummary(units=[8], dropout=0.1, learning_rate=1e-3, batch_size=16, loss="cross-entropy")
+
+
+def _rates(accuracy: float) -> Rates:
+    return Rates(accuracy=accuracy, precision=0.5, recall=0.5)
+
+
+def _repeats(kind: str, accuracies: Sequence[float]) -> Repeats:
+    """Accuracies of the held-out images over folds, of the test images over seeds."""
+    folds = kind == "fold"
+    return Repeats(
+        repeats=[
+            Repeat(
+                name=f"{kind} {k}",
+                seed=0,
+                train=60,
+                validation=6,
+                epochs=3,
+                held_out=_rates(accuracy) if folds else None,
+                test=_rates(0.01 if folds else accuracy),
+            )
+            for k, accuracy in enumerate(accuracies, 1)
+        ],
+        test={},
+    )
+
+
+def _record(
+    folds: Sequence[float], seeds: Sequence[float] = (), division: str = "abc"
+) -> FoldsRecord:
+    repeated = StageRepeats(
+        folds=_repeats("fold", folds) if folds else None,
+        seeds=_repeats("seed", seeds) if seeds else None,
+    )
+    return FoldsRecord(
+        folds=len(folds), seeds=[0], division=division, head=HEAD, stages={"adaptation": repeated}
+    )
+
+
+def test_folds_are_scored_on_held_out_images_and_seeds_on_test_images() -> None:
+    records = {
+        "a": _record([0.7, 0.8, 0.9], [0.6, 0.62]),
+        "b": _record([0.6, 0.75, 0.8], [0.5, 0.55]),
+    }
+    folds, seeds = over_repetitions(records)
+    assert (folds.over, folds.stage, seeds.over) == ("folds", "adaptation", "seeds")
+    assert folds.repetitions == ["fold 1", "fold 2", "fold 3"]
+    assert folds.backbones["a"].values == [0.7, 0.8, 0.9]
+    assert seeds.backbones["b"].mean == pytest.approx(0.525)
+    # Two of three folds are trained on: half as many are held out.
+    differences = [0.1, 0.05, 0.1]
+    apart = np.array(differences)
+    assert (folds.statistic, folds.p) == pytest.approx(corrected_t(apart, 0.5))
+    assert (seeds.statistic, seeds.p) == pytest.approx(corrected_t(apart[:2] * [1, 1.4], 0.0))
+
+
+def test_what_is_not_paired_is_left_out() -> None:
+    records = {
+        "a": _record([0.7, 0.8, 0.9]),
+        "b": None,
+        "c": _record([0.6, 0.7, 0.8], division="other images"),
+        "d": _record([0.5, 0.4]),
+        "e": _record([0.5, 0.6, 0.65]),
+    }
+    (found,) = over_repetitions(records)
+    assert list(found.backbones) == ["a", "e"]
+    assert over_repetitions({"b": None}) == []
+    assert over_repetitions({"a": _record([])}) == []
