@@ -61,10 +61,10 @@ def test_folds_are_scored_on_held_out_images_and_seeds_on_test_images() -> None:
     assert folds.backbones["a"].values == [0.7, 0.8, 0.9]
     assert seeds.backbones["b"].mean == pytest.approx(0.525)
     # Two of three folds are trained on: half as many are held out.
-    differences = [0.1, 0.05, 0.1]
-    apart = np.array(differences)
-    assert (folds.statistic, folds.p) == pytest.approx(corrected_t(apart, 0.5))
-    assert (seeds.statistic, seeds.p) == pytest.approx(corrected_t(apart[:2] * [1, 1.4], 0.0))
+    expected = corrected_t(np.array([0.1, 0.05, 0.1]), 0.5)
+    assert (folds.statistic, folds.p) == pytest.approx(expected)
+    expected = corrected_t(np.array([0.1, 0.07]), 0.0)
+    assert (seeds.statistic, seeds.p) == pytest.approx(expected)
 
 
 def test_what_is_not_paired_is_left_out() -> None:
