@@ -3,7 +3,8 @@
 The processes take turns (A B A B …), so that a machine that slows down slows both, and each has
 its own peak memory: what the process held at most while it worked, its model and libraries
 included, or, where it used a CUDA device, what lay there. Medians are printed, with the least and
-the most.
+the most, and what the processors spent: where other work shares them, that says more than the
+clock, if every process has a single thread (OMP_NUM_THREADS=1; several threads wait busily).
 """
 
 from __future__ import annotations
@@ -24,16 +25,22 @@ Setup = Callable[[], Callable[[], None]]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One way's times, in seconds, and its process's peak memory, in GiB."""
+    """One way's seconds, by the clock and on the processors, and its peak memory in GiB."""
 
     name: str
     seconds: tuple[float, ...]
+    spent: tuple[float, ...]
     peak_gib: float
 
     @property
     def median(self) -> float:
-        """The median time."""
+        """The median time by the clock."""
         return statistics.median(self.seconds)
+
+
+def ratio(seconds: tuple[float, ...], first: tuple[float, ...]) -> float:
+    """Return the median of the rounds' own ratios."""
+    return statistics.median(a / b for a, b in zip(seconds, first, strict=True))
 
 
 def measure(ways: dict[str, Setup], rounds: int) -> list[Measurement]:
@@ -49,17 +56,18 @@ def measure(ways: dict[str, Setup], rounds: int) -> list[Measurement]:
         processes.append(process)
     for pipe in pipes.values():
         assert pipe.recv() == "ready"
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, pipe in pipes.items():
             pipe.send("round")
             took = pipe.recv()
             if number:
-                seconds[name].append(took)
+                rows[name].append(took)
     found = []
     for name, pipe in pipes.items():
         pipe.send("end")
-        found.append(Measurement(name, tuple(seconds[name]), pipe.recv()))
+        seconds, spent = zip(*rows[name], strict=True)
+        found.append(Measurement(name, seconds, spent, pipe.recv()))
     for process in processes:
         process.join()
     return found
@@ -68,14 +76,16 @@ def measure(ways: dict[str, Setup], rounds: int) -> list[Measurement]:
 def show(title: str, found: list[Measurement]) -> None:
     """Print a table; ratios are to the first way, round by round."""
     print(f"\n{title}")
-    print(f"  {'':44} {'median':>9} {'least':>9} {'most':>9} {'ratio':>7} {'peak':>9}")
+    print(
+        f"  {'':36} {'median':>9} {'least':>9} {'most':>9} {'ratio':>6} {'spent':>9} {'ratio':>6}"
+        f" {'peak':>9}"
+    )
     first = found[0]
     for way in found:
-        pairs = zip(way.seconds, first.seconds, strict=True)
-        ratio = statistics.median(a / b for a, b in pairs)
         print(
-            f"  {way.name:44} {way.median:8.3f}s {min(way.seconds):8.3f}s {max(way.seconds):8.3f}s"
-            f" {ratio:7.2f} {way.peak_gib:5.2f} GiB"
+            f"  {way.name:36} {way.median:8.3f}s {min(way.seconds):8.3f}s {max(way.seconds):8.3f}s"
+            f" {ratio(way.seconds, first.seconds):6.2f} {statistics.median(way.spent):8.3f}s"
+            f" {ratio(way.spent, first.spent):6.2f} {way.peak_gib:5.2f} GiB"
         )
 
 
@@ -84,9 +94,9 @@ def _serve(setup: Setup, pipe: Connection) -> None:
     _forget_peak()
     pipe.send("ready")
     while pipe.recv() == "round":
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), time.process_time()
         work()
-        pipe.send(time.perf_counter() - started)
+        pipe.send((time.perf_counter() - started, time.process_time() - spent))
     pipe.send(_peak_gib())
 
 
