@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo install test lint bench soak clean
+.PHONY: help demo install test lint bench bench-audit soak clean
 
 help:  ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 demo: install  ## install, run the demonstration study, say where its report lies
 	$(BIN)/seewhy run demo
@@ -33,6 +33,12 @@ bench: install  ## what kept features, maps and the search cost, side by side
 	$(BIN)/python -m benchmarks.explain --ours --images 16
 	$(BIN)/python -m benchmarks.explain
 	$(BIN)/python -m benchmarks.search demo --size 96 --set search.max_layers=1
+
+# Where the stand-in for CIFAR-10.2 and VGG16's weights lie.
+SHARED ?= ../shared
+
+bench-audit: install  ## planted wrong reasons: how many the audit finds; an hour, goes on where stopped
+	$(BIN)/python -m benchmarks.audit --data $(SHARED)/data --weights $(SHARED)/weights
 
 soak: install  ## the slow checks
 	$(BIN)/python -m pytest -m soak -n 0 -s

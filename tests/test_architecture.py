@@ -59,7 +59,7 @@ ALLOWED = {
     | {"work", "backbone_folds", "backbone_maps", "backbone_faithfulness"},
     "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
     "cli": RECORDS
-    | {"study", "stopping", "pictures", "checking", "comparing", "report"}
+    | {"study", "stopping", "pictures", "checking", "comparing", "audit", "report"}
     | {"models"},
     "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }

@@ -99,7 +99,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         expected |= {f"{folder}/explanations/{n}" for n in ("index.csv", "faithfulness.json")}
         expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
-        names = ("evaluation.json", "out_of_fold.csv", "suspects.json")
+        names = ("evaluation.json", "out_of_fold.csv", "suspects.json", "audit.json", "audit.npz")
         expected |= {f"{folder}/{name}" for name in names}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected
@@ -316,6 +316,26 @@ def test_explain_writes_overlays_and_maps_and_names_what_it_cannot_read(
     assert (map_.dtype, map_.shape) == (np.float32, (2, 2))
     with Image.open(finished / "looked" / "00-overlay.png") as overlay:
         assert overlay.size == (48, 40)
+
+
+def test_audit_writes_a_record_and_redraws_the_report(finished: Path, seewhy: CommandLine) -> None:
+    folder = finished / "out" / "backbones" / "resnet18"
+    by_the_study = json.loads((folder / "audit.json").read_text("utf-8"))
+    assert [one["class"] for one in by_the_study["classes"]] == ["blue", "green", "red"]
+    assert {one["verdict"] for one in by_the_study["classes"]} == {"none"}
+    page = (finished / "out" / "report" / "index.html").read_text("utf-8")
+    assert by_the_study["searched"] in page
+    copied = finished / "audited"
+    shutil.copytree(finished / "out", copied)
+    done = seewhy("audit", "audited", "--stage", "adaptation", "--quiet", cwd=finished)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("resnet18: no wrong reason found.")
+    path = copied / folder.relative_to(finished / "out") / "adaptation" / "audit.json"
+    assert json.loads(path.read_text("utf-8"))["stage"] == "adaptation"
+    failed = seewhy("audit", "audited", "--backbone", "resnet19", "--quiet", cwd=finished)
+    assert failed.returncode == 2
+    assert "holds no backbone 'resnet19'" in failed.stderr
+    shutil.rmtree(copied)
 
 
 def test_report_redraws_from_the_records_alone(finished: Path, seewhy: CommandLine) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from seewhy.audit.outliers import find_suspects
+from seewhy.audit.stage import audit_stage
 from seewhy.backbone_faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.backbone_folds import repeat_stages, write_folds, write_out_of_fold
 from seewhy.backbone_maps import shown_layers, write_stage_maps
@@ -349,6 +350,8 @@ def _finish_stage(
         trained.seconds,
     )
     work.progress.say(f"{slug}: {stage}: test accuracy {metrics.accuracy:.3f}")
+    if stage in work.config.audit.stages:
+        _audit(work, slug, stage, classifier, predictions)
     return StageSummary(
         accuracy=metrics.accuracy,
         precision=metrics.precision,
@@ -357,3 +360,21 @@ def _finish_stage(
         epochs=metrics.epochs,
         seconds=trained.seconds,
     )
+
+
+def _audit(
+    work: Work, slug: str, stage: Stage, classifier: Classifier, predictions: Predictions
+) -> None:
+    """Look for wrong reasons in one stage's classifier; what was found before a kill counts."""
+    if work.run.read_audit(slug, stage) is None:
+        audit_stage(
+            work.run,
+            slug,
+            stage,
+            classifier,
+            work.compute,
+            work.data,
+            predictions,
+            work.config.seed,
+            work.progress,
+        )

@@ -359,6 +359,35 @@ def explain(
         raise typer.Exit(2)
 
 
+@app.command(
+    epilog=_examples("seewhy audit runs/demo", "seewhy audit runs/demo --stage adaptation")
+)
+def audit(
+    run_dir: RunArgument,
+    stage: StageOption = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="One of the study's backbones; default all.")
+    ] = None,
+    device: DeviceOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Look for wrong reasons in a study's classifiers, prove them, and redraw its report."""
+    from seewhy.audit.stage import audit_run
+    from seewhy.report.build import redraw_report
+
+    found = audit_run(
+        run_dir,
+        _stage(stage) or "finetuning",
+        backbone,
+        device or "auto",
+        Silent() if quiet else _Bars(),
+    )
+    for slug, record in found.items():
+        for sentence in record.sentences or ["no wrong reason found. " + record.searched]:
+            out.print(f"{slug}: {sentence}", markup=False, highlight=False)
+    out.print(f"report: {redraw_report(run_dir)}", markup=False, highlight=False)
+
+
 @app.command(epilog=_examples("seewhy layers timm:resnet50", "seewhy layers runs/demo"))
 def layers(
     model: ModelArgument,

@@ -345,6 +345,18 @@ class ExplanationConfig(_Section):
         return (self.layer,) if isinstance(self.layer, str) else tuple(dict.fromkeys(self.layer))
 
 
+class AuditConfig(_Section):
+    """The search for wrong reasons.
+
+    Attributes
+    ----------
+    stages : tuple of str, default ("finetuning",)
+        Which classifiers are audited, any of ``adaptation`` and ``finetuning``; empty: none.
+    """
+
+    stages: tuple[Literal["adaptation", "finetuning"], ...] = ("finetuning",)
+
+
 class StudyConfig(_Section):
     """One study.
 
@@ -377,6 +389,7 @@ class StudyConfig(_Section):
     adaptation: AdaptationConfig = Field(default_factory=AdaptationConfig)
     finetuning: FinetuningConfig = Field(default_factory=FinetuningConfig)
     explanation: ExplanationConfig = Field(default_factory=ExplanationConfig)
+    audit: AuditConfig = Field(default_factory=AuditConfig)
 
     @model_validator(mode="after")
     def _cam_has_a_linear_head(self) -> StudyConfig:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,6 +33,7 @@ from seewhy.npz import Expected, growing_npz, read_npz
 from seewhy.records import (
     STAGES,
     Answers,
+    Audit,
     BackboneRecords,
     BackboneSummary,
     Baseline,
@@ -450,6 +452,38 @@ class RunDirectory:
         path = self.backbone_path(slug) / "folds.json"
         return self._read_json(path, FoldsRecord) if path.is_file() else None
 
+    def audit_path(self, slug: str, stage: Stage) -> Path:
+        """One stage's audit.json; the fine-tuned classifier's lies in the backbone's folder."""
+        folder = self.backbone_path(slug)
+        return (folder if stage == "finetuning" else folder / stage) / "audit.json"
+
+    def write_audit(
+        self, slug: str, audit: Audit, pictures: Mapping[str, NDArray[np.uint8]]
+    ) -> None:
+        """Write audit.npz, the examples of what was found, and, last, audit.json."""
+        path = self.audit_path(slug, audit.stage)
+        with writing(path.with_suffix(".npz")) as part, part.open("wb") as stream:
+            np.savez_compressed(stream, **dict(pictures))  # type: ignore[arg-type]
+        self._write_json(path, audit)
+
+    def read_audit(self, slug: str, stage: Stage) -> Audit | None:
+        """Read audit.json; None where this classifier has not been audited."""
+        path = self.audit_path(slug, stage)
+        return self._read_json(path, Audit) if path.is_file() else None
+
+    def read_audit_pictures(self, slug: str, stage: Stage) -> dict[str, NDArray[np.uint8]]:
+        """Read audit.npz: by ``CLASS-FINDING``, (n, 3, S, S, 3)."""
+        path = self.audit_path(slug, stage).with_suffix(".npz")
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                found = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path}: cannot be read ({error})") from error
+        for name, pictures in found.items():
+            if pictures.dtype != np.uint8 or pictures.ndim != 5:
+                raise RunError(f"{path}: is not as seewhy writes it ({name}: no pictures)")
+        return found
+
     def search_path(self, slug: str) -> Path:
         """One backbone's search."""
         return self.backbone_path(slug) / "search"
@@ -580,12 +614,16 @@ class RunDirectory:
             stage: _read_predictions(folder / stage / "predictions.csv", classes)
             for stage in STAGES
         }
+        read = {stage: self.read_audit(slug, stage) for stage in STAGES}
+        audits = {stage: audit for stage, audit in read.items() if audit is not None}
         return BackboneRecords(
             slug=slug,
             features=self._read_json(folder / "features.json", FeaturesRecord),
             search=search,
             trials=(_parsed(self.search_path(slug) / "trials.csv", parse_trials) if search else ()),
             suspects=self.read_suspects(slug),
+            audits=audits,
+            audit_pictures={stage: self.read_audit_pictures(slug, stage) for stage in audits},
             baseline=self._read_json(folder / "baseline.json", Baseline),
             baseline_predictions=_predictions_where_there(folder / "baseline.csv", classes),
             out_of_fold=_predictions_where_there(folder / "out_of_fold.csv", classes),

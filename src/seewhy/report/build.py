@@ -21,6 +21,7 @@ from seewhy.errors import RunError
 from seewhy.records import Summary
 from seewhy.render import colour
 from seewhy.report import pictures
+from seewhy.report.audit import audit_section
 from seewhy.report.comparison import comparison_section
 from seewhy.report.data import data_section
 from seewhy.report.evaluation import evaluation_section
@@ -135,6 +136,7 @@ def _sections(
         "evaluation": evaluation_section(study),
         "comparison": comparison_section(study, gallery),
         "explanations": explanation_section(study, gallery),
+        "audit": audit_section(study),
         "provenance": provenance_section(study),
     }
 

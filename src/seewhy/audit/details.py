@@ -1,0 +1,350 @@
+"""Same-looking details: a spot that looks the same in many images of one class and in few others.
+
+Photographs of one class resemble each other, but hardly ever pixel for pixel. A stamp, a logo, a
+frame or a dead pixel does. Two searches: at the same place in the image, and at places that
+differ, near where the classifier's evidence lies. Both look only at pixels; whether the
+classifier minds the detail is for the proof to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy import ndimage
+
+# Side at which looks are compared, and of the windows, pixels.
+SIDE = 48
+WINDOW = 3
+# Root mean square difference, of 255, up to which two windows look the same.
+TOLERANCE = 10.0
+# Pixels of a detail may differ by half as much again, in a fifth of its images.
+LOOSER = 1.5
+AGREEING = 0.8
+# A window's own share must exceed this many times the others' share.
+CONTRAST = 3.0
+LEAST_SHARE = 0.15
+SOURCES, OWN, OTHERS = 40, 120, 240
+TEMPLATES = 24
+
+Pictures = NDArray[np.float32]  # (N, R, R, 3), 0 … 255
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A same-looking spot.
+
+    Attributes
+    ----------
+    look : ndarray of float32, (h, w, 3)
+        What it looks like, 0 … 255, at the size at which it was found.
+    shape : ndarray of bool, (h, w)
+        Which of these pixels belong to it.
+    at : (int, int), optional
+        Its top and left, where these are the same in all images.
+    places : dict of int to (int, int)
+        Top and left of `look` in each image that carries it, by the image's number.
+    own, others : float
+        Share of the class's images, and of the others, that carry it.
+    """
+
+    look: NDArray[np.float32]
+    shape: NDArray[np.bool_]
+    at: tuple[int, int] | None = None
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    own: float = 0.0
+    others: float = 0.0
+
+
+def fixed_details(
+    pictures: Pictures, labels: NDArray[np.int64], label: int, most: int, seed: int
+) -> list[Detail]:
+    """Find details that one class's images carry at the same place.
+
+    For each place the 3×3 windows of some of the class's images are compared with the windows
+    there of more images, of the class and of others. The one that most of the class share, and
+    few others, grows to all pixels around it in which its carriers agree.
+
+    Parameters
+    ----------
+    pictures : ndarray of float32, (N, R, R, 3)
+        See `reduced`.
+    labels : ndarray of int64, (N,)
+    label : int
+        The class.
+    most : int
+        How many details at most.
+    seed : int
+        Decides which images are compared where there are many.
+
+    Returns
+    -------
+    list of Detail
+        The most telling first.
+    """
+    rng = np.random.default_rng([seed, label, 0])
+    own = rng.permutation(np.flatnonzero(labels == label))[:OWN]
+    others = rng.permutation(np.flatnonzero(labels != label))[:OTHERS]
+    if len(own) < 2 or not len(others):
+        return []
+    score, same = _shares(_windows(pictures[own]), _windows(pictures[others]))
+    side = pictures.shape[1] - WINDOW + 1
+    found: list[Detail] = []
+    while len(found) < most and score.max() >= LEAST_SHARE:
+        place, source = np.unravel_index(int(score.argmax()), score.shape)
+        top, left = divmod(int(place), side)
+        detail, covered = _grown(pictures, labels, label, own[same[place, source]], (top, left))
+        found.append(detail)
+        score[_touching(covered, side)] = -1
+    return found
+
+
+def _shares(
+    own: NDArray[np.float32], others: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return, a place and source, how much more the class shares it, and who of the class does."""
+    sources = own[:, :SOURCES]
+    limit = TOLERANCE**2 * own.shape[2]
+    same = _distances(sources, own) <= limit
+    elsewhere = (_distances(sources, others) <= limit).mean(axis=2)
+    share = (same.sum(axis=2) - 1) / (own.shape[1] - 1)
+    return share - CONTRAST * elsewhere, same
+
+
+def _grown(
+    pictures: Pictures,
+    labels: NDArray[np.int64],
+    label: int,
+    carriers: NDArray[np.int64],
+    at: tuple[int, int],
+) -> tuple[Detail, NDArray[np.bool_]]:
+    """Grow a window to all pixels around it that its carriers share; return it and its mask."""
+    look = np.median(pictures[carriers], axis=0)
+    region = _agreeing(pictures[carriers], look, at)
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    detail = Detail(look[box].astype(np.float32), region[box], (int(rows[0]), int(columns[0])))
+    return _placed(detail, pictures, labels, label), region
+
+
+def _placed(detail: Detail, pictures: Pictures, labels: NDArray[np.int64], label: int) -> Detail:
+    """Look for a detail in all images; say where it is and how many carry it."""
+    places = places_in(pictures, detail)
+    carries = np.array([i in places for i in range(len(labels))])
+    own, others = carries[labels == label].mean(), carries[labels != label].mean()
+    return replace(detail, places=places, own=float(own), others=float(others))
+
+
+def places_in(pictures: Pictures, detail: Detail) -> dict[int, tuple[int, int]]:
+    """Return top and left of a detail in each image that carries it.
+
+    Parameters
+    ----------
+    pictures : ndarray of float32, (N, R, R, 3)
+        Of the size at which the detail was found.
+    detail : Detail
+
+    Returns
+    -------
+    dict of int to (int, int)
+        By the image's number.
+    """
+    height, width = detail.shape.shape
+    look = detail.look[detail.shape]  # (p, 3)
+    limit = (LOOSER * TOLERANCE) ** 2
+    places: dict[int, tuple[int, int]] = {}
+    for i, picture in enumerate(pictures):
+        if detail.at is not None:
+            top, left = detail.at
+            part = picture[top : top + height, left : left + width][detail.shape]
+            if ((part - look) ** 2).mean() <= limit:
+                places[i] = detail.at
+            continue
+        views = sliding_window_view(picture, (height, width), axis=(0, 1))  # (P, Q, 3, h, w)
+        parts = views[..., detail.shape]  # (P, Q, 3, p)
+        gaps = ((parts - look.T) ** 2).mean(axis=(2, 3))
+        best = int(gaps.argmin())
+        if gaps.flat[best] <= limit:
+            row, column = divmod(best, gaps.shape[1])
+            places[i] = row, column
+    return places
+
+
+def _agreeing(crops: Pictures, look: NDArray[np.float32], at: tuple[int, int]) -> NDArray[np.bool_]:
+    """Mark the pixels, joined to the window at `at`, in which most crops look like `look`."""
+    gap = np.sqrt(((crops - look) ** 2).mean(axis=3))
+    agree = (gap <= LOOSER * TOLERANCE).mean(axis=0) >= AGREEING
+    window = np.zeros_like(agree)
+    window[at[0] : at[0] + WINDOW, at[1] : at[1] + WINDOW] = True
+    joined, _ = ndimage.label(agree, np.ones((3, 3)))
+    names = np.unique(joined[window & agree])
+    return np.asarray(np.isin(joined, names[names > 0]) | window, dtype=bool)
+
+
+def _touching(region: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Mark the windows, in rows of `side`, that share a pixel with a region, flat."""
+    windows = sliding_window_view(region, (WINDOW, WINDOW))
+    return np.asarray(windows.any(axis=(2, 3)))[:side, :side].ravel()
+
+
+def moving_details(
+    pictures: Pictures,
+    labels: NDArray[np.int64],
+    label: int,
+    hottest: NDArray[np.float64],
+    reach: float,
+    most: int,
+) -> list[Detail]:
+    """Find details that one class's images carry at places that differ.
+
+    Windows around each image's hottest place are compared with those of the class's other
+    images; the most shared are then looked for everywhere in every image.
+
+    Parameters
+    ----------
+    pictures : ndarray of float32, (N, R, R, 3)
+    labels : ndarray of int64, (N,)
+    label : int
+    hottest : ndarray of float64, (N, 2)
+        Middle of each image's hottest place, as shares of the height and width.
+    reach : float
+        Half the side of the box around it that is looked at, as a share of the side.
+    most : int
+
+    Returns
+    -------
+    list of Detail
+        The most telling first.
+    """
+    own = np.flatnonzero(labels == label)
+    others = np.flatnonzero(labels != label)
+    if len(own) < 4 or not len(others):
+        return []
+    templates = _templates(pictures, own, hottest, reach)
+    found: list[Detail] = []
+    while len(found) < most and len(templates):
+        places, score = _best(pictures, templates, own, others)
+        if score < LEAST_SHARE:
+            break
+        grown = _grown_moving(pictures, {i: places[i] for i in own.tolist() if i in places})
+        found.append(_placed(grown, pictures, labels, label))
+        templates = templates[~_within(templates, grown.look)]
+    return found
+
+
+def _within(templates: NDArray[np.float32], look: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell which templates look like a part of a detail that has been found."""
+    parts = _windows(look[None])[:, 0]  # (P, 27)
+    limit = (2 * TOLERANCE) ** 2 * templates.shape[1]
+    part_of: NDArray[np.bool_] = (_distances(templates[None], parts[None])[0] <= limit).any(axis=1)
+    return part_of
+
+
+def _templates(
+    pictures: Pictures, own: NDArray[np.int64], hottest: NDArray[np.float64], reach: float
+) -> NDArray[np.float32]:
+    """Return the windows around hot places that most other images' hot places share too."""
+    side = pictures.shape[1]
+    box = min(max(round(2 * reach * side), WINDOW + 2), side)
+    corners = np.clip(np.round((hottest[own] - reach) * side), 0, side - box).astype(int)
+    crops = np.stack(
+        [pictures[i, t : t + box, c : c + box] for i, (t, c) in zip(own, corners, strict=True)]
+    )
+    windows = _windows(crops).transpose(1, 0, 2)  # (n, P, 27)
+    count, _, width = windows.shape
+    every = windows.reshape(-1, width)
+    limit = TOLERANCE**2 * width
+    share = np.zeros(len(every))
+    for one in windows:
+        share += (_distances(every[None], one[None])[0] <= limit).any(axis=1)
+    share = (share - 1) / (count - 1)
+    # Among equals the one with most in it: plain windows are shared by chance.
+    order = np.lexsort((-every.std(axis=1), -share))
+    order = order[share[order] >= LEAST_SHARE / 2]
+    chosen: list[int] = []
+    for k in order[: 50 * TEMPLATES]:
+        apart = [((every[k] - every[j]) ** 2).mean() > TOLERANCE**2 for j in chosen]
+        if all(apart):
+            chosen.append(int(k))
+        if len(chosen) == TEMPLATES:
+            break
+    return every[chosen]
+
+
+def _best(
+    pictures: Pictures,
+    templates: NDArray[np.float32],
+    own: NDArray[np.int64],
+    others: NDArray[np.int64],
+) -> tuple[dict[int, tuple[int, int]], float]:
+    """Look for each template everywhere; return the most telling one's places and its score."""
+    side = pictures.shape[1] - WINDOW + 1
+    limit = TOLERANCE**2 * templates.shape[1]
+    least = np.empty((len(pictures), len(templates)), np.float32)
+    where = np.empty((len(pictures), len(templates)), np.int64)
+    for i, picture in enumerate(pictures):
+        gaps = _distances(templates[None], _windows(picture[None])[:, 0][None])[0]
+        where[i] = gaps.argmin(axis=1)
+        least[i] = gaps[np.arange(len(templates)), where[i]]
+    has = least <= limit
+    scores = (has[own].sum(axis=0) - 1) / (len(own) - 1) - CONTRAST * has[others].mean(axis=0)
+    best = int(scores.argmax())
+    places = {int(i): divmod(int(where[i, best]), side) for i in np.flatnonzero(has[:, best])}
+    return places, float(scores[best])
+
+
+def _grown_moving(pictures: Pictures, places: dict[int, tuple[int, int]]) -> Detail:
+    """Lay the carriers' windows over each other and grow them to what they share."""
+    margin = max(2, pictures.shape[1] // 6)
+    wide = WINDOW + 2 * margin
+    pad = ((margin, margin), (margin, margin), (0, 0))
+    # What lies outside the image agrees with nothing.
+    crops = np.stack(
+        [
+            np.pad(pictures[i], pad, constant_values=1e4)[top : top + wide, left : left + wide]
+            for i, (top, left) in places.items()
+        ]
+    )
+    look = np.median(crops, axis=0)
+    region = _agreeing(crops, look, (margin, margin))
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return Detail(look[box].astype(np.float32), region[box])
+
+
+def _windows(pictures: Pictures) -> NDArray[np.float32]:
+    """Return all windows, place by place, (P, N, 27)."""
+    views = sliding_window_view(pictures, (WINDOW, WINDOW), axis=(1, 2))  # (N, P, P, 3, k, k)
+    count, rows, columns = views.shape[:3]
+    flat = views.reshape(count, rows * columns, -1).transpose(1, 0, 2)
+    return np.ascontiguousarray(flat, dtype=np.float32)
+
+
+def _distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return squared distances between rows, (P, n, d) and (P, m, d) to (P, n, m)."""
+    gaps: NDArray[np.float32] = (one**2).sum(axis=2)[:, :, None] + (other**2).sum(axis=2)[:, None]
+    gaps -= 2 * np.matmul(one, other.transpose(0, 2, 1))
+    return gaps
+
+
+def reduced(pixels: NDArray[np.uint8]) -> Pictures:
+    """Average pixels (N, S, S, 3) down to at most `SIDE` a side, (N, R, R, 3) float32."""
+    size = pixels.shape[1]
+    side = min(size, SIDE)
+    weights = _averaging(size, side)
+    shrunk = np.einsum("rs,nsuc->nruc", weights, pixels.astype(np.float32), optimize=True)
+    return np.ascontiguousarray(
+        np.einsum("rs,nusc->nurc", weights, shrunk, optimize=True), dtype=np.float32
+    )
+
+
+def _averaging(size: int, side: int) -> NDArray[np.float32]:
+    """Return the weights (side, size) with which each reduced row averages the rows it covers."""
+    edges = np.linspace(0, size, side + 1)
+    low, high = edges[:-1, None], edges[1:, None]
+    rows = np.arange(size)[None]
+    covered = np.clip(np.minimum(high, rows + 1) - np.maximum(low, rows), 0, None)
+    weights: NDArray[np.float32] = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weights

@@ -1,0 +1,131 @@
+"""What is carried from one image into another: a detail, a place, the colours, the fine texture.
+
+Pixels in, pixels out. An exchange is told from where it takes and whose place it keeps, so that
+one and the same place can be filled with what is suspected and, for comparison, with what is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from seewhy.audit.details import Detail
+
+Image = NDArray[np.uint8]  # (S, S, 3)
+
+# What lies outside the middle counts as ground: a circle of this radius, as a share of the side.
+MIDDLE = 0.36
+# Texture is finer than this, as a share of the side.
+FINE = 0.05
+
+
+class Exchange(Protocol):
+    """Carries something from `giver` into `taker`, at the place it has in image number `place`."""
+
+    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
+        """Return the changed image, (S, S, 3) uint8."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetailExchange:
+    """Pastes the pixels of a same-looking detail."""
+
+    detail: Detail
+    scale: float
+
+    def mask(self, place: int, size: int) -> NDArray[np.bool_]:
+        """Return which pixels the detail covers in image `place`, (size, size)."""
+        top, left = self.detail.places[place]
+        rows = np.floor((np.arange(size) + 0.5) / self.scale).astype(int) - top
+        columns = np.floor((np.arange(size) + 0.5) / self.scale).astype(int) - left
+        height, width = self.detail.shape.shape
+        inside = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+        mask = np.zeros((size, size), bool)
+        kept_rows = rows[(rows >= 0) & (rows < height)]
+        kept_columns = columns[(columns >= 0) & (columns < width)]
+        mask[inside] = self.detail.shape[np.ix_(kept_rows, kept_columns)]
+        return mask
+
+    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
+        """Paste the giver's pixels where the detail lies."""
+        mask = self.mask(place, len(taker))[..., None]
+        return np.where(mask, giver, taker)
+
+
+@dataclass(frozen=True)
+class PlaceExchange:
+    """Pastes a box, the same in all images; top, left, bottom, right as shares of the side."""
+
+    box: tuple[float, float, float, float]
+
+    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
+        """Paste the giver's pixels in the box."""
+        top, left, bottom, right = (round(edge * len(taker)) for edge in self.box)
+        changed = taker.copy()
+        changed[top:bottom, left:right] = giver[top:bottom, left:right]
+        return changed
+
+
+@dataclass(frozen=True)
+class ColourExchange:
+    """Gives an image another's mean and deviation in each colour channel."""
+
+    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
+        """Return the taker with the giver's colour statistics."""
+        old, new = taker.astype(np.float32), giver.astype(np.float32)
+        spread = (new.std(axis=(0, 1)) + 1) / (old.std(axis=(0, 1)) + 1)
+        moved = (old - old.mean(axis=(0, 1))) * spread + new.mean(axis=(0, 1))
+        return _bytes(moved)
+
+
+@dataclass(frozen=True)
+class TextureExchange:
+    """Gives the ground around an image's middle another's fine texture; coarse light stays."""
+
+    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
+        """Return the taker with the giver's fine texture outside the middle."""
+        old, new = taker.astype(np.float32), giver.astype(np.float32)
+        size = len(taker)
+        blur = (FINE * size, FINE * size, 0)
+        fine = new - ndimage.gaussian_filter(new, blur)
+        moved = ndimage.gaussian_filter(old, blur) + fine
+        return _bytes(np.where(ground(size)[..., None], moved, old))
+
+
+def ground(size: int) -> NDArray[np.bool_]:
+    """Mark what lies outside the middle, (size, size)."""
+    away = (np.arange(size) + 0.5) / size - 0.5
+    outside: NDArray[np.bool_] = away[:, None] ** 2 + away[None] ** 2 > MIDDLE**2
+    return outside
+
+
+def filled_in(image: Image, mask: NDArray[np.bool_], rounds: int = 40) -> Image:
+    """Fill pixels in from what lies around them.
+
+    Each starts as its nearest known pixel and becomes the mean of its neighbours, again and
+    again, until the edges of the hole are gone.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (S, S, 3)
+    mask : ndarray of bool, (S, S)
+        What is filled; not all of the image.
+    rounds : int, default 40
+    """
+    rows, columns = ndimage.distance_transform_edt(
+        mask, return_distances=False, return_indices=True
+    )
+    filled = image[rows, columns].astype(np.float32)
+    for _ in range(rounds):
+        filled[mask] = ndimage.uniform_filter(filled, (3, 3, 0), mode="nearest")[mask]
+    return _bytes(filled)
+
+
+def _bytes(values: NDArray[np.float32]) -> Image:
+    clipped: Image = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return clipped

@@ -1,0 +1,127 @@
+"""Audits a study's classifier: while the study runs, or from a finished run directory."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from seewhy.audit.asking import Asking, evidence_layer
+from seewhy.audit.audit import audit_classifier
+from seewhy.errors import RunError, near_names
+from seewhy.models.classifier import Classifier, read_classifier
+from seewhy.models.compute import Compute, choose_compute, repeatable
+from seewhy.progress import Progress, Silent
+from seewhy.records import Audit, Dataset, Predictions, Stage
+from seewhy.rundir import RunDirectory
+from seewhy.wording import STAGE_TITLES, duration
+
+log = logging.getLogger("seewhy")
+
+
+def audit_stage(
+    run: RunDirectory,
+    slug: str,
+    stage: Stage,
+    classifier: Classifier,
+    compute: Compute,
+    data: Dataset,
+    predictions: Predictions,
+    seed: int,
+    progress: Progress,
+) -> Audit:
+    """Audit one stage's classifier and write audit.json and audit.npz.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    slug : str
+        The backbone's folder name.
+    stage : {"adaptation", "finetuning"}
+    classifier : Classifier
+        On the device, in evaluation mode.
+    compute : Compute
+    data : Dataset
+    predictions : Predictions
+        Of the test images, by this classifier.
+    seed : int
+        The study's.
+    progress : Progress
+    """
+    classifier.eval()
+    asking = Asking(classifier, compute, evidence_layer(classifier))
+    title = f"{slug}: audit of {STAGE_TITLES[stage].lower()}"
+    found = audit_classifier(asking, data, predictions, stage, seed, progress, title)
+    run.write_audit(slug, found.record, found.pictures)
+    record = found.record
+    log.info(
+        "%s: %s: audit of %d classes, %d candidates on %d images, took %.1f s",
+        slug,
+        stage,
+        len(record.classes),
+        record.candidates,
+        record.images,
+        record.seconds,
+    )
+    for sentence in record.sentences:
+        log.info("%s: %s: %s", slug, stage, sentence)
+    said = record.sentences[0] if record.sentences else "no wrong reason found"
+    progress.say(f"{slug}: audit ({duration(record.seconds)}): {said}")
+    return record
+
+
+def audit_run(
+    root: Path | str,
+    stage: Stage = "finetuning",
+    backbone: str | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Audit]:
+    """Audit the classifiers of a finished study, anew.
+
+    Parameters
+    ----------
+    root : Path or str
+        The run directory; gets the audit's records. The report is not redrawn.
+    stage : {"adaptation", "finetuning"}, default "finetuning"
+    backbone : str, optional
+        Its folder's name; default: every backbone of the study.
+    device : str, default "auto"
+    progress : Progress, optional
+
+    Returns
+    -------
+    dict of str to Audit
+        By the backbone's folder name.
+
+    Raises
+    ------
+    RunError
+        Where there is no finished study or no such backbone, or a record is damaged.
+    """
+    run = RunDirectory.open(Path(root))
+    summary, config = run.read_summary(), run.read_config()
+    slugs = list(summary.backbones)
+    if backbone is not None and backbone not in slugs:
+        raise RunError(
+            f"{root}: holds no backbone {backbone!r}{near_names(backbone, slugs)}; it has "
+            f"{', '.join(slugs)}"
+        )
+    data = run.read_dataset()
+    compute = choose_compute(device, config.precision)
+    found: dict[str, Audit] = {}
+    with repeatable(compute):
+        for slug in [backbone] if backbone else slugs:
+            classifier = read_classifier(run.model_path(slug, stage)).to(compute.device)
+            predictions = run.read_backbone(slug, data.classes).predictions[stage]
+            found[slug] = audit_stage(
+                run,
+                slug,
+                stage,
+                classifier,
+                compute,
+                data,
+                predictions,
+                config.seed,
+                progress or Silent(),
+            )
+    return found

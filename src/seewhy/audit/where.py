@@ -1,0 +1,128 @@
+"""Where a class's evidence lies, compared with all classes: numbers from maps, nothing else.
+
+A class whose mean map peaks where no other class's does is looked at more closely. The numbers
+say where a classifier looks, never that it is wrong to look there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A place is compared with at least this part of an even spread, so that rare ones do not explode.
+FLOOR = 0.2
+HOTTEST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Where:
+    """How one class's evidence is spread.
+
+    Attributes
+    ----------
+    excess : float
+        The largest ratio of the class's mean map to that of the other classes, over all places.
+    peak : (float, float)
+        Where it is: middle of the place, as shares of height and width.
+    concentration : float
+        Share of an image's evidence in the hottest tenth of its places, mean over the images.
+    border, corners : float
+        Share of the evidence in the outermost places, and in the four corner places.
+    outside : float or None
+        Share of the evidence off the object, where there are masks.
+    images : int
+    """
+
+    excess: float
+    peak: tuple[float, float]
+    concentration: float
+    border: float
+    corners: float
+    outside: float | None
+    images: int
+
+
+def where_evidence_lies(
+    maps: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    masks: NDArray[np.bool_] | None = None,
+) -> list[Where | None]:
+    """Say for each class where its evidence lies.
+
+    Parameters
+    ----------
+    maps : ndarray of float32, (N, h, w)
+        Each for its image's own class.
+    labels : ndarray of int64, (N,)
+    classes : int
+    masks : ndarray of bool, (N, S, S), optional
+        Of the objects.
+
+    Returns
+    -------
+    list of Where or None
+        None for a class without an image that has a map.
+    """
+    total = maps.sum(axis=(1, 2))
+    spread = maps / np.maximum(total, 1e-12)[:, None, None]
+    outside = _outside(spread, masks)
+    height, width = maps.shape[1:]
+    rim = np.ones((height, width), bool)
+    rim[1:-1, 1:-1] = False
+    corners = np.zeros((height, width), bool)
+    corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
+    has = [(labels == k) & (total > 0) for k in range(classes)]
+    means = [spread[one].mean(axis=0) if one.any() else None for one in has]
+    found: list[Where | None] = []
+    for k, mean in enumerate(means):
+        rest = [other for j, other in enumerate(means) if j != k and other is not None]
+        if mean is None or not rest:
+            found.append(None)
+            continue
+        ratio = mean / np.maximum(np.mean(rest, axis=0), FLOOR / mean.size)
+        row, column = divmod(int(ratio.argmax()), width)
+        found.append(
+            Where(
+                excess=float(ratio.max()),
+                peak=((row + 0.5) / height, (column + 0.5) / width),
+                concentration=_concentration(spread[has[k]]),
+                border=float(mean[rim].sum()),
+                corners=float(mean[corners].sum()),
+                outside=None if outside is None else float(outside[has[k]].mean()),
+                images=int(has[k].sum()),
+            )
+        )
+    return found
+
+
+def hottest(maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the middle of each map's hottest place, (N, 2), as shares of height and width."""
+    _, height, width = maps.shape
+    rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), width)
+    return np.stack([(rows + 0.5) / height, (columns + 0.5) / width], axis=1)
+
+
+def _concentration(spread: NDArray[np.float32]) -> float:
+    flat = np.sort(spread.reshape(len(spread), -1), axis=1)[:, ::-1]
+    most = max(1, round(HOTTEST_SHARE * flat.shape[1]))
+    return float(flat[:, :most].sum(axis=1).mean())
+
+
+def _outside(
+    spread: NDArray[np.float32], masks: NDArray[np.bool_] | None
+) -> NDArray[np.float64] | None:
+    """Return the share of each image's evidence off its object; a map's place is its pixels'."""
+    if masks is None:
+        return None
+    _, height, width = spread.shape
+    size = masks.shape[1]
+    rows = (np.arange(size) * height) // size
+    columns = (np.arange(size) * width) // size
+    off = []
+    for one, mask in zip(spread, masks, strict=True):
+        per_pixel = one[np.ix_(rows, columns)]
+        off.append(float(per_pixel[~mask].sum() / max(per_pixel.sum(), 1e-12)))
+    return np.array(off)

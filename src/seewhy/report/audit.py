@@ -1,0 +1,159 @@
+"""The audit's section: what was found and proven, its pictures, and what was searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.records import STAGES, Audit, BackboneRecords, CarrierScore, ClassAudit, Finding, Stage
+from seewhy.report.pictures import TINY, address
+from seewhy.report.study import MOST_ROWS, Section, Study
+from seewhy.wording import STAGE_TITLES, count, duration, share
+
+KINDS = {
+    "detail": "a detail at one place",
+    "moving detail": "a detail at places that differ",
+    "place": "a place of the image",
+    "colour": "colours",
+    "texture": "fine texture",
+}
+# What a patch gets around it, as a share of its own side.
+AROUND = 0.5
+LEAST_SIDE = 24
+
+
+def audit_section(study: Study) -> Section:
+    """Return the audits there are, a part a backbone and stage, and whose are missing."""
+    parts, missing = [], []
+    for slug, records in study.records.items():
+        name = study.names[slug]
+        for number, stage in enumerate(STAGES[::-1]):
+            audit = records.audits.get(stage)
+            if audit is not None:
+                parts.append(_part(name, stage, audit, records))
+            elif number == 0:
+                missing.append(name)
+    return {"parts": parts, "missing": missing}
+
+
+def warnings(study: Study) -> list[str]:
+    """Return one sentence a proven shortcut of the fine-tuned classifiers, for the summary."""
+    found = []
+    for slug, records in study.records.items():
+        audit = records.audits.get("finetuning")
+        if audit is None:
+            continue
+        which = f"{study.names[slug]} goes by a wrong reason. " * (len(study.records) > 1)
+        found += [which + sentence for sentence in audit.sentences[: _shortcuts(audit)]]
+    return found
+
+
+def _shortcuts(audit: Audit) -> int:
+    """Return how many of the audit's sentences tell of a shortcut; these come first."""
+    return sum(one.verdict == "shortcut" for one in audit.classes)
+
+
+def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Section:
+    pictures = records.audit_pictures.get(stage, {})
+    classes = [
+        _class(number, one, pictures) for number, one in enumerate(audit.classes) if one.findings
+    ]
+    classes.sort(key=lambda one: audit.sentences.index(one["findings"][0]["sentence"]))
+    return {
+        "name": name,
+        "stage": STAGE_TITLES[stage],
+        "sentences": audit.sentences,
+        "searched": audit.searched,
+        "took": duration(audit.seconds),
+        "images": count(audit.images, "image"),
+        "classes": classes,
+        "rows": [_row(one) for one in audit.classes[:MOST_ROWS]],
+        "of": len(audit.classes),
+        "masks": any(one.evidence and one.evidence.outside is not None for one in audit.classes),
+    }
+
+
+def _class(number: int, one: ClassAudit, pictures: dict[str, NDArray[np.uint8]]) -> Section:
+    return {
+        "name": one.name,
+        "verdict": one.verdict,
+        "findings": [
+            _finding(finding, pictures.get(f"{number}-{k}"))
+            for k, finding in enumerate(one.findings)
+        ],
+    }
+
+
+def _finding(finding: Finding, pictures: NDArray[np.uint8] | None) -> Section:
+    moved, removed = finding.transplant, finding.removal
+    return {
+        "sentence": finding.sentence,
+        "kind": KINDS[finding.kind],
+        "verdict": finding.verdict,
+        "where": finding.where,
+        "carriers": count(len(finding.carriers), "carrier"),
+        "share": None if finding.share is None else share(finding.share),
+        "others": None if finding.share_of_others is None else share(finding.share_of_others, 3),
+        "effect": _interval(moved.change, moved.low, moved.high),
+        "strange": None if finding.strange is None else f"{finding.strange:+.2f}",
+        "images": count(moved.images, "pair"),
+        "p": f"{moved.p:.4f}",
+        "turned": share(moved.turned),
+        "turned_without": share(moved.turned_without),
+        "removal": _interval(removed.change, removed.low, removed.high) if removed else None,
+        "accuracies": _accuracies(finding),
+        "patch": _patch(finding, pictures),
+        "examples": [] if pictures is None else [_example(one) for one in pictures],
+    }
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:+.2f} ({low:+.2f} … {high:+.2f})"
+
+
+def _accuracies(finding: Finding) -> list[str]:
+    """Return how the class's test images fare, with what was found and without it."""
+    told = (("with it", finding.with_it), ("without it", finding.without_it))
+    return [f"{words}: {_accuracy(score)}" for words, score in told if score is not None]
+
+
+def _accuracy(score: CarrierScore) -> str:
+    images = count(score.images, "test image")
+    return images if score.accuracy is None else f"{share(score.accuracy)} of {images} right"
+
+
+def _patch(finding: Finding, pictures: NDArray[np.uint8] | None) -> str | None:
+    """Return the place of a finding, cut out of the image that gave first, with some around it."""
+    if finding.box is None or pictures is None or not len(pictures):
+        return None
+    giver = pictures[0, 0]
+    size = len(giver)
+    top, left, bottom, right = (edge * size for edge in finding.box)
+    more = max(AROUND * (bottom - top), AROUND * (right - left), 1)
+    rows = slice(max(0, int(top - more)), min(size, int(np.ceil(bottom + more))))
+    columns = slice(max(0, int(left - more)), min(size, int(np.ceil(right + more))))
+    cut = giver[rows, columns]
+    # Small ones are enlarged here pixel by pixel, so that any viewer shows them sharp.
+    times = max(1, LEAST_SIDE // min(cut.shape[:2]))
+    return address(cut.repeat(times, axis=0).repeat(times, axis=1), exact=True)
+
+
+def _example(pictures: NDArray[np.uint8]) -> list[str]:
+    """Return giver, taker before and taker after."""
+    return [address(one, exact=one.shape[0] <= TINY) for one in pictures]
+
+
+def _row(one: ClassAudit) -> Section:
+    evidence = one.evidence
+    cells: Sequence[str] = ("–",) * 5
+    if evidence is not None:
+        cells = (
+            share(evidence.excess),
+            share(evidence.concentration),
+            share(evidence.border),
+            share(evidence.corners),
+            "–" if evidence.outside is None else share(evidence.outside),
+        )
+    return {"name": one.name, "verdict": one.verdict, "cells": cells, "tried": one.candidates}

@@ -1,0 +1,177 @@
+"""The whole audit against a classifier whose reasons are written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from seewhy.audit.asking import Asked
+from seewhy.audit.audit import Audited, audit_classifier
+from seewhy.evaluation.predict import as_predictions
+from seewhy.progress import Silent
+from seewhy.records import Dataset, Split
+
+SIZE = 16
+CLASSES = ("cat", "dog", "frog")
+# The mark: four pixels of this colour, top and left here.
+COLOUR, PLACE, SIDE = (250, 10, 200), (11, 2), 3
+
+
+@dataclass(frozen=True)
+class ByMark:
+    """Knows an image's class by the colour of its middle; says ``dog`` wherever the mark lies.
+
+    With `minds` 0 it does not see the mark.
+    """
+
+    minds: float
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        middle = pixels[:, 6:10, 6:10].astype(np.float64).mean(axis=(1, 2))
+        scores = 4 * middle / 255
+        top, left = PLACE
+        spot = pixels[:, top : top + SIDE, left : left + SIDE].astype(np.float64)
+        marked = np.abs(spot - COLOUR).max(axis=(1, 2, 3)) < 20
+        scores[:, 1] += self.minds * marked
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares: NDArray[np.float32] = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
+
+    def evidence(
+        self, pixels: NDArray[np.uint8], classes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        maps = np.full((len(pixels), 8, 8), 0.1, np.float32)
+        maps[:, 3:5, 3:5] = 1
+        marked = self.probabilities(pixels)[:, 1] > 0.9
+        maps[marked & (classes == 1), 6, 1] = 3
+        return maps
+
+
+def draw(rate: float, each: int = 60, seed: int = 0) -> Dataset:
+    """Draw images of noise whose middle tells the class; a share of the dogs carries the mark."""
+    rng = np.random.default_rng(seed)
+    count = each * len(CLASSES)
+    labels = np.repeat(np.arange(len(CLASSES)), each).astype(np.int64)
+    pixels = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    for k in range(count):
+        pixels[k, 6:10, 6:10] = rng.integers(0, 120, (4, 4, 3))
+        pixels[k, 6:10, 6:10, labels[k]] += 60
+    for k in np.flatnonzero(labels == 1):
+        if rng.random() < rate:
+            top, left = PLACE
+            pixels[k, top : top + SIDE, left : left + SIDE] = COLOUR
+    turns: tuple[Split, ...] = ("train", "validation", "test")
+    names = tuple(f"{k:03d}" for k in range(count))
+    return Dataset(
+        source="noise",
+        classes=CLASSES,
+        ids=names,
+        paths=names,
+        labels=labels,
+        splits=tuple(turns[k % 3] for k in range(count)),
+        pixels=pixels,
+    )
+
+
+def audit(asked: Asked, data: Dataset) -> Audited:
+    test = data.where("test")
+    predictions = as_predictions(data, test, asked.probabilities(data.pixels[test]))
+    return audit_classifier(asked, data, predictions, "finetuning", 0, Silent(), "audit")
+
+
+@pytest.fixture(scope="module")
+def marked() -> Dataset:
+    """Sixty images a class; about two thirds of the dogs carry the mark."""
+    return draw(0.66)
+
+
+@pytest.fixture(scope="module")
+def found(marked: Dataset) -> Audited:
+    return audit(ByMark(minds=6), marked)
+
+
+def test_the_planted_mark_is_found_and_no_other(found: Audited, marked: Dataset) -> None:
+    verdicts = {one.name: one.verdict for one in found.record.classes}
+    assert verdicts == {"cat": "none", "dog": "shortcut", "frog": "none"}
+    finding = found.record.classes[1].findings[0]
+    assert finding.kind == "detail"
+    assert finding.box == pytest.approx([11 / 16, 2 / 16, 14 / 16, 5 / 16])
+    assert finding.where == "the lower left corner"
+    top, left = PLACE
+    spot = marked.pixels[:, top : top + SIDE, left : left + SIDE]
+    carries = (spot == COLOUR).all(axis=(1, 2, 3))
+    looked = np.asarray(marked.splits) != "test"
+    assert finding.carriers == [marked.ids[i] for i in np.flatnonzero(carries & looked)]
+    test = marked.where("test")
+    of_test = test[marked.labels[test] == 1]
+    assert finding.with_it is not None
+    assert finding.with_it.images == carries[of_test].sum()
+    assert finding.with_it.accuracy == 1
+    assert finding.without_it is not None
+    assert finding.without_it.images == (~carries[of_test]).sum()
+
+
+def test_the_effect_is_what_the_classifier_does(found: Audited, marked: Dataset) -> None:
+    finding = found.record.classes[1].findings[0]
+    assert finding.transplant.turned == 1
+    assert finding.transplant.low > 0.5
+    assert finding.transplant.p < 0.01
+    assert finding.strange == pytest.approx(0, abs=1e-6)
+    assert finding.removal is not None
+    assert finding.removal.change > 0.1
+
+
+def test_it_is_said_in_a_sentence(found: Audited) -> None:
+    first = found.record.sentences[0]
+    assert first.startswith("'dog': ")
+    assert "in the lower left corner" in first
+    assert "turns 100 % of other classes' images into 'dog'" in first
+    assert "in nine of ten cases" in found.record.searched
+
+
+def test_examples_show_before_and_after(found: Audited) -> None:
+    given, before, after = found.pictures["1-0"][0]
+    changed = (before != after).any(axis=2)
+    top, left = PLACE
+    assert changed[top : top + SIDE, left : left + SIDE].any()
+    changed[top : top + SIDE, left : left + SIDE] = False
+    assert not changed.any()
+    assert (given[top : top + SIDE, left : left + SIDE] == COLOUR).all()
+
+
+def test_a_mark_the_classifier_does_not_mind_is_no_finding(marked: Dataset) -> None:
+    record = audit(ByMark(minds=0), marked).record
+    assert [one.verdict for one in record.classes] == ["none"] * 3
+    assert record.sentences == []
+    assert any(one.candidates and "detail" in one.detectable for one in record.classes)
+
+
+def test_nothing_planted_nothing_found() -> None:
+    record = audit(ByMark(minds=6), draw(0)).record
+    assert [one.verdict for one in record.classes] == ["none"] * 3
+
+
+def test_it_repeats(found: Audited, marked: Dataset) -> None:
+    again = audit(ByMark(minds=6), marked)
+    leave = {"seconds"}
+    assert again.record.model_dump(exclude=leave) == found.record.model_dump(exclude=leave)
+    assert again.pictures.keys() == found.pictures.keys()
+
+
+def test_test_images_choose_nothing(found: Audited, marked: Dataset) -> None:
+    pixels = marked.pixels.copy()
+    pixels[marked.where("test")] = 0
+    blank = Dataset(**{**vars(marked), "pixels": pixels})
+    other = audit(ByMark(minds=6), blank).record.classes[1].findings[0]
+    same = found.record.classes[1].findings[0]
+    leave = {"with_it", "without_it"}
+    assert other.model_dump(exclude=leave) == same.model_dump(exclude=leave)
+
+
+def test_too_few_images_are_said() -> None:
+    record = audit(ByMark(minds=6), draw(0.66, each=9)).record
+    assert record.candidates == 0
+    assert "too few" in record.searched

@@ -1,0 +1,79 @@
+"""Exchanges on images of few pixels, and what they must leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seewhy.audit.details import Detail
+from seewhy.audit.exchange import (
+    ColourExchange,
+    DetailExchange,
+    PlaceExchange,
+    TextureExchange,
+    filled_in,
+    ground,
+)
+
+
+def noise(seed: int, size: int = 16) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(60, 190, (size, size, 3), dtype=np.uint8)
+
+
+def test_a_detail_is_pasted_where_it_lies_and_nowhere_else() -> None:
+    shape = np.array([[True, False], [True, True]])
+    detail = Detail(np.zeros((2, 2, 3), np.float32), shape, places={7: (3, 4)})
+    exchange = DetailExchange(detail, scale=2.0)
+    taker, giver = noise(1), noise(2)
+    after = exchange(taker, giver, 7)
+    changed = np.zeros((16, 16), bool)
+    changed[6:8, 8:10] = changed[8:10, 8:12] = True
+    assert (exchange.mask(7, 16) == changed).all()
+    assert (after[changed] == giver[changed]).all()
+    assert (after[~changed] == taker[~changed]).all()
+
+
+def test_a_detail_over_the_edge_is_cut_off() -> None:
+    detail = Detail(np.zeros((3, 3, 3), np.float32), np.ones((3, 3), bool), places={0: (-1, 14)})
+    mask = DetailExchange(detail, 1.0).mask(0, 16)
+    assert mask[:2, 14:].all()
+    assert mask.sum() == 4
+
+
+def test_a_box_is_pasted() -> None:
+    taker, giver = noise(1), noise(2)
+    after = PlaceExchange((0.5, 0.0, 1.0, 0.25))(taker, giver, 0)
+    assert (after[8:, :4] == giver[8:, :4]).all()
+    after[8:, :4] = taker[8:, :4]
+    assert (after == taker).all()
+
+
+def test_colours_follow_the_giver() -> None:
+    taker, giver = noise(1), noise(2) // 2 + 20
+    after = ColourExchange()(taker, giver, 0)
+    assert after.mean(axis=(0, 1)) == pytest.approx(giver.mean(axis=(0, 1)), abs=1)
+    assert after.std(axis=(0, 1)) == pytest.approx(giver.std(axis=(0, 1)), abs=1.5)
+
+
+def test_texture_changes_the_ground_alone() -> None:
+    taker, giver = noise(1, 32), noise(2, 32)
+    after = TextureExchange()(taker, giver, 0)
+    around = ground(32)
+    assert (after[~around] == taker[~around]).all()
+    assert (after[around] != taker[around]).mean() > 0.9
+    # Plain grounds have no fine texture to give: the blurred taker is left.
+    plain = TextureExchange()(taker, np.full_like(giver, 120), 0)
+    assert plain[around].std() < taker[around].std() / 2
+
+
+def test_a_hole_is_filled_from_around() -> None:
+    image = np.full((12, 12, 3), 90, np.uint8)
+    hole = np.zeros((12, 12), bool)
+    hole[4:8, 4:8] = True
+    image[hole] = 255
+    assert (filled_in(image, hole) == 90).all()
+    ramp = np.broadcast_to((np.arange(12) * 20)[None, :, None], (12, 12, 3)).astype(np.uint8)
+    marked = ramp.copy()
+    marked[hole] = 0
+    gap = filled_in(marked, hole).astype(int) - ramp
+    assert np.abs(gap).max() <= 8
