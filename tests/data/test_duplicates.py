@@ -103,7 +103,7 @@ def test_the_similarity_is_the_correlation_at_the_best_shift(
 def test_more_alike_than_are_compared_at_once_make_one_group(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Two tight bunches: the few most alike of each lie all within it.
+    # Two tight bunches: the few most alike of most images lie all within their own.
     monkeypatch.setattr(module, "MOST", 3)
     rng = np.random.default_rng(0)
     first = rng.integers(0, 256, (32, 32, 1)).repeat(3, axis=2)
@@ -117,6 +117,9 @@ def test_images_that_are_all_equal_or_all_flat() -> None:
     rng = np.random.default_rng(0)
     flat = (100 + rng.integers(-2, 3, (300, 32, 32, 3))).astype(np.uint8)
     assert find(flat).groups.max() == -1
+    # What two plain images share is the trace of their compression.
+    faint = np.kron(rng.integers(0, 2, (8, 8, 1)), np.ones((4, 4, 3), dtype=int))
+    assert find(np.stack([90 + faint, 120 + faint]).astype(np.uint8)).groups.tolist() == [-1, -1]
     assert find(np.zeros((3000, 32, 32, 3), dtype=np.uint8)).groups.tolist() == [0] * 3000
     assert find(flat[:1]).groups.tolist() == [-1]
     assert find(flat[:0]).groups.tolist() == []

@@ -40,7 +40,7 @@ def test_blank_dark_and_blurred_at_their_limits() -> None:
     thumbs[4] = np.tile([100, 107], (32, 16))  # by 3.5
     thumbs[5] = np.tile([0, 39], (32, 16))
     thumbs[6] = np.tile([0, 41], (32, 16))
-    thumbs[7] = 255
+    thumbs[7] = 0
     sharpness[[3, 8, 9, 10]] = 0.07, 0.084, 0.066, 0.086
     assert found(replace(measured, thumbs=thumbs, sharpness=sharpness)) == {
         "odd-shaped": [],

@@ -208,12 +208,13 @@ def test_a_class_of_one_picture_is_divided_all_the_same() -> None:
 def test_what_is_like_a_given_test_image_is_not_drawn_for_validation() -> None:
     given_splits: list[Split | None] = ["train"] * 9 + ["test"]
     groups = np.full(20, -1)
-    groups[[0, 1, 2, 3, 9]] = 0
+    groups[[0, 9]], groups[[1, 2, 19]] = 0, 1
     for seed in range(20):
         drawn = draw_splits(
             listing([0] * 10 + [1] * 10, given_splits * 2), 0.3, 0.2, seed, (), groups
         )
-        assert set(drawn[:4]) == {"train"}
+        assert set(drawn[:3]) == {"train"}
+        assert drawn[9] == drawn[19] == "test"
         assert counts([0] * 10 + [1] * 10, drawn)[0, "validation"] == 3
 
 

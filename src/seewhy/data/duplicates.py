@@ -28,7 +28,6 @@ HOPEFUL = 0.3
 SHIFTS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 BLUR = 7
 MOST = 32
-ROUNDS = 8
 # Brightness, of 255: what deviates less is compression noise, and correlates with nothing.
 FLAT = 2.0
 # Elements of a matrix product at a time.
@@ -122,26 +121,14 @@ def _components(links: Pairs, count: int) -> NDArray[np.int64]:
 def _near_pairs(thumbs: NDArray[np.uint8], threshold: float) -> tuple[Pairs, Values]:
     """Find pairs of near duplicates, enough to hold every group together.
 
-    An image is compared in detail with the 32 most alike coarsely. Where more are alike than that
-    (a film's frames, say), the groups found so far are merged, and their first members are
-    compared again, until nothing merges.
+    An image is compared in detail with the 32 later ones that are most alike coarsely. Where more
+    show one picture (a film's frames, say), that suffices: each but the last finds a later one.
     """
-    coarse, detail = _coarse(thumbs), _detail(thumbs)
-    links, weights = [np.empty((0, 2), dtype=np.int64)], [np.empty(0)]
-    here = np.arange(len(thumbs))
-    for _ in range(ROUNDS):
-        pairs, complete = _candidates(coarse[here])
-        pairs = here[pairs]
-        similarity = _similarity(detail, pairs, threshold)
-        same = similarity >= threshold
-        links.append(pairs[same])
-        # 1 is for exact copies alone.
-        weights.append(np.minimum(similarity[same], np.nextafter(1, 0)))
-        if complete or not same.any():
-            break
-        component = _components(np.concatenate(links), len(thumbs))
-        here = np.sort(np.unique(component, return_index=True)[1])
-    return np.concatenate(links), np.concatenate(weights)
+    pairs = _candidates(_coarse(thumbs))
+    similarity = _similarity(_detail(thumbs), pairs, threshold)
+    same = similarity >= threshold
+    # 1 is for exact copies alone.
+    return pairs[same], np.minimum(similarity[same], np.nextafter(1, 0))
 
 
 def _coarse(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -167,10 +154,9 @@ def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return flat
 
 
-def _candidates(coarse: NDArray[np.float32]) -> tuple[Pairs, bool]:
-    """Find the pairs that are alike coarsely, (P, 2) ascending; False where some were left out."""
-    pairs: list[Pairs] = []
-    complete = True
+def _candidates(coarse: NDArray[np.float32]) -> Pairs:
+    """Find the pairs that are alike coarsely, (P, 2), at most 32 later images for each."""
+    pairs: list[Pairs] = [np.empty((0, 2), dtype=np.int64)]
     count = len(coarse)
     step = max(1, BLOCK // max(count, 1))
     for start in range(0, count, step):
@@ -180,13 +166,12 @@ def _candidates(coarse: NDArray[np.float32]) -> tuple[Pairs, bool]:
         alike = product > ALIKE
         crowded = np.flatnonzero(alike.sum(axis=1) > MOST)
         if len(crowded):
-            complete = False
             best = np.argpartition(product[crowded], -MOST, axis=1)[:, -MOST:]
             alike[crowded] = False
             alike[crowded[:, None], best] = True
         rows, columns = np.nonzero(alike)
         pairs.append(np.stack([rows + start, columns], axis=1))
-    return np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64), complete
+    return np.concatenate(pairs)
 
 
 def _similarity(detail: NDArray[np.float32], pairs: Pairs, enough: float) -> Values:
