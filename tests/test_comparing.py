@@ -36,7 +36,7 @@ def test_two_studies_are_compared_as_two_backbones_of_one_are(studies: Path) -> 
     assert pair.difference.value == pytest.approx(1 / 8)
     assert (pair.first_only, pair.second_only, pair.both_right) == (2, 1, 4)
     assert pair.maps is not None
-    assert "After fine-tuning a reaches an accuracy of 0.75" in found.sentences[0].text
+    assert "After fine-tuning a reaches an accuracy of 0.750" in found.sentences[0].text
 
 
 def test_studies_of_several_backbones_are_told_apart(studies: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_command_prints_tables_and_sentences_and_writes_json(
     assert done.returncode == 0, done.stderr
     assert "0.750 (" in done.stdout
     assert "a − b" in done.stdout
-    assert "After fine-tuning a reaches an accuracy of 0.75 on 8 test images" in done.stdout
+    assert "After fine-tuning a reaches an accuracy of 0.750 on 8 test images" in done.stdout
     written = Comparison.model_validate_json((studies / "both.json").read_bytes())
     assert written == compare_studies([studies / "a", studies / "b"]).comparison
     shown = seewhy("compare", "a", "b", "--format", "md", cwd=studies)

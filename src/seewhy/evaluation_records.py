@@ -85,8 +85,9 @@ class Calibration(_Finding):
     error : Interval
         Expected calibration error over `bins`, equally wide.
     error_if_calibrated : float
-        What the same confidences would show on average were they perfectly right: as many images
-        cannot show less.
+        What the same confidences would show on average were they exactly right.
+    error_if_calibrated_high : float
+        What they would then stay below in 95 of 100 test sets: an error above it is no chance.
     confidence : float
         Mean confidence; above the accuracy, the classifier is too sure of itself.
     nll : float
@@ -96,6 +97,7 @@ class Calibration(_Finding):
 
     error: Interval
     error_if_calibrated: Rate
+    error_if_calibrated_high: Rate
     confidence: Rate
     nll: float
     bins: list[ReliabilityBin]

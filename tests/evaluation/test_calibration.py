@@ -67,6 +67,8 @@ def test_the_error_of_calibrated_answers_is_the_mean_deviation_of_a_coin() -> No
     """100 answers at 0.5: the share that is right is off by √(2/π)·0.05 on average."""
     found = calibration(np.zeros(100, dtype=np.int64), _two_classes([0.5] * 100))
     assert found.error_if_calibrated == pytest.approx(np.sqrt(2 / np.pi) * 0.05, rel=0.06)
+    # In 95 of 100 cases it is off by less than 1.96 · 0.05, to whole images.
+    assert found.error_if_calibrated_high == pytest.approx(0.1, abs=0.011)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])

@@ -98,12 +98,12 @@ def test_sentences_of_two_backbones_worked_out_by_hand() -> None:
     }
     found = _compared(records, BEASTS)
     ranking = _said(found, "ranking")
-    assert "A reaches an accuracy of 1.00 on 160 test images" in ranking
-    assert "ahead of B (0.75)" in ranking
-    assert "+0.25 (95 % interval +0.25 to +0.25), is significant" in ranking
+    assert "A reaches an accuracy of 1.000 on 160 test images" in ranking
+    assert "ahead of B (0.750)" in ranking
+    assert "+0.250 (95 % interval +0.250 to +0.250), is significant" in ranking
     assert "allows an accuracy as low as 0.98" in _said(found, "caution")
     stages = _said(found, "stages")
-    assert "Fine-tuning took A from 0.50 to 1.00 (+0.50" in stages
+    assert "Fine-tuning took A from 0.500 to 1.000 (+0.500" in stages
     assert "Recall of B by class: most gained cat (+0.50), dog (+0.50) and fox (+0.50); " in stages
     assert "1 class lost, most elk (−0.50)." in stages
     assert "A knows all classes equally well (recall 1.00)." in _said(found, "classes")

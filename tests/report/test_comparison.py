@@ -150,7 +150,8 @@ def test_reliability_has_a_bar_for_each_bin_with_images() -> None:
         ReliabilityBin(low=0.5, high=1, images=4, confidence=0.8, accuracy=0.5),
     ]
     span = Interval(value=0.3, low=0.2, high=0.4)
-    found = Calibration(error=span, error_if_calibrated=0.1, confidence=0.8, nll=0.9, bins=bins)
+    usual = {"error_if_calibrated": 0.1, "error_if_calibrated_high": 0.2}
+    found = Calibration(error=span, **usual, confidence=0.8, nll=0.9, bins=bins)
     svg = str(reliability({"adaptation": found}, {"adaptation": found}, "f", "alt"))
     assert svg.count("fill: var(--adaptation)") == 1
     assert "var(--finetuning)" not in svg

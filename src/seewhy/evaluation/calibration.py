@@ -7,6 +7,8 @@ References
 ----------
 C. Guo, G. Pleiss, Y. Sun, K. Weinberger. On Calibration of Modern Neural Networks. ICML 2017
 (equation 3: the error; section 4.2: temperature scaling).
+J. Bröcker, L. Smith. Increasing the Reliability of Reliability Diagrams. Weather and Forecasting
+22, 2007 (what a calibrated forecaster would show).
 """
 
 from __future__ import annotations
@@ -66,9 +68,11 @@ def calibration(
     confidence = np.clip(given.max(axis=1), 0, 1)
     right = (given.argmax(axis=1) == labels).astype(np.float64)
     (value,), drawn = bootstrap(weighted_error(confidence, right), labels, draws, seed)
+    usual, high = _error_if_calibrated(confidence, draws, seed)
     return Calibration(
         error=interval(float(value), drawn[:, 0], "basic"),
-        error_if_calibrated=_error_if_calibrated(confidence, draws, seed),
+        error_if_calibrated=usual,
+        error_if_calibrated_high=high,
         confidence=float(confidence.mean()),
         nll=nll(labels, given),
         bins=_bins(confidence, right),
@@ -180,15 +184,17 @@ def _members(place: NDArray[np.int64], groups: int) -> sparse.csr_array:
     return sparse.csr_array((ones, (place, columns)), shape=(groups, len(place)))
 
 
-def _error_if_calibrated(confidence: NDArray[np.float64], draws: int, seed: int) -> float:
-    """Return the mean error of answers that are right just as often as their confidence says."""
+def _error_if_calibrated(
+    confidence: NDArray[np.float64], draws: int, seed: int
+) -> tuple[float, float]:
+    """Return mean and 95 % quantile of the error of answers as often right as they are sure."""
     member = _members(bin_of(confidence), BINS)
     rng = np.random.default_rng(seed)
-    total = 0.0
+    found = []
     for _ in range(draws):
         off = member @ ((rng.random(len(confidence)) < confidence) - confidence)
-        total += float(np.abs(off).sum())
-    return total / draws / len(confidence)
+        found.append(np.abs(off).sum() / len(confidence))
+    return float(np.mean(found)), float(np.quantile(found, 0.95))
 
 
 def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> list[ReliabilityBin]:

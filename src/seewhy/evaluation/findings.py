@@ -36,8 +36,8 @@ class Findings:
 
 
 def between(found: Interval) -> str:
-    """Write an interval of shares, ``95 % interval 0.84 to 0.87``."""
-    return f"95 % interval {share(found.low)} to {share(found.high)}"
+    """Write an interval of shares, ``95 % interval 0.842 to 0.873``."""
+    return f"95 % interval {share(found.low, 3)} to {share(found.high, 3)}"
 
 
 def correlation(value: float) -> str:

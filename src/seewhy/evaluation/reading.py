@@ -54,11 +54,11 @@ def _ranking(found: Findings) -> Iterator[str]:
     names = listing([found.names[slug] for slug in first])
     reach = "reaches" if len(first) == 1 else "both reach" if len(first) == 2 else "all reach"
     text = (
-        f"After fine-tuning {names} {reach} an accuracy of {share(scores[best].value)} "
+        f"After fine-tuning {names} {reach} an accuracy of {share(scores[best].value, 3)} "
         f"on {images} ({between(scores[best])})"
     )
     if others:
-        behind = [f"{found.names[slug]} ({share(scores[slug].value)})" for slug in others]
+        behind = [f"{found.names[slug]} ({share(scores[slug].value, 3)})" for slug in others]
         text += f", ahead of {listing(behind)}"
     yield f"{text}."
 
@@ -77,7 +77,7 @@ def _significance(found: Findings) -> Iterator[str]:
         pair = pairs[0]
         verdict = "is significant" if apart else "is not significant"
         yield (
-            f"The difference in accuracy, {signed(abs(pair.difference.value))} "
+            f"The difference in accuracy, {signed(abs(pair.difference.value), 3)} "
             f"({_width(pair.difference.value, pair.difference.low, pair.difference.high)}), "
             f"{verdict} ({test}, {p_value(pair.p_holm)})."
         )
@@ -97,7 +97,7 @@ def _significance(found: Findings) -> Iterator[str]:
 def _width(value: float, low: float, high: float) -> str:
     """Write the interval of a difference whose sign was dropped."""
     ends = (low, high) if value >= 0 else (-high, -low)
-    return f"95 % interval {signed(ends[0])} to {signed(ends[1])}"
+    return f"95 % interval {signed(ends[0], 3)} to {signed(ends[1], 3)}"
 
 
 def _caution(found: Findings) -> Iterator[str]:
@@ -138,16 +138,17 @@ def _stages(found: Findings) -> Iterator[str]:
         if base is not None:
             gain = before - base.accuracy.value
             side = "above" if gain > 0 else "below" if gain < 0 else "level with"
-            far = f"{share(abs(gain))} {side}" if gain else side
+            far = f"{share(abs(gain), 3)} {side}" if gain else side
             yield f"Adaptation of {name} ends {far} the baseline's accuracy."
         if before == after and not change.first_only + change.second_only:
             yield f"Fine-tuning of {name} changed no answer."
             continue
         verdict = "significant" if significant(change.p) else "not significant"
         yield (
-            f"Fine-tuning took {name} from {share(before)} to {share(after)} "
-            f"({signed(change.accuracy.value)}, 95 % interval {signed(change.accuracy.low)} to "
-            f"{signed(change.accuracy.high)}; {verdict}, McNemar's {p_value(change.p)})."
+            f"Fine-tuning took {name} from {share(before, 3)} to {share(after, 3)} "
+            f"({signed(change.accuracy.value, 3)}, 95 % interval "
+            f"{signed(change.accuracy.low, 3)} to {signed(change.accuracy.high, 3)}; {verdict}, "
+            f"McNemar's {p_value(change.p)})."
         )
         yield from reading_classes.changed(found, slug)
 

@@ -20,7 +20,7 @@ def calibration(found: Findings) -> Iterator[str]:
         if given is None:
             continue
         error = f"expected calibration error {share(given.error.value, 3)}"
-        if given.error.low <= 0 or given.error.value <= given.error_if_calibrated:
+        if given.error.value <= given.error_if_calibrated_high:
             yield (
                 f"{name} is as right as it is sure, as far as {count(stage.images, 'test image')} "
                 f"can show ({error})."
