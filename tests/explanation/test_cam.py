@@ -161,7 +161,7 @@ def test_in_a_row_of_layers_every_one_has_its_own_gradient() -> None:
         ({"images": IMAGE.byte()}, "expected preprocessed float images, but got torch.uint8"),
         (
             {"images": IMAGE[0]},
-            r"a batch \(N, C, H, W\) of one or more, but got \(1, 2, 2\)",
+            r"of one or more, but got \(1, 2, 2\); images\[None\] makes one of it",
         ),
         ({"images": IMAGE[:0]}, r"of one or more, but got \(0, 1, 2, 2\)"),
         ({"images": IMAGE.numpy()}, "of one or more, but got ndarray"),
@@ -176,6 +176,11 @@ def test_in_a_row_of_layers_every_one_has_its_own_gradient() -> None:
 def test_what_cannot_be_explained_is_named(arguments: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         explain(Tiny(), **{"images": IMAGE, **arguments})
+
+
+def test_what_is_no_module_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"expected an nn\.Module, but got str; .*by its name"):
+        explain("resnet18", IMAGE)  # type: ignore[arg-type]
 
 
 def test_a_model_made_in_inference_mode_is_named() -> None:

@@ -210,9 +210,17 @@ def explain(
 
 def _check(model: nn.Module, images: Tensor, activation: str, smooth: int, batch_size: int) -> None:
     """Name what cannot be explained before anything runs."""
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"model: expected an nn.Module, but got {type(model).__name__}; "
+            "seewhy.open_classifier loads one by its name"
+        )
     if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
         got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ConfigError(f"images: expected a batch (N, C, H, W) of one or more, but got {got}")
+        hint = "; images[None] makes one of it" if getattr(images, "ndim", 0) == 3 else ""
+        raise ConfigError(
+            f"images: expected a batch (N, C, H, W) of one or more, but got {got}{hint}"
+        )
     if not images.is_floating_point():
         raise ConfigError(
             f"images: expected preprocessed float images, but got {images.dtype}; normalise them "
