@@ -10,6 +10,7 @@ than most of what the tests ask of it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -48,7 +49,8 @@ def _command() -> int:
     """Run the command line; return what its process would exit with."""
     code: Any = 0
     try:
-        seewhy.cli.main()
+        # Once more, since its consoles look at the environment when they are made.
+        importlib.reload(seewhy.cli).main()
     except SystemExit as ended:
         code = ended.code
     except BaseException:
