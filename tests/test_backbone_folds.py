@@ -161,6 +161,21 @@ def test_all_backbones_have_the_same_folds(tmp_path: Path, data: Dataset) -> Non
     assert ids[0] == ids[1] == ["id", *data.ids[:COUNT]]
 
 
+def test_another_seed_is_adaptation_with_that_seed(tmp_path: Path, data: Dataset) -> None:
+    wanted = config(seeds=3)
+    one, other = repeat(work(tmp_path, data, wanted))[-2:]
+    assert (one.repetition.seed, other.repetition.seed) == (4, 5)
+    pooled, head = features(data).pooled, Head(6, (4,), 0.2, 3, seed_of(4, "head"))
+    train, stop = data.where("train"), data.where("validation")
+    settings = stage_settings("adaptation", wanted.head, 4, 5, 1.0, 4)
+    learner = HeadLearner(head, pooled, data.labels, train, stop, settings)
+    train_stage(learner, settings, Silent(), "by hand")
+    with torch.no_grad():
+        expected = head.classify(pooled[COUNT:]).softmax(1).numpy()
+    np.testing.assert_array_equal(one.answers["adaptation"].test, expected)
+    assert not np.array_equal(other.answers["adaptation"].test, expected)
+
+
 def test_without_folds_asked_for_there_are_out_of_fold_predictions_alone(
     tmp_path: Path, data: Dataset
 ) -> None:

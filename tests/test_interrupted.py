@@ -34,6 +34,8 @@ seed = 5
 device = "cpu"
 [data]
 source = "colours"
+folds = 2
+folds_stages = "both"
 [[backbone]]
 name = "local-dir:resnet10t"
 [[backbone]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,7 @@ def repeat_stages(work: Work, slug: str, cut: Cut, features: Features) -> tuple[
     tuple of Repeated
         Folds first. No folds where a class is too small to be divided.
     """
+    started = time.perf_counter()
     config, data = work.config, work.data
     folds = config.data.folds or most_folds(data)
     planned: tuple[Repetition, ...] = ()
@@ -70,10 +72,13 @@ def repeat_stages(work: Work, slug: str, cut: Cut, features: Features) -> tuple[
     stages = _stages(config)
     wanted = stages if config.data.folds else stages[:1]
     seeds = seed_repetitions(data, config.further_seeds)
-    return (
+    done = (
         *(_repeat(work, slug, cut, features, one, wanted) for one in planned),
         *(_repeat(work, slug, cut, features, one, stages) for one in seeds),
     )
+    seconds = time.perf_counter() - started
+    log.info("%s: %d folds and %d seeds in %.1f s", slug, len(planned), len(seeds), seconds)
+    return done
 
 
 def write_out_of_fold(work: Work, slug: str, repeated: Sequence[Repeated]) -> None:

@@ -118,6 +118,13 @@ def test_a_class_needs_two_images_beside_each_fold(smallest: int, most: int) -> 
             assert {"train", "validation"} <= set(splits.tolist())
 
 
+def test_however_many_stop_one_of_each_class_stays_for_training() -> None:
+    for one in fold_repetitions(dataset([10, 12]), 2, 0.99, 0):
+        splits = np.asarray(one.data.splits)[:22]
+        trained = np.bincount(one.data.labels[:22][splits == "train"], minlength=2)
+        assert trained.tolist() == [1, 1]
+
+
 def test_too_many_folds_are_refused_with_the_most_there_can_be() -> None:
     message = r"class 'b' has 4 training and validation images, too few for data\.folds = 5; "
     with pytest.raises(DataError, match=message + "expected at most 4, or add some images"):
