@@ -28,6 +28,7 @@ from torch import Tensor
 from benchmarks.plantings import Planting, suite
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import audit_classifier
+from seewhy.audit_records import Audit
 from seewhy.config import BackboneConfig, StudyConfig
 from seewhy.data.pixels import to_input
 from seewhy.evaluation.predict import as_predictions
@@ -36,7 +37,7 @@ from seewhy.models.classifier import Classifier, Design, Head, pool
 from seewhy.models.compute import choose_compute, without_denormals
 from seewhy.models.cut import cut_trunk
 from seewhy.progress import Silent
-from seewhy.records import Audit, Dataset, Stage
+from seewhy.records import Dataset, Stage
 from seewhy.training.features import keeping_features
 from seewhy.training.loop import seed_of
 from seewhy.training.stages import adapt, finetune

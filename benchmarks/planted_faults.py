@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from seewhy import load_config, run_study
+from seewhy.check_records import DataFindings, Suspects
 from seewhy.data.arrays import list_arrays
 from seewhy.data.decode import decode_image, fit_square
 from seewhy.data.demo import draw_demo
-from seewhy.records import DataFindings, Suspects
 from seewhy.rundir import RunDirectory
 
 COPIES, SWAPPED, FAULTY = 20, 20, 4

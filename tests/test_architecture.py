@@ -13,6 +13,9 @@ RECORDS = BASE | {
     "faithfulness_records",
     "config",
     "records",
+    "check_records",
+    "audit_records",
+    "backbone_records",
     "evaluation_records",
     "npz",
     "rundir",
@@ -30,13 +33,17 @@ ALLOWED = {
     "config": BASE,
     "faithfulness_records": set(),
     "records": BASE | {"faithfulness_records"},
+    "check_records": {"records"},
+    "audit_records": {"records"},
+    "backbone_records": {"records", "check_records", "audit_records", "faithfulness_records"},
     "evaluation_records": BASE | {"records"},
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
     "npz": set(),
     "tables": {"records"},
     "rundir": BASE
-    | {"config", "records", "evaluation_records", "faithfulness_records", "npz", "tables"},
+    | {"config", "records", "check_records", "audit_records", "backbone_records"}
+    | {"evaluation_records", "faithfulness_records", "npz", "tables"},
     "render": BASE,
     "data": RECORDS,
     "models": RECORDS,
@@ -64,10 +71,7 @@ ALLOWED = {
     "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.
-FOREIGN = dict.fromkeys(
-    ("config", "evaluation_records", "npz", "records", "render", "report", "rundir", "tables"),
-    "torch",
-)
+FOREIGN = dict.fromkeys(RECORDS | {"faithfulness_records", "tables", "report"}, "torch")
 
 
 def _room(path: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seewhy.check_records import Suspect, SuspectList, Suspects
 from seewhy.config import load_config
 from seewhy.errors import RunError
 from seewhy.records import (
@@ -41,9 +42,6 @@ from seewhy.records import (
     StageRepeats,
     StageSummary,
     Summary,
-    Suspect,
-    SuspectList,
-    Suspects,
     Trial,
 )
 from seewhy.rundir import RunDirectory, write_error, writing

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import StudyConfig
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources import check_source
 from seewhy.progress import Progress, Silent
-from seewhy.records import DataChecks, DataFindings
 from seewhy.report.pictures import samples, write_contact_sheet
 from seewhy.rundir import RunDirectory, writing
 

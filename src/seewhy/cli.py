@@ -28,10 +28,10 @@ from rich.progress import (
 from rich.table import Table
 
 from seewhy import __version__
+from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import load_config
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
-from seewhy.records import DataChecks, DataFindings
 from seewhy.stopping import stopping_gently
 
 app = typer.Typer(

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.backbone_records import BackboneRecords
 from seewhy.errors import RunError
 from seewhy.evaluation.compare import compare
 from seewhy.evaluation.evaluate import evaluate
 from seewhy.evaluation_records import Comparison, Evaluation, Interval
-from seewhy.records import STAGES, BackboneRecords, Dataset, Maps, Predictions
+from seewhy.records import STAGES, Dataset, Maps, Predictions
 from seewhy.report.tables import Bounded, Table
 from seewhy.rundir import RunDirectory
 from seewhy.wording import STAGE_TITLES, p_value, signed

@@ -91,15 +91,19 @@ def growing_npz(path: Path) -> Iterator[Columns]:
                 column.stream.seek(0)
                 shape = (column.rows, *column.row)
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    _write_header(member, column.dtype, shape)
+                    write_header(member, column.dtype, shape)
                     shutil.copyfileobj(column.stream, member)
             for name, array in columns.whole.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    _write_header(member, array.dtype, array.shape)
+                    write_header(member, array.dtype, array.shape)
                     member.write(np.ascontiguousarray(array).tobytes())
 
 
-def _write_header(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+def write_header(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write what stands before an array's values in NumPy's format, rows one after the other.
+
+    The format leaves room for the first axis to grow: the header's length hangs on the others.
+    """
     described = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(
         member, {"descr": described, "fortran_order": False, "shape": shape}

@@ -7,20 +7,18 @@ report can be redrawn anywhere. How they lie on disk is in ``rundir.py``.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seewhy.faithfulness_records import Faithfulness, FaithfulnessSummary
+from seewhy.faithfulness_records import FaithfulnessSummary
 
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
 TrialState = Literal["complete", "pruned", "failed"]
-Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
-AuditKind = Literal["detail", "moving detail", "place", "colour", "texture"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
 
@@ -178,14 +176,16 @@ class Maps:
     stage: Stage
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """What all records in JSON share: an unknown key is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-class WordGroup(_Record):
+class WordGroup(Record):
     """One class of the data set among the ImageNet classes."""
 
     word: str
@@ -193,7 +193,7 @@ class WordGroup(_Record):
     members: int
 
 
-class Baseline(_Record):
+class Baseline(Record):
     """baseline.json: the untouched ImageNet classifier, or why there is none."""
 
     accuracy: Rate | None = None
@@ -205,7 +205,7 @@ class Baseline(_Record):
     per_class_recall: dict[str, Rate] = Field(default_factory=dict)
 
 
-class FeaturesRecord(_Record):
+class FeaturesRecord(Record):
     """features.json: the one pass over the images.
 
     `at_cut` says in a sentence where the activations at the cut lie (in memory, on disk,
@@ -218,7 +218,7 @@ class FeaturesRecord(_Record):
     at_cut: str
 
 
-class StageMetrics(_Record):
+class StageMetrics(Record):
     """metrics.json: one stage on the test images, and how it was trained.
 
     `best_epoch` is 0 where no epoch was better than the start. What it took is in history.csv
@@ -237,7 +237,7 @@ class StageMetrics(_Record):
     epochs: int
 
 
-class StageSummary(_Record):
+class StageSummary(Record):
     """A stage's part of summary.json."""
 
     accuracy: Rate
@@ -248,7 +248,7 @@ class StageSummary(_Record):
     seconds: float
 
 
-class BaselineSummary(_Record):
+class BaselineSummary(Record):
     """A baseline's part of summary.json where there is one."""
 
     accuracy: Rate
@@ -256,13 +256,13 @@ class BaselineSummary(_Record):
     recall: Rate
 
 
-class Skipped(_Record):
+class Skipped(Record):
     """Stands where a result would, with the reason why there is none."""
 
     skipped: str
 
 
-class HeadSummary(_Record):
+class HeadSummary(Record):
     """A head and how it is trained."""
 
     units: list[int]
@@ -313,7 +313,7 @@ class Trial:
     reason: str = ""
 
 
-class LayerSearch(_Record):
+class LayerSearch(Record):
     """The search among heads with one number of hidden layers.
 
     `importance` gives each searched parameter's share of the objective's variance (fANOVA, sums
@@ -332,7 +332,7 @@ class LayerSearch(_Record):
     seconds: float
 
 
-class SearchRecord(_Record):
+class SearchRecord(Record):
     """best.json: what the search found for one backbone, written last.
 
     `stopped` says in a sentence why no further layer was tried; `layer_counts` has one entry for
@@ -359,7 +359,7 @@ class SearchRecord(_Record):
         return next(one for one in self.layer_counts if one.head == self.head)
 
 
-class SearchSummary(_Record):
+class SearchSummary(Record):
     """The search's part of summary.json."""
 
     layers: int
@@ -387,7 +387,7 @@ class Answers:
     test: NDArray[np.float32]
 
 
-class Rates(_Record):
+class Rates(Record):
     """Accuracy, macro precision and macro recall."""
 
     accuracy: Rate
@@ -395,7 +395,7 @@ class Rates(_Record):
     recall: Rate
 
 
-class Repeat(_Record):
+class Repeat(Record):
     """One training again: how many images it had, and what it reached.
 
     `held_out` is None where no fold was held out.
@@ -410,14 +410,14 @@ class Repeat(_Record):
     test: Rates
 
 
-class Spread(_Record):
+class Spread(Record):
     """Mean and sample standard deviation; of a single value there is none."""
 
     mean: Rate
     deviation: float | None = None
 
 
-class Repeats(_Record):
+class Repeats(Record):
     """A stage over all folds, or all seeds.
 
     `held_out` and `test` have a spread for each of accuracy, precision and recall; `held_out` is
@@ -429,14 +429,14 @@ class Repeats(_Record):
     test: dict[str, Spread]
 
 
-class StageRepeats(_Record):
+class StageRepeats(Record):
     """A stage over folds and over seeds, where there are any."""
 
     folds: Repeats | None = None
     seeds: Repeats | None = None
 
 
-class FoldsRecord(_Record):
+class FoldsRecord(Record):
     """folds.json: the stages trained again, on other folds of the images and with other seeds.
 
     `folds` is 0 where only seeds were repeated; `seeds` has the study's own first, whose figures
@@ -451,7 +451,7 @@ class FoldsRecord(_Record):
     stages: dict[Stage, StageRepeats]
 
 
-class ExplanationSummary(_Record):
+class ExplanationSummary(Record):
     """The maps' part of summary.json; `faithfulness` is null where it was not measured."""
 
     method: str
@@ -461,7 +461,7 @@ class ExplanationSummary(_Record):
     faithfulness: FaithfulnessSummary | None = None
 
 
-class BackboneSummary(_Record):
+class BackboneSummary(Record):
     """One backbone's part of summary.json."""
 
     backbone: str
@@ -478,7 +478,7 @@ class BackboneSummary(_Record):
     explanation: ExplanationSummary
 
 
-class DataSummary(_Record):
+class DataSummary(Record):
     """The data's part of summary.json."""
 
     source: str
@@ -488,7 +488,7 @@ class DataSummary(_Record):
     test: int
 
 
-class Summary(_Record):
+class Summary(Record):
     """summary.json, written last: a run directory that has one is complete."""
 
     schema_version: Literal[1] = 1
@@ -500,302 +500,7 @@ class Summary(_Record):
     backbones: dict[str, BackboneSummary]
 
 
-class FlaggedImage(_Record):
-    """One image that the checks name.
-
-    `value` is what was measured (see `ImageFault.rule`), `reason` puts it into words, as in
-    "dark: 99 % of it are darker than 12 of 255".
-    """
-
-    id: str
-    path: str
-    label: str
-    split: Split
-    value: float
-    reason: str
-
-
-class ImageFault(_Record):
-    """All images with one fault: how many (0 too), and the first of them, the worst first.
-
-    `rule` says in a sentence what counts as the fault.
-    """
-
-    fault: Fault
-    rule: str
-    count: int
-    first: list[FlaggedImage]
-
-
-class DuplicateImage(_Record):
-    """One member of a group of duplicates."""
-
-    id: str
-    path: str
-    label: str
-    split: Split
-
-
-class DuplicateGroup(_Record):
-    """Images that show the same picture.
-
-    `kind` is "exact" where all members have the same pixels at the working size. `similarity` is
-    the least one that holds the group together, 1 for exact copies. `labels` and `splits` are those
-    of all `size` members, each once; `images` the first members, at least one of each label and
-    split where there is room.
-    """
-
-    kind: Literal["exact", "near"]
-    size: int
-    similarity: float
-    labels: list[str]
-    splits: list[Split]
-    images: list[DuplicateImage]
-
-
-class DuplicatesRecord(_Record):
-    """Groups of duplicates: how many, and the first of them.
-
-    Attributes
-    ----------
-    threshold : float
-        Similarity from which two images count as near duplicates (``data.near_duplicates``).
-    images, groups, exact, near : int
-        Images in groups; groups in all, of exact copies alone, and others.
-    leaking, conflicting : int
-        Groups with members in several splits; with several labels.
-    seen : dict of str to int
-        For "validation": its images that have a duplicate among the training images. For "test":
-        those that have one among the training or validation images.
-    kept_together : int
-        Groups within one split, where a split was drawn with duplicates kept together; else 0.
-    first : list of DuplicateGroup
-        The leaking ones first, then the conflicting ones, then the others.
-    """
-
-    threshold: float
-    images: int
-    groups: int
-    exact: int
-    near: int
-    leaking: int
-    conflicting: int
-    seen: dict[str, int]
-    kept_together: int
-    first: list[DuplicateGroup]
-
-
-class ClassBalance(_Record):
-    """How evenly the training images are spread over the classes.
-
-    `ratio` is that of the `largest` class to the `smallest`; `few` names the classes (the first
-    of them) with less than `few_below` training images.
-    """
-
-    largest: str
-    smallest: str
-    ratio: float
-    few_below: int
-    few: list[str]
-
-
-class DataFindings(_Record):
-    """What the checks found among the images; lists are bounded, counts are not.
-
-    `sentences` say in plain words what is wrong, one thing each; empty where nothing is.
-    """
-
-    images: int
-    faults: list[ImageFault]
-    duplicates: DuplicatesRecord
-    balance: ClassBalance
-    sentences: list[str]
-
-
-class DataChecks(_Record):
-    """checks.json: what the data look like before anything is trained.
-
-    `findings` is None in studies that are older than these checks.
-    """
-
-    source: str
-    working_size: int
-    counts: dict[str, dict[str, int]]
-    set_aside: list[dict[str, str]]
-    masks: bool
-    findings: DataFindings | None = None
-
-
-class Suspect(_Record):
-    """One image that may be mislabelled, or may belong to no class.
-
-    Attributes
-    ----------
-    id, path, split, label
-        The image, its split and the label it was given.
-    suggested : str or None
-        The class the classifier would give it; None for a foreign image.
-    score : float
-        In 0 … 1, the higher the more suspect; comparable within one list only.
-    reason : str
-        What speaks against it, with the numbers.
-    """
-
-    id: str
-    path: str
-    split: Split
-    label: str
-    suggested: str | None = None
-    score: Rate
-    reason: str
-
-
-class SuspectList(_Record):
-    """Suspects of one kind, the most suspect first.
-
-    `looked_at` images were judged, `count` of them pass the rule that `rule` says in a sentence;
-    `first` are the most suspect of these. Where nothing could be judged, `skipped` says why.
-    """
-
-    rule: str = ""
-    looked_at: int = 0
-    count: int = 0
-    first: list[Suspect] = Field(default_factory=list)
-    skipped: str | None = None
-
-
-class Suspects(_Record):
-    """suspects.json: likely label errors and foreign images, as one backbone sees them.
-
-    Nothing is trained, chosen or left out because of them. Each image was judged by a classifier
-    that was not trained on it.
-    """
-
-    label_errors: SuspectList
-    foreign: SuspectList
-
-
-class EffectRecord(_Record):
-    """What carrying something over, or taking it out, does to a class's probability.
-
-    Attributes
-    ----------
-    change, low, high : float
-        Mean difference of the probability to a comparison at the same place, paired image by
-        image, and its 95 % bootstrap interval.
-    p : float
-        Of a permutation null, corrected for the number of candidates (Holm).
-    turned, turned_without : float
-        Share of the images that were decided for the class, with it and with the comparison.
-    images : int
-    """
-
-    change: float
-    low: float
-    high: float
-    p: Rate
-    turned: Rate
-    turned_without: Rate
-    images: int
-
-
-class CarrierScore(_Record):
-    """Test images of one class that carry a finding, or do not, and how many are known."""
-
-    images: int
-    accuracy: Rate | None
-
-
-class Finding(_Record):
-    """One suspect that the classifier itself has answered for.
-
-    Attributes
-    ----------
-    kind : {"detail", "moving detail", "place", "colour", "texture"}
-    verdict : {"shortcut", "suspicious"}
-    sentence : str
-        The finding in plain words, with its numbers.
-    where : str
-        In words.
-    box : list of float or None
-        Top, left, bottom, right as shares of the side, where it has one place.
-    carriers : list of str
-        Ids of the images that gave.
-    share, share_of_others : float or None
-        Share of the class's images, and of the others, that carry it; None for colour and
-        texture, of which every image has one, and for a place.
-    transplant : EffectRecord
-        Carried into validation images of other classes.
-    strange : float or None
-        Of a detail: the change by patches of the same shape from other images, for comparison.
-    removal : EffectRecord or None
-        Taken out of the carriers; the change is the loss of the class's probability.
-    with_it, without_it : CarrierScore or None
-        The class's test images; None where carriers cannot be told by their pixels.
-    examples : int
-        Pictures of it in audit.npz.
-    """
-
-    kind: AuditKind
-    verdict: Literal["shortcut", "suspicious"]
-    sentence: str
-    where: str
-    box: list[float] | None = None
-    carriers: list[str]
-    share: Rate | None = None
-    share_of_others: Rate | None = None
-    transplant: EffectRecord
-    strange: float | None = None
-    removal: EffectRecord | None = None
-    with_it: CarrierScore | None = None
-    without_it: CarrierScore | None = None
-    examples: int = 0
-
-
-class EvidencePlace(_Record):
-    """Where one class's evidence lies, as shares of it; see ``docs/audit.md``."""
-
-    excess: float
-    concentration: Rate
-    border: Rate
-    corners: Rate
-    outside: Rate | None = None
-
-
-class ClassAudit(_Record):
-    """One class's part of audit.json.
-
-    `verdict` is that of its worst finding; `candidates` were tried, and an effect of
-    `detectable` would have been found in nine of ten cases, for each kind.
-    """
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
-    name: str = Field(alias="class")
-    verdict: Literal["shortcut", "suspicious", "none"]
-    findings: list[Finding] = Field(default_factory=list)
-    evidence: EvidencePlace | None = None
-    candidates: int
-    detectable: dict[AuditKind, float] = Field(default_factory=dict)
-
-
-class Audit(_Record):
-    """audit.json: wrong reasons of one classifier, found and proven on validation images.
-
-    `images` were looked at, `candidates` tried; `sentences` open the report, the gravest first;
-    `searched` says what was looked for and how strong an effect would have been seen.
-    """
-
-    stage: Stage
-    images: int
-    candidates: int
-    seconds: float
-    sentences: list[str]
-    searched: str
-    classes: list[ClassAudit]
-
-
-class Begun(_Record):
+class Begun(Record):
     """begun.json: what a study that goes on later must find unchanged.
 
     `starts` counts how often it was begun or taken up again.
@@ -810,7 +515,7 @@ class Begun(_Record):
     starts: int
 
 
-class Provenance(_Record):
+class Provenance(Record):
     """provenance.json: what the numbers depend on, and what they took."""
 
     seewhy: str
@@ -831,34 +536,3 @@ class Provenance(_Record):
     peak_memory_gib: float
     data_key: str
     weights_keys: dict[str, str] = Field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BackboneRecords:
-    """All that lies under ``backbones/SLUG/``, as the report reads it.
-
-    `validation` has a stage's predictions of the validation images, `baseline_predictions` the
-    baseline's shares of the test images, `out_of_fold` says of every training and validation
-    image what a head says that was not trained on it, `folds` how the stages did on folds and with
-    other seeds. Studies of earlier versions have none of these; where the baseline was skipped it
-    has no predictions, and small classes cannot be divided into folds.
-    """
-
-    slug: str
-    features: FeaturesRecord
-    baseline: Baseline
-    history: dict[Stage, list[Epoch]]
-    predictions: dict[Stage, Predictions]
-    metrics: dict[Stage, StageMetrics]
-    maps: dict[Stage, Maps]
-    confusion: dict[Stage, NDArray[np.int64]] = field(default_factory=dict)
-    search: SearchRecord | None = None
-    trials: tuple[Trial, ...] = ()
-    faithfulness: Faithfulness | None = None
-    suspects: Suspects | None = None
-    validation: dict[Stage, Predictions] = field(default_factory=dict)
-    baseline_predictions: Predictions | None = None
-    out_of_fold: Predictions | None = None
-    folds: FoldsRecord | None = None
-    audits: dict[Stage, Audit] = field(default_factory=dict)
-    audit_pictures: dict[Stage, dict[str, NDArray[np.uint8]]] = field(default_factory=dict)

@@ -25,6 +25,9 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from seewhy.audit_records import Audit
+from seewhy.backbone_records import BackboneRecords
+from seewhy.check_records import DataChecks, DataFindings, Suspects
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
 from seewhy.evaluation_records import Comparison, Evaluation
@@ -33,13 +36,9 @@ from seewhy.npz import Expected, growing_npz, read_npz
 from seewhy.records import (
     STAGES,
     Answers,
-    Audit,
-    BackboneRecords,
     BackboneSummary,
     Baseline,
     Begun,
-    DataChecks,
-    DataFindings,
     Dataset,
     Epoch,
     FeaturesRecord,
@@ -53,7 +52,6 @@ from seewhy.records import (
     Stage,
     StageMetrics,
     Summary,
-    Suspects,
     Trial,
 )
 from seewhy.tables import (
@@ -251,7 +249,7 @@ class RunDirectory:
 
     def read_summary(self) -> Summary:
         """Read summary.json."""
-        return self._read_json(self.summary_path, Summary)
+        return read_record(self.summary_path, Summary)
 
     def write_provenance(self, provenance: Provenance) -> None:
         """Write provenance.json."""
@@ -259,7 +257,7 @@ class RunDirectory:
 
     def read_provenance(self) -> Provenance:
         """Read provenance.json."""
-        return self._read_json(self.root / "provenance.json", Provenance)
+        return read_record(self.root / "provenance.json", Provenance)
 
     def write_begun(self, begun: Begun) -> None:
         """Write begun.json."""
@@ -267,7 +265,7 @@ class RunDirectory:
 
     def read_begun(self) -> Begun | None:
         """Read begun.json; None where no backbone was begun."""
-        return self._read_json(self.begun_path, Begun) if self.begun_path.is_file() else None
+        return read_record(self.begun_path, Begun) if self.begun_path.is_file() else None
 
     def write_backbone(self, slug: str, summary: BackboneSummary) -> None:
         """Write a backbone's part of the summary, when all else of it is there."""
@@ -283,7 +281,7 @@ class RunDirectory:
     def read_backbone_summary(self, slug: str) -> BackboneSummary | None:
         """Read a backbone's part of the summary; None where its study has not ended."""
         path = self.backbone_path(slug) / "summary.json"
-        return self._read_json(path, BackboneSummary) if path.is_file() else None
+        return read_record(path, BackboneSummary) if path.is_file() else None
 
     def write_dataset(self, data: Dataset, findings: DataFindings | None = None) -> None:
         """Write index.csv and checks.json; the pixels are there already."""
@@ -308,7 +306,7 @@ class RunDirectory:
 
     def read_checks(self) -> DataChecks:
         """Read checks.json."""
-        return self._read_json(self.checks_path, DataChecks)
+        return read_record(self.checks_path, DataChecks)
 
     def read_dataset(self) -> Dataset:
         """Read the images of the study back, their pixels memory-mapped."""
@@ -355,7 +353,7 @@ class RunDirectory:
     def read_suspects(self, slug: str) -> Suspects | None:
         """Read suspects.json; None in a study that is older than it."""
         path = self.suspects_path(slug)
-        return self._read_json(path, Suspects) if path.is_file() else None
+        return read_record(path, Suspects) if path.is_file() else None
 
     def write_baseline_predictions(
         self, slug: str, predictions: Predictions, classes: Sequence[str]
@@ -371,7 +369,7 @@ class RunDirectory:
     def read_evaluation(self, slug: str) -> Evaluation | None:
         """Read evaluation.json; None where the study is of a version that wrote none."""
         path = self.backbone_path(slug) / "evaluation.json"
-        return self._read_json(path, Evaluation) if path.is_file() else None
+        return read_record(path, Evaluation) if path.is_file() else None
 
     def write_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""
@@ -380,7 +378,7 @@ class RunDirectory:
     def read_comparison(self) -> Comparison | None:
         """Read comparison.json; None where the study is of a version that wrote none."""
         path = self.root / "comparison.json"
-        return self._read_json(path, Comparison) if path.is_file() else None
+        return read_record(path, Comparison) if path.is_file() else None
 
     def write_answers(self, slug: str, name: str, answers: Mapping[Stage, Answers]) -> None:
         """Keep what a training again said, until the backbone's study has ended."""
@@ -450,7 +448,7 @@ class RunDirectory:
     def read_folds(self, slug: str) -> FoldsRecord | None:
         """Read folds.json; None where neither folds nor several seeds were asked for."""
         path = self.backbone_path(slug) / "folds.json"
-        return self._read_json(path, FoldsRecord) if path.is_file() else None
+        return read_record(path, FoldsRecord) if path.is_file() else None
 
     def audit_path(self, slug: str, stage: Stage) -> Path:
         """One stage's audit.json; the fine-tuned classifier's lies in the backbone's folder."""
@@ -469,7 +467,7 @@ class RunDirectory:
     def read_audit(self, slug: str, stage: Stage) -> Audit | None:
         """Read audit.json; None where this classifier has not been audited."""
         path = self.audit_path(slug, stage)
-        return self._read_json(path, Audit) if path.is_file() else None
+        return read_record(path, Audit) if path.is_file() else None
 
     def read_audit_pictures(self, slug: str, stage: Stage) -> dict[str, NDArray[np.uint8]]:
         """Read audit.npz: by ``CLASS-FINDING``, (n, 3, S, S, 3)."""
@@ -499,7 +497,7 @@ class RunDirectory:
     def read_search(self, slug: str) -> SearchRecord | None:
         """Read best.json; None where there is none."""
         path = self.search_path(slug) / "best.json"
-        return self._read_json(path, SearchRecord) if path.is_file() else None
+        return read_record(path, SearchRecord) if path.is_file() else None
 
     def write_stage(
         self,
@@ -586,7 +584,7 @@ class RunDirectory:
     def read_faithfulness(self, slug: str) -> Faithfulness | None:
         """Read faithfulness.json; None where it was not measured."""
         path = self.faithfulness_path(slug)
-        return self._read_json(path, Faithfulness) if path.is_file() else None
+        return read_record(path, Faithfulness) if path.is_file() else None
 
     def read_unseen(self, slug: str, classes: Sequence[str]) -> Predictions:
         """Read what heads say, after adaptation, of images they were not trained on.
@@ -618,13 +616,13 @@ class RunDirectory:
         audits = {stage: audit for stage, audit in read.items() if audit is not None}
         return BackboneRecords(
             slug=slug,
-            features=self._read_json(folder / "features.json", FeaturesRecord),
+            features=read_record(folder / "features.json", FeaturesRecord),
             search=search,
             trials=(_parsed(self.search_path(slug) / "trials.csv", parse_trials) if search else ()),
             suspects=self.read_suspects(slug),
             audits=audits,
             audit_pictures={stage: self.read_audit_pictures(slug, stage) for stage in audits},
-            baseline=self._read_json(folder / "baseline.json", Baseline),
+            baseline=read_record(folder / "baseline.json", Baseline),
             baseline_predictions=_predictions_where_there(folder / "baseline.csv", classes),
             out_of_fold=_predictions_where_there(folder / "out_of_fold.csv", classes),
             folds=self.read_folds(slug),
@@ -638,7 +636,7 @@ class RunDirectory:
                 if (found := _predictions_where_there(folder / stage / "validation.csv", classes))
             },
             metrics={
-                stage: self._read_json(folder / stage / "metrics.json", StageMetrics)
+                stage: read_record(folder / stage / "metrics.json", StageMetrics)
                 for stage in STAGES
             },
             faithfulness=self.read_faithfulness(slug),
@@ -662,17 +660,23 @@ class RunDirectory:
         values = record.model_dump(mode="json", exclude_none=not keep_null)
         self.write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
-    def _read_json(self, path: Path, model: type[Model]) -> Model:
-        try:
-            return model.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise RunError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RunError(
-                f"{path}: is not as seewhy writes it ({where}: {first['msg']})"
-            ) from error
+
+def read_record(path: Path, model: type[Model]) -> Model:
+    """Read a record from its JSON file.
+
+    Raises
+    ------
+    RunError
+        Where the file is missing or is not as seewhy writes it.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(f"{path}: is not as seewhy writes it ({where}: {first['msg']})") from error
 
 
 def _write_csv(path: Path, table: Table) -> None:

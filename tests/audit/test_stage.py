@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from seewhy.audit.asking import Asking, evidence_layer
+from seewhy.audit_records import Audit, ClassAudit
 from seewhy.data.pixels import to_input
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
 from seewhy.models.classifier import Classifier, Design, Head
 from seewhy.models.compute import choose_compute
 from seewhy.models.cut import cut_trunk
-from seewhy.records import Audit, ClassAudit, Preprocess
+from seewhy.records import Preprocess
 from seewhy.rundir import RunDirectory
 
 

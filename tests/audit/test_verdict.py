@@ -9,7 +9,6 @@ from seewhy.audit.verdict import (
     Effect,
     detectable,
     graver,
-    holm,
     judge,
     measure_effect,
     permutation_p,
@@ -37,12 +36,6 @@ def test_the_null_counts_all_signs() -> None:
     assert p == pytest.approx(1 / 8, abs=0.01)
     assert permutation_p(np.full(40, 0.1), seed=0) == pytest.approx(1 / 20_001)
     assert permutation_p(np.full(40, -0.1), seed=0) == 1
-
-
-def test_holm_against_hand_worked_values() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-    assert holm([]) == []
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seewhy.check_records import DataFindings
 from seewhy.config import load_config
 from seewhy.data.checks import check_data
 from seewhy.data.duplicates import Duplicates
 from seewhy.data.prepare import prepare_data
 from seewhy.progress import Silent
-from seewhy.records import DataFindings, Dataset, SetAside, Split
+from seewhy.records import Dataset, SetAside, Split
 from seewhy.rundir import RunDirectory
 
 

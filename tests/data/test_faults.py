@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from seewhy.check_records import Fault
 from seewhy.data.faults import find_faults
 from seewhy.data.measure import Measures
-from seewhy.records import Fault
 
 GOOD = np.tile(np.array([60, 160], dtype=np.uint8), (32, 16))
 

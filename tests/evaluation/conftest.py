@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from seewhy.backbone_records import BackboneRecords
 from seewhy.records import (
     STAGES,
-    BackboneRecords,
     Baseline,
     Epoch,
     FeaturesRecord,

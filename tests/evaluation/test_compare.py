@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seewhy.backbone_records import BackboneRecords
 from seewhy.evaluation.compare import compare, stage_change
 from seewhy.evaluation.evaluate import evaluate
 from seewhy.evaluation.ranking import over_folds
 from seewhy.evaluation_records import Comparison
 from seewhy.faithfulness_records import Faithfulness
-from seewhy.records import STAGES, BackboneRecords, Predictions
+from seewhy.records import STAGES, Predictions
 from seewhy.reference import HUMAN_ACCURACY
 
 from .conftest import Make, make_backbone

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seewhy.records import (
+from seewhy.audit_records import (
     Audit,
     CarrierScore,
     ClassAudit,

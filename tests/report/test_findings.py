@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from seewhy.records import (
+from seewhy.check_records import (
     ClassBalance,
     DataFindings,
     DuplicateGroup,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from seewhy.records import BackboneRecords, Summary
+from seewhy.backbone_records import BackboneRecords
+from seewhy.records import Summary
 from seewhy.reference import HUMAN_ACCURACY, has_cifar10_classes, paper_scores
 from seewhy.report.reading import confusions, headline, score_groups
 from seewhy.wording import (

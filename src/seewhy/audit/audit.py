@@ -26,19 +26,12 @@ from seewhy.audit.candidates import (
 from seewhy.audit.details import reduced
 from seewhy.audit.findings import Told, examples, searched, tell
 from seewhy.audit.prove import Pool, Screened, pairs, prove, remove, screen
-from seewhy.audit.verdict import detectable, graver, holm, judge
+from seewhy.audit.verdict import detectable, graver, judge
 from seewhy.audit.where import Where, hottest, where_evidence_lies
+from seewhy.audit_records import Audit, AuditKind, ClassAudit, EvidencePlace, Finding
+from seewhy.evaluation.pairs import holm
 from seewhy.progress import Progress
-from seewhy.records import (
-    Audit,
-    AuditKind,
-    ClassAudit,
-    Dataset,
-    EvidencePlace,
-    Finding,
-    Predictions,
-    Stage,
-)
+from seewhy.records import Dataset, Predictions, Stage
 
 # Images a class: to prove on, whose evidence is asked for, to look for shared details in.
 PROVING, NEAR, LOOKED = 40, 24, 200

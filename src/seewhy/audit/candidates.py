@@ -21,7 +21,7 @@ from seewhy.audit.exchange import (
     TextureExchange,
 )
 from seewhy.audit.where import Where
-from seewhy.records import AuditKind
+from seewhy.audit_records import AuditKind
 
 # Effects from which on an exchange counts. On clean classifiers of the development runs natural
 # exchanges reached 0.04, 0.04, 0.14, 0.08 and 0.16; docs/audit.md has the figures.

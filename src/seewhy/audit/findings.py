@@ -12,15 +12,8 @@ from seewhy.audit.candidates import Candidate
 from seewhy.audit.details import places_in, reduced
 from seewhy.audit.prove import Pool, Proof, exchanged
 from seewhy.audit.verdict import Effect, Verdict
-from seewhy.records import (
-    AuditKind,
-    CarrierScore,
-    ClassAudit,
-    Dataset,
-    EffectRecord,
-    Finding,
-    Predictions,
-)
+from seewhy.audit_records import AuditKind, CarrierScore, ClassAudit, EffectRecord, Finding
+from seewhy.records import Dataset, Predictions
 from seewhy.wording import count, share
 
 EXAMPLES = 4

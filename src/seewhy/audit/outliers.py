@@ -11,7 +11,8 @@ import numpy as np
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
-from seewhy.records import Dataset, Predictions, Suspect, SuspectList, Suspects
+from seewhy.check_records import Suspect, SuspectList, Suspects
+from seewhy.records import Dataset, Predictions
 
 MOST = 100
 NEIGHBOURS = 10

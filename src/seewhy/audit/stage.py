@@ -7,11 +7,12 @@ from pathlib import Path
 
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import audit_classifier
+from seewhy.audit_records import Audit
 from seewhy.errors import RunError, near_names
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.compute import Compute, choose_compute, repeatable
 from seewhy.progress import Progress, Silent
-from seewhy.records import Audit, Dataset, Predictions, Stage
+from seewhy.records import Dataset, Predictions, Stage
 from seewhy.rundir import RunDirectory
 from seewhy.wording import STAGE_TITLES, duration
 

@@ -5,7 +5,6 @@ Plain numbers in, plain numbers out; knows neither images nor networks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,23 +80,6 @@ def permutation_p(difference: NDArray[np.float64], seed: int) -> float:
     signs = rng.integers(0, 2, (PERMUTATIONS, len(difference)), dtype=np.int8) * 2 - 1
     by_chance = signs @ difference
     return float((1 + (by_chance >= difference.sum() - 1e-12).sum()) / (PERMUTATIONS + 1))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, in their order.
-
-    References
-    ----------
-    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
-    Statistics 6, 1979.
-    """
-    order = np.argsort(p, kind="stable")
-    corrected = np.empty(len(p))
-    highest = 0.0
-    for rank, k in enumerate(order):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[k]))
-        corrected[k] = highest
-    return [float(value) for value in corrected]
 
 
 def judge(effect: Effect, corrected_p: float, threshold: float) -> Verdict:

@@ -12,19 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.data.duplicates import Duplicates
-from seewhy.data.faults import FaultyImages
-from seewhy.records import (
-    SPLITS,
+from seewhy.check_records import (
     ClassBalance,
     DataFindings,
-    Dataset,
     DuplicateGroup,
     DuplicateImage,
     DuplicatesRecord,
     FlaggedImage,
     ImageFault,
 )
+from seewhy.data.duplicates import Duplicates
+from seewhy.data.faults import FaultyImages
+from seewhy.records import SPLITS, Dataset
 
 MOST_IMAGES = 100
 MOST_GROUPS = 100

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.check_records import Fault
 from seewhy.data.measure import THUMB, Measures
-from seewhy.records import Fault
 
 # Brightness, of 255.
 BLANK_DEVIATION = 3.0

@@ -24,6 +24,7 @@ from seewhy.config import AUGMENTATIONS
 from seewhy.data.decode import fit_square, fit_square_mask
 from seewhy.data.listing import Listing
 from seewhy.errors import ConfigError, UnreadableImageError, near_names
+from seewhy.npz import write_header
 from seewhy.progress import Progress
 from seewhy.records import Preprocess, SetAside
 from seewhy.rundir import writing
@@ -179,20 +180,13 @@ def _write_rows(
     """
     count = 0
     with writing(path) as part, part.open("wb") as stream:
-        _write_header(stream, (0, *shape), dtype)
+        write_header(stream, dtype, (0, *shape))
         for row in rows:
             stream.write(np.ascontiguousarray(row, dtype=dtype).data)
             count += 1
         stream.seek(0)
         # The format leaves room for the first axis to grow, so the header's length stays.
-        _write_header(stream, (count, *shape), dtype)
-
-
-def _write_header(stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    np.lib.format.write_array_header_1_0(
-        stream,
-        {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},
-    )
+        write_header(stream, dtype, (count, *shape))
 
 
 def to_input(

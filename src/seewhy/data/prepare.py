@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from seewhy.check_records import DataFindings
 from seewhy.config import StudyConfig
 from seewhy.data.checks import check_data
 from seewhy.data.duplicates import Duplicates, find_duplicates
@@ -21,7 +22,7 @@ from seewhy.data.sources import find_images
 from seewhy.data.splits import check_classes, draw_splits, missing_splits
 from seewhy.errors import DataError
 from seewhy.progress import Progress
-from seewhy.records import DataFindings, Dataset, Split
+from seewhy.records import Dataset, Split
 from seewhy.rundir import RunDirectory
 
 

@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
+from seewhy.backbone_records import BackboneRecords
 from seewhy.evaluation.agreement import MapPair, agreement, movement
 from seewhy.evaluation.bootstrap import DRAWS, mean_interval
 from seewhy.evaluation.findings import Findings
@@ -24,7 +25,7 @@ from seewhy.evaluation_records import (
     Pair,
     StageChange,
 )
-from seewhy.records import STAGES, BackboneRecords, Maps, Predictions, Stage
+from seewhy.records import STAGES, Maps, Predictions, Stage
 
 
 def compare(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from seewhy.backbone_records import BackboneRecords
 from seewhy.evaluation_records import Evaluation, Interval, OverFolds, Pair, StageChange
-from seewhy.records import BackboneRecords
 from seewhy.wording import share, signed
 
 LEVEL = 0.05

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 
 from scipy import stats
 
+from seewhy.backbone_records import BackboneRecords
 from seewhy.evaluation import reading_classes, reading_pairs
 from seewhy.evaluation.findings import Findings, between, significant
 from seewhy.evaluation_records import Sentence, Topic
-from seewhy.records import STAGES, BackboneRecords, Epoch, Stage
+from seewhy.records import STAGES, Epoch, Stage
 from seewhy.wording import count, listing, p_value, share, signed
 
 # Fewer test images than this, in all or of a class, and the sentences warn of it.

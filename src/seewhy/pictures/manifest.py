@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from seewhy.errors import RunError
-from seewhy.rundir import writing
+from seewhy.rundir import read_record, writing
 
 NAME = "manifest.json"
 
@@ -134,12 +133,4 @@ def read_manifest(folder: Path | str) -> Manifest:
     RunError
         Where it is missing (the command did not end) or not as seewhy writes it.
     """
-    path = Path(folder) / NAME
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path}: is not as seewhy writes it ({where}: {first['msg']})") from error
+    return read_record(Path(folder) / NAME, Manifest)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.records import STAGES, Audit, BackboneRecords, CarrierScore, ClassAudit, Finding, Stage
+from seewhy.audit_records import Audit, CarrierScore, ClassAudit, Finding
+from seewhy.backbone_records import BackboneRecords
+from seewhy.records import STAGES, Stage
 from seewhy.report.pictures import TINY, address
 from seewhy.report.study import MOST_ROWS, Section, Study
 from seewhy.wording import STAGE_TITLES, count, duration, share

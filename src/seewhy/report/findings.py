@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from seewhy.records import DataFindings, Suspect, SuspectList
+from seewhy.check_records import DataFindings, Suspect, SuspectList
 from seewhy.report.gallery import Gallery, Shot
 from seewhy.report.pictures import PictureStore
 from seewhy.report.study import Section, Study

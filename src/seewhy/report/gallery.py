@@ -14,7 +14,8 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.records import BackboneRecords, Dataset, Predictions
+from seewhy.backbone_records import BackboneRecords
+from seewhy.records import Dataset, Predictions
 from seewhy.report.pictures import PictureStore
 from seewhy.wording import share
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.records import BackboneRecords, BackboneSummary, Skipped, Summary
+from seewhy.backbone_records import BackboneRecords
+from seewhy.records import BackboneSummary, Skipped, Summary
 from seewhy.reference import Scores, has_cifar10_classes, paper_scores
 from seewhy.wording import count, display_names, listing, sentence, share, two_shares
 

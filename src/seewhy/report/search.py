@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from seewhy.records import BackboneRecords, HeadSummary, LayerSearch, SearchRecord, Trial
+from seewhy.backbone_records import BackboneRecords
+from seewhy.records import HeadSummary, LayerSearch, SearchRecord, Trial
 from seewhy.reference import has_cifar10_classes, paper_scores
 from seewhy.report.drawing import MARKERS, SIGNS
 from seewhy.report.search_figures import (

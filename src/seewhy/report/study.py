@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from seewhy.backbone_records import BackboneRecords
+from seewhy.check_records import DataFindings
 from seewhy.evaluation_records import Comparison, Evaluation
-from seewhy.records import BackboneRecords, DataFindings, Dataset, Provenance, Summary
+from seewhy.records import Dataset, Provenance, Summary
 from seewhy.reference import HUMAN_ACCURACY, has_cifar10_classes
 from seewhy.wording import display_names
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seewhy.records import STAGES, BackboneRecords, HeadSummary, Stage
+from seewhy.backbone_records import BackboneRecords
+from seewhy.records import STAGES, HeadSummary, Stage
 from seewhy.report.figures import curves
 from seewhy.report.study import Section, Study
 from seewhy.report.tables import Table
