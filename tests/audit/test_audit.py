@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from seewhy.audit.asking import Asked
-from seewhy.audit.audit import Audited, audit_classifier
+from seewhy.audit.audit import Audited, audit_classifier, sentences
 from seewhy.evaluation.predict import as_predictions
 from seewhy.progress import Silent
 from seewhy.records import Dataset, Split
@@ -124,12 +124,87 @@ def test_the_effect_is_what_the_classifier_does(found: Audited, marked: Dataset)
     assert finding.removal.change > 0.1
 
 
+def test_p_is_corrected_for_both_proofs_and_for_every_candidate(found: Audited) -> None:
+    finding = found.record.classes[1].findings[0]
+    # No turn of the signs reached it: 1 in 20,001, twice that for the better of two proofs. The
+    # mark's place has one proof and so the smallest p: Holm's factor here is one less than all.
+    assert found.record.candidates == 8
+    assert finding.transplant.p == pytest.approx(2 / 20001 * 7)
+
+
+@dataclass(frozen=True)
+class ByRemoval(ByMark):
+    """As `ByMark`, but only on a dog's own middle does the mark count, and there it is needed."""
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shares = super().probabilities(pixels)
+        dogs = pixels[:, 6:10, 6:10].mean(axis=(1, 2)).argmax(axis=1) == 1
+        without = ByMark(0).probabilities(pixels)
+        return np.where(dogs[:, None], shares, without).astype(np.float32)
+
+
+def test_a_mark_that_only_its_own_class_hangs_on_is_found(marked: Dataset) -> None:
+    record = audit(ByRemoval(minds=6), marked).record
+    finding = record.classes[1].findings[0]
+    assert (finding.kind, finding.verdict) == ("detail", "shortcut")
+    assert finding.transplant.turned == 0
+    assert finding.removal is not None
+    assert finding.removal.change > 0.1
+
+
+@dataclass(frozen=True)
+class Noting(ByMark):
+    """Notes whose pixels it is asked about, by the noise in a corner that nothing changes."""
+
+    asked: set[bytes] = field(default_factory=set)
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.asked.update(image[0].tobytes() for image in pixels)
+        return super().probabilities(pixels)
+
+    def evidence(
+        self, pixels: NDArray[np.uint8], classes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        return ByMark(self.minds).evidence(pixels, classes)
+
+
+def test_validation_images_alone_take_what_is_carried() -> None:
+    data = draw(0.66)
+    noting = Noting(minds=6)
+    test = data.where("test")
+    predictions = as_predictions(data, test, ByMark(6).probabilities(data.pixels[test]))
+    audit_classifier(noting, data, predictions, "finetuning", 0, Silent(), "audit")
+    others = data.labels != 1
+    rows = {
+        split: {data.pixels[i, 0].tobytes() for i in data.where(split) if others[i]}
+        for split in ("train", "validation")
+    }
+    assert rows["validation"] & noting.asked
+    assert not rows["train"] & noting.asked
+
+
 def test_it_is_said_in_a_sentence(found: Audited) -> None:
     first = found.record.sentences[0]
     assert first.startswith("'dog': ")
     assert "in the lower left corner" in first
     assert "turns 100 % of other classes' images into 'dog'" in first
     assert "in nine of ten cases" in found.record.searched
+
+
+def test_the_gravest_sentence_comes_first(found: Audited) -> None:
+    dog = found.record.classes[1]
+    first = dog.findings[0]
+    less = first.transplant.model_copy(update={"change": first.transplant.change / 2})
+    told = [
+        ("weak", {"transplant": less}),
+        ("strong", {}),
+        ("suspicious", {"verdict": "suspicious"}),
+    ]
+    classes = [
+        dog.model_copy(update={"findings": [first.model_copy(update={"sentence": name, **other})]})
+        for name, other in reversed(told)
+    ]
+    assert sentences([*classes, found.record.classes[0]]) == ["strong", "weak", "suspicious"]
 
 
 def test_examples_show_before_and_after(found: Audited) -> None:

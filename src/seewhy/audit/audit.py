@@ -118,7 +118,7 @@ def audit_classifier(
         images=len(numbers),
         candidates=len(screened),
         seconds=time.perf_counter() - started,
-        sentences=_sentences(classes),
+        sentences=sentences(classes),
         searched=searched(classes, len(screened), len(proving)),
         classes=classes,
     )
@@ -253,7 +253,7 @@ def _evidence(where: Where | None) -> EvidencePlace | None:
     )
 
 
-def _sentences(classes: Sequence[ClassAudit]) -> list[str]:
+def sentences(classes: Sequence[ClassAudit]) -> list[str]:
     """Return one sentence a class with a finding: shortcuts first, by how far they move."""
     worst = [one.findings[0] for one in classes if one.findings]
     worst.sort(key=lambda one: (one.verdict != "shortcut", -one.transplant.change))
