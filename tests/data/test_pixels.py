@@ -117,9 +117,9 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
         def write(self, data: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    write_header = module._write_header
+    write_header = module.write_header
     monkeypatch.setattr(
-        module, "_write_header", lambda stream, *rest: write_header(Full(stream), *rest)
+        module, "write_header", lambda stream, *rest: write_header(Full(stream), *rest)
     )
     with pytest.raises(RunError, match="no space left on the disk; free some"):
         keep_pixels(listing(100), 8, tmp_path / "pixels.npy", Silent())
