@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from seewhy.audit.candidates import (
     Looked,
     find_candidates,
 )
-from seewhy.audit.details import reduced
+from seewhy.audit.details import Detail, reduced
 from seewhy.audit.findings import Told, examples, searched, tell
 from seewhy.audit.prove import Pool, Screened, pairs, prove, remove, screen
 from seewhy.audit.verdict import detectable, graver, judge
@@ -52,10 +52,13 @@ class Audited:
     record : Audit
     pictures : dict of str to ndarray of uint8, (n, 3, S, S, 3)
         Examples by ``CLASS-FINDING`` (numbers from 0): giver, taker before, taker after.
+    details : dict of str to Detail
+        Likewise, of the findings that are details; without their places.
     """
 
     record: Audit
     pictures: dict[str, NDArray[np.uint8]]
+    details: dict[str, Detail]
 
 
 def audit_classifier(
@@ -108,8 +111,8 @@ def audit_classifier(
         _class_audit(data, predictions, pool, label, where[label], screened, told)
         for label in range(len(data.classes))
     ]
-    pictures = {
-        f"{label}-{number}": examples(pool, one.proof)
+    proofs = {
+        f"{label}-{number}": one.proof
         for label in range(len(classes))
         for number, one in enumerate(_of_class(told, label))
     }
@@ -122,7 +125,12 @@ def audit_classifier(
         searched=searched(classes, len(screened), len(proving)),
         classes=classes,
     )
-    return Audited(record, pictures)
+    details = {
+        name: replace(proof.candidate.detail, places={})
+        for name, proof in proofs.items()
+        if proof.candidate.detail is not None
+    }
+    return Audited(record, {name: examples(pool, proof) for name, proof in proofs.items()}, details)
 
 
 def _choose(

@@ -1,0 +1,95 @@
+"""Which images carry a colour, a texture or what lies at a place, when every image has some.
+
+Told by pixels alone: a few numbers describe each image, Fisher's discriminant separates one
+class's from the others', and the images beyond nine tenths of the others count as carriers. A
+veil that half of a class wears sets that half apart.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from seewhy.audit.exchange import FINE, ground
+from seewhy.audit_records import AuditKind
+
+Box = tuple[float, float, float, float]
+
+# Share of the other classes' images that a carrier must lie beyond.
+BEYOND = 0.9
+# Added to the covariance, as a share of its mean variance: few images, many numbers.
+RIDGE = 0.05
+# A place is described by so many averages a side.
+PARTS = 5
+
+
+def describe(
+    pixels: NDArray[np.uint8], kind: AuditKind, box: Box | None = None
+) -> NDArray[np.float64]:
+    """Describe images by what one kind of exchange carries over.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, (N, S, S, 3)
+    kind : {"colour", "texture", "place"}
+    box : tuple of float, optional
+        Top, left, bottom, right as shares of the side, of a place.
+
+    Returns
+    -------
+    ndarray of float64, (N, D)
+        Colour: mean and deviation of each channel. Texture: deviation and mean size of what is
+        fine around the middle, each channel's. Place: 5 × 5 averages, each channel's.
+    """
+    images = pixels.astype(np.float32)
+    if kind == "colour":
+        parts = [images.mean(axis=(1, 2)), images.std(axis=(1, 2))]
+    elif kind == "texture":
+        blur = FINE * pixels.shape[1]
+        fine = images - ndimage.gaussian_filter(images, (0, blur, blur, 0))
+        fine = fine[:, ground(pixels.shape[1])]
+        parts = [fine.std(axis=1), np.abs(fine).mean(axis=1)]
+    else:
+        assert box is not None
+        top, left, bottom, right = (round(edge * pixels.shape[1]) for edge in box)
+        rows, columns = _edges(top, bottom), _edges(left, right)
+        parts = [
+            images[:, up:down, start:end].mean(axis=(1, 2))
+            for up, down in pairwise(rows)
+            for start, end in pairwise(columns)
+        ]
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def _edges(start: int, end: int) -> list[int]:
+    parts = min(PARTS, end - start)
+    return [round(edge) for edge in np.linspace(start, end, parts + 1)]
+
+
+def stand_out(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the images that lie beyond nine tenths of the other classes', towards the class.
+
+    Parameters
+    ----------
+    described : ndarray of float64, (N, D)
+    of_class : ndarray of bool, (N,)
+
+    Returns
+    -------
+    ndarray of bool, (N,)
+        Of both: carriers are those of the class, and a tenth of the others look like them.
+
+    References
+    ----------
+    Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7, 1936.
+    """
+    own, others = described[of_class], described[~of_class]
+    gap = own.mean(axis=0) - others.mean(axis=0)
+    within = np.concatenate([own - own.mean(axis=0), others - others.mean(axis=0)])
+    covariance = within.T @ within / len(within)
+    covariance += RIDGE * max(float(np.trace(covariance)) / len(gap), 1e-9) * np.eye(len(gap))
+    score = described @ np.linalg.solve(covariance, gap)
+    return np.asarray(score > np.quantile(score[~of_class], BEYOND), dtype=bool)
