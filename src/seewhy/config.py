@@ -294,6 +294,10 @@ class FinetuningConfig(_Section):
     batch_norm : {"fixed", "train"}, default "fixed"
         Whether batch normalisation behind the cut keeps its running statistics, or takes each
         batch's own and moves them: small batches at small learning rates recover slowly from that.
+    augmentation : {"none", "erasing", "focus"}, default "none"
+        Whether half of each class's training images have a region replaced at the cut, by another
+        image's: one taken by chance, or the hottest one for the image's label, as the classifier
+        sees it at that moment.
     keep : {"auto", "memory", "disk", "recompute"}, default "auto"
         Where the activations at the cut lie between epochs.
     memory_gib, disk_gib : float, optional
@@ -305,6 +309,7 @@ class FinetuningConfig(_Section):
     open: Share = 0.5
     learning_rate_factor: Rate = 0.1
     batch_norm: Literal["fixed", "train"] = "fixed"
+    augmentation: Literal["none", "erasing", "focus"] = "none"
     keep: Literal["auto", "memory", "disk", "recompute"] = "auto"
     memory_gib: Annotated[float, Field(ge=0)] | None = None
     disk_gib: Annotated[float, Field(ge=0)] | None = None

@@ -39,6 +39,7 @@ from seewhy.records import BackboneSummary, Begun, Dataset, DataSummary, Summary
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.taking_up import taking_up
+from seewhy.training.augmentation import check_region
 from seewhy.wording import display_names
 from seewhy.work import Work
 
@@ -142,6 +143,7 @@ def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, tuple[s
     for slug, named in zip(slugs(config.backbone), config.backbone, strict=True):
         backbone = load_backbone(named, config.input.size, config.seed)
         cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
+        check_region(config.finetuning.augmentation, cut.shape, slug)
         names = config.explanation.layers
         layers = dict.fromkeys(_explained_layer(name, cut) for name in names)
         found[slug] = backbone, cut, tuple(layers)

@@ -15,8 +15,14 @@ from seewhy.models.compute import Compute
 from seewhy.progress import Silent
 from seewhy.records import Epoch
 from seewhy.training import learners
-from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.loop import StageSettings, dropout_seed, epoch_order, train_stage
+from seewhy.training.learners import Augment, HeadLearner, ModuleLearner
+from seewhy.training.loop import (
+    StageSettings,
+    dropout_seed,
+    epoch_order,
+    seed_of,
+    train_stage,
+)
 from seewhy.training.losses import label_shares, loss_of
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
@@ -377,3 +383,51 @@ def test_validation_runs_over_all_images_whatever_the_blocks(
     monkeypatch.setattr(learners, "BLOCK", 4)
     for learner in (_learner(head), _module_learner(head)):
         assert learner.validate() == (pytest.approx(loss, rel=1e-5), pytest.approx(right))
+
+
+def test_training_batches_alone_are_augmented_from_a_chance_of_their_own() -> None:
+    def trained(augment: Augment | None) -> tuple[list[Tensor], tuple[float, float]]:
+        pooled, labels = _pooled()
+        head = _head((5,), 0.3)
+
+        def batches(chosen: np.ndarray, generator: torch.Generator | None) -> Tensor:
+            rows = pooled[torch.from_numpy(chosen)]
+            if generator is None:
+                return rows
+            return rows + torch.randn(rows.shape, generator=generator)
+
+        class Classify(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = head
+
+            def forward(self, rows: Tensor) -> Tensor:
+                return self.head.classify(rows)
+
+        indices = np.arange(45)
+        learner = ModuleLearner(
+            Classify(), batches, labels, indices[:29], indices[30:], SETTINGS, CPU, augment=augment
+        )
+        learner.train_epoch(2, lambda steps: None)
+        return list(head.state_dict().values()), learner.validate()
+
+    seen: list[int] = []
+    drawn: list[float] = []
+
+    def look(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        assert batch.shape == (len(labels), FEATURES)
+        seen.extend(labels.tolist())
+        drawn.append(torch.rand(1, generator=generator).item())
+        return batch
+
+    plain, looked = trained(None), trained(look)
+    order, _ = epoch_order(np.arange(29), SETTINGS, 2)
+    assert seen == _pooled()[1][order].tolist()
+    # What it draws is nobody else's: order, noise and dropout are the same without it.
+    assert all(torch.equal(one, other) for one, other in zip(plain[0], looked[0], strict=True))
+    assert plain[1] == looked[1]
+    own = torch.Generator().manual_seed(seed_of(0, "adaptation", 2, "augmentation"))
+    assert drawn == [torch.rand(1, generator=own).item() for _ in range(4)]
+    # And what it gives back is what is learnt from.
+    other = trained(lambda batch, labels, generator: torch.zeros_like(batch))
+    assert not torch.equal(other[0][0], plain[0][0])

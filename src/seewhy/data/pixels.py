@@ -325,13 +325,13 @@ def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
     wide = (area / aspect).sqrt().round().clamp(1, width)
     top = (down * (height - tall + 1)).floor()
     left = (across * (width - wide + 1)).floor()
-    rows = _between(height, top, tall).unsqueeze(2)  # (B, H, 1)
-    columns = _between(width, left, wide).unsqueeze(1)  # (B, 1, W)
+    rows = between(height, top, tall).unsqueeze(2)  # (B, H, 1)
+    columns = between(width, left, wide).unsqueeze(1)  # (B, 1, W)
     erased = rows & columns & (chance < ERASE_PROBABILITY).view(-1, 1, 1)
     return torch.where(erased.unsqueeze(1), images.mean(dim=(2, 3), keepdim=True), images)
 
 
-def _between(side: int, start: Tensor, length: Tensor) -> Tensor:
+def between(side: int, start: Tensor, length: Tensor) -> Tensor:
     """Mark the places from `start` on, `length` of them, in a row of `side`, (B, side)."""
     place = torch.arange(side, device=start.device)
     return (place >= start[:, None]) & (place < (start + length)[:, None])

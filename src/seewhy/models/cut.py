@@ -136,7 +136,7 @@ def trace_trunk(model: nn.Module) -> fx.GraphModule:
     # Options beside the images (masks, …) stay at their defaults.
     fixed = {p.name: p.default for p in extra if p.default is not p.empty}
     try:
-        with _evaluation(model):
+        with evaluating(model):
             graph = _TrunkTracer().trace(model, concrete_args=fixed or None)
             return fx.GraphModule(model, graph, "Trunk")
     except Exception as error:  # a model can defeat tracing in any way its author thought of
@@ -226,7 +226,8 @@ def _meta_copy(model: nn.Module, graph: fx.Graph) -> fx.GraphModule:
 
 
 @contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a module and all in it into evaluation mode; every mode is as before afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -18,11 +18,13 @@ from seewhy.models.classifier import Head
 from seewhy.models.compute import Compute, seeded
 from seewhy.progress import Advance
 from seewhy.training.adam import Adam
-from seewhy.training.loop import StageSettings, dropout_seed, epoch_order
+from seewhy.training.loop import StageSettings, augmentation_seed, dropout_seed, epoch_order
 from seewhy.training.losses import label_shares, loss_of
 
 # Batches of images, by their indices; a generator asks for training batches.
 Batches = Callable[[NDArray[np.int64], torch.Generator | None], Tensor]
+# A training batch (B, …) and its labels (B,) to the batch that is learnt from, by chance.
+Augment = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 # No larger than a training batch: evaluation must not need the memory that training did not.
 EVALUATION_BATCH = 64
 # Rows of features that are gathered, and dropout that is drawn, at once.
@@ -45,6 +47,8 @@ class ModuleLearner:
     compute : Compute
     still : iterable of nn.Module, optional
         Parts that stay in evaluation mode while the others train.
+    augment : callable, optional
+        Changes each training batch; may overwrite it.
     """
 
     def __init__(
@@ -57,13 +61,14 @@ class ModuleLearner:
         settings: StageSettings,
         compute: Compute,
         still: Iterable[nn.Module] = (),
+        augment: Augment | None = None,
     ) -> None:
         self.module = module
         self._still = tuple(still)
         trained = (p for p in module.parameters() if p.requires_grad)
         self.optimizer = Adam(trained, settings.learning_rate)
         self.images = len(train)
-        self._batches = batches
+        self._batches, self._augment = batches, augment
         self._targets = torch.from_numpy(labels).to(compute.device)
         self._train, self._validation = train, validation
         self._settings, self._compute = settings, compute
@@ -75,12 +80,16 @@ class ModuleLearner:
         for part in self._still:
             part.eval()
         order, generator = epoch_order(self._train, settings, number)
+        chance = torch.Generator().manual_seed(augmentation_seed(settings, number))
         loss_sum = torch.zeros((), device=device)
         right = torch.zeros((), device=device)
         with seeded(self._compute, dropout_seed(settings, number)):
             for start in range(0, len(order), settings.batch_size):
                 indices = order[start : start + settings.batch_size]
-                logits, loss = self._loss(indices, generator, "mean")
+                inputs = self._batches(indices, generator)
+                if self._augment is not None:
+                    inputs = self._augment(inputs, self._wanted(indices), chance)
+                logits, loss = self._loss(inputs, indices, "mean")
                 self.optimizer.forget_gradients()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
@@ -97,7 +106,7 @@ class ModuleLearner:
         loss_sum, right = 0.0, 0
         for start in range(0, len(self._validation), EVALUATION_BATCH):
             indices = self._validation[start : start + EVALUATION_BATCH]
-            logits, loss = self._loss(indices, None, "sum")
+            logits, loss = self._loss(self._batches(indices, None), indices, "sum")
             loss_sum += float(loss)
             right += int((logits.argmax(dim=1) == self._wanted(indices)).sum())
         return loss_sum / len(self._validation), right / len(self._validation)
@@ -106,12 +115,12 @@ class ModuleLearner:
         return self._targets[torch.from_numpy(indices).to(self._targets.device)]
 
     def _loss(
-        self, indices: NDArray[np.int64], generator: torch.Generator | None, reduction: str
+        self, inputs: Tensor, indices: NDArray[np.int64], reduction: str
     ) -> tuple[Tensor, Tensor]:
         """Return logits (B, K) and their loss."""
         settings = self._settings
         with self._compute.autocast():
-            logits = self.module(self._batches(indices, generator))
+            logits = self.module(inputs)
         wanted = self._wanted(indices)
         smoothing = settings.label_smoothing
         return logits, loss_of(settings.loss, logits.float(), wanted, reduction, smoothing)

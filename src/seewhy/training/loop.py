@@ -180,6 +180,11 @@ def dropout_seed(settings: StageSettings, number: int) -> int:
     return seed_of(settings.seed, settings.stage, number, "dropout")
 
 
+def augmentation_seed(settings: StageSettings, number: int) -> int:
+    """Return what is drawn from, in an epoch, where regions are replaced at the cut."""
+    return seed_of(settings.seed, settings.stage, number, "augmentation")
+
+
 def train_stage(
     learner: Learner,
     settings: StageSettings,

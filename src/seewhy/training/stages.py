@@ -16,6 +16,7 @@ from seewhy.models.classifier import BehindCut, Head
 from seewhy.models.compute import Compute
 from seewhy.progress import Progress
 from seewhy.records import Dataset
+from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.features import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
@@ -108,6 +109,8 @@ def finetune(
         config.seed,
     )
     behind_cut.requires_grad_(True)
+    where = stage.augmentation
+    augment = None if where == "none" else Replacement(where, behind_cut, compute)
     norms = (part for part in behind_cut.modules() if isinstance(part, _BatchNorm))
     learner = ModuleLearner(
         behind_cut,
@@ -118,6 +121,7 @@ def finetune(
         settings,
         compute,
         still=norms if stage.batch_norm == "fixed" else (),
+        augment=augment,
     )
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
     result = train_stage(learner, settings, progress, title, keeper, watch)
