@@ -99,7 +99,8 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         expected |= {f"{folder}/explanations/{n}" for n in ("index.csv", "faithfulness.json")}
         expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
-        names = ("evaluation.json", "out_of_fold.csv", "suspects.json", "audit.json", "audit.npz")
+        names = ("evaluation.json", "out_of_fold.csv", "suspects.json", "audit.json", "audit.npz",
+                 "audit-details.npz")  # fmt: skip
         expected |= {f"{folder}/{name}" for name in names}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected

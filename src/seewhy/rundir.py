@@ -79,6 +79,16 @@ _MAP_ARRAYS = (
     "empty",
     "label_empty",
 )
+# What audit-details.npz has of every finding of these kinds.
+_MOVING_ARRAYS = {
+    "look": Expected("float32", (None, None, 3)),
+    "shape": Expected("bool", (None, None)),
+    "shares": Expected("float64", (2,)),
+}
+_DETAIL_ARRAYS = {
+    "moving detail": _MOVING_ARRAYS,
+    "detail": {**_MOVING_ARRAYS, "at": Expected("int64", (2,))},
+}
 # All that a study puts into its run directory.
 _OWN = (
     "config.toml",
@@ -456,12 +466,28 @@ class RunDirectory:
         return (folder if stage == "finetuning" else folder / stage) / "audit.json"
 
     def write_audit(
-        self, slug: str, audit: Audit, pictures: Mapping[str, NDArray[np.uint8]]
+        self,
+        slug: str,
+        audit: Audit,
+        pictures: Mapping[str, NDArray[np.uint8]],
+        details: Mapping[str, Mapping[str, NDArray[Any]]],
     ) -> None:
-        """Write audit.npz, the examples of what was found, and, last, audit.json."""
+        """Write audit.npz, audit-details.npz and, last, audit.json.
+
+        Parameters
+        ----------
+        slug : str
+        audit : Audit
+        pictures : mapping of str to ndarray of uint8, (n, 3, S, S, 3)
+            Examples of what was found, by ``CLASS-FINDING``.
+        details : mapping of str to mapping of str to ndarray
+            What details look like, likewise: see `read_audit_details`.
+        """
         path = self.audit_path(slug, audit.stage)
-        with writing(path.with_suffix(".npz")) as part, part.open("wb") as stream:
-            np.savez_compressed(stream, **dict(pictures))  # type: ignore[arg-type]
+        parts = {f"{key}.{part}": a for key, one in details.items() for part, a in one.items()}
+        for file, arrays in ((path.with_suffix(".npz"), pictures), (_details_path(path), parts)):
+            with writing(file) as part, part.open("wb") as stream:
+                np.savez_compressed(stream, **dict(arrays))  # type: ignore[arg-type]
         self._write_json(path, audit)
 
     def read_audit(self, slug: str, stage: Stage) -> Audit | None:
@@ -480,6 +506,51 @@ class RunDirectory:
         for name, pictures in found.items():
             if pictures.dtype != np.uint8 or pictures.ndim != 5:
                 raise RunError(f"{path}: is not as seewhy writes it ({name}: no pictures)")
+        return found
+
+    def read_audit_details(
+        self, slug: str, stage: Stage, audit: Audit
+    ) -> dict[str, dict[str, NDArray[Any]]]:
+        """Read audit-details.npz: what the details of an audit's findings look like.
+
+        Returns
+        -------
+        dict of str to dict of str to ndarray
+            By ``CLASS-FINDING``: ``look`` (h, w, 3) float32, ``shape`` (h, w) bool, ``shares`` (2,)
+            float64, of the class's images and of the others that carry it; and ``at`` (2,) int64,
+            its top and left, where these are the same in all images.
+
+        Raises
+        ------
+        RunError
+            Where the file is damaged, or not there: seewhy wrote none at first.
+        """
+        path = _details_path(self.audit_path(slug, stage))
+        wanted = {
+            f"{label}-{number}.{part}": expected
+            for label, one in enumerate(audit.classes)
+            for number, finding in enumerate(one.findings)
+            for part, expected in _DETAIL_ARRAYS.get(finding.kind, {}).items()
+        }
+        try:
+            arrays = read_npz(path, wanted)
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{path}: is not there; an older seewhy audited this classifier, audit it again "
+                f"with `seewhy audit {self.root} --backbone {slug}`"
+            ) from error
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(
+                f"{path}: cannot be read ({error}); audit the classifier again with "
+                f"`seewhy audit {self.root} --backbone {slug}`"
+            ) from error
+        found: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            key, _, part = name.partition(".")
+            found.setdefault(key, {})[part] = array
+        for key, one in found.items():
+            if one["look"].shape[:2] != one["shape"].shape or not one["shape"].any():
+                raise RunError(f"{path}: is not as seewhy writes it ({key}: look and shape)")
         return found
 
     def search_path(self, slug: str) -> Path:
@@ -677,6 +748,11 @@ def read_record(path: Path, model: type[Model]) -> Model:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(f"{path}: is not as seewhy writes it ({where}: {first['msg']})") from error
+
+
+def _details_path(audit: Path) -> Path:
+    """Return where the details lie that go with an audit.json."""
+    return audit.with_name("audit-details.npz")
 
 
 def _write_csv(path: Path, table: Table) -> None:

@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from seewhy.audit.asking import Asking, evidence_layer
-from seewhy.audit_records import Audit, ClassAudit
+from seewhy.audit.audit import Audited
+from seewhy.audit.details import Detail
+from seewhy.audit.stage import audit_stage, read_details
+from seewhy.audit_records import Audit, ClassAudit, EffectRecord, Finding
 from seewhy.data.pixels import to_input
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
 from seewhy.models.classifier import Classifier, Design, Head
 from seewhy.models.compute import choose_compute
 from seewhy.models.cut import cut_trunk
+from seewhy.progress import Silent
 from seewhy.records import Preprocess
 from seewhy.rundir import RunDirectory
 
@@ -66,7 +70,7 @@ def test_an_audit_comes_back_from_disk(tmp_path: Path) -> None:
     )
     pictures = {"0-0": np.zeros((2, 3, 8, 8, 3), np.uint8)}
     assert run.read_audit("net", "adaptation") is None
-    run.write_audit("net", audit, pictures)
+    run.write_audit("net", audit, pictures, {})
     assert run.read_audit("net", "adaptation") == audit
     assert run.read_audit_pictures("net", "adaptation")["0-0"].shape == (2, 3, 8, 8, 3)
     text = (tmp_path / "backbones" / "net" / "adaptation" / "audit.json").read_text("utf-8")
@@ -75,3 +79,87 @@ def test_an_audit_comes_back_from_disk(tmp_path: Path) -> None:
     run.audit_path("net", "adaptation").with_suffix(".npz").write_bytes(b"no pictures")
     with pytest.raises(RunError, match=r"audit\.npz: cannot be read"):
         run.read_audit_pictures("net", "adaptation")
+
+
+EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_without=0.1,
+                      images=96)  # fmt: skip
+
+
+def found_details(*kinds: str) -> Audit:
+    """An audit whose second class has a finding of each kind."""
+    findings = [
+        Finding(kind=kind, verdict="shortcut", sentence=f"'dog': {kind}.", where="the middle",
+                carriers=[], transplant=EFFECT)
+        for kind in kinds
+    ]  # fmt: skip
+    classes = [
+        ClassAudit(**{"class": "cat", "verdict": "none", "candidates": 0}),
+        ClassAudit(**{"class": "dog", "verdict": "shortcut", "findings": findings,
+                      "candidates": len(kinds)}),
+    ]  # fmt: skip
+    sentences = [one.sentence for one in findings[:1]]
+    return Audit(stage="finetuning", images=9, candidates=len(kinds), seconds=1.5,
+                 sentences=sentences, searched="", classes=classes)  # fmt: skip
+
+
+def test_details_come_back_from_disk_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    shape = np.array([[True, False, True], [True, True, True]])
+    look = (255 * rng.random((2, 3, 3))).astype(np.float32)
+    kept = {
+        "1-0": Detail(look, shape, (3, 0), {}, 1 / 3, 0.004),
+        "1-1": Detail(look[:1], shape[:1], None, {}, 0.25, 0.1),
+    }
+    record = found_details("detail", "moving detail", "colour")
+    audited = Audited(record, {}, kept)
+    monkeypatch.setattr("seewhy.audit.stage.audit_classifier", lambda *_: audited)
+    monkeypatch.setattr("seewhy.audit.stage.evidence_layer", lambda _: "")
+    run, nobody = RunDirectory(tmp_path), Nobody()
+    audit_stage(run, "net", "finetuning", nobody, None, None, None, 0, Silent())  # type: ignore[arg-type]
+    found = read_details(run, "net", "finetuning", record)
+    assert found.keys() == kept.keys()
+    for name, one in found.items():
+        for part in ("look", "shape"):
+            ours, theirs = getattr(one, part), getattr(kept[name], part)
+            assert ours.dtype == theirs.dtype
+            assert ours.tobytes() == theirs.tobytes()
+            assert ours.shape == theirs.shape
+        assert (one.at, one.places) == (kept[name].at, {})
+        assert (one.own, one.others) == (kept[name].own, kept[name].others)
+
+
+class Nobody:
+    """Stands where a classifier would; nobody asks it."""
+
+    def eval(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (None, "is not there; an older seewhy audited this classifier, audit it again"),
+        (b"no arrays", "cannot be read"),
+        ({"1-0.look": np.zeros((2, 3, 3), np.float32)}, "cannot be read .'1-0.shape'."),
+        ({"1-0.look": np.zeros((2, 3, 3), np.float64), "1-0.shape": np.ones((2, 3), bool)},
+         "cannot be read .1-0.look: expected float32"),
+        ({"1-0.look": np.zeros((2, 3, 3), np.float32), "1-0.shape": np.ones((3, 2), bool),
+          "1-0.shares": np.ones(2), "1-0.at": np.ones(2, np.int64)},
+         "is not as seewhy writes it .1-0: look and shape."),
+    ],
+)  # fmt: skip
+def test_damaged_details_are_one_sentence(
+    tmp_path: Path, damage: bytes | dict[str, np.ndarray] | None, says: str
+) -> None:
+    run, record = RunDirectory(tmp_path), found_details("detail")
+    path = tmp_path / "backbones" / "net" / "audit-details.npz"
+    path.parent.mkdir(parents=True)
+    if isinstance(damage, bytes):
+        path.write_bytes(damage)
+    elif damage is not None:
+        np.savez(path, **damage)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match=rf"audit-details\.npz: {says}") as caught:
+        read_details(run, "net", "finetuning", record)
+    assert "\n" not in str(caught.value)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import audit_classifier
+from seewhy.audit.details import Detail
 from seewhy.audit_records import Audit
 from seewhy.errors import RunError, near_names
 from seewhy.models.classifier import Classifier, read_classifier
@@ -30,7 +35,7 @@ def audit_stage(
     seed: int,
     progress: Progress,
 ) -> Audit:
-    """Audit one stage's classifier and write audit.json and audit.npz.
+    """Audit one stage's classifier and write its record, its pictures and its details.
 
     Parameters
     ----------
@@ -52,7 +57,8 @@ def audit_stage(
     asking = Asking(classifier, compute, evidence_layer(classifier))
     title = f"{slug}: audit of {STAGE_TITLES[stage].lower()}"
     found = audit_classifier(asking, data, predictions, stage, seed, progress, title)
-    run.write_audit(slug, found.record, found.pictures)
+    details = {name: _as_arrays(detail) for name, detail in found.details.items()}
+    run.write_audit(slug, found.record, found.pictures, details)
     record = found.record
     log.info(
         "%s: %s: audit of %d classes, %d candidates on %d images, took %.1f s",
@@ -68,6 +74,35 @@ def audit_stage(
     said = record.sentences[0] if record.sentences else "no wrong reason found"
     progress.say(f"{slug}: audit ({duration(record.seconds)}): {said}")
     return record
+
+
+def read_details(run: RunDirectory, slug: str, stage: Stage, audit: Audit) -> dict[str, Detail]:
+    """Read what the details of an audit look like, by ``CLASS-FINDING``; without their places.
+
+    Raises
+    ------
+    RunError
+        Where they are damaged, or the audit is older than they.
+    """
+    return {
+        name: Detail(
+            look=arrays["look"],
+            shape=arrays["shape"],
+            at=(int(arrays["at"][0]), int(arrays["at"][1])) if "at" in arrays else None,
+            own=float(arrays["shares"][0]),
+            others=float(arrays["shares"][1]),
+        )
+        for name, arrays in run.read_audit_details(slug, stage, audit).items()
+    }
+
+
+def _as_arrays(detail: Detail) -> dict[str, NDArray[Any]]:
+    arrays = {
+        "look": detail.look,
+        "shape": detail.shape,
+        "shares": np.array([detail.own, detail.others], np.float64),
+    }
+    return arrays if detail.at is None else {**arrays, "at": np.array(detail.at, np.int64)}
 
 
 def audit_run(
