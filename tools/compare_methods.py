@@ -27,7 +27,8 @@ from seewhy.pictures.asking import Asking
 from seewhy.pictures.explaining import explain_pictures
 
 WIDTH = 1000
-# LeGrad wants a vision transformer; Score-CAM would run for an hour over a folder.
+Names = tuple[str, ...]
+# LeGrad wants a vision transformer (draw_legrad.py); Score-CAM would run for an hour over a folder.
 DRAWN = tuple(name for name in METHODS if name != "legrad")
 SHUFFLED = tuple(name for name in DRAWN if name != "scorecam")
 
@@ -44,12 +45,7 @@ def main() -> None:
     draw(named, arguments.pictures, arguments.out)
     image = read_images(arguments.pictures[0], named)
     many = read_images(list_pictures(arguments.more), named)
-    print("| method | seconds a picture | rank correlation, output layer shuffled |")
-    print("|---|---|---|")
-    shuffled = correlations(named, many)
-    for name in DRAWN:
-        likeness = f"{shuffled[name]:.2f}" if name in shuffled else ""
-        print(f"| {METHODS[name].title} | {seconds(named, image, name):.3f} | {likeness} |")
+    print_table(named, image, many, DRAWN, SHUFFLED)
 
 
 def draw(named: NamedClassifier, pictures: list[Path], out: Path) -> None:
@@ -58,9 +54,25 @@ def draw(named: NamedClassifier, pictures: list[Path], out: Path) -> None:
         done = explain_pictures(named, pictures, folder, Asking(methods=DRAWN))
         for path, picture in zip(pictures, done.pictures, strict=True):
             with Image.open(Path(folder) / str(picture.sheet)) as sheet:
-                size = (WIDTH, round(sheet.height * WIDTH / sheet.width))
-                small = sheet.resize(size, Image.Resampling.LANCZOS)
-            small.save(out / f"methods-{path.stem}.webp", quality=70, method=6)
+                save(sheet, out / f"methods-{path.stem}.webp")
+
+
+def save(sheet: Image.Image, path: Path) -> None:
+    """Write a sheet as a page shows it."""
+    size = (WIDTH, round(sheet.height * WIDTH / sheet.width))
+    sheet.resize(size, Image.Resampling.LANCZOS).save(path, quality=70, method=6)
+
+
+def print_table(
+    named: NamedClassifier, image: Tensor, many: Tensor, methods: Names, shuffled: Names
+) -> None:
+    """Print a line a method: seconds for an image, and, of some, what shuffling changes of many."""
+    print("| method | seconds a picture | rank correlation, output layer shuffled |")
+    print("|---|---|---|")
+    found = correlations(named, many, shuffled)
+    for name in methods:
+        likeness = f"{found[name]:.2f}" if name in found else ""
+        print(f"| {METHODS[name].title} | {seconds(named, image, name):.3f} | {likeness} |")
 
 
 def seconds(named: NamedClassifier, image: Tensor, method: str) -> float:
@@ -75,9 +87,9 @@ def seconds(named: NamedClassifier, image: Tensor, method: str) -> float:
     return best
 
 
-def correlations(named: NamedClassifier, images: Tensor) -> dict[str, float]:
+def correlations(named: NamedClassifier, images: Tensor, methods: Names) -> dict[str, float]:
     """Return each method's mean rank correlation after the output layer was shuffled."""
-    found = check_sanity(named.module, images, methods=SHUFFLED, levels=2, draws=1)
+    found = check_sanity(named.module, images, methods=methods, levels=2, draws=1)
     return {name: one.depths[0].spearman.value for name, one in found.methods.items()}
 
 

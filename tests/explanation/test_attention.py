@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import HybridEmbed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from seewhy import explain
@@ -123,6 +127,32 @@ def test_timms_transformers_are_explained_as_their_modules_say() -> None:
         (gradient,) = torch.autograd.grad(score, attention, retain_graph=True)
         expected += gradient.relu().mean((1, 2))[:, 2:].view(2, 3, 3) / 2
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_hybrid_is_explained_as_the_transformer_behind_its_convolutions() -> None:
+    """Tokens are the places of a convolutional network's map, not patches of the image."""
+    torch.manual_seed(0)
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU())
+    model = VisionTransformer(
+        48,
+        1,
+        num_classes=3,
+        embed_dim=24,
+        depth=2,
+        num_heads=2,
+        embed_layer=partial(HybridEmbed, backbone=stem),
+    ).eval()
+    nn.init.normal_(model.head.weight)
+    images = torch.randn(2, 3, 48, 48)
+    found = explain(model, images, method="legrad")
+    assert (found.maps.shape, found.layer) == ((2, 1, 12, 12), "blocks.0 … blocks.1")
+    gradcam = explain(model, images)
+    assert gradcam.layer == "blocks.1.norm1"
+    features = stem(images).detach()
+    model.patch_embed.backbone = nn.Identity()
+    behind = explain(model, features, method="legrad")
+    torch.testing.assert_close(found.maps, behind.maps)
+    torch.testing.assert_close(gradcam.maps, explain(model, features).maps)
 
 
 def test_blocks_are_what_holds_an_attention_layer() -> None:
