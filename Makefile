@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo install test lint bench bench-audit soak clean
+.PHONY: help demo install test lint bench bench-audit bench-augmentation soak clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,6 +39,9 @@ SHARED ?= ../shared
 
 bench-audit: install  ## planted wrong reasons: how many the audit finds; an hour, goes on where stopped
 	$(BIN)/python -m benchmarks.audit --data $(SHARED)/data --weights $(SHARED)/weights
+
+bench-augmentation: install  ## regions replaced in fine-tuning: what that brings; goes on where stopped
+	$(BIN)/python -m benchmarks.augmentation --data $(SHARED)/data --weights $(SHARED)/weights
 
 soak: install  ## the slow checks
 	$(BIN)/python -m pytest -m soak -n 0 -s

@@ -1,4 +1,4 @@
-"""What the benchmark times is the same thing: other libraries' maps are ours."""
+"""What the benchmarks time is the same thing: other libraries' maps are ours; their tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 
+from benchmarks.augmentation import table
 from benchmarks.explain import LIBRARIES, Case, _only_behind, agreement, plain, seewhy, supported
 from seewhy import explain
 
@@ -35,3 +36,30 @@ def test_the_graph_of_a_tuned_network_begins_at_the_layers_last_weights() -> Non
     _only_behind(model, "layer4")
     asking = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert asking == ["layer4.1.bn2.weight", "layer4.1.bn2.bias"]
+
+
+def test_what_augmentation_brings_is_told_in_pairs_of_a_seed() -> None:
+    # Of the planted class 0: what training on clean data reaches, and what each kind does.
+    recalls = {"clean": 0.8, "none": 0.4, "erasing": 0.6, "focus": 0.7}
+    moved = {"none": 0.0, "erasing": 0.1, "focus": -0.1}
+
+    def line(kind: str, name: str, seed: int) -> dict[str, object]:
+        recall = recalls["clean" if kind == "clean" else name]
+        # Seeds differ by a tenth for each kind but "none".
+        accuracy = 0.5 + moved[name] * (seed + 1)
+        about = {"kind": kind, "case": kind, "class": "cat", "label": 0, "rate": 0.5, "seed": seed}
+        figures = {"accuracy": accuracy, "recalls": [recall + 0.01 * seed, 0.0], "marked": 1.0}
+        return {**about, **figures, "augmentation": name, "seconds": 2.0}
+
+    text = table(
+        [line(k, n, s) for k in ("clean", "square") for n in moved for s in range(3)]
+    ).splitlines()
+    assert text[2] == "| none | 0.500 ± 0.000 |  | 2.0 |"
+    # Differences 0.1, 0.2, 0.3: 0.2 ± 4.303 · 0.1 / √3.
+    assert text[3] == "| erasing | 0.700 ± 0.100 | +0.200 [-0.048, +0.448] | 2.0 |"
+    assert text[4] == "| focus | 0.300 ± 0.100 | -0.200 [-0.448, +0.048] | 2.0 |"
+    cells = text[-1].split(" | ")
+    assert cells[:6] == ["| square in 50% of cat", "1.000", "0.810", "0.410", "0.610", "0.710"]
+    assert cells[6].startswith("+0.200 [+0.200")
+    # Of 0.4 that was lost.
+    assert cells[8:] == ["50%", "75% |"]
