@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from seewhy.audit.asking import Asked
 from seewhy.audit.candidates import (
     REACH,
+    THERE_AND_BACK,
     THRESHOLDS,
     Candidate,
     Looked,
@@ -190,7 +191,8 @@ def _proven(asked: Asked, pool: Pool, screened: Sequence[Screened], seed: int) -
     """Prove what passed; correct for all that was tried; keep what has a verdict.
 
     A same-looking detail is judged by the stronger of its two proofs: a small one may hardly turn
-    an image of another class, and still be what its own class hangs on.
+    an image of another class, and still be what its own class hangs on. Colours are judged by the
+    transplant, and are no shortcut where both proofs together stay small.
     """
     proofs = [prove(asked, pool, one.candidate, seed) for one in screened if one.passed]
     removals = [
@@ -210,6 +212,9 @@ def _proven(asked: Asked, pool: Pool, screened: Sequence[Screened], seed: int) -
             verdict = graver(verdict, judge(removal, value, threshold))
         if verdict != "none":
             removal = removal or remove(asked, pool, proof.candidate, seed)
+            both = proof.effect.change.value + removal.change.value
+            if verdict == "shortcut" and both < THERE_AND_BACK.get(proof.candidate.kind, both):
+                verdict = "suspicious"
             told.append(Told(proof, value, verdict, removal))
     return told
 
