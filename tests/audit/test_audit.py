@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -150,6 +150,40 @@ def test_a_mark_that_only_its_own_class_hangs_on_is_found(marked: Dataset) -> No
     assert finding.transplant.turned == 0
     assert finding.removal is not None
     assert finding.removal.change > 0.1
+
+
+@dataclass(frozen=True)
+class ByBlue(ByMark):
+    """Knows a dog by two pixels, whatever their colours; leans to it where an image is blue.
+
+    A dog that is not blue is a dog at `unblue`, any blue thing at 0.3.
+    """
+
+    minds: float = 0
+    unblue: float = 0.9
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        red, blue = pixels[..., 0].astype(float), pixels[..., 2].mean(axis=(1, 2))
+        is_dog, is_blue = red[:, 8, 7] > red[:, 8, 8], blue > red.mean(axis=(1, 2)) + 25
+        dog = np.where(is_dog, np.where(is_blue, 0.9, self.unblue), np.where(is_blue, 0.3, 0.0))
+        rest = (1 - dog) / 2
+        return np.stack([rest, dog, rest], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("unblue", "verdict"), [(0.9, "suspicious"), (0.6, "shortcut")])
+def test_colours_count_where_the_class_also_hangs_on_them(unblue: float, verdict: str) -> None:
+    data = draw(0)
+    pixels = data.pixels // 2 + 40
+    dogs = data.labels == 1
+    pixels[dogs, ..., 2] += 50
+    pixels[:, 8, 7:9] = np.sort(pixels[:, 8, 7:9], axis=1)
+    pixels[dogs, 8, 7:9] = pixels[dogs, 8, 8:6:-1]
+    record = audit(ByBlue(unblue=unblue), replace(data, pixels=pixels)).record
+    (finding,) = record.classes[1].findings
+    assert (finding.kind, finding.verdict) == ("colour", verdict)
+    assert finding.transplant.change == pytest.approx(0.3, abs=0.02)
+    assert finding.removal is not None
+    assert finding.removal.change == pytest.approx(0.9 - unblue, abs=0.02)
 
 
 @dataclass(frozen=True)

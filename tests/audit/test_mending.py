@@ -1,0 +1,199 @@
+"""Mended images tell nothing: what was proven is as frequent in the class as in all others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from seewhy.audit.details import Detail
+from seewhy.audit.mending import Reason, mend, reasons_of
+from seewhy.audit_records import Audit, ClassAudit, EffectRecord, Finding
+from seewhy.records import Dataset, Split
+
+SIZE = 16
+WHITE = 255
+EFFECT = EffectRecord(
+    change=0.5, low=0.4, high=0.6, p=0.01, turned=0.5, turned_without=0.0, images=9
+)
+
+
+def draw(marked: int, at: tuple[int, int] | None = (0, 0)) -> tuple[Dataset, NDArray[np.bool_]]:
+    """Draw 40 images of boats, some with a white square, 80 of other classes, and as many to test.
+
+    Without `at` the square lies at a place of its own in each image.
+    """
+    rng = np.random.default_rng(3)
+    labels = np.tile(np.repeat([0, 1, 2], 40), 2).astype(np.int64)
+    splits: list[Split] = ["train"] * 100 + ["validation"] * 20 + ["test"] * 120
+    pixels = rng.integers(0, 200, (240, SIZE, SIZE, 3)).astype(np.uint8)
+    carries = np.zeros(240, bool)
+    carries[[*range(marked), *range(120, 120 + marked)]] = True
+    for i in np.flatnonzero(carries):
+        top, left = at or rng.integers(0, SIZE - 3, 2)
+        pixels[i, top : top + 4, left : left + 4] = WHITE
+    names = tuple(map(str, range(240)))
+    data = Dataset("drawn", ("boat", "car", "tree"), names, names, labels, tuple(splits), pixels)
+    return data, carries
+
+
+def square(at: tuple[int, int] | None) -> Reason:
+    look = np.full((4, 4, 3), WHITE, np.float32)
+    return Reason(0, "detail", Detail(look, np.ones((4, 4), bool), at))
+
+
+def white(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell which images hold a white square."""
+    return np.array([_squares(image) > 0 for image in pixels])
+
+
+def _squares(image: NDArray[np.uint8]) -> int:
+    full = (image == WHITE).all(axis=2)
+    windows = np.lib.stride_tricks.sliding_window_view(full, (4, 4))
+    return int(windows.all(axis=(2, 3)).sum())
+
+
+@pytest.mark.parametrize("at", [(0, 0), (5, 12), None])
+@pytest.mark.parametrize("marked", [40, 20])
+def test_a_detail_becomes_as_frequent_in_other_classes(
+    at: tuple[int, int] | None, marked: int
+) -> None:
+    data, carries = draw(marked, at)
+    mended, (done,) = mend(data, [square(at)], 0, np.empty_like(data.pixels))
+    shown, boats = np.arange(240) < 120, data.labels == 0
+    has = white(mended.pixels)
+    # Half of the carriers keep it, and that share of all boats is that of the others.
+    assert has[shown & boats].mean() == marked / 80
+    assert has[shown & ~boats].mean() == marked / 80
+    changed = np.any(mended.pixels != data.pixels, axis=(1, 2, 3))
+    filled = changed & ~has
+    assert filled[shown & boats].mean() == filled[shown & ~boats].mean() == marked / 80
+    assert not changed[boats & ~carries].any()
+    assert (done.taken_out, done.put_in, done.likewise) == (marked // 2, marked, marked)
+    assert (done.name, done.kinds) == ("boat", ["detail"])
+
+
+def test_test_images_and_the_data_set_itself_stay_as_they_are() -> None:
+    data, _ = draw(30)
+    before = data.pixels.copy()
+    mended, _ = mend(data, [square((0, 0))], 0, np.empty_like(before))
+    assert (data.pixels == before).all()
+    assert (mended.pixels[120:] == before[120:]).all()
+    assert mended.ids is data.ids and mended.labels is data.labels
+
+
+def test_a_hole_is_filled_from_around_it_and_a_square_comes_with_its_rim() -> None:
+    data, carries = draw(40)
+    mended, _ = mend(data, [square((0, 0))], 0, np.empty_like(data.pixels))
+    changed = np.any(mended.pixels != data.pixels, axis=3)[:120]
+    # The square and one pixel around it, nothing beyond.
+    assert changed[:, 4, 4].any()
+    assert not changed[:, 5:].any() and not changed[:, :, 5:].any()
+    emptied = carries[:120] & ~white(mended.pixels[:120])
+    assert mended.pixels[:120][emptied][:, :4, :4].max() < 200
+
+
+def test_images_of_other_classes_that_carry_it_keep_it_and_get_no_hole() -> None:
+    data, _ = draw(40)
+    cars = slice(40, 50)
+    data.pixels[cars, :4, :4] = WHITE
+    mended, _ = mend(data, [square((0, 0))], 0, np.empty_like(data.pixels))
+    assert (mended.pixels[cars] == data.pixels[cars]).all()
+
+
+def test_an_image_that_carries_nothing_changes_nothing() -> None:
+    data, _ = draw(0)
+    mended, (done,) = mend(data, [square((0, 0))], 0, np.empty_like(data.pixels))
+    assert (mended.pixels == data.pixels).all()
+    assert (done.taken_out, done.put_in, done.likewise) == (0, 0, 0)
+
+
+def test_a_tint_tells_nothing_afterwards() -> None:
+    data, _ = draw(0)
+    pixels = data.pixels.copy()
+    boats = data.labels == 0
+    pixels[boats] = (pixels[boats] * (1.2, 1.0, 0.5)).astype(np.uint8)
+    data = Dataset(
+        data.source, data.classes, data.ids, data.paths, data.labels, data.splits, pixels
+    )
+    mended, (done,) = mend(data, [Reason(0, "colour")], 0, np.empty_like(pixels))
+    # Half of the boats' blue; a tinted image has half of it.
+    tinted = mended.pixels[..., 2].mean(axis=(1, 2)) < 75
+    shown = np.arange(240) < 120
+    assert tinted[shown & boats].mean() == 0.5
+    # Of the others the tenth that look like carriers by chance are left alone.
+    assert tinted[shown & ~boats].mean() == pytest.approx(0.5, abs=0.06)
+    assert (done.taken_out, done.put_in, done.likewise) == (20, 36, 36)
+    assert tinted[~shown & boats].all() and not tinted[~shown & ~boats].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), marked=st.integers(4, 40))
+def test_the_seed_alone_decides_who_changes(seed: int, marked: int) -> None:
+    data, _ = draw(marked)
+    one, _ = mend(data, [square((0, 0))], seed, np.empty_like(data.pixels))
+    two, _ = mend(data, [square((0, 0))], seed, np.empty_like(data.pixels))
+    assert (one.pixels == two.pixels).all()
+    other, _ = mend(data, [square((0, 0))], seed + 1, np.empty_like(data.pixels))
+    assert (one.pixels != other.pixels).any()
+    own, others = white(one.pixels[:40]).mean(), white(one.pixels[40:120]).mean()
+    # As equal as whole images allow.
+    assert abs(own - others) < 1.01 / 40
+
+
+def test_images_on_disk_are_filled_in_place(tmp_path: Path) -> None:
+    data, _ = draw(40)
+    path = tmp_path / "pixels.npy"
+    on_disk = np.lib.format.open_memmap(path, "w+", np.uint8, data.pixels.shape)
+    mended, _ = mend(data, [square((0, 0))], 0, on_disk)
+    in_memory, _ = mend(data, [square((0, 0))], 0, np.empty_like(data.pixels))
+    on_disk.flush()
+    assert mended.pixels is on_disk
+    assert (np.load(path) == in_memory.pixels).all()
+
+
+def finding(kind: str, verdict: str, box: list[float] | None = None) -> Finding:
+    return Finding.model_validate(
+        {
+            "kind": kind,
+            "verdict": verdict,
+            "sentence": "",
+            "where": "",
+            "box": box,
+            "carriers": [],
+            "transplant": EFFECT,
+        }
+    )
+
+
+def audit(*classes: list[Finding]) -> Audit:
+    return Audit(
+        stage="finetuning",
+        images=9,
+        candidates=9,
+        seconds=1.0,
+        sentences=[],
+        searched="",
+        classes=[
+            ClassAudit(**{"class": str(k)}, verdict="none", findings=own, candidates=3)
+            for k, own in enumerate(classes)
+        ],
+    )
+
+
+def test_only_what_was_proven_is_mended_and_details_before_their_shadows() -> None:
+    detail = Detail(np.zeros((2, 2, 3), np.float32), np.ones((2, 2), bool), (0, 0))
+    box = [0.0, 0.0, 0.5, 0.5]
+    record = audit(
+        [finding("detail", "shortcut", box), finding("place", "shortcut", box)],
+        [finding("place", "shortcut", box), finding("colour", "suspicious")],
+        [finding("texture", "suspicious")],
+    )
+    found = reasons_of(record, {"0-0": detail})
+    assert [(one.label, one.kind) for one in found] == [(0, "detail"), (1, "place")]
+    assert found[0].detail is detail
+    assert found[1].box == (0.0, 0.0, 0.5, 0.5)
