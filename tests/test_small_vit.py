@@ -49,7 +49,7 @@ def test_it_learns_from_kept_features_what_it_answers_for_images(tool: ModuleTyp
     features, networks = stem(images)[:, None].half(), []
     for before in range(2):
         torch.manual_seed(before)
-        networks.append(tool.build(stem, 16, 2, seed=1))
+        networks.append(tool.build(stem, 16, 2, "token", seed=1))
         tool.fit(networks[-1], features, labels, seed=1)
     assert all(map(torch.equal, *(one.state_dict().values() for one in networks)))
     unseen, right = spots(40, seed=1)
@@ -65,7 +65,7 @@ def test_it_learns_from_kept_features_what_it_answers_for_images(tool: ModuleTyp
 
 def test_the_mean_token_answers_in_place_of_the_class_token(tool: ModuleType) -> None:
     stem, (images, _) = nn.AvgPool2d(4), spots(40, seed=0)
-    network = tool.build(stem, 16, 50, seed=0)
+    network = tool.build(stem, 16, 50, "token", seed=0)
     tokens: list[Tensor] = []
     handle = network.blocks[-1].register_forward_hook(lambda m, i, out: tokens.append(out))
     with torch.no_grad():
@@ -78,3 +78,5 @@ def test_the_mean_token_answers_in_place_of_the_class_token(tool: ModuleType) ->
     assert not torch.equal(by_mean, own)
     assert torch.equal(tool.answer_by_mean(network, stem(images)), by_mean)
     assert torch.equal(tool.answer(network, stem(images)), own)
+    pooled = tool.build(stem, 16, 50, "avg", seed=0)
+    assert torch.equal(tool.answer_by_mean(pooled, stem(images)), tool.answer(pooled, stem(images)))

@@ -4,9 +4,10 @@
         photos/vehicle/forklift.jpg --photos photos --out docs/images --more photos/dog
 
 trains the small vision transformer of tools/small_vit.py on a folder of class folders, the named
-pictures left out (some minutes on one core), writes ``methods-legrad.webp``, a row a
-picture, and prints how many photographs were classified rightly without being trained on, and a
-line a method of the table in docs/explaining.md. That page's picture was made so.
+pictures left out (some minutes on one core), writes ``methods-legrad-token.webp``, a row a picture
+(with ``--pooling avg`` that of a network whose head reads the mean of all tokens), and prints how
+many photographs were classified rightly without being trained on, and a line a method of the table
+in docs/explaining.md. That page's pictures were made so.
 """
 
 from __future__ import annotations
@@ -37,16 +38,19 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="a folder of class folders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the picture")
     parser.add_argument("--more", type=Path, required=True, help="a folder of pictures to measure")
+    parser.add_argument(
+        "--pooling", choices=("token", "avg"), default="token", help="of the tokens"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    trained = train_small_vit(arguments.photos, arguments.pictures)
+    trained = train_small_vit(arguments.photos, arguments.pictures, arguments.pooling)
     named = trained.classifier
     print(
         f"{trained.right} of {trained.photographs} held-out photographs classified rightly; of the "
         f"{trained.own_photographs} held out with the pictures {trained.own_right}, by the mean of "
         f"the last block's tokens {trained.own_by_mean}"
     )
-    draw(named, arguments.pictures, arguments.out / "methods-legrad.webp")
+    draw(named, arguments.pictures, arguments.out / f"methods-legrad-{arguments.pooling}.webp")
     image = read_images(arguments.pictures[0], named)
     print_table(named, image, read_images(list_pictures(arguments.more), named), DRAWN, DRAWN)
 

@@ -3,7 +3,7 @@
 The hybrid of Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arXiv 2010.11929),
 section 3.1: the tokens are the places of a convolutional network's feature map, here the last one
 of the pretrained tf_efficientnet_lite0 at 448×448, 14×14 places. That part stays as it is; a
-projection, a class token and three blocks behind it are trained from random weights. Each
+projection and three blocks behind it are trained from random weights. Each
 photograph passes the frozen part once, and once more a crop. Knows nothing of maps.
 """
 
@@ -57,7 +57,7 @@ class SmallVit:
     own_photographs: int
 
 
-def train_small_vit(folder: Path, held_out: Sequence[Path]) -> SmallVit:
+def train_small_vit(folder: Path, held_out: Sequence[Path], pooling: str) -> SmallVit:
     """Train a transformer a fold; hand on the one that was not trained on the photographs named.
 
     Parameters
@@ -66,6 +66,8 @@ def train_small_vit(folder: Path, held_out: Sequence[Path]) -> SmallVit:
         Of class folders.
     held_out : sequence of Path
         Photographs in it.
+    pooling : {"token", "avg"}
+        What the head reads: a class token, or the mean of all tokens.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def train_small_vit(folder: Path, held_out: Sequence[Path]) -> SmallVit:
     features = keep_features(stem, torch.from_numpy(squares), base)
     networks, right = [], []
     for fold in range(FOLDS):
-        network = build(stem, SIZE, len(listing.classes), seed=fold)
+        network = build(stem, SIZE, len(listing.classes), pooling, seed=fold)
         fit(network, features[folds != fold], labels[folds != fold], seed=fold)
         answers = answer(network, features[folds == fold, 0])
         right.append(int((answers == labels[folds == fold]).sum()))
@@ -154,7 +156,7 @@ def keep_features(stem: nn.Module, squares: Tensor, base: NamedClassifier) -> Te
     return torch.stack(kept, dim=1)
 
 
-def build(stem: nn.Module, size: int, classes: int, seed: int) -> VisionTransformer:
+def build(stem: nn.Module, size: int, classes: int, pooling: str, seed: int) -> VisionTransformer:
     """Return a transformer of random weights on the feature map of a convolutional network."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -166,6 +168,8 @@ def build(stem: nn.Module, size: int, classes: int, seed: int) -> VisionTransfor
             depth=DEPTH,
             num_heads=HEADS,
             mlp_ratio=2,
+            global_pool=pooling,
+            class_token=pooling == "token",
             proj_drop_rate=0.1,
             embed_layer=partial(HybridEmbed, backbone=stem),
         ).eval()
