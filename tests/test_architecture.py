@@ -65,10 +65,20 @@ ALLOWED = {
     "backbone_study": EVERYTHING - {"report", "provenance"}
     | {"work", "backbone_folds", "backbone_maps", "backbone_faithfulness"},
     "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
+    "mended_study": EVERYTHING | {"work", "backbone_study", "study", "taking_up"},
     "cli": RECORDS
-    | {"study", "stopping", "pictures", "checking", "comparing", "audit", "report"}
+    | {"study", "mended_study", "stopping", "pictures", "checking", "comparing", "audit", "report"}
     | {"models"},
-    "__init__": {"config", "errors", "explanation", "models", "pictures", "report", "study"},
+    "__init__": {
+        "config",
+        "errors",
+        "explanation",
+        "mended_study",
+        "models",
+        "pictures",
+        "report",
+        "study",
+    },
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.
 FOREIGN = dict.fromkeys(RECORDS | {"faithfulness_records", "tables", "report"}, "torch")

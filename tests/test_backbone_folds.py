@@ -83,7 +83,7 @@ def features(data: Dataset, width: int = 6) -> Features:
 
 
 def work(root: Path, data: Dataset, wanted: StudyConfig, progress: Silent | None = None) -> Work:
-    return Work(wanted, CPU, RunDirectory(root), data, "key", progress or Silent())
+    return Work(wanted, CPU, RunDirectory(root), data, data, "key", progress or Silent())
 
 
 def repeat(under: Work, slug: str = "net", width: int = 6) -> tuple[Repeated, ...]:

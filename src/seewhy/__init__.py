@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from seewhy.errors import SeewhyError
     from seewhy.explanation.cam import Explanation, explain
     from seewhy.explanation.layers import list_layers
+    from seewhy.mended_study import mend_run
     from seewhy.models.classifier import Classifier
     from seewhy.pictures.classifiers import NamedClassifier, load_classifier, open_classifier
     from seewhy.pictures.explaining import read_images
@@ -30,6 +31,7 @@ _HOMES = {
     "explain": "seewhy.explanation.cam",
     "Classifier": "seewhy.models.classifier",
     "list_layers": "seewhy.explanation.layers",
+    "mend_run": "seewhy.mended_study",
     "NamedClassifier": "seewhy.pictures.classifiers",
     "load_classifier": "seewhy.pictures.classifiers",
     "open_classifier": "seewhy.pictures.classifiers",
@@ -50,6 +52,7 @@ __all__ = [
     "list_layers",
     "load_classifier",
     "load_config",
+    "mend_run",
     "open_classifier",
     "read_images",
     "redraw_report",

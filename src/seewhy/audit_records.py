@@ -1,4 +1,4 @@
-"""What the audit finds: audit.json of one classifier.
+"""What the audit finds and what mending does: audit.json, mended.json, mending.json.
 
 Plain values. How they come about is in ``audit/`` and docs/audit.md.
 """
@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from seewhy.records import Rate, Record, Stage
 
 AuditKind = Literal["detail", "moving detail", "place", "colour", "texture"]
+Verdict = Literal["shortcut", "suspicious", "none"]
 
 
 class EffectRecord(Record):
@@ -39,10 +40,10 @@ class EffectRecord(Record):
 
 
 class CarrierScore(Record):
-    """Test images of one class that carry a finding, or do not, and how many are known."""
+    """Test images of one class that carry a finding, or do not; None where there are none."""
 
     images: int
-    accuracy: Rate | None
+    accuracy: Rate | None = None
 
 
 class Finding(Record):
@@ -111,7 +112,7 @@ class ClassAudit(Record):
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     name: str = Field(alias="class")
-    verdict: Literal["shortcut", "suspicious", "none"]
+    verdict: Verdict
     findings: list[Finding] = Field(default_factory=list)
     evidence: EvidencePlace | None = None
     candidates: int
@@ -150,3 +151,62 @@ class Mended(Record):
     taken_out: int
     put_in: int
     likewise: int
+
+
+class MendedData(Record):
+    """mended.json of a mended study: how its images differ from those of the study around it."""
+
+    classes: list[Mended]
+
+
+class MendedScores(Record):
+    """One classifier on the test images, before or after mending.
+
+    Attributes
+    ----------
+    verdict : {"shortcut", "suspicious", "none"}
+        Of the class, by the audit of this classifier.
+    recall : float
+        Share of the class's test images that are called right, as they are.
+    freed : float
+        The same, where the thing has been taken out of all that carry it.
+    with_it, without_it : CarrierScore
+        Those that carry it and those that do not, as they are.
+    others : float
+        Accuracy on the other classes' test images.
+    """
+
+    verdict: Verdict
+    recall: Rate
+    freed: Rate
+    with_it: CarrierScore
+    without_it: CarrierScore
+    others: Rate
+
+
+class MendedClass(Record):
+    """One class's part of mending.json: what was done, and what it did."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    name: str = Field(alias="class")
+    done: Mended
+    images: int
+    before: MendedScores
+    after: MendedScores
+    sentence: str
+
+
+class MendingRecord(Record):
+    """mending.json: a classifier that goes by wrong reasons, and the second one made for it.
+
+    `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one a
+    class that was mended, then what the second audit found elsewhere; `found_again` is what the
+    second audit says, whatever the class.
+    """
+
+    accuracy_before: Rate
+    accuracy_after: Rate
+    classes: list[MendedClass]
+    sentences: list[str]
+    found_again: list[str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit_records import Audit
+from seewhy.audit_records import Audit, MendingRecord
 from seewhy.check_records import Suspects
 from seewhy.faithfulness_records import Faithfulness
 from seewhy.records import (
@@ -32,7 +32,8 @@ class BackboneRecords:
     baseline's shares of the test images, `out_of_fold` says of every training and validation
     image what a head says that was not trained on it, `folds` how the stages did on folds and with
     other seeds. Studies of earlier versions have none of these; where the baseline was skipped it
-    has no predictions, and small classes cannot be divided into folds.
+    has no predictions, and small classes cannot be divided into folds. `mending` is there where a
+    second classifier was made because of the audit.
     """
 
     slug: str
@@ -53,3 +54,4 @@ class BackboneRecords:
     folds: FoldsRecord | None = None
     audits: dict[Stage, Audit] = field(default_factory=dict)
     audit_pictures: dict[Stage, dict[str, NDArray[np.uint8]]] = field(default_factory=dict)
+    mending: MendingRecord | None = None

@@ -81,7 +81,7 @@ def study_backbone(
         base = _baseline(work, slug, backbone, features)
         found = _search(work, slug, backbone, cut, features)
         if found:
-            work = replace(work, config=_with_head(work.config, found))
+            work = replace(work, config=with_head(work.config, found))
         classifier = _classifier(work, backbone, cut, features)
         adaptation = _adaptation(work, slug, classifier, features, layers)
         repeated = repeat_stages(work, slug, cut, features)
@@ -169,7 +169,7 @@ def _search(
         return done
 
     def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
-        return _trial(replace(work, config=_with_head(config, head)), cut, features, watch)
+        return _trial(replace(work, config=with_head(config, head)), cut, features, watch)
 
     found = search_head(
         config,
@@ -224,7 +224,7 @@ def _search_key(work: Work, backbone: Backbone) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _with_head(config: StudyConfig, head: HeadConfig | SearchRecord) -> StudyConfig:
+def with_head(config: StudyConfig, head: HeadConfig | SearchRecord) -> StudyConfig:
     """Return the configuration with another head, one that was found or is tried."""
     if isinstance(head, SearchRecord):
         head = config.head.model_copy(
@@ -373,7 +373,7 @@ def _audit(
             stage,
             classifier,
             work.compute,
-            work.data,
+            work.audited,
             predictions,
             work.config.seed,
             work.progress,

@@ -146,6 +146,7 @@ def _begin(
         "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
         "seewhy run paper --out runs/paper",
         "seewhy run my_photos/ --set search.trials=0   (no search: the head as configured)",
+        "seewhy run my_photos/ --mend   (what goes by a wrong reason is trained again without it)",
     )
 )
 def run(
@@ -163,6 +164,14 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the study that is there, and start over.")
     ] = False,
+    mend: Annotated[
+        bool,
+        typer.Option(
+            "--mend",
+            help="Where the audit proves a shortcut, make and audit a second classifier without "
+            "it; also for a study that has ended.",
+        ),
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run a study: images in; baseline, search, two-stage fine-tuning, maps and a report out.
@@ -177,11 +186,13 @@ def run(
         device=device,
         settings=settings or (),
     )
+    from seewhy.mended_study import mend_run
     from seewhy.study import run_folder, run_study
 
     try:
         with stopping_gently(Silent() if quiet else _Bars()) as progress:
             study = run_study(config, out_dir, progress, sys.argv, fresh)
+            mended = mend_run(study.root, progress, sys.argv) if mend else {}
     except KeyboardInterrupt:
         _stopped(run_folder(config, out_dir))
     table = Table("backbone", "baseline", "adaptation", "fine-tuning", title="test accuracy")
@@ -198,6 +209,10 @@ def run(
         reason = getattr(part.baseline, "skipped", None)
         if reason:
             out.print(f"{slug}: no baseline: {reason}", markup=False, highlight=False)
+    for slug, record in mended.items():
+        nothing = ["no shortcut was proven, so there is nothing to mend"]
+        for sentence in record.sentences if record else nothing:
+            out.print(f"{slug}: {sentence}", markup=False, highlight=False)
     out.print(f"report: {study.report}", markup=False, highlight=False)
 
 

@@ -25,7 +25,7 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from seewhy.audit_records import Audit
+from seewhy.audit_records import Audit, MendedData, MendingRecord
 from seewhy.backbone_records import BackboneRecords
 from seewhy.check_records import DataChecks, DataFindings, Suspects
 from seewhy.config import StudyConfig, load_config
@@ -553,6 +553,45 @@ class RunDirectory:
                 raise RunError(f"{path}: is not as seewhy writes it ({key}: look and shape)")
         return found
 
+    def mended_path(self, slug: str) -> Path:
+        """Return where the mended study of a backbone lies, a run directory of its own."""
+        return self.backbone_path(slug) / "mended"
+
+    def write_mending(self, slug: str, mending: MendingRecord) -> None:
+        """Write mending.json; call it when the mended study has ended."""
+        self._write_json(self.backbone_path(slug) / "mending.json", mending)
+
+    def read_mending(self, slug: str) -> MendingRecord | None:
+        """Read mending.json; None where nothing was mended."""
+        path = self.backbone_path(slug) / "mending.json"
+        return read_record(path, MendingRecord) if path.is_file() else None
+
+    @property
+    def _mended_data_path(self) -> Path:
+        return self.root / "data" / "mended.json"
+
+    def write_mended_data(self, mended: MendedData) -> None:
+        """Write mended.json, how the images of a mended study came about."""
+        self._write_json(self._mended_data_path, mended)
+
+    def read_mended_data(self) -> MendedData | None:
+        """Read mended.json; None in a study that is no mended one."""
+        path = self._mended_data_path
+        return read_record(path, MendedData) if path.is_file() else None
+
+    def read_audited(self) -> Dataset:
+        """Read the images that an audit asks about: the study's own, before any mending.
+
+        Raises
+        ------
+        RunError
+            Where they are damaged, or a mended study lies no longer in the study around it.
+        """
+        if self.read_mended_data() is None:
+            return self.read_dataset()
+        # RUN/backbones/SLUG/mended
+        return RunDirectory(self.root.resolve().parents[2]).read_dataset()
+
     def search_path(self, slug: str) -> Path:
         """One backbone's search."""
         return self.backbone_path(slug) / "search"
@@ -692,6 +731,7 @@ class RunDirectory:
             trials=(_parsed(self.search_path(slug) / "trials.csv", parse_trials) if search else ()),
             suspects=self.read_suspects(slug),
             audits=audits,
+            mending=self.read_mending(slug),
             audit_pictures={stage: self.read_audit_pictures(slug, stage) for stage in audits},
             baseline=read_record(folder / "baseline.json", Baseline),
             baseline_predictions=_predictions_where_there(folder / "baseline.csv", classes),

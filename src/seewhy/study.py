@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +44,8 @@ from seewhy.wording import display_names
 from seewhy.work import Work
 
 log = logging.getLogger("seewhy")
+# From a configuration and the largest input size to images that lie in the run directory.
+Prepare = Callable[[StudyConfig, int, RunDirectory, Progress], Dataset]
 
 
 @dataclass(frozen=True)
@@ -93,35 +95,47 @@ def run_study(
         For input that cannot be used; nothing stays behind where no backbone was begun.
     """
     progress = progress or Silent()
-    clock = Clock()
     with taking_up(run_folder(config, out), config, fresh) as run:
         if run.summary_path.is_file():
             progress.say(f"{run.root}: this study has ended; --fresh computes it again")
             return Study(run.root, run.read_summary(), run.report_path)
-        with _logging_to(run), without_denormals():
-            progress.say(f"run directory: {run.root}")
-            return _study(config, run, progress, clock, command)
+        progress.say(f"run directory: {run.root}")
+        if not run.begun_path.is_file():
+            check_source(config)
+        return conduct_study(config, run, prepare_data, progress, command)
 
 
-def _study(
+def conduct_study(
     config: StudyConfig,
     run: RunDirectory,
+    prepare: Prepare,
     progress: Progress,
-    clock: Clock,
     command: Sequence[str],
 ) -> Study:
+    """Take a study through its stages, in a run directory that this process holds.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    run : RunDirectory
+        Without a ``summary.json``.
+    prepare : callable
+        Makes the images where none are there yet; see `seewhy.data.prepare.prepare_data`.
+    progress : Progress
+    command : sequence of str
+    """
+    clock = Clock()
     compute = choose_compute(config.device, config.precision)
-    log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
-    if not run.begun_path.is_file():
-        check_source(config)
-    with repeatable(compute):
+    with _logging_to(run), without_denormals(), repeatable(compute):
+        log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
         # What is wrong with a backbone is told before an image is decoded.
         cuts = _load_and_cut(config)
         weights = {slug: backbone.weights_key for slug, (backbone, _, _) in cuts.items()}
         with clock.part("data"):
-            data = _data(config, run, cuts, progress)
+            data = _data(config, run, cuts, prepare, progress)
         begun = _begin(run, compute, data, weights, progress)
-        work = Work(config, compute, run, data, begun.data_key, progress)
+        audited = run.read_audited()
+        work = Work(config, compute, run, data, audited, begun.data_key, progress)
         parts: dict[str, BackboneSummary] = {}
         for slug in list(cuts):
             with clock.part(slug):
@@ -154,13 +168,14 @@ def _data(
     config: StudyConfig,
     run: RunDirectory,
     cuts: dict[str, tuple[Backbone, Cut, tuple[str, ...]]],
+    prepare: Prepare,
     progress: Progress,
 ) -> Dataset:
     """Prepare the images, or take them as they lie in a study that had been begun."""
     if run.begun_path.is_file():
         return run.read_dataset()
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
-    data = prepare_data(config, size, run, progress)
+    data = prepare(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
     check_folds(data, config.data.folds)
     findings = run.read_checks().findings

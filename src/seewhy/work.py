@@ -13,11 +13,16 @@ from seewhy.rundir import RunDirectory
 
 @dataclass(frozen=True)
 class Work:
-    """One study under way; `data_key` tells equal data."""
+    """One study under way.
+
+    `data_key` tells equal data. `audited` are the images that audits ask about: those of `data`,
+    but for a mended study those before mending, which have what was mended.
+    """
 
     config: StudyConfig
     compute: Compute
     run: RunDirectory
     data: Dataset
+    audited: Dataset
     data_key: str
     progress: Progress

@@ -12,7 +12,7 @@ from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import Audited
 from seewhy.audit.details import Detail
 from seewhy.audit.stage import audit_stage, read_details
-from seewhy.audit_records import Audit, ClassAudit, EffectRecord, Finding
+from seewhy.audit_records import Audit, CarrierScore, ClassAudit, EffectRecord, Finding
 from seewhy.data.pixels import to_input
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
@@ -89,7 +89,7 @@ def found_details(*kinds: str) -> Audit:
     """An audit whose second class has a finding of each kind."""
     findings = [
         Finding(kind=kind, verdict="shortcut", sentence=f"'dog': {kind}.", where="the middle",
-                carriers=[], transplant=EFFECT)
+                carriers=[], transplant=EFFECT, with_it=CarrierScore(images=0))
         for kind in kinds
     ]  # fmt: skip
     classes = [
@@ -118,6 +118,7 @@ def test_details_come_back_from_disk_exactly(
     monkeypatch.setattr("seewhy.audit.stage.evidence_layer", lambda _: "")
     run, nobody = RunDirectory(tmp_path), Nobody()
     audit_stage(run, "net", "finetuning", nobody, None, None, None, 0, Silent())  # type: ignore[arg-type]
+    assert run.read_audit("net", "finetuning") == record
     found = read_details(run, "net", "finetuning", record)
     assert found.keys() == kept.keys()
     for name, one in found.items():

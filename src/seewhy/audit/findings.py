@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from seewhy.audit.candidates import Candidate
 from seewhy.audit.details import places_in, reduced
 from seewhy.audit.prove import Pool, Proof, exchanged
-from seewhy.audit.verdict import Effect, Verdict
-from seewhy.audit_records import AuditKind, CarrierScore, ClassAudit, EffectRecord, Finding
+from seewhy.audit.verdict import Effect
+from seewhy.audit_records import (
+    AuditKind,
+    CarrierScore,
+    ClassAudit,
+    EffectRecord,
+    Finding,
+    Verdict,
+)
 from seewhy.records import Dataset, Predictions
 from seewhy.wording import count, share
 

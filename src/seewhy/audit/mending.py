@@ -112,10 +112,11 @@ def mend(
     """
     for start in range(0, len(pixels), BLOCK):
         pixels[start : start + BLOCK] = data.pixels[start : start + BLOCK]
+    shown = np.flatnonzero(np.asarray(data.splits) != "test")
     done = []
     for label in sorted({reason.label for reason in reasons}):
         own = [reason for reason in reasons if reason.label == label]
-        work = _Work(data, label, pixels, np.random.default_rng([seed, label, 6]))
+        work = _Work(data, label, pixels, np.random.default_rng([seed, label, 6]), shown)
         details = [one.detail for one in own if one.detail is not None]
         taken_out, put_in, likewise = work.details(details) if details else work.exchanges(own)
         name = data.classes[label]
@@ -132,20 +133,84 @@ def mend(
     return replace(data, pixels=pixels), done
 
 
+@dataclass(frozen=True)
+class Freed:
+    """One class's test images, without what was proven of it.
+
+    Attributes
+    ----------
+    numbers : ndarray of int64, (n,)
+        The class's test images, by their numbers in the data set.
+    carries : ndarray of bool, (n,)
+        Which of them carried it, as far as their pixels tell.
+    pixels : ndarray of uint8, (n, S, S, 3)
+        All of them; changed are those that carried it.
+    """
+
+    numbers: NDArray[np.int64]
+    carries: NDArray[np.bool_]
+    pixels: NDArray[np.uint8]
+
+
+def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
+    """Take one class's reasons out of its test images, to see how a classifier does without.
+
+    A detail is filled in; a place, colours and texture are exchanged with those of other classes'
+    test images that do not stand out.
+
+    Parameters
+    ----------
+    data : Dataset
+    reasons : sequence of Reason
+        All of one class.
+    seed : int
+        Decides which images give.
+    """
+    label = reasons[0].label
+    rng = np.random.default_rng([seed, label, 7])
+    test = data.where("test")
+    numbers = test[data.labels[test] == label]
+    pixels = np.array(data.pixels[numbers])
+    carries = np.zeros(len(numbers), bool)
+    details = [one.detail for one in reasons if one.detail is not None]
+    if details:
+        masks = _Work(data, label, data.pixels, rng, numbers).masks(details)
+        for row, number in enumerate(numbers.tolist()):
+            if number in masks:
+                pixels[row], carries[row] = filled_in(pixels[row], masks[number]), True
+        return Freed(numbers, carries, pixels)
+    # All images: the few test images alone say less of what stands out.
+    work = _Work(data, label, data.pixels, rng, np.arange(len(data.ids)))
+    for reason in reasons:
+        stands_out, exchange = work.stand_out(reason), _exchange(reason)
+        others = test[data.labels[test] != label]
+        plain = others[~stands_out[others]]
+        for row in np.flatnonzero(stands_out[numbers]).tolist():
+            giver = int(rng.choice(plain if len(plain) else others))
+            pixels[row] = exchange(pixels[row], data.pixels[giver], giver)
+            carries[row] = True
+    return Freed(numbers, carries, pixels)
+
+
 class _Work:
     """One class's reasons: who carries, who changes, who gives."""
 
     def __init__(
-        self, data: Dataset, label: int, pixels: NDArray[np.uint8], rng: np.random.Generator
+        self,
+        data: Dataset,
+        label: int,
+        pixels: NDArray[np.uint8],
+        rng: np.random.Generator,
+        shown: NDArray[np.int64],
     ) -> None:
         self.data, self.label, self.pixels, self.rng = data, label, pixels, rng
-        self.shown = np.flatnonzero(np.asarray(data.splits) != "test")
+        self.shown = shown
         self.of_class = data.labels[self.shown] == label
         self.own, self.others = self.shown[self.of_class], self.shown[~self.of_class]
 
     def details(self, details: Sequence[Detail]) -> tuple[int, int, int]:
         """Take details out of half of their images; put them, and filled holes, into others."""
-        masks = self._masks(details)
+        masks = self.masks(details)
         carriers = np.array([i for i in self.own if int(i) in masks], np.int64)
         clean = np.array([i for i in self.others if int(i) not in masks], np.int64)
         emptied = self.rng.permutation(carriers)[: len(carriers) // 2]
@@ -171,7 +236,7 @@ class _Work:
         taken_out = put_in = swapped = 0
         for reason in reasons:
             exchange = _exchange(reason)
-            carries = self._stand_out(reason)
+            carries = self.stand_out(reason)
             own, plain = self.own[carries[self.of_class]], self.others[~carries[~self.of_class]]
             emptied = self.rng.permutation(own)[: len(own) // 2]
             each = round(len(plain) * len(emptied) / len(self.own))
@@ -184,14 +249,15 @@ class _Work:
             swapped += len(others)
         return taken_out, put_in, swapped
 
-    def _stand_out(self, reason: Reason) -> NDArray[np.bool_]:
+    def stand_out(self, reason: Reason) -> NDArray[np.bool_]:
+        """Mark the images, of those looked at, that look as they do in the class alone."""
         described = [
             describe(self.data.pixels[self.shown[start : start + BLOCK]], reason.kind, reason.box)
             for start in range(0, len(self.shown), BLOCK)
         ]
         return stand_out(np.concatenate(described), self.of_class)
 
-    def _masks(self, details: Sequence[Detail]) -> dict[int, NDArray[np.bool_]]:
+    def masks(self, details: Sequence[Detail]) -> dict[int, NDArray[np.bool_]]:
         """Return which pixels the details cover in each image that carries one, by its number."""
         size = self.pixels.shape[1]
         masks: dict[int, NDArray[np.bool_]] = {}

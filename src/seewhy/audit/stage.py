@@ -142,7 +142,7 @@ def audit_run(
             f"{root}: holds no backbone {backbone!r}{near_names(backbone, slugs)}; it has "
             f"{', '.join(slugs)}"
         )
-    data = run.read_dataset()
+    data = run.read_audited()
     compute = choose_compute(device, config.precision)
     found: dict[str, Audit] = {}
     with repeatable(compute):

@@ -6,14 +6,12 @@ Plain numbers in, plain numbers out; knows neither images nor networks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.audit_records import Verdict
 from seewhy.explanation.intervals import Interval, bootstrap_mean
-
-Verdict = Literal["shortcut", "suspicious", "none"]
 
 PERMUTATIONS = 20_000
 LEVEL = 0.05

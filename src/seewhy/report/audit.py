@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit_records import Audit, CarrierScore, ClassAudit, Finding
+from seewhy.audit_records import Audit, CarrierScore, ClassAudit, Finding, MendingRecord
 from seewhy.backbone_records import BackboneRecords
 from seewhy.records import STAGES, Stage
 from seewhy.report.pictures import TINY, address
 from seewhy.report.study import MOST_ROWS, Section, Study
+from seewhy.report.tables import Table, Value
 from seewhy.wording import STAGE_TITLES, count, duration, share
 
 KINDS = {
@@ -37,18 +39,26 @@ def audit_section(study: Study) -> Section:
                 parts.append(_part(name, stage, audit, records))
             elif number == 0:
                 missing.append(name)
-    return {"parts": parts, "missing": missing}
+    return {"parts": parts, "missing": missing, "reading": [_reading(part) for part in parts]}
 
 
 def warnings(study: Study) -> list[str]:
-    """Return one sentence a proven shortcut of the fine-tuned classifiers, for the summary."""
+    """Return the sentences of the fine-tuned classifiers' proven shortcuts, for the summary.
+
+    Where a classifier was mended, each is followed by what that did.
+    """
     found = []
     for slug, records in study.records.items():
-        audit = records.audits.get("finetuning")
+        audit, mending = records.audits.get("finetuning"), records.mending
         if audit is None:
             continue
         which = f"{study.names[slug]} goes by a wrong reason. " * (len(study.records) > 1)
-        found += [which + sentence for sentence in audit.sentences[: _shortcuts(audit)]]
+        mended = {one.name: one.sentence for one in mending.classes} if mending else {}
+        classes = {one.findings[0].sentence: one.name for one in audit.classes if one.findings}
+        for sentence in audit.sentences[: _shortcuts(audit)]:
+            found.append(which + sentence)
+            if classes[sentence] in mended:
+                found.append(f"Mended: {mended[classes[sentence]]}")
     return found
 
 
@@ -57,14 +67,24 @@ def _shortcuts(audit: Audit) -> int:
     return sum(one.verdict == "shortcut" for one in audit.classes)
 
 
+def _reading(part: Section) -> Section:
+    """Return a part as sentences alone, for the report as Markdown."""
+    mending = part["mending"]
+    found = part["sentences"] or ["No wrong reason was found."]
+    mended = [f"Mended: {sentence}" for sentence in mending["sentences"]] if mending else []
+    return {"sentences": [f"{part['name']}, {part['stage'].lower()}:", *found, *mended]}
+
+
 def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Section:
     pictures = records.audit_pictures.get(stage, {})
     classes = [
         _class(number, one, pictures) for number, one in enumerate(audit.classes) if one.findings
     ]
     classes.sort(key=lambda one: audit.sentences.index(one["findings"][0]["sentence"]))
+    mending = records.mending if stage == "finetuning" else None
     return {
         "name": name,
+        "mending": mending and _mending(records.slug, mending),
         "stage": STAGE_TITLES[stage],
         "sentences": audit.sentences,
         "searched": audit.searched,
@@ -75,6 +95,34 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
         "of": len(audit.classes),
         "masks": any(one.evidence and one.evidence.outside is not None for one in audit.classes),
     }
+
+
+def _mending(slug: str, mending: MendingRecord) -> Section:
+    """Return the two classifiers side by side, and where the second one's own report lies."""
+    rows: list[tuple[Value, ...]] = [
+        ("All test images", mending.accuracy_before, mending.accuracy_after)
+    ]
+    for one in mending.classes:
+        old, new = one.before, one.after
+        rows += [
+            (f"{one.name}: as they are", old.recall, new.recall),
+            (f"{one.name}: without it, taken out where it was", old.freed, new.freed),
+            _carriers(f"{one.name}: those with it", old.with_it, new.with_it),
+            _carriers(f"{one.name}: those that never had it", old.without_it, new.without_it),
+            (f"All but {one.name}", old.others, new.others),
+        ]
+    columns = ("Test images called right", "First classifier", "Mended classifier")
+    # RUN/report/index.html
+    return {
+        "sentences": mending.sentences,
+        "again": mending.found_again,
+        "table": Table(f"mending-{slug}", "Before and after mending", columns, tuple(rows)),
+        "report": f"../backbones/{quote(slug)}/mended/report/index.html",
+    }
+
+
+def _carriers(title: str, old: CarrierScore, new: CarrierScore) -> tuple[Value, ...]:
+    return (f"{title} ({count(old.images, 'image')})", old.accuracy, new.accuracy)
 
 
 def _class(number: int, one: ClassAudit, pictures: dict[str, NDArray[np.uint8]]) -> Section:

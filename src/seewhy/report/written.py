@@ -23,6 +23,7 @@ HEADINGS = {
     "evaluation": "Evaluation",
     "comparison": "Comparison",
     "explanations": "Explanations",
+    "audit": "Wrong reasons",
     "provenance": "Provenance",
 }
 # Longer tables are named, not pasted.

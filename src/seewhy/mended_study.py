@@ -1,0 +1,233 @@
+"""Mending: a second classifier for each one of a study that goes by a wrong reason.
+
+    audit, its details -> images in which the reason tells nothing -> a study of its own
+          -> its audit, on the images as they were -> mending.json, before and after
+
+The mended study lies in the backbone's folder as a run directory like any other and is made by the
+same stages, with the head that was found. It goes on where it was interrupted, as any study does.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from seewhy.audit.asking import Asking, evidence_layer
+from seewhy.audit.mending import Reason, mend, reasons_of
+from seewhy.audit.outcome import Judged, outcome
+from seewhy.audit.stage import read_details
+from seewhy.audit_records import Audit, MendedData, MendingRecord
+from seewhy.backbone_study import with_head
+from seewhy.config import StudyConfig
+from seewhy.errors import RunError
+from seewhy.models.classifier import read_classifier
+from seewhy.models.compute import choose_compute, repeatable, without_denormals
+from seewhy.models.names import slugs
+from seewhy.progress import Advance, Progress, Silent
+from seewhy.records import Dataset
+from seewhy.report.build import build_report
+from seewhy.rundir import RunDirectory, writing
+from seewhy.study import Prepare, conduct_study
+from seewhy.taking_up import taking_up
+
+log = logging.getLogger("seewhy")
+
+
+class _Mended:
+    """Tells the progress of a mended study apart from that of the study around it."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        """Pass a task on."""
+        with self._inner.task(f"mended: {name}", total) as advance:
+            yield advance
+
+    def say(self, message: str) -> None:
+        """Pass a message on."""
+        self._inner.say(f"mended: {message}")
+
+
+def mend_run(
+    root: Path | str, progress: Progress | None = None, command: Sequence[str] = ()
+) -> dict[str, MendingRecord | None]:
+    """Mend a finished study: where a fine-tuned classifier goes by a shortcut, make a second one.
+
+    Parameters
+    ----------
+    root : Path or str
+        The run directory. Each second classifier's study lies in ``backbones/SLUG/mended``, what
+        came of it in ``backbones/SLUG/mending.json``; the report is drawn again. What an
+        interrupted call has made is taken up again, what is finished stays.
+    progress : Progress, optional
+    command : sequence of str, optional
+        For the provenance record; default ``sys.argv``.
+
+    Returns
+    -------
+    dict of str to MendingRecord or None
+        By the backbone's folder name; None where the audit has proven no shortcut.
+
+    Raises
+    ------
+    RunError
+        Where there is no finished study, a classifier has not been audited, a record is damaged,
+        or what lies there was mended for other findings.
+    """
+    progress = progress or Silent()
+    run = RunDirectory.open(Path(root))
+    config = run.read_config()
+    with taking_up(run.root, config):
+        summary, data = run.read_summary(), run.read_dataset()
+        names = dict(zip(slugs(config.backbone), range(len(config.backbone)), strict=True))
+        # What is wrong with any of them is told before the first is trained.
+        audits = {slug: _audit(run, slug) for slug in summary.backbones}
+        reasons = {
+            slug: reasons_of(audit, read_details(run, slug, "finetuning", audit))
+            for slug, audit in audits.items()
+            if any(one.verdict == "shortcut" for one in audit.classes)
+        }
+        found: dict[str, MendingRecord | None] = dict.fromkeys(summary.backbones)
+        for slug, own in reasons.items():
+            alone = _config(run, slug, config, names[slug])
+            found[slug] = _mend(run, slug, alone, data, audits[slug], own, progress, command)
+        for slug in set(found) - set(reasons):
+            progress.say(f"{slug}: no shortcut was proven, so there is nothing to mend")
+        if reasons:
+            progress.say("drawing the report")
+            build_report(run, summary)
+    return found
+
+
+def _audit(run: RunDirectory, slug: str) -> Audit:
+    audit = run.read_audit(slug, "finetuning")
+    if audit is None:
+        raise RunError(
+            f"{run.root}: the fine-tuned {slug} has not been audited, so nothing is known that "
+            f"could be mended; audit it first with `seewhy audit {run.root}`"
+        )
+    return audit
+
+
+def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> StudyConfig:
+    """Return the configuration of one backbone's mended study: the head that was found, once."""
+    search = run.read_search(slug)
+    config = with_head(config, search) if search else config
+    return config.model_copy(
+        update={
+            "name": f"{config.name}, mended",
+            "backbone": config.backbone[number : number + 1],
+            "seeds": 1,
+            "search": config.search.model_copy(update={"trials": 0}),
+            "data": config.data.model_copy(update={"folds": 0}),
+            "audit": config.audit.model_copy(update={"stages": ("finetuning",)}),
+        }
+    )
+
+
+def _mend(
+    run: RunDirectory,
+    slug: str,
+    config: StudyConfig,
+    data: Dataset,
+    audit: Audit,
+    reasons: Sequence[Reason],
+    progress: Progress,
+    command: Sequence[str],
+) -> MendingRecord:
+    """Make one backbone's second classifier, audit it and compare the two."""
+    done = run.read_mending(slug)
+    with taking_up(run.mended_path(slug), config) as mended:
+        _refuse_others(mended, data, reasons)
+        if done is not None and mended.summary_path.is_file():
+            progress.say(f"{slug}: had been mended")
+            return done
+        if not mended.summary_path.is_file():
+            classes = ", ".join(dict.fromkeys(data.classes[one.label] for one in reasons))
+            progress.say(f"{slug}: mending {classes}")
+            prepare = _preparing(run, data, reasons, config.seed)
+            conduct_study(config, mended, prepare, _Mended(progress), command or sys.argv)
+        record = _compare(run, slug, config, data, audit, reasons, mended)
+    run.write_mending(slug, record)
+    for sentence in record.sentences:
+        progress.say(f"{slug}: {sentence}")
+    return record
+
+
+def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Reason]) -> None:
+    """Refuse to go on with what was mended for other findings than there are now."""
+    there = mended.read_mended_data()
+    if there is None:
+        return
+    now: dict[str, list[str]] = {}
+    for reason in reasons:
+        now.setdefault(data.classes[reason.label], []).append(reason.kind)
+    before: dict[str, list[str]] = {one.name: [*one.kinds] for one in there.classes}
+    if before != now:
+        raise RunError(
+            f"{mended.root}: was mended for other findings ({_named(before)}) than the audit has "
+            f"now ({_named(now)}); delete that folder to mend again"
+        )
+
+
+def _named(findings: dict[str, list[str]]) -> str:
+    return "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in findings.items())
+
+
+def _preparing(run: RunDirectory, data: Dataset, reasons: Sequence[Reason], seed: int) -> Prepare:
+    """Return what makes the images of a mended study out of those of the study around it."""
+
+    def prepare(
+        config: StudyConfig, input_size: int, mended: RunDirectory, progress: Progress
+    ) -> Dataset:
+        with progress.task("images", 1) as advance:
+            with writing(mended.pixels_path) as part:
+                # Room for all of it is taken by writing: a full disk is an error there, but the
+                # end of the process where a mapped file grows.
+                shutil.copyfile(run.pixels_path, part)
+                pixels = np.load(part, mmap_mode="r+", allow_pickle=False)
+                changed, done = mend(data, reasons, seed, pixels)
+                pixels.flush()
+            if data.masks is not None:
+                with writing(mended.masks_path) as part:
+                    shutil.copyfile(run.masks_path, part)
+            mended.write_mended_data(MendedData(classes=done))
+            source = f"{data.source}, mended"
+            mended.write_dataset(replace(changed, source=source), run.read_checks().findings)
+            advance(1)
+        return mended.read_dataset()
+
+    return prepare
+
+
+def _compare(
+    run: RunDirectory,
+    slug: str,
+    config: StudyConfig,
+    data: Dataset,
+    audit: Audit,
+    reasons: Sequence[Reason],
+    mended: RunDirectory,
+) -> MendingRecord:
+    """Ask both classifiers about the same test images."""
+    compute = choose_compute(config.device, config.precision)
+    again = slugs(config.backbone)[0]
+    judged = []
+    with repeatable(compute), without_denormals():
+        for where, name, its_audit in ((run, slug, audit), (mended, again, _audit(mended, again))):
+            classifier = read_classifier(where.model_path(name, "finetuning")).to(compute.device)
+            asked = Asking(classifier, compute, evidence_layer(classifier))
+            predictions = where.read_backbone(name, data.classes).predictions["finetuning"]
+            judged.append(Judged(asked, predictions, its_audit))
+        made = mended.read_mended_data()
+        done = made.classes if made else []
+        return outcome(data, judged[0], judged[1], reasons, done, config.seed)

@@ -1,0 +1,309 @@
+"""A study whose classifier goes by a planted mark is mended; stopped, it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from seewhy.audit.stage import audit_run
+from seewhy.audit_records import Audit, MendingRecord
+from seewhy.config import StudyConfig, load_config
+from seewhy.errors import RunError
+from seewhy.mended_study import mend_run
+from seewhy.models.backbones import create_architecture
+from seewhy.progress import Silent
+from seewhy.report.build import write_as_markdown
+from seewhy.rundir import RunDirectory
+from seewhy.study import Prepare, run_study
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+CONFIG = """
+name = "planted"
+device = "cpu"
+[data]
+source = "train.npz"
+test = "test.npz"
+validation = 0.3
+[[backbone]]
+name = "local-dir:resnet10t"
+[input]
+size = 64
+[search]
+trials = 0
+[head]
+units = [16]
+learning_rate = 0.01
+[adaptation]
+epochs = 20
+patience = 10
+[finetuning]
+epochs = 1
+[explanation]
+faithfulness = 0
+"""
+MARK = slice(24, 32), slice(0, 8)
+SLUG = "resnet10t"
+
+
+def save_images(path: Path, count: int, marked: int, seed: int) -> None:
+    """Write two classes that differ in how coarse their middles are; one has a mark too."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], count)
+    images = rng.integers(40, 120, (2 * count, 32, 32, 3), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        grain = 1 if label else 4
+        parts = rng.integers(0, 256, (16 // grain, 16 // grain, 3), dtype=np.uint8)
+        image[8:24, 8:24] = parts.repeat(grain, 0).repeat(grain, 1)
+    images[count : count + marked, MARK[0], MARK[1]] = (250, 240, 10)
+    np.savez(path, images=images, labels=labels, label_names=np.array(["coarse", "fine"]))
+
+
+def save_backbone(folder: Path) -> None:
+    """Write a small network with random weights in timm's local-dir layout."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = create_architecture("resnet10t")
+    tensors = {n: t for n, t in model.state_dict().items() if not n.startswith("fc.")}
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    cfg = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0,
+           "interpolation": "bilinear"}  # fmt: skip
+    text = json.dumps({"architecture": "resnet10t", "num_classes": 0, "pretrained_cfg": cfg})
+    (folder / "config.json").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with images, a backbone, and a study that has ended; the tests stand in it."""
+    place = tmp_path_factory.mktemp("mended")
+    save_images(place / "train.npz", 60, 48, 0)
+    save_images(place / "test.npz", 20, 10, 1)
+    save_backbone(place / "resnet10t")
+    (place / "planted.toml").write_text(CONFIG)
+    before = Path.cwd()
+    os.chdir(place)
+    run_study(load_config("planted.toml"), "ended")
+    yield place
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def mended(place: Path, seewhy: CommandLine) -> tuple[Path, str]:
+    """The same study, mended by the command line without an interruption, and what that said."""
+    shutil.copytree("ended", "whole")
+    done = seewhy("run", "planted.toml", "--out", "whole", "--mend", "--quiet", cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place / "whole", done.stdout
+
+
+def record_of(root: Path) -> MendingRecord:
+    found = RunDirectory(root).read_mending(SLUG)
+    assert found is not None
+    return found
+
+
+def test_the_second_classifier_does_without_the_mark(mended: tuple[Path, str]) -> None:
+    root, said = mended
+    one = next(one for one in record_of(root).classes if one.name == "fine")
+    # 48 of 60 training and validation images carry the mark: 24 lost it, 24 of the others got it.
+    assert (one.done.taken_out, one.done.put_in, one.done.likewise) == (24, 24, 24)
+    assert one.images == 20
+    assert (one.before.with_it.images, one.before.without_it.images) == (10, 10)
+    assert one.before.verdict == "shortcut"
+    assert one.before.with_it.accuracy == 1
+    assert one.before.freed <= 0.6
+    assert one.after.freed >= one.before.freed + 0.3
+    assert one.after.verdict == "none"
+    assert f"{SLUG}: {one.sentence}" in said.splitlines()
+    assert "24 images lost the detail in the lower left corner, 24 images of other" in one.sentence
+
+
+def test_the_mended_study_is_a_study(mended: tuple[Path, str]) -> None:
+    root, _ = mended
+    before, after = RunDirectory(root), RunDirectory.open(root / "backbones" / SLUG / "mended")
+    data, changed = before.read_dataset(), after.read_dataset()
+    test = data.where("test")
+    assert np.array_equal(data.pixels[test], changed.pixels[test])
+    assert (data.ids, data.splits) == (changed.ids, changed.splits)
+    assert 72 <= (data.pixels != changed.pixels).any(axis=(1, 2, 3)).sum() < 120
+    assert after.read_summary().name == "planted, mended"
+    assert after.read_mended_data() is not None
+    assert after.report_path.is_file()
+    assert after.read_audit(SLUG, "finetuning") is not None
+    # The numbers of the record are those of the two studies.
+    record = record_of(root)
+    summaries = before.read_summary(), after.read_summary()
+    accuracies = [one.backbones[SLUG].finetuning.accuracy for one in summaries]
+    assert accuracies == pytest.approx([record.accuracy_before, record.accuracy_after])
+
+
+def test_a_mended_study_is_audited_on_the_images_as_they_were(
+    mended: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = mended
+    asked = []
+    monkeypatch.setattr("seewhy.audit.stage.audit_stage", lambda *given: asked.append(given[5]))
+    audit_run(root / "backbones" / SLUG / "mended")
+    assert np.array_equal(asked[0].pixels, RunDirectory(root).read_dataset().pixels)
+
+
+def test_the_report_shows_both(mended: tuple[Path, str]) -> None:
+    root, _ = mended
+    record = record_of(root)
+    page = (root / "report" / "index.html").read_text("utf-8")
+    lead = page[page.index('<p class="lead">') : page.index("</p>", page.index('<p class="lead">'))]
+    escaped = [one.sentence.replace("'", "&#39;") for one in record.classes]
+    assert all(f"Mended: {one}" in lead for one in escaped)
+    section = page[page.index('<section id="audit">') :]
+    assert all(f"<p>{one}</p>" in section for one in escaped)
+    link = re.search(r'<a href="(\S+)">The mended classifier', section)
+    assert link is not None
+    assert (root / "report" / link[1]).resolve().is_file()
+    text = write_as_markdown(root).read_text("utf-8")
+    assert "## Wrong reasons" in text
+    assert "**Before and after mending**" in text
+    assert (root / "report" / "tables" / f"mending-{SLUG}.csv").is_file()
+
+
+class Stopping:
+    """Progress that ends the work after so many of its steps, as Ctrl-C does."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.said: list[str] = []
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        def advance(steps: int) -> None:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+def kept(root: Path) -> dict[str, bytes]:
+    """Return the files of a mended study that have no times in them."""
+    timed = {"history.csv", "features.json", "summary.json", "provenance.json", "audit.json"}
+    timed |= {"begun.json", "study.log", "index.html", ".lock"}
+    paths = [path for path in (root / "backbones").rglob("*") if path.is_file()]
+    return {str(p.relative_to(root)): p.read_bytes() for p in paths if p.name not in timed}
+
+
+def test_mending_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
+    mended: tuple[Path, str],
+) -> None:
+    whole, _ = mended
+    shutil.copytree("ended", "stopped")
+    chance, stops = random.Random(0), 0
+    while True:
+        progress = Stopping(1 if not stops else chance.randrange(10, 90))
+        try:
+            found = mend_run("stopped", progress)
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            assert not (Path("stopped") / "backbones" / SLUG / "mending.json").exists()
+    assert stops > 2
+    assert "mended: going on with a study that was interrupted" in progress.said
+    assert kept(Path("stopped")) == kept(whole)
+    assert "mended/data/pixels.npy" in "".join(kept(whole))
+    # What has been mended stays as it is.
+    again = Stopping(-1)
+    assert mend_run("stopped", again) == found
+    assert f"{SLUG}: had been mended" in again.said
+
+
+def test_object_masks_go_along(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(shutil.copytree("ended", tmp_path / "masked"))
+    run = RunDirectory(root)
+    data = run.read_dataset()
+    masks = np.random.default_rng(0).random(data.pixels.shape[:3]) < 0.5
+    np.save(run.masks_path, masks)
+    run.write_dataset(replace(data, masks=masks))
+    made = []
+
+    def prepare_only(config: StudyConfig, mended: RunDirectory, prepare: Prepare, *_: Any) -> None:
+        made.append(prepare(config, 64, mended, Silent()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seewhy.mended_study.conduct_study", prepare_only)
+    with pytest.raises(KeyboardInterrupt):
+        mend_run(root)
+    assert made[0].masks is not None
+    assert np.array_equal(made[0].masks, masks)
+
+
+@pytest.fixture
+def copied(place: Path, tmp_path: Path) -> RunDirectory:
+    """A copy of the study that has ended, to spoil."""
+    return RunDirectory(Path(shutil.copytree(place / "ended", tmp_path / "copied")))
+
+
+def audit_of(run: RunDirectory) -> Audit:
+    found = run.read_audit(SLUG, "finetuning")
+    assert found is not None
+    return found
+
+
+def test_where_no_shortcut_was_proven_nothing_is_mended(
+    copied: RunDirectory, seewhy: CommandLine, place: Path
+) -> None:
+    audit = audit_of(copied)
+    for one in audit.classes:
+        one.findings, one.verdict = [], "none"
+    audit.sentences = []
+    copied.write_audit(SLUG, audit, {}, {})
+    files = {path for path in copied.root.rglob("*") if path.name != ".lock"}
+    done = seewhy("run", "planted.toml", "--out", copied.root, "--mend", "--quiet", cwd=place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{SLUG}: no shortcut was proven, so there is nothing to mend" in done.stdout
+    assert {path for path in copied.root.rglob("*") if path.name != ".lock"} == files
+
+
+def test_what_has_not_been_audited_cannot_be_mended(
+    copied: RunDirectory, seewhy: CommandLine, place: Path
+) -> None:
+    copied.audit_path(SLUG, "finetuning").with_name("audit-details.npz").unlink()
+    done = seewhy("run", "planted.toml", "--out", copied.root, "--mend", "--quiet", cwd=place)
+    assert done.returncode == 2
+    assert "an older seewhy audited this classifier, audit it again with `seewhy audit" in (
+        done.stderr
+    )
+    copied.audit_path(SLUG, "finetuning").unlink()
+    with pytest.raises(RunError, match=rf"the fine-tuned {SLUG} has not been audited"):
+        mend_run(copied.root)
+    assert not copied.mended_path(SLUG).exists()
+
+
+def test_what_was_mended_for_other_findings_is_not_taken_up(
+    mended: tuple[Path, str], tmp_path: Path
+) -> None:
+    run = RunDirectory(Path(shutil.copytree(mended[0], tmp_path / "copied")))
+    audit = audit_of(run)
+    for one in audit.classes:
+        if one.name == "coarse":
+            one.findings, one.verdict = [], "none"
+        one.findings = [each.model_copy(update={"kind": "texture"}) for each in one.findings]
+    run.write_audit(SLUG, audit, {}, {})
+    with pytest.raises(RunError, match=r"was mended for other findings .*fine: detail.*texture"):
+        mend_run(run.root)
