@@ -48,8 +48,8 @@ trials = 0
 units = [16]
 learning_rate = 0.01
 [adaptation]
-epochs = 20
-patience = 10
+epochs = 40
+patience = 20
 [finetuning]
 epochs = 1
 [explanation]
