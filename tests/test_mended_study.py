@@ -307,3 +307,8 @@ def test_what_was_mended_for_other_findings_is_not_taken_up(
     run.write_audit(SLUG, audit, {}, {})
     with pytest.raises(RunError, match=r"was mended for other findings .*fine: detail.*texture"):
         mend_run(run.root)
+    (run.mended_path(SLUG) / "data" / "mended.json").unlink()
+    with pytest.raises(
+        RunError, match=r"mended: is not as seewhy writes it \(no data/mended\.json"
+    ):
+        mend_run(run.root)

@@ -88,7 +88,7 @@ def mend_run(
     config = run.read_config()
     with taking_up(run.root, config):
         summary, data = run.read_summary(), run.read_dataset()
-        names = dict(zip(slugs(config.backbone), range(len(config.backbone)), strict=True))
+        numbers = {slug: number for number, slug in enumerate(slugs(config.backbone))}
         # What is wrong with any of them is told before the first is trained.
         audits = {slug: _audit(run, slug) for slug in summary.backbones}
         reasons = {
@@ -98,10 +98,11 @@ def mend_run(
         }
         found: dict[str, MendingRecord | None] = dict.fromkeys(summary.backbones)
         for slug, own in reasons.items():
-            alone = _config(run, slug, config, names[slug])
+            alone = _config(run, slug, config, numbers[slug])
             found[slug] = _mend(run, slug, alone, data, audits[slug], own, progress, command)
-        for slug in set(found) - set(reasons):
-            progress.say(f"{slug}: no shortcut was proven, so there is nothing to mend")
+        for slug, record in found.items():
+            if record is None:
+                progress.say(f"{slug}: no shortcut was proven, so there is nothing to mend")
         if reasons:
             progress.say("drawing the report")
             build_report(run, summary)
@@ -167,6 +168,11 @@ def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Reason
     """Refuse to go on with what was mended for other findings than there are now."""
     there = mended.read_mended_data()
     if there is None:
+        if mended.begun_path.is_file():
+            raise RunError(
+                f"{mended.root}: is not as seewhy writes it (no data/mended.json); delete that "
+                "folder to mend again"
+            )
         return
     now: dict[str, list[str]] = {}
     for reason in reasons:
@@ -229,5 +235,5 @@ def _compare(
             predictions = where.read_backbone(name, data.classes).predictions["finetuning"]
             judged.append(Judged(asked, predictions, its_audit))
         made = mended.read_mended_data()
-        done = made.classes if made else []
-        return outcome(data, judged[0], judged[1], reasons, done, config.seed)
+        assert made is not None
+        return outcome(data, judged[0], judged[1], reasons, made.classes, config.seed)
