@@ -102,6 +102,18 @@ class EvidencePlace(Record):
     outside: Rate | None = None
 
 
+class Strategy(Record):
+    """Images of one class that are decided by the same things; see ``audit/strategies.py``.
+
+    `images` are their ids. `alike` is the mean cosine of the angle between two of their evidence
+    vectors, `apart` their mean silhouette, -1 … 1; None where the class has one strategy.
+    """
+
+    images: list[str]
+    alike: float
+    apart: float | None = None
+
+
 class ClassAudit(Record):
     """One class's part of audit.json.
 
@@ -115,6 +127,7 @@ class ClassAudit(Record):
     verdict: Verdict
     findings: list[Finding] = Field(default_factory=list)
     evidence: EvidencePlace | None = None
+    strategies: list[Strategy] = Field(default_factory=list)
     candidates: int
     detectable: dict[AuditKind, float] = Field(default_factory=dict)
 

@@ -49,6 +49,13 @@ class ByMark:
         maps[marked & (classes == 1), 6, 1] = 3
         return maps
 
+    def gathered(self, pixels: NDArray[np.uint8], maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Where the mark is hot, itself; else the middle's colour."""
+        middle = pixels[:, 6:10, 6:10].mean(axis=(1, 2)) / 255
+        hot = (maps[:, 6, 1] > 1)[:, None]
+        seen = np.where(hot, [[0, 0, 0, 9]], np.pad(middle, ((0, 0), (0, 1))))
+        return seen.astype(np.float32)
+
 
 def draw(rate: float, each: int = 60, seed: int = 0) -> Dataset:
     """Draw images of noise whose middle tells the class; a share of the dogs carries the mark."""
@@ -122,6 +129,18 @@ def test_the_effect_is_what_the_classifier_does(found: Audited, marked: Dataset)
     assert finding.strange == pytest.approx(0, abs=1e-6)
     assert finding.removal is not None
     assert finding.removal.change > 0.1
+
+
+def test_those_with_the_mark_are_decided_by_something_else(found: Audited, marked: Dataset) -> None:
+    cat, dog, _ = found.record.classes
+    assert [(len(one.images), one.apart) for one in cat.strategies] == [(24, None)]
+    spot = marked.pixels[:, PLACE[0], PLACE[1]]
+    carriers = {marked.ids[i] for i in np.flatnonzero((spot == COLOUR).all(axis=1))}
+    by_mark, by_dog = dog.strategies
+    assert set(by_mark.images) <= carriers
+    assert not set(by_dog.images) & carriers
+    assert len(by_mark.images) + len(by_dog.images) == 24
+    assert by_mark.alike == pytest.approx(1)
 
 
 def test_p_is_corrected_for_both_proofs_and_for_every_candidate(found: Audited) -> None:

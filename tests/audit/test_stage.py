@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import Audited
@@ -48,6 +49,25 @@ def test_a_network_is_asked_as_it_answers(classifier: Classifier) -> None:
     assert maps.shape == (35, 4, 4)
     # Each map is for its own class, whatever batch it came in.
     assert np.allclose(maps[33:34], asking.evidence(pixels[33:34], classes[33:34]), atol=1e-5)
+
+
+def test_what_was_seen_is_gathered_where_the_evidence_lies(classifier: Classifier) -> None:
+    asking = Asking(classifier, choose_compute("cpu", "float32"), evidence_layer(classifier))
+    pixels = np.random.default_rng(1).integers(0, 256, (34, 32, 32, 3), dtype=np.uint8)
+    maps = np.zeros((34, 4, 4), np.float32)
+    maps[:, 1, 2], maps[:, 3, 0] = 3, 1
+    maps[33] = 0
+    found = asking.gathered(pixels, maps)
+    kept: list[Tensor] = []
+    layer = classifier.get_submodule(asking.layer)
+    handle = layer.register_forward_hook(lambda module, given, out: kept.append(out))
+    with torch.no_grad():
+        classifier(to_input(torch.from_numpy(pixels), classifier.design.preprocess, "cpu"))
+    handle.remove()
+    by_hand = (3 * kept[0][:, :, 1, 2] + kept[0][:, :, 3, 0]).numpy() / 4
+    assert np.allclose(found[:33], by_hand[:33], atol=1e-4)
+    assert not found[33].any()
+    assert not layer._forward_hooks
 
 
 def test_the_evidence_comes_from_a_fine_map(classifier: Classifier) -> None:

@@ -41,6 +41,10 @@ class Asked(Protocol):
         """Return how much each place speaks for the given class, (B, h, w), never negative."""
         ...
 
+    def gathered(self, pixels: NDArray[np.uint8], maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what was seen where the evidence lies: one vector an image, (B, C)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -91,6 +95,25 @@ class Asking:
                     method="layercam",
                 ).maps
             found.append(maps[:, 0].float().cpu())
+        return torch.cat(found).numpy()
+
+    @torch.no_grad()
+    def gathered(self, pixels: NDArray[np.uint8], maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean of the layer's activations, weighted by the maps, (B, C) float32."""
+        seen: list[Tensor] = []
+        layer = self.classifier.get_submodule(self.layer)
+        handle = layer.register_forward_hook(lambda module, given, out: seen.append(out))
+        found = []
+        try:
+            for start in range(0, len(pixels), BATCH):
+                with self.compute.autocast():
+                    self.classifier(self._input(pixels[start : start + BATCH]))
+                weights = torch.from_numpy(maps[start : start + BATCH]).to(seen[-1].device)
+                total = weights.sum(dim=(1, 2)).clamp_min(1e-12)[:, None]
+                summed = torch.einsum("bchw,bhw->bc", seen.pop().float(), weights)
+                found.append((summed / total).cpu())
+        finally:
+            handle.remove()
         return torch.cat(found).numpy()
 
     def _input(self, pixels: NDArray[np.uint8]) -> Tensor:

@@ -27,9 +27,10 @@ from seewhy.audit.candidates import (
 from seewhy.audit.details import Detail, reduced
 from seewhy.audit.findings import Told, examples, searched, tell
 from seewhy.audit.prove import Pool, Screened, pairs, prove, remove, screen
+from seewhy.audit.strategies import Group, group
 from seewhy.audit.verdict import detectable, graver, judge
 from seewhy.audit.where import Where, hottest, where_evidence_lies
-from seewhy.audit_records import Audit, AuditKind, ClassAudit, EvidencePlace, Finding
+from seewhy.audit_records import Audit, AuditKind, ClassAudit, EvidencePlace, Finding, Strategy
 from seewhy.evaluation.pairs import holm
 from seewhy.progress import Progress
 from seewhy.records import Dataset, Predictions, Stage
@@ -94,7 +95,7 @@ def audit_classifier(
     started = time.perf_counter()
     numbers, near, proving = _choose(data, seed)
     with progress.task(title, 2 + 2 * len(data.classes)) as advance:
-        looked, where = _look(asked, data, numbers, near)
+        looked, where, groups = _look(asked, data, numbers, near)
         advance(2)
         pool = Pool(data.pixels, data.labels, proving)
         candidates: list[Candidate] = []
@@ -109,7 +110,16 @@ def audit_classifier(
         told = _proven(asked, pool, screened, seed)
         advance(len(data.classes))
     classes = [
-        _class_audit(data, predictions, pool, label, where[label], screened, told)
+        _class_audit(
+            data,
+            predictions,
+            pool,
+            label,
+            where[label],
+            _strategies(data, numbers[near], groups[label]),
+            screened,
+            told,
+        )
         for label in range(len(data.classes))
     ]
     proofs = {
@@ -160,18 +170,20 @@ def _choose(
 
 def _look(
     asked: Asked, data: Dataset, numbers: NDArray[np.int64], near: NDArray[np.int64]
-) -> tuple[Looked, list[Where | None]]:
+) -> tuple[Looked, list[Where | None], list[list[Group]]]:
     close = numbers[near]
     labels = data.labels[numbers]
     maps = asked.evidence(data.pixels[close], data.labels[close])
     masks = data.masks[close] if data.masks is not None else None
     where = where_evidence_lies(maps, data.labels[close], len(data.classes), masks)
+    vectors = asked.gathered(data.pixels[close], maps)
+    groups = [group(vectors, data.labels[close], label) for label in range(len(data.classes))]
     reach = min(LARGEST_REACH, REACH / min(maps.shape[1:]))
     pictures = np.concatenate(
         [reduced(data.pixels[numbers[i : i + 256]]) for i in range(0, len(numbers), 256)]
     )
     size = int(data.pixels.shape[1])
-    return Looked(numbers, pictures, labels, near, hottest(maps), reach, size), where
+    return Looked(numbers, pictures, labels, near, hottest(maps), reach, size), where, groups
 
 
 def _twin(candidate: Candidate, screened: Sequence[Screened]) -> bool:
@@ -234,6 +246,7 @@ def _class_audit(
     pool: Pool,
     label: int,
     where: Where | None,
+    strategies: list[Strategy],
     screened: Sequence[Screened],
     told: Sequence[Told],
 ) -> ClassAudit:
@@ -244,6 +257,7 @@ def _class_audit(
         verdict=findings[0].verdict if findings else "none",
         findings=findings,
         evidence=_evidence(where),
+        strategies=strategies,
         candidates=len(own),
         detectable={
             one.candidate.kind: detectable(
@@ -264,6 +278,13 @@ def _evidence(where: Where | None) -> EvidencePlace | None:
         corners=where.corners,
         outside=where.outside,
     )
+
+
+def _strategies(data: Dataset, close: NDArray[np.int64], groups: Sequence[Group]) -> list[Strategy]:
+    return [
+        Strategy(images=[data.ids[i] for i in close[one.rows]], alike=one.alike, apart=one.apart)
+        for one in groups
+    ]
 
 
 def sentences(classes: Sequence[ClassAudit]) -> list[str]:

@@ -206,4 +206,10 @@ def _row(one: ClassAudit) -> Section:
             share(evidence.corners),
             "–" if evidence.outside is None else share(evidence.outside),
         )
-    return {"name": one.name, "verdict": one.verdict, "cells": cells, "tried": one.candidates}
+    return {
+        "name": one.name,
+        "verdict": one.verdict,
+        "cells": cells,
+        "strategies": " + ".join(str(len(group.images)) for group in one.strategies) or "–",
+        "tried": one.candidates,
+    }

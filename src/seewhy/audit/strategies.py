@@ -1,0 +1,114 @@
+"""Strategies: how many different reasons one class's images are decided by.
+
+Each image's evidence is one vector: the activations of the layer that is looked at, averaged with
+the map as weights. Images decided by the same things have vectors that point the same way; a group
+far from the rest of its class is decided by something else. A strategy is no wrong reason: cats
+from the side and cats from the front are two as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+from sklearn.metrics import silhouette_samples
+
+# Strategies of one class at most, the fewest images that are divided, and that make one: fewer
+# are no strategy, but odd.
+MOST, FEWEST, SMALLEST = 4, 8, 3
+# Mean silhouette below which there is no substantial structure (Kaufman & Rousseeuw, "Finding
+# Groups in Data", 1990, table 4).
+STRUCTURE = 0.25
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images of one class that are decided by the same things.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+        Ascending.
+    alike : float
+        Mean cosine of the angle between two of its vectors, seen from the mean of all classes;
+        1 for a single image.
+    apart : float or None
+        Its images' mean silhouette, -1 … 1; None for a class's only group.
+    """
+
+    rows: NDArray[np.int64]
+    alike: float
+    apart: float | None
+
+
+def group(vectors: NDArray[np.float32], labels: NDArray[np.int64], label: int) -> list[Group]:
+    """Divide one class's images by what decides them.
+
+    Average linkage on cosine distances; as many groups of at least `SMALLEST` as give the highest
+    mean silhouette, and one where no division has a substantial one.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, (N, C)
+        One an image, of all classes.
+    labels : ndarray of int64, (N,)
+    label : int
+
+    Returns
+    -------
+    list of Group
+        The largest first; empty for a class without images.
+
+    References
+    ----------
+    Lapuschkin et al., "Unmasking Clever Hans predictors and assessing what machines really learn",
+    Nature Communications 10, 2019: groups of heatmaps are where to look for wrong reasons.
+    """
+    rows = np.flatnonzero(labels == label)
+    if not len(rows):
+        return []
+    seen = (vectors - vectors.mean(axis=0))[rows].astype(np.float64)
+    seen /= np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
+    alike = seen @ seen.T
+    gaps = np.clip(1 - alike, 0, 2)
+    np.fill_diagonal(gaps, 0)
+    names, silhouettes = _divide(gaps)
+    found = [
+        Group(
+            rows=rows[names == name],
+            alike=_mean_alike(alike[np.ix_(names == name, names == name)]),
+            apart=None if silhouettes is None else float(silhouettes[names == name].mean()),
+        )
+        for name in np.unique(names)
+    ]
+    return sorted(found, key=lambda one: (-len(one.rows), int(one.rows[0])))
+
+
+def _divide(
+    gaps: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """Return each image's group and silhouette; no silhouettes where there is one group."""
+    whole = np.zeros(len(gaps), np.int64)
+    if len(gaps) < FEWEST:
+        return whole, None
+    tree = hierarchy.linkage(squareform(gaps, checks=False), "average")
+    best, least = (whole, None), STRUCTURE
+    for count in range(2, MOST + 1):
+        names = hierarchy.fcluster(tree, count, "maxclust").astype(np.int64)
+        _, sizes = np.unique(names, return_counts=True)
+        if len(sizes) < 2 or sizes.min() < SMALLEST:
+            continue
+        silhouettes = silhouette_samples(gaps, names, metric="precomputed")
+        if silhouettes.mean() > least:
+            best, least = (names, silhouettes), float(silhouettes.mean())
+    return best
+
+
+def _mean_alike(alike: NDArray[np.float64]) -> float:
+    count = len(alike)
+    if count < 2:
+        return 1.0
+    return float((alike.sum() - np.trace(alike)) / (count * (count - 1)))
