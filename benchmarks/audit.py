@@ -69,9 +69,9 @@ class Setting:
 
 LITE0 = "tf_efficientnet_lite0"
 SETTINGS = (
-    Setting("lite0", LITE0, 128, 10, 2000, 1000, "adaptation", 32, 14, 4000),
-    Setting("lite0-tuned", LITE0, 96, 10, 2000, 1000, "finetuning", 4, 3, 5000),
-    Setting("vgg16", "local-dir:vgg16", 64, 5, 1000, 500, "adaptation", 6, 3, 6000),
+    Setting("lite0", LITE0, 128, 10, 2000, 1000, "adaptation", 32, 14, 7000),
+    Setting("lite0-tuned", LITE0, 96, 10, 2000, 1000, "finetuning", 4, 3, 8000),
+    Setting("vgg16", "local-dir:vgg16", 64, 5, 1000, 500, "adaptation", 6, 3, 9000),
 )
 
 

@@ -189,7 +189,7 @@ class ByBlue(ByMark):
         return np.stack([rest, dog, rest], axis=1).astype(np.float32)
 
 
-@pytest.mark.parametrize(("unblue", "verdict"), [(0.9, "suspicious"), (0.6, "shortcut")])
+@pytest.mark.parametrize(("unblue", "verdict"), [(0.9, "suspicious"), (0.7, "shortcut")])
 def test_colours_count_where_the_class_also_hangs_on_them(unblue: float, verdict: str) -> None:
     data = draw(0)
     pixels = data.pixels // 2 + 40

@@ -34,8 +34,8 @@ THRESHOLDS: dict[AuditKind, float] = {
 }
 # The colours of a class move decisions by nature too: a classifier that goes by blue sky calls what
 # is blue an airplane, and still knows airplanes without it. So of colours transplant and removal
-# together must reach this. Natural ones reached 0.43, planted ones 0.46 and more.
-THERE_AND_BACK: dict[AuditKind, float] = {"colour": 0.44}
+# together must reach this. Of eleven natural ones one did, planted ones that were found all did.
+THERE_AND_BACK: dict[AuditKind, float] = {"colour": 0.38}
 # Details of one class that are tried; and the excess from which on its peak is.
 MOST_DETAILS = 2
 LEAST_EXCESS = 2.0

@@ -26,6 +26,8 @@ AGREEING = 0.8
 # A window's own share must exceed this many times the others' share.
 CONTRAST = 3.0
 LEAST_SHARE = 0.15
+# Of a detail thinner than a window: the share that must exceed the others' so, and its pixels.
+THIN_SHARE, THIN_PIXELS = 0.35, 4
 SOURCES, OWN, OTHERS = 40, 120, 240
 TEMPLATES = 24
 
@@ -65,7 +67,9 @@ def fixed_details(
 
     For each place the 3×3 windows of some of the class's images are compared with the windows
     there of more images, of the class and of others. The one that most of the class share, and
-    few others, grows to all pixels around it in which its carriers agree.
+    few others, grows to all pixels around it in which its carriers agree. What is thinner than a
+    window is looked for pixel by pixel; single pixels agree by chance more often, so more of the
+    class must share it.
 
     Parameters
     ----------
@@ -82,22 +86,43 @@ def fixed_details(
     Returns
     -------
     list of Detail
-        The most telling first.
+        The most telling first; at most one thin one, the last.
     """
     rng = np.random.default_rng([seed, label, 0])
     own = rng.permutation(np.flatnonzero(labels == label))[:OWN]
     others = rng.permutation(np.flatnonzero(labels != label))[:OTHERS]
     if len(own) < 2 or not len(others):
         return []
-    score, same = _shares(_windows(pictures[own]), _windows(pictures[others]))
-    side = pictures.shape[1] - WINDOW + 1
+    taken = np.zeros(pictures.shape[1:3], bool)
+    found = _searched(pictures, labels, own, others, most, WINDOW, LEAST_SHARE, taken)
+    thin = _searched(pictures, labels, own, others, most, 1, THIN_SHARE, taken)
+    return found + [one for one in thin if one.shape.sum() >= THIN_PIXELS][:1]
+
+
+def _searched(
+    pictures: Pictures,
+    labels: NDArray[np.int64],
+    own: NDArray[np.int64],
+    others: NDArray[np.int64],
+    most: int,
+    window: int,
+    least: float,
+    taken: NDArray[np.bool_],
+) -> list[Detail]:
+    """Find what windows of one size share where nothing is `taken`, and mark it there."""
+    score, same = _shares(_windows(pictures[own], window), _windows(pictures[others], window))
+    side = pictures.shape[1] - window + 1
+    label = int(labels[own[0]])
+    score[_touching(taken, side, window)] = -1
     found: list[Detail] = []
-    while len(found) < most and score.max() >= LEAST_SHARE:
+    while len(found) < most and score.max() >= least:
         place, source = np.unravel_index(int(score.argmax()), score.shape)
-        top, left = divmod(int(place), side)
-        detail, covered = _grown(pictures, labels, label, own[same[place, source]], (top, left))
-        found.append(detail)
-        score[_touching(covered, side)] = -1
+        carriers = own[same[place, source]]
+        look = np.median(pictures[carriers], axis=0)
+        region = _agreeing(pictures[carriers], look, divmod(int(place), side), window)
+        found.append(_placed(_cut_out(look, region), pictures, labels, label))
+        taken |= region
+        score[_touching(region, side, window)] = -1
     return found
 
 
@@ -113,20 +138,11 @@ def _shares(
     return share - CONTRAST * elsewhere, same
 
 
-def _grown(
-    pictures: Pictures,
-    labels: NDArray[np.int64],
-    label: int,
-    carriers: NDArray[np.int64],
-    at: tuple[int, int],
-) -> tuple[Detail, NDArray[np.bool_]]:
-    """Grow a window to all pixels around it that its carriers share; return it and its mask."""
-    look = np.median(pictures[carriers], axis=0)
-    region = _agreeing(pictures[carriers], look, at)
+def _cut_out(look: NDArray[np.float32], region: NDArray[np.bool_]) -> Detail:
+    """Return a region of a look as a detail at its place."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    detail = Detail(look[box].astype(np.float32), region[box], (int(rows[0]), int(columns[0])))
-    return _placed(detail, pictures, labels, label), region
+    return Detail(look[box].astype(np.float32), region[box], (int(rows[0]), int(columns[0])))
 
 
 def _placed(detail: Detail, pictures: Pictures, labels: NDArray[np.int64], label: int) -> Detail:
@@ -172,20 +188,22 @@ def places_in(pictures: Pictures, detail: Detail) -> dict[int, tuple[int, int]]:
     return places
 
 
-def _agreeing(crops: Pictures, look: NDArray[np.float32], at: tuple[int, int]) -> NDArray[np.bool_]:
+def _agreeing(
+    crops: Pictures, look: NDArray[np.float32], at: tuple[int, int], side: int
+) -> NDArray[np.bool_]:
     """Mark the pixels, joined to the window at `at`, in which most crops look like `look`."""
     gap = np.sqrt(((crops - look) ** 2).mean(axis=3))
     agree = (gap <= LOOSER * TOLERANCE).mean(axis=0) >= AGREEING
     window = np.zeros_like(agree)
-    window[at[0] : at[0] + WINDOW, at[1] : at[1] + WINDOW] = True
+    window[at[0] : at[0] + side, at[1] : at[1] + side] = True
     joined, _ = ndimage.label(agree, np.ones((3, 3)))
     names = np.unique(joined[window & agree])
     return np.asarray(np.isin(joined, names[names > 0]) | window, dtype=bool)
 
 
-def _touching(region: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+def _touching(region: NDArray[np.bool_], side: int, window: int) -> NDArray[np.bool_]:
     """Mark the windows, in rows of `side`, that share a pixel with a region, flat."""
-    windows = sliding_window_view(region, (WINDOW, WINDOW))
+    windows = sliding_window_view(region, (window, window))
     return np.asarray(windows.any(axis=(2, 3)))[:side, :side].ravel()
 
 
@@ -308,15 +326,13 @@ def _grown_moving(pictures: Pictures, places: dict[int, tuple[int, int]]) -> Det
         ]
     )
     look = np.median(crops, axis=0)
-    region = _agreeing(crops, look, (margin, margin))
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    return Detail(look[box].astype(np.float32), region[box])
+    region = _agreeing(crops, look, (margin, margin), WINDOW)
+    return replace(_cut_out(look, region), at=None)
 
 
-def _windows(pictures: Pictures) -> NDArray[np.float32]:
-    """Return all windows, place by place, (P, N, 27)."""
-    views = sliding_window_view(pictures, (WINDOW, WINDOW), axis=(1, 2))  # (N, P, P, 3, k, k)
+def _windows(pictures: Pictures, side: int = WINDOW) -> NDArray[np.float32]:
+    """Return all windows, place by place, (P, N, 3 * side²)."""
+    views = sliding_window_view(pictures, (side, side), axis=(1, 2))  # (N, P, P, 3, k, k)
     count, rows, columns = views.shape[:3]
     flat = views.reshape(count, rows * columns, -1).transpose(1, 0, 2)
     return np.ascontiguousarray(flat, dtype=np.float32)
