@@ -47,6 +47,40 @@ def test_a_detail_at_one_place() -> None:
     assert fixed_details(found, LABELS, 0, most=3, seed=0) == []
 
 
+def crossed(share: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return pictures of which a share of class 1 carries a cross of single pixels, and who."""
+    found = pictures(np.random.default_rng(4))
+    carries = (np.arange(60) >= 30) & (np.arange(60) < 30 + 30 * share)
+    for k in range(5):
+        found[carries, 6 + k, 9 + k] = found[carries, 6 + k, 13 - k] = (255, 0, 90)
+    return found, carries
+
+
+def test_a_detail_thinner_than_a_window() -> None:
+    found, carries = crossed(0.6)
+    (detail,) = fixed_details(found, LABELS, 1, most=2, seed=0)
+    assert detail.at == (6, 9)
+    assert (detail.shape == (np.eye(5, dtype=bool) | np.eye(5, dtype=bool)[::-1])).all()
+    assert sorted(detail.places) == np.flatnonzero(carries).tolist()
+    assert detail.own == pytest.approx(0.6)
+
+
+def test_few_images_or_few_pixels_are_no_thin_detail() -> None:
+    assert fixed_details(crossed(0.3)[0], LABELS, 1, most=2, seed=0) == []
+    found = pictures(np.random.default_rng(4))
+    found[30:, 3, 3:6] = (255, 0, 90)
+    assert fixed_details(found, LABELS, 1, most=2, seed=0) == []
+
+
+def test_a_detail_is_not_found_again_as_a_thin_one() -> None:
+    found, _, _ = plant(0, anywhere=False)
+    # A thin one besides: three images in ten have neither.
+    found[30:51, 2, 2:12] = (9, 250, 9)
+    solid, thin = fixed_details(found, LABELS, 1, most=3, seed=0)
+    assert (solid.at, thin.at) == ((12, 3), (2, 2))
+    assert (solid.shape.sum(), thin.shape.sum()) == (12, 10)
+
+
 def test_a_detail_at_places_that_differ() -> None:
     found, places, hot = plant(1, anywhere=True)
     details = moving_details(found, LABELS, 1, hot, reach=0.2, most=3)
