@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from seewhy.records import Maps, Stage
 
 # Two test processes on two cores: more threads would only wait for each other. Set before any
 # test imports PyTorch.
@@ -25,6 +28,28 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"reference data are not there ({SHARED})")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def two_maps() -> Callable[[Stage], Maps]:
+    """Two images' maps: the first rightly predicted, the second's empty for what was predicted."""
+
+    def of(stage: Stage) -> Maps:
+        return Maps(
+            ids=("d", "f"),
+            maps=np.array([[[0, 1.5]], [[0, 0]]], dtype=np.float16),
+            label_maps=np.array([[[0, 1.5]], [[1.25, 0]]], dtype=np.float16),
+            explained=np.array([0, 2]),
+            scales=np.array([2, 1], dtype=np.float32),
+            label_scales=np.array([2, 0.25], dtype=np.float32),
+            empty=np.array([False, True]),
+            label_empty=np.array([False, False]),
+            method="gradcam",
+            layer="bn2",
+            stage=stage,
+        )
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -17,14 +17,14 @@ RECORDS = BASE | {
     "audit_records",
     "backbone_records",
     "evaluation_records",
-    "npz",
-    "rundir",
+    "files",
     "progress",
     "render",
     "wording",
     "reference",
 }
-PARTS = RECORDS | {"data", "models", "explanation"}
+RUNS = RECORDS | {"rundir"}
+PARTS = RUNS | {"data", "models", "explanation"}
 EVERYTHING = PARTS | {"audit", "training", "evaluation", "report", "provenance"}
 # What each may import, beside its own package.
 ALLOWED = {
@@ -39,26 +39,25 @@ ALLOWED = {
     "evaluation_records": BASE | {"records"},
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
-    "npz": set(),
-    "tables": {"records"},
+    "files": BASE | {"records", "check_records", "audit_records"},
     "rundir": BASE
     | {"config", "records", "check_records", "audit_records", "backbone_records"}
-    | {"evaluation_records", "faithfulness_records", "npz", "tables"},
+    | {"evaluation_records", "faithfulness_records", "files"},
     "render": BASE,
-    "data": RECORDS,
+    "data": RUNS,
     "models": RECORDS,
     "explanation": RECORDS,
     "training": RECORDS | {"data", "models"},
     "audit": PARTS | {"evaluation"},
     "evaluation": RECORDS | {"data", "models"},
     "provenance": RECORDS | {"models"},
-    "report": RECORDS,
+    "report": RUNS,
     "pictures": PARTS,
-    "checking": RECORDS | {"data", "report"},
-    "comparing": RECORDS | {"evaluation", "report"},
-    "taking_up": BASE | {"config", "rundir"},
+    "checking": RUNS | {"data", "report"},
+    "comparing": RUNS | {"evaluation", "report"},
+    "taking_up": BASE | {"config", "files", "rundir"},
     "stopping": {"progress"},
-    "work": RECORDS | {"models"},
+    "work": RUNS | {"models"},
     "backbone_folds": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_faithfulness": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
@@ -81,7 +80,7 @@ ALLOWED = {
     },
 }
 # explain serves people who never run a study, and the report is drawn without PyTorch.
-FOREIGN = dict.fromkeys(RECORDS | {"faithfulness_records", "tables", "report"}, "torch")
+FOREIGN = dict.fromkeys(RUNS | {"report"}, "torch")
 
 
 def _room(path: Path) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import errno
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from seewhy.records import (
     STAGES,
     BackboneSummary,
     Baseline,
-    Dataset,
     DataSummary,
     Epoch,
     ExplanationSummary,
@@ -34,7 +31,6 @@ from seewhy.records import (
     Repeat,
     Repeats,
     SearchRecord,
-    SetAside,
     Skipped,
     Spread,
     Stage,
@@ -44,66 +40,16 @@ from seewhy.records import (
     Summary,
     Trial,
 )
-from seewhy.rundir import RunDirectory, write_error, writing
+from seewhy.rundir import RunDirectory
 
 CLASSES = ('a,"b"', "label\nof two\rlines", "<b>ß</b>")
+Written = tuple[Predictions, dict[Stage, Maps], StageMetrics]
+Write = Callable[[RunDirectory], Written]
 
 
-def _dataset(run: RunDirectory) -> Dataset:
-    pixels = np.arange(6 * 4 * 4 * 3, dtype=np.uint8).reshape(6, 4, 4, 3)
-    run.pixels_path.parent.mkdir(parents=True)
-    np.save(run.pixels_path, pixels)
-    return Dataset(
-        source="a test",
-        classes=CLASSES,
-        ids=tuple("abcdef"),
-        paths=tuple(f"{n}, odd\n.png" for n in "abcdef"),
-        labels=np.array([0, 1, 2, 0, 1, 2]),
-        splits=("train", "train", "train", "test", "validation", "test"),
-        pixels=pixels,
-        set_aside=(SetAside("x.png", "empty"),),
-    )
-
-
-def test_a_dataset_comes_back(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    data = _dataset(run)
-    run.write_dataset(data)
-    back = run.read_dataset()
-    assert (back.classes, back.ids, back.paths, back.splits, back.set_aside) == (
-        data.classes,
-        data.ids,
-        data.paths,
-        data.splits,
-        data.set_aside,
-    )
-    np.testing.assert_array_equal(back.labels, data.labels)
-    np.testing.assert_array_equal(back.pixels, data.pixels)
-    assert isinstance(back.pixels, np.memmap)
-    assert back.groups is None
-    assert back.where("test").tolist() == [3, 5]
-    assert back.counts()["train"] == dict.fromkeys(CLASSES, 1)
-    assert back.counts()["validation"] == dict(zip(CLASSES, [0, 1, 0], strict=True))
-
-
-def test_groups_of_duplicates_come_back(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    run.write_dataset(replace(_dataset(run), groups=np.array([0, -1, 1, 0, 1, -1])))
-    back = run.read_dataset().groups
-    assert back is not None
-    assert (back.dtype, back.tolist()) == (np.int64, [0, -1, 1, 0, 1, -1])
-    # A study of an earlier version names none.
-    path = tmp_path / "run" / "data" / "index.csv"
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = [row[:4] for row in csv.reader(stream)]
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows(rows)
-    assert run.read_dataset().groups is None
-
-
-def test_folds_come_back(tmp_path: Path) -> None:
+def test_folds_come_back(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
-    predictions, _, _ = _write_backbone(run)
+    predictions, _, _ = write_backbone(run)
     back = run.read_backbone("net", CLASSES)
     assert (back.folds, back.out_of_fold) == (None, None)
     rates = Rates(accuracy=0.5, precision=1 / 3, recall=0.25)
@@ -133,7 +79,13 @@ def _validation() -> Predictions:
     return Predictions(("e",), np.array([1]), np.array([[0.1, 1 / 3, 0.5]], dtype=np.float32))
 
 
-def _write_backbone(run: RunDirectory) -> tuple[Predictions, dict[Stage, Maps], StageMetrics]:
+@pytest.fixture
+def write_backbone(two_maps: Callable[[Stage], Maps]) -> Write:
+    """Write all files of the backbone "net" but those that a study may lack."""
+    return lambda run: _write_backbone(run, {stage: two_maps(stage) for stage in STAGES})
+
+
+def _write_backbone(run: RunDirectory, maps: dict[Stage, Maps]) -> Written:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=np.float32)
     predictions = Predictions(("d", "f"), np.array([0, 1]), probabilities)
     run.write_baseline("net", Baseline(skipped="no classifier"))
@@ -155,43 +107,14 @@ def _write_backbone(run: RunDirectory) -> tuple[Predictions, dict[Stage, Maps], 
         confusion = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
         run.write_stage("net", metrics, history, predictions, confusion, CLASSES)
         run.write_validation("net", stage, _validation(), CLASSES)
-    maps = {stage: _maps(stage, predictions) for stage in STAGES}
     for stage, one in maps.items():
-        run.write_maps("net", stage, _parts(one), predictions.labels, CLASSES)
+        run.write_maps("net", stage, [one], predictions.labels, CLASSES)
     return predictions, maps, metrics
 
 
-def _maps(stage: Stage, predictions: Predictions) -> Maps:
-    """Two images' maps: the first rightly predicted, the second's empty for what was predicted."""
-    return Maps(
-        ids=predictions.ids,
-        maps=np.array([[[0, 1.5]], [[0, 0]]], dtype=np.float16),
-        label_maps=np.array([[[0, 1.5]], [[1.25, 0]]], dtype=np.float16),
-        explained=predictions.predicted,
-        scales=np.array([2, 1], dtype=np.float32),
-        label_scales=np.array([2, 0.25], dtype=np.float32),
-        empty=np.array([False, True]),
-        label_empty=np.array([False, False]),
-        method="gradcam",
-        layer="bn2",
-        stage=stage,
-    )
-
-
-def _parts(maps: Maps) -> Iterator[Maps]:
-    """Hand maps on image by image, as batches come."""
-    for k in range(len(maps.ids)):
-        rows = {
-            field.name: getattr(maps, field.name)[k : k + 1]
-            for field in fields(Maps)
-            if not isinstance(getattr(maps, field.name), str)
-        }
-        yield replace(maps, **rows)
-
-
-def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
+def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
-    predictions, maps, metrics = _write_backbone(run)
+    predictions, maps, metrics = write_backbone(run)
     back = run.read_backbone("net", CLASSES)
     assert back.baseline.skipped == "no classifier"
     assert (back.features.channels, back.features.at_cut) == (8, "in memory")
@@ -214,56 +137,9 @@ def test_a_backbone_comes_back_to_the_last_bit(tmp_path: Path) -> None:
     assert back.confusion["finetuning"].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
-def test_maps_of_another_shape_type_or_study_are_named(tmp_path: Path) -> None:
+def test_the_baselines_shares_come_back(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
-    _write_backbone(run)
-    path = run.maps_path("net", "adaptation")
-    with np.load(path) as stored:
-        good = dict(stored)
-    bad: dict[str, dict[str, object]] = {
-        r"maps: expected float16 \(2, any, any\), but got float32": {
-            "maps": good["maps"].astype(np.float32)
-        },
-        r"maps: expected float16 \(2, any, any\), but got float16 \(3, 1, 2\)": {
-            "maps": np.zeros((3, 1, 2), np.float16)
-        },
-        r"label_maps: expected float16 \(2, any, any\), but got float16 \(2, 1, 4097\)": {
-            "label_maps": np.zeros((2, 1, 4097), np.float16)
-        },
-        "maps and label_maps have different shapes": {"maps": np.zeros((2, 2, 2), np.float16)},
-        "a map is negative or not a number": {"maps": np.full((2, 1, 2), -1, np.float16)},
-        "empty: expected bool": {"empty": np.zeros(2)},
-        r"ids: expected str \(2\), but got object": {"ids": np.array([{}, {}], dtype=object)},
-        "its ids or its stage are not those": {"ids": np.array(["d", "e"])},
-        "its ids or its stage": {"stage": np.array("finetuning")},
-    }
-    for message, changed in bad.items():
-        np.savez(path, **{**good, **changed})
-        with pytest.raises(RunError, match=rf"adaptation/maps\.npz: cannot be read \({message}"):
-            run.read_backbone("net", CLASSES)
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(RunError, match=r"maps\.npz: cannot be read"):
-        run.read_backbone("net", CLASSES)
-
-
-def test_a_study_of_an_older_version_is_named(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
-    _write_backbone(run)
-    path = run.maps_path("net", "finetuning")
-    with np.load(path) as stored:
-        old = {name: stored[name] for name in ("ids", "maps", "explained", "method", "layer")}
-    np.savez(path, **old)
-    again = "an older seewhy wrote this study, run it again with --fresh"
-    with pytest.raises(RunError, match=rf"maps\.npz: has no label_maps; {again}"):
-        run.read_backbone("net", CLASSES)
-    run.maps_path("net", "adaptation").unlink()
-    with pytest.raises(RunError, match=rf"adaptation/maps\.npz: is not there; {again}"):
-        run.read_backbone("net", CLASSES)
-
-
-def test_the_baselines_shares_come_back(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
-    predictions, _, _ = _write_backbone(run)
+    predictions, _, _ = write_backbone(run)
     assert run.read_backbone("net", CLASSES).baseline_predictions is None
     run.write_baseline_predictions("net", predictions, CLASSES)
     back = run.read_backbone("net", CLASSES).baseline_predictions
@@ -272,9 +148,11 @@ def test_the_baselines_shares_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.probabilities, predictions.probabilities)
 
 
-def test_what_heads_say_of_images_they_were_not_trained_on(tmp_path: Path) -> None:
+def test_what_heads_say_of_images_they_were_not_trained_on(
+    tmp_path: Path, write_backbone: Write
+) -> None:
     run = RunDirectory(tmp_path)
-    predictions, _, _ = _write_backbone(run)
+    predictions, _, _ = write_backbone(run)
     folder = run.backbone_path("net")
     found = run.read_unseen("net", CLASSES)
     assert found.ids == ("e", *predictions.ids)
@@ -289,9 +167,9 @@ def test_what_heads_say_of_images_they_were_not_trained_on(tmp_path: Path) -> No
     assert run.read_unseen("net", CLASSES).ids == predictions.ids
 
 
-def test_suspects_come_back(tmp_path: Path) -> None:
+def test_suspects_come_back(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
-    _write_backbone(run)
+    write_backbone(run)
     assert run.read_backbone("net", CLASSES).suspects is None
     one = Suspect(
         id="b", path="b.png", split="train", label="cat", suggested="<b>", score=0.5, reason="so"
@@ -304,18 +182,22 @@ def test_suspects_come_back(tmp_path: Path) -> None:
     assert run.read_backbone("net", CLASSES).suspects == suspects
 
 
-def test_a_study_of_an_earlier_version_lacks_what_it_had_not(tmp_path: Path) -> None:
+def test_a_study_of_an_earlier_version_lacks_what_it_had_not(
+    tmp_path: Path, write_backbone: Write
+) -> None:
     run = RunDirectory(tmp_path)
-    _write_backbone(run)
+    write_backbone(run)
     for stage in ("adaptation", "finetuning"):
         (run.backbone_path("net") / stage / "validation.csv").unlink()
     back = run.read_backbone("net", CLASSES)
     assert (back.validation, back.baseline_predictions) == ({}, None)
 
 
-def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(tmp_path: Path) -> None:
+def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(
+    tmp_path: Path, write_backbone: Write
+) -> None:
     run = RunDirectory(tmp_path)
-    _write_backbone(run)
+    write_backbone(run)
     folder = run.backbone_path("net")
     rows = {}
     for name in ("finetuning/predictions.csv", "explanations/index.csv"):
@@ -386,24 +268,6 @@ def test_the_config_comes_back(tmp_path: Path) -> None:
     assert run.read_config() == config
 
 
-def test_a_broken_writer_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(ZeroDivisionError), writing(path) as part:
-        part.write_text("half of the n")
-        _ = 1 / 0
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    with pytest.raises(RunError, match="no space left on the disk") as caught, writing(path):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert str(path) in str(caught.value)
-    assert "cannot be written" in str(write_error(path, PermissionError(errno.EACCES, "denied")))
-
-
 def test_what_is_no_finished_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such run directory"):
         RunDirectory.open(tmp_path / "none")
@@ -418,9 +282,9 @@ def test_a_damaged_summary_is_named(tmp_path: Path, content: bytes) -> None:
         RunDirectory.open(tmp_path).read_summary()
 
 
-def test_damaged_tables_and_maps_are_named(tmp_path: Path) -> None:
+def test_damaged_tables_and_maps_are_named(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
-    _write_backbone(run)
+    write_backbone(run)
     maps = run.backbone_path("net") / "explanations" / "maps.npz"
     kept = maps.read_bytes()
     np.savez(maps.with_suffix(""), ids=np.array([{"a": 1}], dtype=object), maps=np.zeros(1))
@@ -455,9 +319,9 @@ def _search() -> tuple[SearchRecord, tuple[Trial, ...]]:
     return record, (trial, failed)
 
 
-def test_a_search_comes_back_to_the_last_bit(tmp_path: Path) -> None:
+def test_a_search_comes_back_to_the_last_bit(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
-    _write_backbone(run)
+    write_backbone(run)
     record, trials = _search()
     run.write_trials("net", trials)
     run.write_search("net", record)

@@ -15,9 +15,10 @@ from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import StudyConfig
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources import check_source
+from seewhy.files.writing import writing
 from seewhy.progress import Progress, Silent
 from seewhy.report.pictures import samples, write_contact_sheet
-from seewhy.rundir import RunDirectory, writing
+from seewhy.rundir import RunDirectory
 
 INPUT_SIZE = 224
 

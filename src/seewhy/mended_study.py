@@ -27,13 +27,14 @@ from seewhy.audit_records import Audit, MendedData, MendingRecord
 from seewhy.backbone_study import with_head
 from seewhy.config import StudyConfig
 from seewhy.errors import RunError
+from seewhy.files.writing import writing
 from seewhy.models.classifier import read_classifier
 from seewhy.models.compute import choose_compute, repeatable, without_denormals
 from seewhy.models.names import slugs
 from seewhy.progress import Advance, Progress, Silent
 from seewhy.records import Dataset
 from seewhy.report.build import build_report
-from seewhy.rundir import RunDirectory, writing
+from seewhy.rundir import RunDirectory
 from seewhy.study import Prepare, conduct_study
 from seewhy.taking_up import taking_up
 

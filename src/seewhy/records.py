@@ -1,7 +1,7 @@
 """What the stages hand to each other.
 
 Records are plain values: numbers, names and NumPy arrays, no tensors and no networks, so that the
-report can be redrawn anywhere. How they lie on disk is in ``rundir.py``.
+report can be redrawn anywhere. How they are written is in ``files/``, where in ``rundir.py``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 
 from seewhy.config import StudyConfig
 from seewhy.errors import RunError
-from seewhy.rundir import RunDirectory, write_error
+from seewhy.files.writing import write_error
+from seewhy.rundir import RunDirectory
 
 LOCK, OWNER = ".lock", ".lock.pid"
 MOST_KEYS = 5

@@ -24,10 +24,10 @@ from seewhy.config import AUGMENTATIONS
 from seewhy.data.decode import fit_square, fit_square_mask
 from seewhy.data.listing import Listing
 from seewhy.errors import ConfigError, UnreadableImageError, near_names
-from seewhy.npz import write_header
+from seewhy.files.npz import write_header
+from seewhy.files.writing import writing
 from seewhy.progress import Progress
 from seewhy.records import Preprocess, SetAside
-from seewhy.rundir import writing
 
 CHUNK = 16
 ERASE_AREA = (0.02, 0.2)

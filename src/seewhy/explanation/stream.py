@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.cam import Explanation, explain
 from seewhy.explanation.targets import Classes
-from seewhy.npz import growing_npz
-from seewhy.rundir import writing
+from seewhy.files.npz import growing_npz
+from seewhy.files.writing import writing
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from seewhy.errors import BackboneError, RunError
+from seewhy.files.writing import writing
 from seewhy.models.backbones import create_architecture
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.records import Preprocess
-from seewhy.rundir import writing
 
 
 class Head(nn.Module):

@@ -16,11 +16,11 @@ from PIL import Image
 from seewhy.data.decode import decode_image, middle_square
 from seewhy.explanation.cam import Explanation
 from seewhy.explanation.methods.registry import Method
+from seewhy.files.writing import writing
 from seewhy.pictures.manifest import Picture, PictureMap
 from seewhy.pictures.names import Found, Names, slug
 from seewhy.pictures.sheet import Block, Tile, draw_sheet, tile_size
 from seewhy.render import overlay_within
-from seewhy.rundir import writing
 
 # A picture's overlays are reduced to this side, pixels, where it is larger.
 LARGEST_SIDE = 4096

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from seewhy.rundir import read_record, writing
+from seewhy.files.json_records import read_record
+from seewhy.files.writing import writing
 
 NAME = "manifest.json"
 

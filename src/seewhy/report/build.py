@@ -18,6 +18,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from seewhy.errors import RunError
+from seewhy.files.writing import writing
 from seewhy.records import Summary
 from seewhy.render import colour
 from seewhy.report import pictures
@@ -36,7 +37,7 @@ from seewhy.report.study import Study
 from seewhy.report.tables import cell
 from seewhy.report.training import training_section
 from seewhy.report.written import write_markdown, write_parts
-from seewhy.rundir import RunDirectory, writing
+from seewhy.rundir import RunDirectory
 from seewhy.wording import count, share
 
 TEMPLATES = Path(__file__).parent / "templates"

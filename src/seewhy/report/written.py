@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seewhy.files.writing import writing
 from seewhy.report.drawing import Drawing, standalone
 from seewhy.report.tables import Table, as_csv, as_markdown, found_in, markdown_text
-from seewhy.rundir import RunDirectory, writing
+from seewhy.rundir import RunDirectory
 
 # Sections in the order of the page, by their names in the page's values.
 HEADINGS = {

@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from seewhy.errors import RunError
+from seewhy.files.writing import writing
 from seewhy.records import Epoch
-from seewhy.rundir import writing
 from seewhy.training.loop import Best, Learner, StageSettings
 
 

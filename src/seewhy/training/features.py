@@ -26,13 +26,13 @@ from torch import Tensor, nn
 
 from seewhy.config import FinetuningConfig, StudyConfig
 from seewhy.data.pixels import to_input
+from seewhy.files.writing import write_error
 from seewhy.models.backbones import Backbone
 from seewhy.models.classifier import pool
 from seewhy.models.compute import Compute, finish
 from seewhy.models.cut import Cut
 from seewhy.progress import Progress
 from seewhy.records import Dataset, Preprocess
-from seewhy.rundir import write_error
 
 BATCH = 64
 _GIB = 2**30

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seewhy.npz import Expected, growing_npz, read_npz
+from seewhy.files.npz import Expected, growing_npz, read_npz
 
 
 def test_grown_arrays_are_those_that_numpy_reads(tmp_path: Path) -> None:
