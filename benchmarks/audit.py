@@ -6,9 +6,9 @@ Each line of the result is one classifier, trained by the study's own functions 
 one class carries a planted wrong reason, or on clean data. A planting is harmful where accuracy
 on its class falls by ten points or more without it, on test images that all carry it and on the
 same images without it. The audit sees neither the planting nor the test images. Where it finds a
-shortcut, a second classifier is trained on mended images; what that wins back is measured on test
-images that carry nothing, against a classifier trained without the planting. Results are appended
-one by one: the same command goes on where it was stopped.
+shortcut, a second classifier is trained on mended images; what that wins back is measured on images
+that carry nothing and that nobody trained on, against a classifier trained without the planting.
+Results are appended one by one: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from torch import Tensor
 
 from benchmarks.plantings import Planting, suite
 from seewhy.audit.asking import Asking, evidence_layer
-from seewhy.audit.audit import Audited, audit_classifier
-from seewhy.audit.mending import mend, reasons_of
+from seewhy.audit.audit import audit_classifier
+from seewhy.audit.details import Detail
+from seewhy.audit.mending import Reason, mend, reasons_of
 from seewhy.audit_records import Audit
 from seewhy.config import BackboneConfig, StudyConfig
 from seewhy.data.pixels import to_input
@@ -46,8 +48,8 @@ from seewhy.training.loop import seed_of
 from seewhy.training.stages import adapt, finetune
 
 HARM = 0.1
-# Below this loss on unmarked images, what is won back is a share of nothing.
-LOSS = 0.05
+# Images a class on which mending is measured; below this loss there is nothing to win back.
+UNSEEN, LOSS = 400, 0.05
 BATCH = 32
 
 
@@ -89,7 +91,7 @@ class Bench:
                 "finetuning": {"epochs": 2, "patience": 2},
             }
         )
-        self.data = _images(setting, data)
+        self.data, self.unseen = _images(setting, data)
         self._load()
         self.pooled = self.features(self.data.pixels)
 
@@ -171,7 +173,6 @@ class Bench:
         data, carries = self.planted(planting)
         asking = self._asking(self.train(data, carries, seed))
         with_it, without = self._harm(asking, planting)
-        unmarked = self._unmarked(asking, planting.label)
         trained = time.perf_counter() - started
         test = data.where("test")
         predictions = as_predictions(data, test, asking.probabilities(data.pixels[test]))
@@ -188,11 +189,32 @@ class Bench:
             "accuracy": float((predictions.predicted == predictions.labels).mean()),
             "verdicts": {one.name: one.verdict for one in record.classes},
             "findings": _findings(record),
-            "unmarked": unmarked,
-            "clean": self._clean(planting),
-            "mended": self._mended(data, audited, planting),
+            "reasons": [_written(one) for one in reasons_of(record, audited.details)],
             "trained_seconds": round(trained, 1),
             "audit_seconds": round(record.seconds, 1),
+        }
+
+    def mend(self, planting: Planting, reasons: Sequence[Reason]) -> dict[str, Any]:
+        """Return what three classifiers reach on unmarked images: first, clean and mended."""
+        nothing = np.zeros(len(self.data.ids), bool)
+        data, carries = self.planted(planting)
+        new, done = mend(data, reasons, planting.seed, np.empty_like(data.pixels))
+        changed = np.any(new.pixels != self.data.pixels, axis=(1, 2, 3))
+        trained = {
+            "first": (data, carries),
+            "clean": (self.data, nothing),
+            "mended": (new, changed),
+        }
+        found = {}
+        for name, (images, of_them) in trained.items():
+            classifier = self.train(images, of_them, planting.seed)
+            found[name] = self._unmarked(classifier, planting.label)
+            self._untuned()
+        return {
+            "setting": self.setting.name,
+            "seed": planting.seed,
+            **found,
+            "classes": [one.model_dump(mode="json") for one in done],
         }
 
     def _asking(self, classifier: Classifier) -> Asking:
@@ -203,41 +225,20 @@ class Bench:
         if self.setting.stage == "finetuning":
             self._load()
 
-    def _clean(self, planting: Planting) -> list[float] | None:
-        """Return what a classifier trained without the planting reaches, as `_unmarked` does."""
-        if planting.kind == "clean":
-            return None
-        nothing = np.zeros(len(self.data.ids), bool)
-        asking = self._asking(self.train(self.data, nothing, planting.seed))
-        found = self._unmarked(asking, planting.label)
-        self._untuned()
-        return found
+    def _unmarked(self, classifier: Classifier, label: int) -> list[float]:
+        """Return recall of one class, and accuracy, on images that nobody has seen."""
+        if self.setting.stage == "adaptation":
+            with torch.no_grad():
+                logits = classifier.behind_cut.head.classify(self._unseen_pooled)
+            answers = logits.argmax(dim=1).numpy()
+        else:
+            answers = self._asking(classifier).probabilities(self.unseen.pixels).argmax(axis=1)
+        right = answers == self.unseen.labels
+        return [float(right[self.unseen.labels == label].mean()), float(right.mean())]
 
-    def _mended(self, data: Dataset, audited: Audited, planting: Planting) -> dict[str, Any] | None:
-        """Mend what was found; return what the second classifier reaches on unmarked images."""
-        reasons = reasons_of(audited.record, audited.details)
-        if not reasons:
-            return None
-        new, done = mend(data, reasons, planting.seed, np.empty_like(data.pixels))
-        changed = np.any(new.pixels != self.data.pixels, axis=(1, 2, 3))
-        asking = self._asking(self.train(new, changed, planting.seed))
-        found = self._unmarked(asking, planting.label)
-        with_it, without = self._harm(asking, planting)
-        self._untuned()
-        return {
-            "unmarked": found,
-            "with": with_it,
-            "without": without,
-            "classes": [one.model_dump(mode="json") for one in done],
-        }
-
-    def _unmarked(self, asking: Asking, label: int) -> list[float]:
-        """Return recall of one class, and accuracy on all, on test images that carry nothing."""
-        test = self.data.where("test")
-        right = (
-            asking.probabilities(self.data.pixels[test]).argmax(axis=1) == self.data.labels[test]
-        )
-        return [float(right[self.data.labels[test] == label].mean()), float(right.mean())]
+    @cached_property
+    def _unseen_pooled(self) -> Tensor:
+        return self.features(self.unseen.pixels)
 
     def _harm(self, asking: Asking, planting: Planting) -> tuple[float | None, float | None]:
         """Return recall of the planted class where all its test images carry it, and none."""
@@ -254,31 +255,72 @@ class Bench:
         return recalls[0], recalls[1]
 
 
-def _images(setting: Setting, folder: Path) -> Dataset:
-    """Draw the setting's images from the stand-in, a tenth of the training part for validation."""
+def _images(setting: Setting, folder: Path) -> tuple[Dataset, Dataset]:
+    """Draw the setting's images from the stand-in, a tenth of the training part for validation.
+
+    Returns them, and `UNSEEN` images a class of the training part that were not drawn.
+    """
     rng = np.random.default_rng(setting.first_seed)
     pixels, labels, splits = [], [], []
+    unseen: list[NDArray[np.uint8]] = []
     names: tuple[str, ...] = ()
     for part, wanted in (("train", setting.train), ("test", setting.test)):
         with np.load(folder / f"cifar10_standin_{part}.npz", allow_pickle=False) as stored:
             images, truth = stored["images"], stored["labels"]
             names = tuple(map(str, stored["label_names"]))
         for label in range(setting.classes):
-            own = np.flatnonzero(truth == label)
-            chosen = rng.permutation(own)[: wanted // setting.classes]
+            own = rng.permutation(np.flatnonzero(truth == label))
+            chosen, rest = np.split(own, [wanted // setting.classes])
             pixels.append(images[chosen])
             labels += [label] * len(chosen)
             held = len(chosen) // 10 if part == "train" else 0
             splits += ["validation"] * held + [part] * (len(chosen) - held)
+            if part == "train":
+                unseen.append(images[rest[:UNSEEN]])
+    classes = names[: setting.classes]
+    drawn = _dataset(classes, labels, splits, np.concatenate(pixels))
+    more = [label for label, images in enumerate(unseen) for _ in images]
+    return drawn, _dataset(classes, more, ["test"] * len(more), np.concatenate(unseen))
+
+
+def _dataset(
+    classes: tuple[str, ...], labels: list[int], splits: list[str], pixels: NDArray[np.uint8]
+) -> Dataset:
     numbers = tuple(f"{i:06d}" for i in range(len(labels)))
     return Dataset(
         source="CIFAR-10 stand-in",
-        classes=names[: setting.classes],
+        classes=classes,
         ids=numbers,
         paths=numbers,
         labels=np.array(labels, dtype=np.int64),
         splits=tuple(splits),  # type: ignore[arg-type]
-        pixels=np.concatenate(pixels),
+        pixels=pixels,
+    )
+
+
+def _written(reason: Reason) -> dict[str, Any]:
+    detail = reason.detail
+    return {
+        "label": reason.label,
+        "kind": reason.kind,
+        "box": reason.box,
+        "detail": detail
+        and {"look": detail.look.tolist(), "shape": detail.shape.tolist(), "at": detail.at},
+    }
+
+
+def _reason(written: dict[str, Any]) -> Reason:
+    detail = written["detail"]
+    return Reason(
+        written["label"],
+        written["kind"],
+        detail
+        and Detail(
+            np.array(detail["look"], np.float32),
+            np.array(detail["shape"], bool),
+            detail["at"] and (detail["at"][0], detail["at"][1]),
+        ),
+        written["box"] and tuple(written["box"]),
     )
 
 
@@ -325,46 +367,42 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         kinds = [one["kind"] for one in line["findings"] if one["class"] == line["class"]]
         missed = "**missed**" if _harmful(line) and verdict != "shortcut" else ""
         note = missed or ("" if _harmful(line) else "harmless")
-        back = _won_back(line)
+        lost = line.get("mending") and _harmful(line) and _lost(line) >= LOSS
+        back = f"{_won_back(line):.2f}" if lost else "–"
         text.append(
             f"| {line['setting']} | {line['kind']} | {line['place']} | {line['class']} | "
             f"{line['rate']:g} | {line['with']:.2f} | {line['without']:.2f} | {verdict} | "
-            f"{', '.join(kinds)} | {'–' if back is None else f'{back:.2f}'} | {note} |"
+            f"{', '.join(kinds)} | {back} | {note} |"
         )
     return "\n".join(text)
 
 
 def _mending(planted: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]]) -> list[str]:
     """Say what mending wins back where something was lost, and what it costs."""
-    back = [one for one in map(_won_back, planted) if one is not None]
-    lost = sum(_lost(line) >= LOSS for line in planted if _harmful(line))
-    moved = [
-        line["mended"]["unmarked"][1] - line["unmarked"][1] for line in planted if line["mended"]
+    harmful = [line for line in planted if _harmful(line) and line.get("mending")]
+    losing = [line for line in harmful if _lost(line) >= LOSS]
+    back = [_won_back(line) for line in losing]
+    alarmed = [line for line in controls if line.get("mending")]
+    return [
+        f"Harmful plantings mended: {len(harmful)}; {len(losing)} had lost {LOSS:g} or more on "
+        f"unmarked images of their class; won back (median): {_median(back)}.",
+        f"Accuracy on all unmarked images, mended less first (median): {_moved(harmful)}.",
+        f"Controls mended for nothing: {len(alarmed)}; their accuracy (median): {_moved(alarmed)}.",
     ]
-    text = [
-        f"{lost} harmful plantings lost {LOSS:g} or more of their class's unmarked images; mended: "
-        f"{len(back)}, won back (median) {_median(back)} of it.",
-        f"Accuracy on all unmarked images, mended less unmended (median): {_median(moved)}.",
-    ]
-    alarmed = [line for line in controls if line["mended"]]
-    cost = [line["mended"]["unmarked"][1] - line["unmarked"][1] for line in alarmed]
-    text.append(f"Controls mended for nothing: {len(alarmed)}, accuracy {_median(cost)} (median).")
-    return text
 
 
 def _lost(line: dict[str, Any]) -> float:
     """Return what the planting costs on unmarked images of its class."""
-    return float(line["clean"][0] - line["unmarked"][0]) + 1e-9
+    return float(line["mending"]["clean"][0] - line["mending"]["first"][0]) + 1e-9
 
 
-def _won_back(line: dict[str, Any]) -> float | None:
-    """Return which part of the loss mending won back; None where there is no loss, or no mending.
+def _won_back(line: dict[str, Any]) -> float:
+    """Return which part of the loss mending won back."""
+    return float(line["mending"]["mended"][0] - line["mending"]["first"][0]) / _lost(line)
 
-    A planting that another class was mended for counts too.
-    """
-    if not (_harmful(line) and line["mended"] and _lost(line) >= LOSS):
-        return None
-    return float(line["mended"]["unmarked"][0] - line["unmarked"][0]) / _lost(line)
+
+def _moved(lines: Sequence[dict[str, Any]]) -> str:
+    return _median([line["mending"]["mended"][1] - line["mending"]["first"][1] for line in lines])
 
 
 def _median(values: Sequence[float]) -> str:
@@ -404,30 +442,55 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[one.name for one in SETTINGS])
     parser.add_argument("--table", action="store_true", help="only print what is there")
     given = parser.parse_args()
-    done = {(line["setting"], line["seed"]) for line in _read(given.out)}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for setting in [] if given.table else SETTINGS:
-        wanted = suite(setting.classes, setting.plantings, setting.controls, setting.first_seed)
-        missing = [one for one in wanted if (setting.name, one.seed) not in done]
-        if setting.name not in given.only or not missing:
-            continue
-        with without_denormals():
-            bench = Bench(setting, given.data, given.weights)
-            for planting in missing:
-                line = bench.run(planting)
-                with given.out.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-                print(_short(line), flush=True)
-    print(table(_read(given.out)))
+        if setting.name in given.only:
+            with without_denormals():
+                _go_on(setting, given)
+    print(table(_joined(given.out)))
+
+
+def _go_on(setting: Setting, given: argparse.Namespace) -> None:
+    """Audit what has not been audited of one setting, then mend what has not been mended."""
+    wanted = suite(setting.classes, setting.plantings, setting.controls, setting.first_seed)
+    bench = Bench(setting, given.data, given.weights)
+    done = {(line["setting"], line["seed"]) for line in _read(given.out)}
+    for planting in wanted:
+        if (setting.name, planting.seed) not in done:
+            line = bench.run(planting)
+            _append(given.out, line)
+            print(_short(line), flush=True)
+    by_seed = {planting.seed: planting for planting in wanted}
+    for line in _joined(given.out):
+        if line["setting"] == setting.name and line["reasons"] and not line["mending"]:
+            reasons = [_reason(one) for one in line["reasons"]]
+            found = bench.mend(by_seed[line["seed"]], reasons)
+            _append(_mended_path(given.out), found)
+            print(line["kind"], line["class"], line["rate"], found, flush=True)
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _mended_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-mended.jsonl")
+
+
+def _joined(path: Path) -> list[dict[str, Any]]:
+    """Return the audits, each with what its mending brought (None where it was not mended)."""
+    mended = {(one["setting"], one["seed"]): one for one in _read(_mended_path(path))}
+    return [
+        {**line, "mending": mended.get((line["setting"], line["seed"]))} for line in _read(path)
+    ]
 
 
 def _short(line: dict[str, Any]) -> str:
     verdicts = {name: one for name, one in line["verdicts"].items() if one != "none"}
     return (
         f"{line['setting']} {line['kind']} {line['place']} {line['class']} {line['rate']:g}: "
-        f"{line['with']} -> {line['without']}, {verdicts}, clean {line['clean']}, unmarked "
-        f"{line['unmarked']}, mended {line['mended'] and line['mended']['unmarked']}, "
-        f"{line['audit_seconds']} s"
+        f"{line['with']} -> {line['without']}, {verdicts}, {line['audit_seconds']} s"
     )
 
 
