@@ -151,10 +151,9 @@ class Audit(Record):
 class Mended(Record):
     """What was done to the training and validation images because of one class's shortcuts.
 
-    `taken_out`: images of the class from which the thing was taken; `put_in`: images of other
-    classes into which it was put; `likewise`: images of other classes that were changed the way
-    taking out changes an image, so that the change tells nothing: a hole filled, or an exchange
-    among themselves.
+    `taken_out`: images of the class from which the thing was taken; `likewise`: images of other
+    classes that were changed the way taking out changes an image, so that the change tells
+    nothing: a hole filled, or an exchange among themselves.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
@@ -162,7 +161,6 @@ class Mended(Record):
     name: str = Field(alias="class")
     kinds: list[AuditKind]
     taken_out: int
-    put_in: int
     likewise: int
 
 

@@ -88,7 +88,7 @@ def judged(data: Dataset, place: tuple[slice, slice], found: Audit) -> Judged:
 
 
 def compared(data: Dataset, cat: Verdict = "none", boat: Verdict = "none") -> MendingRecord:
-    done = Mended(**{"class": "boat"}, kinds=["detail"], taken_out=2, put_in=1234, likewise=1234)
+    done = Mended(**{"class": "boat"}, kinds=["detail"], taken_out=2, likewise=1234)
     before = judged(data, MARK, audit("none", "shortcut"))
     after = judged(data, SIGN, audit(cat, boat))
     return outcome(data, before, after, [Reason(1, "detail", DETAIL)], [done], 0)
@@ -109,9 +109,9 @@ def test_the_numbers_are_those_of_the_rules(data: Dataset) -> None:
     assert (one.before.verdict, one.after.verdict) == ("shortcut", "none")
     assert found.sentences == [
         "'boat': 2 images lost the detail in the lower left corner, 1,234 images of other classes "
-        "got it, and a second classifier was trained on that. Without it the first is right in "
-        "0 % of its test images, the second in 100 %; on the other classes 1.000 and 1.000. "
-        "Audited again: no wrong reason found in it."
+        "were changed likewise, and a second classifier was trained on that. Without it the first "
+        "is right in 0 % of its test images, the second in 100 %; on the other classes 1.000 and "
+        "1.000. Audited again: no wrong reason found in it."
     ]
     assert found.found_again == []
 

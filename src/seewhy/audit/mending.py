@@ -2,11 +2,10 @@
 
     Dataset, Audit and its details -> Dataset with other training and validation images
 
-What tells nothing of the class cannot be a reason for it. So the thing that was proven is taken
-out of half of the class's images that carry it, and put into as large a share of the other
-classes' images; and since a filled hole would be a mark itself, as many of theirs get a hole
-filled at the same places. Test images stay as they are. Knows no networks: who trains on what it
-returns needs to know nothing of audits.
+What was proven is taken out of every image that carries it: what nobody sees cannot be a reason.
+But a filled hole, or exchanged colours, would be a mark themselves. So as large a share of the
+other classes' images is changed likewise, though nothing is taken out of them. Test images stay
+as they are. Knows no networks: who trains on what it returns needs to know nothing of audits.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def mend(
         own = [reason for reason in reasons if reason.label == label]
         work = _Work(data, label, pixels, np.random.default_rng([seed, label, 6]), shown)
         details = [one.detail for one in own if one.detail is not None]
-        taken_out, put_in, likewise = work.details(details) if details else work.exchanges(own)
+        taken_out, likewise = work.details(details) if details else work.exchanges(own)
         name = data.classes[label]
         kinds = [one.kind for one in own]
         done.append(
@@ -126,7 +125,6 @@ def mend(
                 **{"class": name},
                 kinds=kinds,
                 taken_out=taken_out,
-                put_in=put_in,
                 likewise=likewise,
             )
         )
@@ -174,10 +172,10 @@ def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
     carries = np.zeros(len(numbers), bool)
     details = [one.detail for one in reasons if one.detail is not None]
     if details:
-        masks = _Work(data, label, data.pixels, rng, numbers).masks(details)
+        carried = _Work(data, label, data.pixels, rng, numbers).carried(details)
         for row, number in enumerate(numbers.tolist()):
-            if number in masks:
-                pixels[row], carries[row] = filled_in(pixels[row], masks[number]), True
+            if number in carried.numbers:
+                pixels[row], carries[row] = filled_in(pixels[row], carried.mask(number)), True
         return Freed(numbers, carries, pixels)
     # All images: the few test images alone say less of what stands out.
     work = _Work(data, label, data.pixels, rng, np.arange(len(data.ids)))
@@ -208,46 +206,40 @@ class _Work:
         self.of_class = data.labels[self.shown] == label
         self.own, self.others = self.shown[self.of_class], self.shown[~self.of_class]
 
-    def details(self, details: Sequence[Detail]) -> tuple[int, int, int]:
-        """Take details out of half of their images; put them, and filled holes, into others."""
-        masks = self.masks(details)
-        carriers = np.array([i for i in self.own if int(i) in masks], np.int64)
-        clean = np.array([i for i in self.others if int(i) not in masks], np.int64)
-        emptied = self.rng.permutation(carriers)[: len(carriers) // 2]
+    def details(self, details: Sequence[Detail]) -> tuple[int, int]:
+        """Fill details in wherever they are, and as large a share of holes in the other classes."""
+        carried = self.carried(details)
+        numbers = carried.numbers
+        emptied = np.array([i for i in self.shown.tolist() if i in numbers], np.int64)
+        own = int(np.isin(self.own, emptied).sum())
+        clean = np.setdiff1d(self.others, emptied)
+        wanted = round(len(self.others) * own / len(self.own)) - (len(emptied) - own)
+        holed = self.rng.permutation(clean)[: max(wanted, 0)]
         for i in emptied:
-            self.pixels[i] = filled_in(self.pixels[i], masks[int(i)])
-        each = round(len(clean) * len(emptied) / len(self.own))
-        takers, holed = np.split(self.rng.permutation(clean)[: 2 * each], [each])
-        for taker in takers:
-            giver = self.rng.choice(carriers)
-            mask = masks[int(giver)][..., None]
-            self.pixels[taker] = np.where(mask, self.data.pixels[giver], self.pixels[taker])
-        for taker in holed:
-            mask = masks[int(self.rng.choice(carriers))]
-            self.pixels[taker] = filled_in(self.pixels[taker], mask)
-        return len(emptied), len(takers), len(holed)
+            self._fill(i, carried.mask(int(i)))
+        for i in holed:
+            self._fill(i, carried.mask(int(self.rng.choice(emptied))))
+        return own, len(emptied) - own + len(holed)
 
-    def exchanges(self, reasons: Sequence[Reason]) -> tuple[int, int, int]:
+    def _fill(self, number: int, mask: NDArray[np.bool_]) -> None:
+        self.pixels[number] = filled_in(self.pixels[number], mask)
+
+    def exchanges(self, reasons: Sequence[Reason]) -> tuple[int, int]:
         """Exchange what every image has one of, where it looks as it does in the class alone.
 
-        Half of the carriers get another class's. As many of the others get a carrier's, and as
-        many again one another's, so that an exchange tells nothing either.
+        All carriers get another class's, and as large a share of the others one another's.
         """
-        taken_out = put_in = swapped = 0
+        taken_out = swapped = 0
         for reason in reasons:
             exchange = _exchange(reason)
             carries = self.stand_out(reason)
             own, plain = self.own[carries[self.of_class]], self.others[~carries[~self.of_class]]
-            emptied = self.rng.permutation(own)[: len(own) // 2]
-            each = round(len(plain) * len(emptied) / len(self.own))
-            takers, others = np.split(self.rng.permutation(plain)[: 2 * each], [each])
-            for changed, givers in ((emptied, plain), (takers, own), (others, plain)):
-                for i in changed:
-                    giver = self.rng.choice(givers)
-                    self.pixels[i] = exchange(self.pixels[i], self.data.pixels[giver], int(giver))
-            taken_out, put_in = taken_out + len(emptied), put_in + len(takers)
-            swapped += len(others)
-        return taken_out, put_in, swapped
+            others = self.rng.permutation(plain)[: round(len(plain) * len(own) / len(self.own))]
+            for i in (*own, *others):
+                giver = self.rng.choice(plain)
+                self.pixels[i] = exchange(self.pixels[i], self.data.pixels[giver], int(giver))
+            taken_out, swapped = taken_out + len(own), swapped + len(others)
+        return taken_out, swapped
 
     def stand_out(self, reason: Reason) -> NDArray[np.bool_]:
         """Mark the images, of those looked at, that look as they do in the class alone."""
@@ -257,21 +249,41 @@ class _Work:
         ]
         return stand_out(np.concatenate(described), self.of_class)
 
-    def masks(self, details: Sequence[Detail]) -> dict[int, NDArray[np.bool_]]:
-        """Return which pixels the details cover in each image that carries one, by its number."""
-        size = self.pixels.shape[1]
-        masks: dict[int, NDArray[np.bool_]] = {}
+    def carried(self, details: Sequence[Detail]) -> _Carried:
+        """Say which images carry one of the details, and where."""
+        places: list[dict[int, tuple[int, int]]] = [{} for _ in details]
+        side = 1
         for start in range(0, len(self.shown), BLOCK):
             numbers = self.shown[start : start + BLOCK]
             pictures = reduced(self.data.pixels[numbers])
-            scale = size / pictures.shape[1]
-            for detail in details:
-                wide = _wider(detail, places_in(pictures, detail))
-                exchange = DetailExchange(wide, scale)
-                for row in wide.places:
-                    number = int(numbers[row])
-                    masks[number] = exchange.mask(row, size) | masks.get(number, False)
-        return masks
+            side = pictures.shape[1]
+            for found, detail in zip(places, details, strict=True):
+                for row, place in places_in(pictures, detail).items():
+                    found[int(numbers[row])] = place
+        size = int(self.pixels.shape[1])
+        wide = [_wider(one, found) for one, found in zip(details, places, strict=True)]
+        return _Carried([DetailExchange(one, size / side) for one in wide], size)
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """Where details lie in the images that carry them; masks are made when they are asked for."""
+
+    exchanges: list[DetailExchange]
+    size: int
+
+    @property
+    def numbers(self) -> set[int]:
+        """The images that carry one."""
+        return {number for one in self.exchanges for number in one.detail.places}
+
+    def mask(self, number: int) -> NDArray[np.bool_]:
+        """Return which pixels of an image the details cover, (S, S)."""
+        mask = np.zeros((self.size, self.size), bool)
+        for one in self.exchanges:
+            if number in one.detail.places:
+                mask |= one.mask(number, self.size)
+        return mask
 
 
 def _wider(detail: Detail, places: Mapping[int, tuple[int, int]]) -> Detail:

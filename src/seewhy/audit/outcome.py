@@ -129,12 +129,13 @@ def _sentence(done: Mended, said: ClassAudit, old: MendedScores, new: MendedScor
     what = listing([_WHAT[kind].format(where=where.get(kind, "")) for kind in kinds])
     it = "them" if len(kinds) > 1 or kinds == ["colour"] else "it"
     before, after = two_shares(old.others, new.others)
+    first, second = (share(100 * one.freed, 0) for one in (old, new))
     return (
         f"'{done.name}': {count(done.taken_out, 'image')} lost {what}, "
-        f"{count(done.put_in, 'image')} of other classes got {it}, and a second classifier was "
-        f"trained on that. Without {it} the first is right in {share(100 * old.freed, 0)} % of its "
-        f"test images, the second in {share(100 * new.freed, 0)} %; on the other classes "
-        f"{before} and {after}. {_AGAIN[new.verdict]}"
+        f"{count(done.likewise, 'image')} of other classes were changed likewise, and a second "
+        f"classifier was trained on that. Without {it} the first is right in {first} % of its test "
+        f"images, the second in {second} %; on the other classes {before} and {after}. "
+        f"{_AGAIN[new.verdict]}"
     )
 
 
