@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,18 @@ def test_images_of_other_classes_that_carry_it_lose_it_and_count_as_holes() -> N
     assert (done.taken_out, done.likewise) == (20, 40)
 
 
+def test_two_parts_of_a_mark_are_both_filled() -> None:
+    data, _ = draw(40)
+    left, right = (
+        Reason(
+            0, "detail", Detail(np.full((4, 2, 3), WHITE, np.float32), np.ones((4, 2), bool), at)
+        )
+        for at in ((0, 0), (0, 2))
+    )
+    mended, _ = mend(data, [left, right], 0, np.empty_like(data.pixels))
+    assert mended.pixels[:40, :4, :4].max() < WHITE
+
+
 def test_an_image_that_carries_nothing_changes_nothing() -> None:
     data, _ = draw(0)
     mended, (done,) = mend(data, [square((0, 0))], 0, np.empty_like(data.pixels))
@@ -114,9 +127,7 @@ def test_a_tint_tells_nothing_afterwards() -> None:
     pixels = data.pixels.copy()
     boats = data.labels == 0
     pixels[boats] = (pixels[boats] * (1.2, 1.0, 0.5)).astype(np.uint8)
-    data = Dataset(
-        data.source, data.classes, data.ids, data.paths, data.labels, data.splits, pixels
-    )
+    data = replace(data, pixels=pixels)
     mended, (done,) = mend(data, [Reason(0, "colour")], 0, np.empty_like(pixels))
     # A tinted image has half of the blue. Of the others the tenth that look like it by chance
     # give nothing.
@@ -127,6 +138,43 @@ def test_a_tint_tells_nothing_afterwards() -> None:
     assert (done.taken_out, done.likewise) == (40, 72)
     changed = np.any(mended.pixels != data.pixels, axis=(1, 2, 3))
     assert changed[shown & ~boats].sum() == 72
+
+
+def test_two_classes_do_not_swap_their_marks() -> None:
+    data, _ = draw(40)
+    cars = (data.labels == 1) & (np.arange(240) < 120)
+    data.pixels[cars, :4, :4] = (0, 250, 0)
+    green = Detail(np.full((4, 4, 3), (0, 250, 0), np.float32), np.ones((4, 4), bool), (0, 0))
+    both = [square((0, 0)), Reason(1, "detail", green)]
+    mended, done = mend(data, both, 0, np.empty_like(data.pixels))
+    assert not white(mended.pixels[:120]).any()
+    assert not (mended.pixels[:120, 1:3, 1:3] == (0, 250, 0)).all(axis=(1, 2, 3)).any()
+    assert [one.taken_out for one in done] == [40, 40]
+
+
+def test_two_classes_do_not_swap_their_colours() -> None:
+    data, _ = draw(0)
+    pixels = data.pixels.copy()
+    warm, cool = ((data.labels == k) & (np.arange(240) < 120) for k in (0, 1))
+    pixels[warm, ..., 2] //= 4
+    pixels[cool, ..., 0] //= 4
+    given = replace(data, pixels=pixels)
+    mended, done = mend(given, [Reason(0, "colour"), Reason(1, "colour")], 0, pixels.copy())
+    red, blue = (mended.pixels[..., k].mean(axis=(1, 2)) for k in (0, 2))
+    # Undisturbed both are near 100, under a veil near 25.
+    assert blue[:120].min() > 70 and red[:120].min() > 70
+    assert [one.taken_out for one in done] == [40, 40]
+
+
+def test_an_image_that_is_changed_twice_counts_once() -> None:
+    data, _ = draw(0)
+    pixels = data.pixels.copy()
+    pixels[data.labels == 0, ..., 2] //= 4
+    box = (0.0, 0.0, 0.5, 0.5)
+    reasons = [Reason(0, "colour"), Reason(0, "place", box=box)]
+    _, (done,) = mend(replace(data, pixels=pixels), reasons, 0, np.empty_like(pixels))
+    assert done.taken_out == 40
+    assert done.likewise <= 80
 
 
 @settings(max_examples=20, deadline=None)

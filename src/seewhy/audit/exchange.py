@@ -117,13 +117,23 @@ def filled_in(image: Image, mask: NDArray[np.bool_], rounds: int = 40) -> Image:
         What is filled; not all of the image.
     rounds : int, default 40
     """
-    rows, columns = ndimage.distance_transform_edt(
-        mask, return_distances=False, return_indices=True
+    if not mask.any():
+        return image.copy()
+    # The hole and a pixel around it are all that counts.
+    part = tuple(
+        slice(max(int(where[0]) - 1, 0), int(where[-1]) + 2)
+        for where in (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     )
-    filled = image[rows, columns].astype(np.float32)
+    hole = mask[part]
+    rows, columns = ndimage.distance_transform_edt(
+        hole, return_distances=False, return_indices=True
+    )
+    filled = image[part][rows, columns].astype(np.float32)
     for _ in range(rounds):
-        filled[mask] = ndimage.uniform_filter(filled, (3, 3, 0), mode="nearest")[mask]
-    return _bytes(filled)
+        filled[hole] = ndimage.uniform_filter(filled, (3, 3, 0), mode="nearest")[hole]
+    whole = image.copy()
+    whole[part] = _bytes(filled)
+    return whole
 
 
 def _bytes(values: NDArray[np.float32]) -> Image:

@@ -113,11 +113,12 @@ def mend(
         pixels[start : start + BLOCK] = data.pixels[start : start + BLOCK]
     shown = np.flatnonzero(np.asarray(data.splits) != "test")
     done = []
-    for label in sorted({reason.label for reason in reasons}):
+    labels = sorted({reason.label for reason in reasons})
+    for label in labels:
         own = [reason for reason in reasons if reason.label == label]
         work = _Work(data, label, pixels, np.random.default_rng([seed, label, 6]), shown)
         details = [one.detail for one in own if one.detail is not None]
-        taken_out, likewise = work.details(details) if details else work.exchanges(own)
+        taken_out, likewise = work.details(details) if details else work.exchanges(own, labels)
         name = data.classes[label]
         kinds = [one.kind for one in own]
         done.append(
@@ -224,22 +225,27 @@ class _Work:
     def _fill(self, number: int, mask: NDArray[np.bool_]) -> None:
         self.pixels[number] = filled_in(self.pixels[number], mask)
 
-    def exchanges(self, reasons: Sequence[Reason]) -> tuple[int, int]:
+    def exchanges(self, reasons: Sequence[Reason], mended: Sequence[int]) -> tuple[int, int]:
         """Exchange what every image has one of, where it looks as it does in the class alone.
 
-        All carriers get another class's, and as large a share of the others one another's.
+        All carriers get another class's, and as large a share of the others one another's. None of
+        it comes from a class that is mended too, where others are left: its own would go round.
         """
-        taken_out = swapped = 0
+        taken_out: set[int] = set()
+        swapped: set[int] = set()
         for reason in reasons:
             exchange = _exchange(reason)
             carries = self.stand_out(reason)
             own, plain = self.own[carries[self.of_class]], self.others[~carries[~self.of_class]]
+            free = plain[~np.isin(self.data.labels[plain], mended)]
+            givers = free if len(free) else plain
             others = self.rng.permutation(plain)[: round(len(plain) * len(own) / len(self.own))]
             for i in (*own, *others):
-                giver = self.rng.choice(plain)
+                giver = self.rng.choice(givers)
                 self.pixels[i] = exchange(self.pixels[i], self.data.pixels[giver], int(giver))
-            taken_out, swapped = taken_out + len(own), swapped + len(others)
-        return taken_out, swapped
+            taken_out.update(own.tolist())
+            swapped.update(others.tolist())
+        return len(taken_out), len(swapped)
 
     def stand_out(self, reason: Reason) -> NDArray[np.bool_]:
         """Mark the images, of those looked at, that look as they do in the class alone."""
