@@ -155,10 +155,17 @@ def test_a_mended_study_is_audited_on_the_images_as_they_were(
     mended: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, _ = mended
-    asked = []
-    monkeypatch.setattr("seewhy.audit.stage.audit_stage", lambda *given: asked.append(given[5]))
+    asked, smallest = [], []
+
+    def audit_stage(*given: Any) -> None:
+        asked.append(given[5])
+        smallest.append(float(torch.tensor(1e-30) * 1e-10))
+
+    monkeypatch.setattr("seewhy.audit.stage.audit_stage", audit_stage)
     audit_run(root / "backbones" / SLUG / "mended")
     assert np.array_equal(asked[0].pixels, RunDirectory(root).read_dataset().pixels)
+    # A study's audit computes so; the same answers come of it alone.
+    assert smallest == [0]
 
 
 def test_the_report_shows_both(mended: tuple[Path, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from seewhy.audit.mending import Reason, freed
 from seewhy.audit.outcome import Judged, outcome
 from seewhy.audit_records import (
     Audit,
+    AuditKind,
     ClassAudit,
     EffectRecord,
     Finding,
@@ -57,6 +58,7 @@ class ByPlace:
     place: tuple[slice, slice]
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert len(pixels), "a network has no answer to nothing"
         boat = pixels[(slice(None), *self.place)].mean(axis=(1, 2, 3)) > 100
         return np.stack([1 - boat, boat], axis=1).astype(np.float32)
 
@@ -114,6 +116,52 @@ def test_the_numbers_are_those_of_the_rules(data: Dataset) -> None:
         "1.000. Audited again: no wrong reason found in it."
     ]
     assert found.found_again == []
+
+
+def test_where_no_test_image_carries_it_nobody_is_asked_about_it(data: Dataset) -> None:
+    pixels = data.pixels.copy()
+    pixels[(slice(12, None), *MARK)] = 50
+    unmarked = replace(data, pixels=pixels)
+    (one,) = compared(unmarked).classes
+    assert (one.before.with_it.images, one.before.with_it.accuracy) == (0, None)
+    assert (one.before.freed, one.before.recall, one.after.freed) == (0, 0, 1)
+    assert (
+        "No test image of this class carries it: of all its test images the first calls 0 % right, "
+        "the second 100 %; on the other classes 1.000 and 1.000." in one.sentence
+    )
+    assert "Without it" not in one.sentence
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ([("detail", "the border of the image")],
+         ("lost the detail along the border of the image, ", "Without it the")),
+        ([("detail", "the upper edge"), ("detail", "the middle")],
+         ("lost the detail in the upper edge and the detail in the middle, ", "Without them the")),
+        ([("moving detail", "places that differ")] * 2,
+         ("lost the details at places that differ, ", "Without them the")),
+        ([("place", "the middle"), ("place", "the left edge")],
+         ("lost what lies in the middle and what lies in the left edge, ", "Without them the")),
+        ([("colour", "the colours of the whole image")],
+         ("lost its colours, ", "Without them the")),
+    ],
+)  # fmt: skip
+def test_all_that_was_taken_out_is_named(
+    data: Dataset, found: list[tuple[AuditKind, str]], says: tuple[str, str]
+) -> None:
+    before = audit("none", "shortcut")
+    (given,) = before.classes[1].findings
+    weaker = given.model_copy(update={"verdict": "suspicious", "where": "elsewhere"})
+    before.classes[1].findings = [
+        *(given.model_copy(update={"kind": kind, "where": where}) for kind, where in found),
+        weaker,
+    ]
+    kinds = [kind for kind, _ in found]
+    done = Mended(**{"class": "boat"}, kinds=kinds, taken_out=2, likewise=3)
+    first, second = judged(data, MARK, before), judged(data, SIGN, audit("none", "none"))
+    record = outcome(data, first, second, [Reason(1, "detail", DETAIL)], [done], 0)
+    assert all(part in record.sentences[0] for part in says)
 
 
 def test_what_the_second_audit_finds_is_said(data: Dataset) -> None:

@@ -26,6 +26,8 @@ from seewhy.wording import count, share
 EXAMPLES = 4
 # A box that spans this much of both sides has no one place.
 WIDE = 0.6
+BORDER, ANYWHERE = "the border of the image", "places that differ"
+_PREPOSITIONS = {BORDER: "along", ANYWHERE: "at"}
 
 _WHAT: dict[AuditKind, str] = {
     "detail": "details that look the same at one place",
@@ -88,10 +90,10 @@ def where_in_words(candidate: Candidate) -> str:
     if candidate.kind == "texture":
         return "the fine texture around the middle"
     if candidate.box is None:
-        return "places that differ"
+        return ANYWHERE
     top, left, bottom, right = candidate.box
     if bottom - top >= WIDE and right - left >= WIDE:
-        return "the border of the image"
+        return BORDER
     middle = ((top + bottom) / 2, (left + right) / 2)
     row, column = (0 if part < 1 / 3 else 2 if part > 2 / 3 else 1 for part in middle)
     across, down = ("left", "", "right")[column], ("upper", "", "lower")[row]
@@ -100,6 +102,11 @@ def where_in_words(candidate: Candidate) -> str:
     if across or down:
         return f"the {across or down} edge"
     return "the middle"
+
+
+def spot_in_words(where: str) -> str:
+    """Put the fitting preposition to what `where_in_words` says, ``in the lower left corner``."""
+    return f"{_PREPOSITIONS.get(where, 'in')} {where}"
 
 
 def examples(pool: Pool, proof: Proof) -> NDArray[np.uint8]:
@@ -144,9 +151,7 @@ def _sentence(name: str, told: Told) -> str:
     place = where_in_words(candidate)
     if candidate.detail is not None:
         carrying = f"{_percent(candidate.detail.own)} of its images"
-        spot = f"at {place}" if candidate.box is None else f"in {place}"
-        if place == "the border of the image":
-            spot = f"along {place}"
+        spot = spot_in_words(place)
         text = f"'{name}': {carrying} look the same {spot}; that detail alone {moved}"
         cost = told.removal.change
         if cost.value > 0:
@@ -186,8 +191,9 @@ def _scores(
     places = places_in(reduced(data.pixels[test[rows]]), candidate.detail)
     carries = np.array([i in places for i in range(len(rows))])
     right = predictions.predicted[rows] == candidate.label
-    return _score(right[carries]), _score(right[~carries])
+    return score(right[carries]), score(right[~carries])
 
 
-def _score(right: NDArray[np.bool_]) -> CarrierScore:
+def score(right: NDArray[np.bool_]) -> CarrierScore:
+    """Count images and say how many of them are right, from bool (n,)."""
     return CarrierScore(images=len(right), accuracy=float(right.mean()) if len(right) else None)

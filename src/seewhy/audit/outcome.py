@@ -6,19 +6,17 @@ networks but as the audit asks them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from seewhy.audit.asking import Asked
+from seewhy.audit.findings import score, spot_in_words
 from seewhy.audit.mending import Freed, Reason, freed
 from seewhy.audit.verdict import graver
 from seewhy.audit_records import (
     Audit,
     AuditKind,
-    CarrierScore,
     ClassAudit,
     Mended,
     MendedClass,
@@ -35,9 +33,9 @@ _AGAIN: Mapping[Verdict, str] = {
     "shortcut": "Audited again: still a shortcut.",
 }
 _WHAT: Mapping[AuditKind, str] = {
-    "detail": "the detail in {where}",
-    "moving detail": "the detail at {where}",
-    "place": "what lies in {where}",
+    "detail": "the detail{s} {spot}",
+    "moving detail": "the detail{s} {spot}",
+    "place": "what lies {spot}",
     "colour": "its colours",
     "texture": "its fine texture",
 }
@@ -103,40 +101,55 @@ def _scores(data: Dataset, judged: Judged, label: int, without: Freed) -> Mended
     own = judged.predictions.labels == label
     right = judged.predictions.predicted == judged.predictions.labels
     carries = without.carries
-    answers = judged.asked.probabilities(without.pixels[carries]).argmax(axis=1) == label
     # Images that carry nothing are as they were, and so is what was said of them.
     freed_right = right[own].copy()
     if carries.any():
-        freed_right[carries] = answers
+        asked = judged.asked.probabilities(without.pixels[carries])
+        freed_right[carries] = asked.argmax(axis=1) == label
     return MendedScores(
         verdict=judged.audit.classes[label].verdict,
         recall=float(right[own].mean()),
         freed=float(freed_right.mean()),
-        with_it=_score(right[own][carries]),
-        without_it=_score(right[own][~carries]),
+        with_it=score(right[own][carries]),
+        without_it=score(right[own][~carries]),
         others=float(right[~own].mean()),
     )
 
 
-def _score(right: NDArray[np.bool_]) -> CarrierScore:
-    return CarrierScore(images=len(right), accuracy=float(right.mean()) if len(right) else None)
-
-
 def _sentence(done: Mended, said: ClassAudit, old: MendedScores, new: MendedScores) -> str:
     """Say what was done to the images of one class, what it did, and what the second audit says."""
-    where = {one.kind: one.where for one in said.findings[::-1]}
-    kinds = list(dict.fromkeys(done.kinds))
-    what = listing([_WHAT[kind].format(where=where.get(kind, "")) for kind in kinds])
-    it = "them" if len(kinds) > 1 or kinds == ["colour"] else "it"
+    what, it = _taken_out(done, said)
     before, after = two_shares(old.others, new.others)
     first, second = (share(100 * one.freed, 0) for one in (old, new))
+    outcome = (
+        f"Without {it} the first is right in {first} % of its test images, the second in {second} %"
+    )
+    if not old.with_it.images:
+        outcome = (
+            f"No test image of this class carries {it}: of all its test images the first calls "
+            f"{first} % right, the second {second} %"
+        )
     return (
         f"'{done.name}': {count(done.taken_out, 'image')} lost {what}, "
         f"{count(done.likewise, 'image')} of other classes were changed likewise, and a second "
-        f"classifier was trained on that. Without {it} the first is right in {first} % of its test "
-        f"images, the second in {second} %; on the other classes {before} and {after}. "
+        f"classifier was trained on that. {outcome}; on the other classes {before} and {after}. "
         f"{_AGAIN[new.verdict]}"
     )
+
+
+def _taken_out(done: Mended, said: ClassAudit) -> tuple[str, str]:
+    """Name all that was taken out of a class's images, and the pronoun for it."""
+    mended = Counter(
+        (finding.kind, finding.where)
+        for finding in said.findings
+        if finding.verdict == "shortcut" and finding.kind in done.kinds
+    )
+    named = [
+        _WHAT[kind].format(spot=spot_in_words(where), s="s" if times > 1 else "")
+        for (kind, where), times in mended.items()
+    ]
+    several = mended.total() > 1 or "colour" in done.kinds
+    return listing(named), "them" if several else "it"
 
 
 def _elsewhere(before: Audit, after: Audit) -> list[str]:

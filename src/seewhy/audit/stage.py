@@ -15,7 +15,7 @@ from seewhy.audit.details import Detail
 from seewhy.audit_records import Audit
 from seewhy.errors import RunError, near_names
 from seewhy.models.classifier import Classifier, read_classifier
-from seewhy.models.compute import Compute, choose_compute, repeatable
+from seewhy.models.compute import Compute, choose_compute, repeatable, without_denormals
 from seewhy.progress import Progress, Silent
 from seewhy.records import Dataset, Predictions, Stage
 from seewhy.rundir import RunDirectory
@@ -145,7 +145,7 @@ def audit_run(
     data = run.read_audited()
     compute = choose_compute(device, config.precision)
     found: dict[str, Audit] = {}
-    with repeatable(compute):
+    with repeatable(compute), without_denormals():
         for slug in [backbone] if backbone else slugs:
             classifier = read_classifier(run.model_path(slug, stage)).to(compute.device)
             predictions = run.read_backbone(slug, data.classes).predictions[stage]
