@@ -22,13 +22,14 @@ from safetensors.torch import save_file
 from seewhy.audit.stage import audit_run
 from seewhy.audit_records import Audit, MendingRecord
 from seewhy.config import StudyConfig, load_config
-from seewhy.errors import RunError
-from seewhy.mended_study import mend_run
+from seewhy.errors import ConfigError, RunError
+from seewhy.mended_study import check_mending, mend_run
 from seewhy.models.backbones import create_architecture
 from seewhy.progress import Silent
-from seewhy.report.build import write_as_markdown
+from seewhy.report.build import redraw_report, write_as_markdown
 from seewhy.rundir import RunDirectory
 from seewhy.study import Prepare, run_study
+from seewhy.taking_up import taking_up
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 CONFIG = """
@@ -319,3 +320,124 @@ def test_what_was_mended_for_other_findings_is_not_taken_up(
         RunError, match=r"mended: is not as seewhy writes it \(no data/mended\.json"
     ):
         mend_run(run.root)
+
+
+@pytest.fixture
+def spoilt(mended: tuple[Path, str], tmp_path: Path) -> RunDirectory:
+    """A copy of the study that was mended, to spoil."""
+    return RunDirectory(Path(shutil.copytree(mended[0], tmp_path / "copied")))
+
+
+def test_details_that_look_otherwise_are_other_findings(spoilt: RunDirectory) -> None:
+    audit = audit_of(spoilt)
+    details = spoilt.read_audit_details(SLUG, "finetuning", audit)
+    assert mend_run(spoilt.root)[SLUG] == record_of(spoilt.root)
+    changed = {
+        name: {**arrays, "look": 255 - arrays["look"]} if "look" in arrays else arrays
+        for name, arrays in details.items()
+    }
+    spoilt.write_audit(SLUG, audit, {}, changed)
+    same = r"was mended for other findings of the same kinds .*; delete that folder to mend again"
+    with pytest.raises(RunError, match=same):
+        mend_run(spoilt.root)
+    # Early versions did not write down what findings looked like.
+    spoilt.write_audit(SLUG, audit, {}, details)
+    mended = RunDirectory(spoilt.mended_path(SLUG))
+    made = mended.read_mended_data()
+    assert made is not None
+    mended.write_mended_data(made.model_copy(update={"reasons": []}))
+    with pytest.raises(RunError, match=same):
+        mend_run(spoilt.root)
+
+
+def test_what_was_said_of_a_deleted_classifier_goes_with_it(
+    spoilt: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    own_report = "The mended classifier's own report"
+    assert own_report in spoilt.report_path.read_text("utf-8")
+    shutil.rmtree(spoilt.mended_path(SLUG))
+    page = redraw_report(spoilt.root).read_text("utf-8")
+    assert "Before and after mending" in page
+    assert own_report not in page
+    monkeypatch.setattr("seewhy.mended_study.conduct_study", stop)
+    with pytest.raises(KeyboardInterrupt):
+        mend_run(spoilt.root)
+    assert spoilt.read_mending(SLUG) is None
+
+
+def test_where_nothing_is_proven_any_more_nothing_is_told_of_mending(spoilt: RunDirectory) -> None:
+    audit = audit_of(spoilt)
+    for one in audit.classes:
+        one.findings, one.verdict = [], "none"
+    audit.sentences = []
+    spoilt.write_audit(SLUG, audit, {}, {})
+    assert mend_run(spoilt.root) == {SLUG: None}
+    assert spoilt.read_mending(SLUG) is None
+    page = spoilt.report_path.read_text("utf-8")
+    assert "Mended" not in page[page.index('<section id="audit">') :]
+
+
+def test_what_would_not_be_audited_is_refused_before_it_is_trained(
+    place: Path, seewhy: CommandLine
+) -> None:
+    done = seewhy("run", "planted.toml", "--out", "unaudited", "--mend", "--quiet",
+                  "--set", "audit.stages=['adaptation']", cwd=place)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "seewhy: audit.stages: ['adaptation'] leaves out finetuning, whose audit says what is to "
+    )
+    assert not (place / "unaudited").exists()
+    # What has ended may have been audited since; mending itself says if it was not.
+    config = load_config("planted.toml", settings=["audit.stages=[]"])
+    check_mending(config, place / "ended")
+    with pytest.raises(ConfigError, match=r"^audit\.stages: \[\] leaves out"):
+        check_mending(config, place / "ended", fresh=True)
+
+
+def test_a_mended_study_is_neither_mended_nor_started_over(spoilt: RunDirectory) -> None:
+    mended = RunDirectory(spoilt.mended_path(SLUG))
+    config, before = mended.read_config(), kept(spoilt.root)
+    for refused in (mend_run, lambda root: check_mending(config, root)):
+        with pytest.raises(RunError, match=r"mended: is a mended study itself"):
+            refused(mended.root)
+    with (
+        pytest.raises(RunError, match=r"mended: is the mended study of the one around it"),
+        taking_up(mended.root, config, fresh=True),
+    ):
+        pass
+    assert kept(spoilt.root) == before
+
+
+@pytest.mark.parametrize("what", ["configuration", "device"])
+def test_a_mended_study_begun_otherwise_does_not_cost_the_one_around_it(
+    spoilt: RunDirectory, what: str
+) -> None:
+    mended = RunDirectory(spoilt.mended_path(SLUG))
+    mended.summary_path.unlink()
+    begun = mended.read_begun()
+    assert begun is not None
+    if what == "device":
+        mended.write_begun(begun.model_copy(update={"device": "cuda"}))
+    else:
+        mended.write_config(mended.read_config().model_copy(update={"seed": 9}))
+    with pytest.raises(RunError, match=rf"mended: .* with another {what} ") as caught:
+        mend_run(spoilt.root)
+    assert str(caught.value).endswith("; delete that folder to mend again")
+    assert "--fresh" not in str(caught.value)
+
+
+def test_a_mended_study_away_from_its_place_is_not_audited(spoilt: RunDirectory) -> None:
+    stays = r": was mended from another study's images and is audited on those; it must stay where"
+    moved = RunDirectory(spoilt.root.with_name("moved"))
+    shutil.copytree(spoilt.mended_path(SLUG), moved.root)
+    with pytest.raises(RunError, match=rf"moved{stays}"):
+        audit_run(moved.root)
+    # In another study's folder.
+    mended, data = RunDirectory(spoilt.mended_path(SLUG)), spoilt.read_dataset()
+    assert np.array_equal(mended.read_audited().pixels, data.pixels)
+    spoilt.write_dataset(replace(data, splits=(*data.splits[1:], data.splits[0])))
+    with pytest.raises(RunError, match=rf"mended{stays}"):
+        audit_run(mended.root)

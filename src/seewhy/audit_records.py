@@ -165,9 +165,14 @@ class Mended(Record):
 
 
 class MendedData(Record):
-    """mended.json of a mended study: how its images differ from those of the study around it."""
+    """mended.json of a mended study: how its images differ from those of the study around it.
+
+    `reasons` has a SHA-256 a reason that was mended, of all that it is known by; those of early
+    versions have none.
+    """
 
     classes: list[Mended]
+    reasons: list[str] = Field(default_factory=list)
 
 
 class MendedScores(Record):

@@ -33,7 +33,8 @@ class BackboneRecords:
     image what a head says that was not trained on it, `folds` how the stages did on folds and with
     other seeds. Studies of earlier versions have none of these; where the baseline was skipped it
     has no predictions, and small classes cannot be divided into folds. `mending` is there where a
-    second classifier was made because of the audit.
+    second classifier was made because of the audit, `has_mended_report` where that one's own
+    report still lies in its folder.
     """
 
     slug: str
@@ -55,3 +56,4 @@ class BackboneRecords:
     audits: dict[Stage, Audit] = field(default_factory=dict)
     audit_pictures: dict[Stage, dict[str, NDArray[np.uint8]]] = field(default_factory=dict)
     mending: MendingRecord | None = None
+    has_mended_report: bool = False

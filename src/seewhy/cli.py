@@ -186,9 +186,11 @@ def run(
         device=device,
         settings=settings or (),
     )
-    from seewhy.mended_study import mend_run
+    from seewhy.mended_study import check_mending, mend_run
     from seewhy.study import run_folder, run_study
 
+    if mend:
+        check_mending(config, run_folder(config, out_dir), fresh)
     try:
         with stopping_gently(Silent() if quiet else _Bars()) as progress:
             study = run_study(config, out_dir, progress, sys.argv, fresh)

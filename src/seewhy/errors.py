@@ -54,6 +54,23 @@ class RunError(SeewhyError):
     """A run directory that is missing, incomplete, taken or cannot be written."""
 
 
+class OtherStudyError(RunError):
+    """A run directory whose study was begun under other conditions than are asked for now.
+
+    Parameters
+    ----------
+    reason : str
+        Where and what differs, without what to do about it; kept as the attribute of the same name.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}; choose another place with --out, or start over with --fresh, which "
+            "deletes it"
+        )
+        self.reason = reason
+
+
 def near_names(name: str, known: Iterable[str], count: int = 5) -> str:
     """Return ``"; did you mean a, b or c?"`` for the known names nearest to `name`.
 

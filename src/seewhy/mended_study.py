@@ -9,7 +9,7 @@ same stages, with the head that was found. It goes on where it was interrupted, 
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from seewhy.audit.stage import read_details
 from seewhy.audit_records import Audit, MendedData, MendingRecord
 from seewhy.backbone_study import with_head
 from seewhy.config import StudyConfig
-from seewhy.errors import RunError
+from seewhy.errors import ConfigError, OtherStudyError, RunError
 from seewhy.files.writing import writing
 from seewhy.models.classifier import read_classifier
 from seewhy.models.compute import choose_compute, repeatable, without_denormals
@@ -37,8 +37,6 @@ from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.study import Prepare, conduct_study
 from seewhy.taking_up import taking_up
-
-log = logging.getLogger("seewhy")
 
 
 class _Mended:
@@ -56,6 +54,43 @@ class _Mended:
     def say(self, message: str) -> None:
         """Pass a message on."""
         self._inner.say(f"mended: {message}")
+
+
+def check_mending(config: StudyConfig, root: Path, fresh: bool = False) -> None:
+    """Refuse at once what could not be mended when the study has ended.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study's.
+    root : Path
+        Its run directory, which need not be there.
+    fresh : bool, default False
+        The study that is there will be deleted.
+
+    Raises
+    ------
+    ConfigError
+        Where the study to come will not audit its fine-tuned classifiers.
+    RunError
+        Where the study is a mended one.
+    """
+    run = RunDirectory(root)
+    _refuse_mended(run)
+    to_come = fresh or not run.summary_path.is_file()
+    if to_come and "finetuning" not in config.audit.stages:
+        raise ConfigError(
+            f"audit.stages: {list(config.audit.stages)} leaves out finetuning, whose audit says "
+            'what is to be mended; with --mend set audit.stages to ["finetuning"], or leave it out'
+        )
+
+
+def _refuse_mended(run: RunDirectory) -> None:
+    if run.is_mended:
+        raise RunError(
+            f"{run.root}: is a mended study itself, which is not mended again; --mend is for the "
+            "study around it"
+        )
 
 
 def mend_run(
@@ -81,11 +116,12 @@ def mend_run(
     Raises
     ------
     RunError
-        Where there is no finished study, a classifier has not been audited, a record is damaged,
-        or what lies there was mended for other findings.
+        Where there is no finished study or a mended one, a classifier has not been audited, a
+        record is damaged, or what lies there was mended for other findings or began otherwise.
     """
     progress = progress or Silent()
     run = RunDirectory.open(Path(root))
+    _refuse_mended(run)
     config = run.read_config()
     with taking_up(run.root, config):
         summary, data = run.read_summary(), run.read_dataset()
@@ -101,10 +137,12 @@ def mend_run(
         for slug, own in reasons.items():
             alone = _config(run, slug, config, numbers[slug])
             found[slug] = _mend(run, slug, alone, data, audits[slug], own, progress, command)
+        forgotten = False
         for slug, record in found.items():
             if record is None:
                 progress.say(f"{slug}: no shortcut was proven, so there is nothing to mend")
-        if reasons:
+                forgotten |= run.forget_mending(slug)
+        if reasons or forgotten:
             progress.say("drawing the report")
             build_report(run, summary)
     return found
@@ -147,22 +185,37 @@ def _mend(
     command: Sequence[str],
 ) -> MendingRecord:
     """Make one backbone's second classifier, audit it and compare the two."""
-    done = run.read_mending(slug)
-    with taking_up(run.mended_path(slug), config) as mended:
+    with _taking_up(run, slug, config) as mended:
         _refuse_others(mended, data, reasons)
-        if done is not None and mended.summary_path.is_file():
-            progress.say(f"{slug}: had been mended")
-            return done
         if not mended.summary_path.is_file():
+            # What is there tells of a classifier that has been deleted.
+            run.forget_mending(slug)
             classes = ", ".join(dict.fromkeys(data.classes[one.label] for one in reasons))
             progress.say(f"{slug}: mending {classes}")
             prepare = _preparing(run, data, reasons, config.seed)
             conduct_study(config, mended, prepare, _Mended(progress), command or sys.argv)
+        done = run.read_mending(slug)
+        if done is not None:
+            progress.say(f"{slug}: had been mended")
+            return done
         record = _compare(run, slug, config, data, audit, reasons, mended)
     run.write_mending(slug, record)
     for sentence in record.sentences:
         progress.say(f"{slug}: {sentence}")
     return record
+
+
+@contextmanager
+def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[RunDirectory]:
+    """Hold a mended study's folder; what cannot go on there is not to be told to start over.
+
+    ``--fresh`` would delete the study around it.
+    """
+    try:
+        with taking_up(run.mended_path(slug), config) as mended:
+            yield mended
+    except OtherStudyError as error:
+        raise RunError(f"{error.reason}; delete that folder to mend again") from error
 
 
 def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Reason]) -> None:
@@ -179,11 +232,23 @@ def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Reason
     for reason in reasons:
         now.setdefault(data.classes[reason.label], []).append(reason.kind)
     before: dict[str, list[str]] = {one.name: [*one.kinds] for one in there.classes}
-    if before != now:
+    if there.reasons != [_digest(reason) for reason in reasons]:
+        same = " of the same kinds" if before == now else ""
         raise RunError(
-            f"{mended.root}: was mended for other findings ({_named(before)}) than the audit has "
-            f"now ({_named(now)}); delete that folder to mend again"
+            f"{mended.root}: was mended for other findings{same} ({_named(before)}) than the audit "
+            f"has now ({_named(now)}); delete that folder to mend again"
         )
+
+
+def _digest(reason: Reason) -> str:
+    """Return a SHA-256 over all that a reason is known by: equal digests, equal mending."""
+    detail = reason.detail
+    known = (reason.label, reason.kind, reason.box, detail and (detail.at, detail.look.shape))
+    digest = hashlib.sha256(repr(known).encode())
+    if detail is not None:
+        digest.update(detail.look.tobytes())
+        digest.update(detail.shape.tobytes())
+    return digest.hexdigest()
 
 
 def _named(findings: dict[str, list[str]]) -> str:
@@ -207,7 +272,8 @@ def _preparing(run: RunDirectory, data: Dataset, reasons: Sequence[Reason], seed
             if data.masks is not None:
                 with writing(mended.masks_path) as part:
                     shutil.copyfile(run.masks_path, part)
-            mended.write_mended_data(MendedData(classes=done))
+            digests = [_digest(reason) for reason in reasons]
+            mended.write_mended_data(MendedData(classes=done, reasons=digests))
             source = f"{data.source}, mended"
             mended.write_dataset(replace(changed, source=source), run.read_checks().findings)
             advance(1)

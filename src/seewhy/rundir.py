@@ -340,17 +340,32 @@ class RunDirectory:
         """Return where the mended study of a backbone lies, a run directory of its own."""
         return self.backbone_path(slug) / "mended"
 
+    def forget_mending(self, slug: str) -> bool:
+        """Delete mending.json, what it tells of is no more; return whether there was one."""
+        path = self._mending_path(slug)
+        there = path.is_file()
+        path.unlink(missing_ok=True)
+        return there
+
+    def _mending_path(self, slug: str) -> Path:
+        return self.backbone_path(slug) / "mending.json"
+
     def write_mending(self, slug: str, mending: MendingRecord) -> None:
         """Write mending.json; call it when the mended study has ended."""
-        write_record(self.backbone_path(slug) / "mending.json", mending)
+        write_record(self._mending_path(slug), mending)
 
     def read_mending(self, slug: str) -> MendingRecord | None:
         """Read mending.json; None where nothing was mended."""
-        return record_where_there(self.backbone_path(slug) / "mending.json", MendingRecord)
+        return record_where_there(self._mending_path(slug), MendingRecord)
 
     @property
     def _mended_data_path(self) -> Path:
         return self.root / "data" / "mended.json"
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether this is a mended study, whose images come of the study around it."""
+        return self._mended_data_path.is_file()
 
     def write_mended_data(self, mended: MendedData) -> None:
         """Write mended.json, how the images of a mended study came about."""
@@ -368,10 +383,21 @@ class RunDirectory:
         RunError
             Where they are damaged, or a mended study lies no longer in the study around it.
         """
-        if self.read_mended_data() is None:
-            return self.read_dataset()
-        # RUN/backbones/SLUG/mended
-        return RunDirectory(self.root.resolve().parents[2]).read_dataset()
+        own = self.read_dataset()
+        if not self.is_mended:
+            return own
+        place = self.root.resolve()
+        around = RunDirectory(place.parent.parent.parent)
+        if place == around.mended_path(place.parent.name) and around.config_path.is_file():
+            data = around.read_dataset()
+            told = ("classes", "ids", "paths", "splits")
+            same = all(getattr(data, name) == getattr(own, name) for name in told)
+            if same and np.array_equal(data.labels, own.labels):
+                return data
+        raise RunError(
+            f"{self.root}: was mended from another study's images and is audited on those; it must "
+            "stay where it was made, RUN/backbones/SLUG/mended in that study's run directory"
+        )
 
     def search_path(self, slug: str) -> Path:
         """One backbone's search."""
@@ -484,6 +510,7 @@ class RunDirectory:
             suspects=self.read_suspects(slug),
             audits=audits,
             mending=self.read_mending(slug),
+            has_mended_report=RunDirectory(self.mended_path(slug)).report_path.is_file(),
             audit_pictures={stage: self.read_audit_pictures(slug, stage) for stage in audits},
             baseline=read_record(folder / "baseline.json", Baseline),
             baseline_predictions=tables.predictions_where_there(folder / "baseline.csv", classes),

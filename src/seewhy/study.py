@@ -23,7 +23,7 @@ from seewhy.config import StudyConfig
 from seewhy.data.folds import check_folds
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources import check_source
-from seewhy.errors import ConfigError, RunError, near_names
+from seewhy.errors import ConfigError, OtherStudyError, near_names
 from seewhy.evaluation.compare import compare
 from seewhy.evaluation.evaluate import evaluate
 from seewhy.evaluation.repetitions import over_repetitions
@@ -196,7 +196,7 @@ def _begin(
 
     Raises
     ------
-    RunError
+    OtherStudyError
         Where weights, data, device or precision are others than when it was begun.
     """
     before = run.read_begun()
@@ -212,10 +212,9 @@ def _begin(
     if before:
         for what in ("device", "precision", "weights_keys", "data_key"):
             if getattr(before, what) != getattr(now, what):
-                raise RunError(
+                raise OtherStudyError(
                     f"{run.root}: was begun with another {what.removesuffix('_keys')} "
-                    f"({getattr(before, what)!r}, now {getattr(now, what)!r}); start over with "
-                    "--fresh, or choose another place with --out"
+                    f"({getattr(before, what)!r}, now {getattr(now, what)!r})"
                 )
         for package, version in now.versions.items():
             if before.versions.get(package) != version:

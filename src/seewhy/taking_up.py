@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from seewhy.config import StudyConfig
-from seewhy.errors import RunError
+from seewhy.errors import OtherStudyError, RunError
 from seewhy.files.writing import write_error
 from seewhy.rundir import RunDirectory
 
@@ -45,8 +45,8 @@ def taking_up(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator[
     Raises
     ------
     RunError
-        Where `root` holds something else, a study of another configuration, is in another
-        process's hands, or cannot be made.
+        Where `root` holds something else, a study of another configuration (OtherStudyError) or,
+        with `fresh`, a mended one; is in another process's hands, or cannot be made.
     """
     run = RunDirectory(root)
     made = [place for place in (root, *root.parents) if not place.exists()]
@@ -61,6 +61,7 @@ def taking_up(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator[
             for part in root.rglob(".*.part"):  # what a killed process was writing
                 part.unlink(missing_ok=True)
             if fresh:
+                _refuse_mended(run)
                 run.clear()
             if run.config_path.is_file():
                 _refuse_another(run, config)
@@ -114,6 +115,15 @@ def _refuse_foreign(run: RunDirectory) -> None:
         )
 
 
+def _refuse_mended(run: RunDirectory) -> None:
+    """Refuse to start a mended study over: its images come of the study around it."""
+    if run.is_mended:
+        raise RunError(
+            f"{run.root}: is the mended study of the one around it and cannot be started over "
+            "with --fresh; delete that folder and mend the study around it again"
+        )
+
+
 def _refuse_another(run: RunDirectory, config: StudyConfig) -> None:
     """Refuse to go on with another configuration; name the keys that differ."""
     there, now = _flat(run.read_config().model_dump()), _flat(config.model_dump())
@@ -122,10 +132,9 @@ def _refuse_another(run: RunDirectory, config: StudyConfig) -> None:
         return
     named = [f"{key}: {there.get(key)!r} there, {now.get(key)!r} now" for key in differing]
     more = f" and {len(named) - MOST_KEYS} more" if len(named) > MOST_KEYS else ""
-    raise RunError(
+    raise OtherStudyError(
         f"{run.root}: holds a study with another configuration "
-        f"({'; '.join(named[:MOST_KEYS])}{more}); choose another place with --out, or start over "
-        "with --fresh, which deletes it"
+        f"({'; '.join(named[:MOST_KEYS])}{more})"
     )
 
 

@@ -84,7 +84,7 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
     mending = records.mending if stage == "finetuning" else None
     return {
         "name": name,
-        "mending": mending and _mending(records.slug, mending),
+        "mending": mending and _mending(records, mending),
         "stage": STAGE_TITLES[stage],
         "sentences": audit.sentences,
         "searched": audit.searched,
@@ -97,8 +97,9 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
     }
 
 
-def _mending(slug: str, mending: MendingRecord) -> Section:
+def _mending(records: BackboneRecords, mending: MendingRecord) -> Section:
     """Return the two classifiers side by side, and where the second one's own report lies."""
+    slug = records.slug
     rows: list[tuple[Value, ...]] = [
         ("All test images", mending.accuracy_before, mending.accuracy_after)
     ]
@@ -117,7 +118,9 @@ def _mending(slug: str, mending: MendingRecord) -> Section:
         "sentences": mending.sentences,
         "again": mending.found_again,
         "table": Table(f"mending-{slug}", "Before and after mending", columns, tuple(rows)),
-        "report": f"../backbones/{quote(slug)}/mended/report/index.html",
+        "report": f"../backbones/{quote(slug)}/mended/report/index.html"
+        if records.has_mended_report
+        else None,
     }
 
 
