@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 import timm
 import torch
 
+from benchmarks import audit
 from benchmarks.augmentation import table
 from benchmarks.explain import LIBRARIES, Case, _only_behind, agreement, plain, seewhy, supported
 from seewhy import explain
+from seewhy.audit.details import Detail
+from seewhy.audit.mending import Reason
 
 CASE = Case("resnet18", images=2, size=64, columns=10, device="cpu")
 
@@ -63,3 +69,60 @@ def test_what_augmentation_brings_is_told_in_pairs_of_a_seed() -> None:
     assert cells[6].startswith("+0.200 [+0.200")
     # Of 0.4 that was lost.
     assert cells[8:] == ["50%", "75% |"]
+
+
+def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
+    def line(kind: str, seen: tuple[float, float], verdict: str, *back: float) -> dict[str, object]:
+        first, clean, mended = ([one, one] for one in back or (0.0, 0.0, 0.0))
+        mending = {"first": first, "clean": clean, "mended": mended} if back else None
+        about = {"setting": "lite0", "kind": kind, "place": "all", "class": "cat", "rate": 0.5}
+        return {
+            **about,
+            "with": seen[0],
+            "without": seen[1],
+            "verdicts": {"cat": verdict, "dog": "shortcut" if kind == "veil" else "none"},
+            "findings": [{"class": "cat", "kind": "detail"}] if verdict != "none" else [],
+            "mending": mending,
+        }
+
+    text = audit.table(
+        [
+            line("disc", (0.9, 0.4), "shortcut", 0.4, 0.8, 0.7),
+            line("veil", (0.9, 0.5), "shortcut", 0.5, 0.7, 0.7),
+            # Harmful by a hair, and missed; harmless; nothing lost; and a control with an alarm.
+            line("dot", (0.6, 0.5), "suspicious"),
+            line("grain", (0.6, 0.55), "none"),
+            line("cross", (0.8, 0.6), "shortcut", 0.6, 0.62, 0.5),
+            line("clean", (0.0, 0.0), "shortcut", 0.7, 0.7, 0.69),
+        ]
+    ).splitlines()
+    assert text[0] == "5 plantings, 4 harmful, 3 of these found (recall 0.750)."
+    assert (
+        text[1] == "False alarms in clean controls: 1 of 2 class verdicts (0.500); suspicious: 0."
+    )
+    assert "2 of 7 class verdicts (0.286); suspicious: 0." in text[2]
+    # Won back: 0.3 of 0.4, 0.2 of 0.2; all three moved by 0.3, 0.2 and -0.1.
+    assert "mended: 3; 2 had lost 0.05 or more" in text[3]
+    assert text[3].endswith("won back (median): +0.875.")
+    assert text[4].endswith("(median): +0.200.")
+    assert text[5].endswith("for nothing: 1; their accuracy (median): -0.010.")
+    assert (
+        text[9] == "| lite0 | disc | all | cat | 0.5 | 0.90 | 0.40 | shortcut | detail | 0.75 |  |"
+    )
+    assert text[11].endswith("| suspicious | detail | – | **missed** |")
+    assert text[12].endswith("| none |  | – | harmless |")
+    assert text[13].endswith("| shortcut | detail | – |  |")
+
+
+def test_a_reason_is_written_and_read_back() -> None:
+    detail = Detail(np.full((2, 3, 3), 7.5, np.float32), np.eye(2, 3, dtype=bool), (4, 5))
+    for reason in (Reason(1, "detail", detail, (0.0, 0.5, 0.5, 1.0)), Reason(0, "colour")):
+        found = audit._reason(json.loads(json.dumps(audit._written(reason))))
+        assert (found.label, found.kind, found.box) == (reason.label, reason.kind, reason.box)
+        if reason.detail is None:
+            assert found.detail is None
+        else:
+            assert found.detail is not None
+            assert (found.detail.look == reason.detail.look).all()
+            assert (found.detail.shape == reason.detail.shape).all()
+            assert found.detail.at == reason.detail.at
