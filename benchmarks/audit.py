@@ -344,6 +344,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     planted = [line for line in lines if line["kind"] != "clean"]
     harmful = [line for line in planted if _harmful(line)]
     found = [line for line in harmful if line["verdicts"][line["class"]] == "shortcut"]
+    suspected = [line for line in harmful if line["verdicts"][line["class"]] != "none"]
     clean = [
         (line, name, verdict)
         for line in lines
@@ -354,7 +355,8 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     controls = [line for line in lines if line["kind"] == "clean"]
     text = [
         f"{len(planted)} plantings, {len(harmful)} harmful, {len(found)} of these found "
-        f"(recall {_rate(len(found), len(harmful))}).",
+        f"(recall {_rate(len(found), len(harmful))}); {len(suspected)} with those called "
+        f"suspicious ({_rate(len(suspected), len(harmful))}).",
         _alarms("clean controls", control),
         _alarms("unplanted classes of all runs", clean),
         *_mending(planted, controls),
