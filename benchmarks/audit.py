@@ -198,7 +198,7 @@ class Bench:
         """Return what three classifiers reach on unmarked images: first, clean and mended."""
         nothing = np.zeros(len(self.data.ids), bool)
         data, carries = self.planted(planting)
-        new, done = mend(data, reasons, planting.seed, np.empty_like(data.pixels))
+        new, done = mend(data, reasons, planting.seed, data.pixels.copy())
         changed = np.any(new.pixels != self.data.pixels, axis=(1, 2, 3))
         trained = {
             "first": (data, carries),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,38 @@ def seewhy(
         return subprocess.CompletedProcess(["seewhy", *words], code, *texts)
 
     return run
+
+
+class Stopping:
+    """Progress that ends the work after so many of its steps, as Ctrl-C does; keeps what is said.
+
+    Parameters
+    ----------
+    steps : int
+        How many there are; negative: it never ends the work.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.said: list[str] = []
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Count down with every step of a task."""
+
+        def advance(steps: int) -> None:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    def say(self, message: str) -> None:
+        """Keep a message."""
+        self.said.append(message)
+
+
+@pytest.fixture(scope="session")
+def stopping() -> type[Stopping]:
+    """Return the progress that ends the work by itself: a test module cannot import this one."""
+    return Stopping

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from seewhy.taking_up import taking_up
 KILLING = Path(__file__).with_name("killing.py")
 SEEWHY = [sys.executable, "-c", "from seewhy.cli import main; main()"]
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+Stops = Callable[[int], Any]
 CONFIG = """
 name = "small"
 seed = 5
@@ -158,31 +159,13 @@ def test_adaptation_repeats_the_winning_trial(whole: Path, slug: str) -> None:
     assert sum(accuracies[-5:]) / len(accuracies[-5:]) == pytest.approx(value, abs=1e-12)
 
 
-class Stopping:
-    """Progress that ends the study after so many of its steps, as Ctrl-C does."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-        self.said: list[str] = []
-
-    @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        def advance(steps: int) -> None:
-            self.left -= 1
-            if self.left == 0:
-                raise KeyboardInterrupt
-
-        yield advance
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
-def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(whole: Path) -> None:
+def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
+    whole: Path, stopping: Stops
+) -> None:
     chance = random.Random(1)
     stops = 0
     while True:
-        progress = Stopping(chance.randrange(1, 60))
+        progress = stopping(chance.randrange(1, 60))
         try:
             run_study(load_config("small.toml"), "stopped", progress=progress)
             break
@@ -279,9 +262,9 @@ def test_another_configuration_is_refused_and_the_keys_are_named(whole: Path) ->
     assert kept(whole) == before
 
 
-def test_a_finished_study_is_given_back_as_it_is(whole: Path) -> None:
+def test_a_finished_study_is_given_back_as_it_is(whole: Path, stopping: Stops) -> None:
     before = (whole / "summary.json").stat().st_mtime_ns
-    progress = Stopping(-1)
+    progress = stopping(-1)
     study = run_study(load_config("small.toml"), "whole", progress=progress)
     assert progress.said == ["whole: this study has ended; --fresh computes it again"]
     assert study.summary.backbones.keys() == {"resnet10t", "mobilenetv2_035"}
@@ -304,8 +287,8 @@ def test_fresh_starts_over_and_leaves_foreign_files(place: Path, tmp_path: Path)
     assert names == {"config.toml", "notes.txt", ".lock"}
 
 
-def test_changed_weights_are_refused(place: Path) -> None:
-    progress = Stopping(120)
+def test_changed_weights_are_refused(place: Path, stopping: Stops) -> None:
+    progress = stopping(120)
     with pytest.raises(KeyboardInterrupt):
         run_study(load_config("small.toml"), "other", progress=progress)
     path = Path("other") / "begun.json"

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from seewhy.study import Prepare, run_study
 from seewhy.taking_up import taking_up
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+Stops = Callable[[int], Any]
 CONFIG = """
 name = "planted"
 device = "cpu"
@@ -187,26 +187,6 @@ def test_the_report_shows_both(mended: tuple[Path, str]) -> None:
     assert (root / "report" / "tables" / f"mending-{SLUG}.csv").is_file()
 
 
-class Stopping:
-    """Progress that ends the work after so many of its steps, as Ctrl-C does."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-        self.said: list[str] = []
-
-    @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        def advance(steps: int) -> None:
-            self.left -= 1
-            if self.left == 0:
-                raise KeyboardInterrupt
-
-        yield advance
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
 def kept(root: Path) -> dict[str, bytes]:
     """Return the files of a mended study that have no times in them."""
     timed = {"history.csv", "features.json", "summary.json", "provenance.json", "audit.json"}
@@ -216,13 +196,13 @@ def kept(root: Path) -> dict[str, bytes]:
 
 
 def test_mending_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
-    mended: tuple[Path, str],
+    mended: tuple[Path, str], stopping: Stops
 ) -> None:
     whole, _ = mended
     shutil.copytree("ended", "stopped")
     chance, stops = random.Random(0), 0
     while True:
-        progress = Stopping(1 if not stops else chance.randrange(10, 90))
+        progress = stopping(1 if not stops else chance.randrange(10, 90))
         try:
             found = mend_run("stopped", progress)
             break
@@ -234,7 +214,7 @@ def test_mending_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
     assert kept(Path("stopped")) == kept(whole)
     assert "mended/data/pixels.npy" in "".join(kept(whole))
     # What has been mended stays as it is.
-    again = Stopping(-1)
+    again = stopping(-1)
     assert mend_run("stopped", again) == found
     assert f"{SLUG}: had been mended" in again.said
 

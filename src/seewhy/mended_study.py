@@ -1,6 +1,6 @@
 """Mending: a second classifier for each one of a study that goes by a wrong reason.
 
-    audit, its details -> images in which the reason tells nothing -> a study of its own
+    audit, its details -> images without the reason -> a study of its own
           -> its audit, on the images as they were -> mending.json, before and after
 
 The mended study lies in the backbone's folder as a run directory like any other and is made by the

@@ -32,7 +32,7 @@ from seewhy.audit.verdict import detectable, graver, judge
 from seewhy.audit.where import Where, hottest, where_evidence_lies
 from seewhy.audit_records import Audit, AuditKind, ClassAudit, EvidencePlace, Finding, Strategy
 from seewhy.evaluation.pairs import holm
-from seewhy.progress import Progress
+from seewhy.progress import Advance, Progress
 from seewhy.records import Dataset, Predictions, Stage
 
 # Images a class: to prove on, whose evidence is asked for, to look for shared details in.
@@ -98,15 +98,7 @@ def audit_classifier(
         looked, where, groups = _look(asked, data, numbers, near)
         advance(2)
         pool = Pool(data.pixels, data.labels, proving)
-        candidates: list[Candidate] = []
-        for label in range(len(data.classes)):
-            if pairs(pool, label) >= FEWEST_PAIRS:
-                candidates += find_candidates(looked, label, where[label], seed)
-            advance(1)
-        screened: list[Screened] = []
-        for candidate in candidates:
-            if not _twin(candidate, screened):
-                screened.append(screen(asked, pool, candidate, seed))
+        screened = _screened(asked, pool, looked, where, seed, advance)
         told = _proven(asked, pool, screened, seed)
         advance(len(data.classes))
     classes = [
@@ -142,6 +134,27 @@ def audit_classifier(
         if proof.candidate.detail is not None
     }
     return Audited(record, {name: examples(pool, proof) for name, proof in proofs.items()}, details)
+
+
+def _screened(
+    asked: Asked,
+    pool: Pool,
+    looked: Looked,
+    where: Sequence[Where | None],
+    seed: int,
+    advance: Advance,
+) -> list[Screened]:
+    """Name what might be wrong with each class, and have a first look at it."""
+    candidates: list[Candidate] = []
+    for label, place in enumerate(where):
+        if pairs(pool, label) >= FEWEST_PAIRS:
+            candidates += find_candidates(looked, label, place, seed)
+        advance(1)
+    screened: list[Screened] = []
+    for candidate in candidates:
+        if not _twin(candidate, screened):
+            screened.append(screen(asked, pool, candidate, seed))
+    return screened
 
 
 def _choose(

@@ -1,4 +1,4 @@
-"""Mending: pixels from which a proven shortcut no longer tells the class.
+"""Mending: images without what was proven to be a shortcut.
 
     Dataset, Audit and its details -> Dataset with other training and validation images
 
@@ -91,7 +91,7 @@ def reasons_of(audit: Audit, details: Mapping[str, Detail]) -> list[Reason]:
 def mend(
     data: Dataset, reasons: Sequence[Reason], seed: int, pixels: NDArray[np.uint8]
 ) -> tuple[Dataset, list[Mended]]:
-    """Write images from which the reasons no longer tell their classes.
+    """Take the reasons out of the images of a data set.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def mend(
     seed : int
         Decides which images are changed, and from which others they get what.
     pixels : ndarray of uint8, (N, S, S, 3)
-        Filled with the new images; on disk, where the data set's are.
+        A copy of the data set's, changed in place; on disk, where the data set's are.
 
     Returns
     -------
@@ -109,8 +109,6 @@ def mend(
     list of Mended
         What was done, one a class.
     """
-    for start in range(0, len(pixels), BLOCK):
-        pixels[start : start + BLOCK] = data.pixels[start : start + BLOCK]
     shown = np.flatnonzero(np.asarray(data.splits) != "test")
     done = []
     labels = sorted({reason.label for reason in reasons})
@@ -119,12 +117,10 @@ def mend(
         work = _Work(data, label, pixels, np.random.default_rng([seed, label, 6]), shown)
         details = [one.detail for one in own if one.detail is not None]
         taken_out, likewise = work.details(details) if details else work.exchanges(own, labels)
-        name = data.classes[label]
-        kinds = [one.kind for one in own]
         done.append(
             Mended(
-                **{"class": name},
-                kinds=kinds,
+                **{"class": data.classes[label]},
+                kinds=[one.kind for one in own],
                 taken_out=taken_out,
                 likewise=likewise,
             )
@@ -174,9 +170,9 @@ def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
     details = [one.detail for one in reasons if one.detail is not None]
     if details:
         carried = _Work(data, label, data.pixels, rng, numbers).carried(details)
-        for row, number in enumerate(numbers.tolist()):
-            if number in carried.numbers:
-                pixels[row], carries[row] = filled_in(pixels[row], carried.mask(number)), True
+        carries = np.isin(numbers, sorted(carried.numbers))
+        for row in np.flatnonzero(carries).tolist():
+            pixels[row] = filled_in(pixels[row], carried.mask(int(numbers[row])))
         return Freed(numbers, carries, pixels)
     # All images: the few test images alone say less of what stands out.
     work = _Work(data, label, data.pixels, rng, np.arange(len(data.ids)))
@@ -210,8 +206,7 @@ class _Work:
     def details(self, details: Sequence[Detail]) -> tuple[int, int]:
         """Fill details in wherever they are, and as large a share of holes in the other classes."""
         carried = self.carried(details)
-        numbers = carried.numbers
-        emptied = np.array([i for i in self.shown.tolist() if i in numbers], np.int64)
+        emptied = np.array(sorted(carried.numbers), np.int64)
         own = int(np.isin(self.own, emptied).sum())
         clean = np.setdiff1d(self.others, emptied)
         wanted = round(len(self.others) * own / len(self.own)) - (len(emptied) - own)
