@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.audit_table import table
 from benchmarks.plantings import Planting, suite
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import audit_classifier
@@ -47,9 +48,8 @@ from seewhy.training.features import keeping_features
 from seewhy.training.loop import seed_of
 from seewhy.training.stages import adapt, finetune
 
-HARM = 0.1
-# Images a class on which mending is measured; below this loss there is nothing to win back.
-UNSEEN, LOSS = 400, 0.05
+# Images a class on which mending is measured.
+UNSEEN = 400
 BATCH = 32
 
 
@@ -337,96 +337,6 @@ def _findings(record: Audit) -> list[dict[str, Any]]:
         for one in record.classes
         for finding in one.findings
     ]
-
-
-def table(lines: Sequence[dict[str, Any]]) -> str:
-    """Return the result as Markdown: the rates, then a line a planting, misses marked."""
-    planted = [line for line in lines if line["kind"] != "clean"]
-    harmful = [line for line in planted if _harmful(line)]
-    found = [line for line in harmful if line["verdicts"][line["class"]] == "shortcut"]
-    suspected = [line for line in harmful if line["verdicts"][line["class"]] != "none"]
-    clean = [
-        (line, name, verdict)
-        for line in lines
-        for name, verdict in line["verdicts"].items()
-        if line["kind"] == "clean" or name != line["class"]
-    ]
-    control = [one for one in clean if one[0]["kind"] == "clean"]
-    controls = [line for line in lines if line["kind"] == "clean"]
-    text = [
-        f"{len(planted)} plantings, {len(harmful)} harmful, {len(found)} of these found "
-        f"(recall {_rate(len(found), len(harmful))}); {len(suspected)} with those called "
-        f"suspicious ({_rate(len(suspected), len(harmful))}).",
-        _alarms("clean controls", control),
-        _alarms("unplanted classes of all runs", clean),
-        *_mending(planted, controls),
-        "",
-        "| setting | kind | place | class | rate | with | without | verdict | by | won back | |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for line in planted:
-        verdict = line["verdicts"][line["class"]]
-        kinds = [one["kind"] for one in line["findings"] if one["class"] == line["class"]]
-        missed = "**missed**" if _harmful(line) and verdict != "shortcut" else ""
-        note = missed or ("" if _harmful(line) else "harmless")
-        lost = line.get("mending") and _harmful(line) and _lost(line) >= LOSS
-        back = f"{_won_back(line):.2f}" if lost else "–"
-        text.append(
-            f"| {line['setting']} | {line['kind']} | {line['place']} | {line['class']} | "
-            f"{line['rate']:g} | {line['with']:.2f} | {line['without']:.2f} | {verdict} | "
-            f"{', '.join(kinds)} | {back} | {note} |"
-        )
-    return "\n".join(text)
-
-
-def _mending(planted: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]]) -> list[str]:
-    """Say what mending wins back where something was lost, and what it costs."""
-    harmful = [line for line in planted if _harmful(line) and line.get("mending")]
-    losing = [line for line in harmful if _lost(line) >= LOSS]
-    back = [_won_back(line) for line in losing]
-    alarmed = [line for line in controls if line.get("mending")]
-    return [
-        f"Harmful plantings mended: {len(harmful)}; {len(losing)} had lost {LOSS:g} or more on "
-        f"unmarked images of their class; won back (median): {_median(back)}.",
-        f"Accuracy on all unmarked images, mended less first (median): {_moved(harmful)}.",
-        f"Controls mended for nothing: {len(alarmed)}; their accuracy (median): {_moved(alarmed)}.",
-    ]
-
-
-def _lost(line: dict[str, Any]) -> float:
-    """Return what the planting costs on unmarked images of its class."""
-    return float(line["mending"]["clean"][0] - line["mending"]["first"][0]) + 1e-9
-
-
-def _won_back(line: dict[str, Any]) -> float:
-    """Return which part of the loss mending won back."""
-    return float(line["mending"]["mended"][0] - line["mending"]["first"][0]) / _lost(line)
-
-
-def _moved(lines: Sequence[dict[str, Any]]) -> str:
-    return _median([line["mending"]["mended"][1] - line["mending"]["first"][1] for line in lines])
-
-
-def _median(values: Sequence[float]) -> str:
-    return f"{np.median(values):+.3f}" if len(values) else "–"
-
-
-def _alarms(where: str, verdicts: Sequence[tuple[dict[str, Any], str, str]]) -> str:
-    false = sum(verdict == "shortcut" for _, _, verdict in verdicts)
-    doubtful = sum(verdict == "suspicious" for _, _, verdict in verdicts)
-    return (
-        f"False alarms in {where}: {false} of {len(verdicts)} class verdicts "
-        f"({_rate(false, len(verdicts))}); suspicious: {doubtful}."
-    )
-
-
-def _rate(part: int, whole: int) -> str:
-    return f"{part / whole:.3f}" if whole else "–"
-
-
-def _harmful(line: dict[str, Any]) -> bool:
-    # Recalls are shares of a hundred images or so: a rounding error must not decide.
-    return bool(line["with"] - line["without"] >= HARM - 1e-9)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

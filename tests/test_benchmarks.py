@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 
-from benchmarks import audit
+from benchmarks import audit, audit_table
 from benchmarks.augmentation import table
 from benchmarks.explain import LIBRARIES, Case, _only_behind, agreement, plain, seewhy, supported
 from seewhy import explain
@@ -85,7 +85,7 @@ def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
             "mending": mending,
         }
 
-    text = audit.table(
+    text = audit_table.table(
         [
             line("disc", (0.9, 0.4), "shortcut", 0.4, 0.8, 0.7),
             line("veil", (0.9, 0.5), "shortcut", 0.5, 0.7, 0.7),
