@@ -14,8 +14,6 @@ Results are appended one by one: the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,29 +26,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.audit_table import table
+from benchmarks.audit_table import append_line, findings_of, read_lines, table
 from benchmarks.plantings import Planting, suite
-from seewhy.audit.asking import Asking, evidence_layer
+from benchmarks.trained import Trainer, dataset
+from seewhy.audit.asking import Asking
 from seewhy.audit.audit import audit_classifier
 from seewhy.audit.details import Detail
 from seewhy.audit.mending import Reason, mend, reasons_of
-from seewhy.audit_records import Audit
-from seewhy.config import BackboneConfig, StudyConfig
-from seewhy.data.pixels import to_input
 from seewhy.evaluation.predict import as_predictions
-from seewhy.models.backbones import Backbone, load_backbone
-from seewhy.models.classifier import Classifier, Design, Head, pool
-from seewhy.models.compute import choose_compute, without_denormals
-from seewhy.models.cut import cut_trunk
+from seewhy.models.classifier import Classifier
+from seewhy.models.compute import without_denormals
 from seewhy.progress import Silent
 from seewhy.records import Dataset, Stage
-from seewhy.training.features import keeping_features
-from seewhy.training.loop import seed_of
-from seewhy.training.stages import adapt, finetune
 
 # Images a class on which mending is measured.
 UNSEEN = 400
-BATCH = 32
+SOURCE = "CIFAR-10 stand-in"
 
 
 @dataclass(frozen=True)
@@ -82,35 +73,10 @@ class Bench:
 
     def __init__(self, setting: Setting, data: Path, weights: Path) -> None:
         self.setting = setting
-        self.compute = choose_compute("cpu", "float32")
-        name = setting.backbone.replace("local-dir:", f"local-dir:{weights}/")
-        self.config = StudyConfig.model_validate(
-            {
-                "backbone": [{"name": name}],
-                "seed": setting.first_seed,
-                "finetuning": {"epochs": 2, "patience": 2},
-            }
-        )
         self.data, self.unseen = _images(setting, data)
-        self._load()
-        self.pooled = self.features(self.data.pixels)
-
-    def _load(self) -> None:
-        config: BackboneConfig = self.config.backbone[0]
-        self.backbone: Backbone = load_backbone(config, self.setting.size, 0)
-        self.cut = cut_trunk(self.backbone.model, 0.5, self.setting.size)
-        for part in (self.backbone.model, self.cut.prefix, self.cut.tail):
-            part.eval()
-
-    @torch.no_grad()
-    def features(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Return pooled features (N, C)."""
-        found = []
-        for start in range(0, len(pixels), BATCH):
-            images = torch.from_numpy(pixels[start : start + BATCH])
-            given = to_input(images, self.backbone.preprocess, self.compute.device)
-            found.append(pool(self.cut.tail(self.cut.prefix(given))))
-        return torch.cat(found)
+        backbone = setting.backbone.replace("local-dir:", f"local-dir:{weights}/")
+        stage, seed = setting.stage, setting.first_seed
+        self.trainer = Trainer(self.data, backbone, setting.size, stage, seed)
 
     def planted(self, planting: Planting) -> tuple[Dataset, NDArray[np.bool_]]:
         """Return the data with the planting in all splits, and which images carry it."""
@@ -128,58 +94,27 @@ class Bench:
             pixels[i] = put(pixels[i], rng)
         return replace(self.data, pixels=pixels), carries
 
-    def train(self, data: Dataset, carries: NDArray[np.bool_], seed: int) -> Classifier:
-        """Train a head, and the tail where the setting says so; only changed features are new."""
-        config = self.config.model_copy(update={"seed": seed})
-        pooled = self.pooled.clone()
-        if carries.any():
-            pooled[torch.from_numpy(carries)] = self.features(data.pixels[carries])
-        units, dropout = config.head.units, config.head.dropout
-        head_seed = seed_of(seed, "head")
-        head = Head(pooled.shape[1], units, dropout, len(data.classes), head_seed)
-        adapt(head, pooled, data, config, Silent(), "")
-        design = Design(
-            architecture=self.backbone.name,
-            open_share=0.5,
-            units=units,
-            dropout=dropout,
-            classes=data.classes,
-            preprocess=self.backbone.preprocess,
-            working_size=int(data.pixels.shape[1]),
-        )
-        classifier = Classifier(self.cut, head, design)
-        if self.setting.stage == "finetuning":
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                keeping_features(
-                    self.backbone, self.cut, data, self.compute, config, Path(folder), Silent()
-                ) as features,
-            ):
-                finetune(
-                    classifier.behind_cut,
-                    features.at_cut,
-                    data,
-                    config,
-                    self.compute,
-                    Silent(),
-                    "",
-                )
-        return classifier.eval()
-
     def run(self, planting: Planting) -> dict[str, Any]:
         """Plant, train, audit, mend; return one line of the result."""
         started = time.perf_counter()
         seed = planting.seed
         data, carries = self.planted(planting)
-        asking = self._asking(self.train(data, carries, seed))
+        classifier = self.trainer.train(data, carries, seed)
+        asking = self.trainer.asking(classifier)
         with_it, without = self._harm(asking, planting)
         trained = time.perf_counter() - started
         test = data.where("test")
-        predictions = as_predictions(data, test, asking.probabilities(data.pixels[test]))
         stage = self.setting.stage
+        predictions = as_predictions(
+            data,
+            test,
+            asking.probabilities(data.pixels[test])
+            if stage == "finetuning"
+            else self.trainer.answers(classifier, test),
+        )
         audited = audit_classifier(asking, data, predictions, stage, seed, Silent(), "")
         record = audited.record
-        self._untuned()
+        self.trainer.renew()
         return {
             "setting": self.setting.name,
             **asdict(planting),
@@ -188,7 +123,7 @@ class Bench:
             "without": without,
             "accuracy": float((predictions.predicted == predictions.labels).mean()),
             "verdicts": {one.name: one.verdict for one in record.classes},
-            "findings": _findings(record),
+            "findings": findings_of(record),
             "reasons": [_written(one) for one in reasons_of(record, audited.details)],
             "trained_seconds": round(trained, 1),
             "audit_seconds": round(record.seconds, 1),
@@ -207,23 +142,15 @@ class Bench:
         }
         found = {}
         for name, (images, of_them) in trained.items():
-            classifier = self.train(images, of_them, planting.seed)
+            classifier = self.trainer.train(images, of_them, planting.seed)
             found[name] = self._unmarked(classifier, planting.label)
-            self._untuned()
+            self.trainer.renew()
         return {
             "setting": self.setting.name,
             "seed": planting.seed,
             **found,
             "classes": [one.model_dump(mode="json") for one in done],
         }
-
-    def _asking(self, classifier: Classifier) -> Asking:
-        return Asking(classifier, self.compute, evidence_layer(classifier))
-
-    def _untuned(self) -> None:
-        """Load the trunk anew where fine-tuning has changed it in place."""
-        if self.setting.stage == "finetuning":
-            self._load()
 
     def _unmarked(self, classifier: Classifier, label: int) -> list[float]:
         """Return recall of one class, and accuracy, on images that nobody has seen."""
@@ -232,13 +159,15 @@ class Bench:
                 logits = classifier.behind_cut.head.classify(self._unseen_pooled)
             answers = logits.argmax(dim=1).numpy()
         else:
-            answers = self._asking(classifier).probabilities(self.unseen.pixels).argmax(axis=1)
+            answers = (
+                self.trainer.asking(classifier).probabilities(self.unseen.pixels).argmax(axis=1)
+            )
         right = answers == self.unseen.labels
         return [float(right[self.unseen.labels == label].mean()), float(right.mean())]
 
     @cached_property
     def _unseen_pooled(self) -> Tensor:
-        return self.features(self.unseen.pixels)
+        return self.trainer.features(self.unseen.pixels)
 
     def _harm(self, asking: Asking, planting: Planting) -> tuple[float | None, float | None]:
         """Return recall of the planted class where all its test images carry it, and none."""
@@ -278,24 +207,9 @@ def _images(setting: Setting, folder: Path) -> tuple[Dataset, Dataset]:
             if part == "train":
                 unseen.append(images[rest[:UNSEEN]])
     classes = names[: setting.classes]
-    drawn = _dataset(classes, labels, splits, np.concatenate(pixels))
+    drawn = dataset(SOURCE, classes, labels, splits, np.concatenate(pixels))
     more = [label for label, images in enumerate(unseen) for _ in images]
-    return drawn, _dataset(classes, more, ["test"] * len(more), np.concatenate(unseen))
-
-
-def _dataset(
-    classes: tuple[str, ...], labels: list[int], splits: list[str], pixels: NDArray[np.uint8]
-) -> Dataset:
-    numbers = tuple(f"{i:06d}" for i in range(len(labels)))
-    return Dataset(
-        source="CIFAR-10 stand-in",
-        classes=classes,
-        ids=numbers,
-        paths=numbers,
-        labels=np.array(labels, dtype=np.int64),
-        splits=tuple(splits),  # type: ignore[arg-type]
-        pixels=pixels,
-    )
+    return drawn, dataset(SOURCE, classes, more, ["test"] * len(more), np.concatenate(unseen))
 
 
 def _written(reason: Reason) -> dict[str, Any]:
@@ -324,27 +238,6 @@ def _reason(written: dict[str, Any]) -> Reason:
     )
 
 
-def _findings(record: Audit) -> list[dict[str, Any]]:
-    return [
-        {
-            "class": one.name,
-            "kind": finding.kind,
-            "verdict": finding.verdict,
-            "change": round(finding.transplant.change, 4),
-            "removal": round(finding.removal.change, 4) if finding.removal else None,
-            "sentence": finding.sentence,
-        }
-        for one in record.classes
-        for finding in one.findings
-    ]
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-
-
 def main() -> None:
     """Run what is missing of the suite, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -352,13 +245,16 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="folder that holds vgg16/")
     parser.add_argument("--out", type=Path, default=Path("runs/bench-audit.jsonl"))
     parser.add_argument("--only", nargs="*", default=[one.name for one in SETTINGS])
+    parser.add_argument("--shift", type=int, default=0, help="other plantings, for development")
+    parser.add_argument("--no-mending", action="store_true", help="audit only")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for setting in [] if given.table else SETTINGS:
         if setting.name in given.only:
+            shifted = replace(setting, first_seed=setting.first_seed + given.shift)
             with without_denormals():
-                _go_on(setting, given)
+                _go_on(shifted, given)
     print(table(_joined(given.out)))
 
 
@@ -366,24 +262,19 @@ def _go_on(setting: Setting, given: argparse.Namespace) -> None:
     """Audit what has not been audited of one setting, then mend what has not been mended."""
     wanted = suite(setting.classes, setting.plantings, setting.controls, setting.first_seed)
     bench = Bench(setting, given.data, given.weights)
-    done = {(line["setting"], line["seed"]) for line in _read(given.out)}
+    done = {(line["setting"], line["seed"]) for line in read_lines(given.out)}
     for planting in wanted:
         if (setting.name, planting.seed) not in done:
             line = bench.run(planting)
-            _append(given.out, line)
+            append_line(given.out, line)
             print(_short(line), flush=True)
     by_seed = {planting.seed: planting for planting in wanted}
-    for line in _joined(given.out):
+    for line in [] if given.no_mending else _joined(given.out):
         if line["setting"] == setting.name and line["reasons"] and not line["mending"]:
             reasons = [_reason(one) for one in line["reasons"]]
             found = bench.mend(by_seed[line["seed"]], reasons)
-            _append(_mended_path(given.out), found)
+            append_line(_mended_path(given.out), found)
             print(line["kind"], line["class"], line["rate"], found, flush=True)
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _mended_path(path: Path) -> Path:
@@ -392,9 +283,10 @@ def _mended_path(path: Path) -> Path:
 
 def _joined(path: Path) -> list[dict[str, Any]]:
     """Return the audits, each with what its mending brought (None where it was not mended)."""
-    mended = {(one["setting"], one["seed"]): one for one in _read(_mended_path(path))}
+    mended = {(one["setting"], one["seed"]): one for one in read_lines(_mended_path(path))}
     return [
-        {**line, "mending": mended.get((line["setting"], line["seed"]))} for line in _read(path)
+        {**line, "mending": mended.get((line["setting"], line["seed"]))}
+        for line in read_lines(path)
     ]
 
 

@@ -90,18 +90,22 @@ def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
             line("disc", (0.9, 0.4), "shortcut", 0.4, 0.8, 0.7),
             line("veil", (0.9, 0.5), "shortcut", 0.5, 0.7, 0.7),
             # Harmful by a hair, and missed; harmless; nothing lost; and a control with an alarm.
-            line("dot", (0.6, 0.5), "suspicious"),
+            line("dot", (0.6, 0.5), "needs judgement"),
             line("grain", (0.6, 0.55), "none"),
             line("cross", (0.8, 0.6), "shortcut", 0.6, 0.62, 0.5),
             line("clean", (0.0, 0.0), "shortcut", 0.7, 0.7, 0.69),
         ]
     ).splitlines()
-    assert text[0].startswith("5 plantings, 4 harmful, 3 of these found (recall 0.750);")
-    assert text[0].endswith(" 4 with those called suspicious (1.000).")
-    assert (
-        text[1] == "False alarms in clean controls: 1 of 2 class verdicts (0.500); suspicious: 0."
+    assert text[0].startswith(
+        "5 plantings, 4 harmful, 3 of these found (recall 0.750, 0.194 … 0.994);"
     )
-    assert "2 of 7 class verdicts (0.286); suspicious: 0." in text[2]
+    # Exact binomial: of four of four the lower end is the fourth root of 0.025.
+    assert text[0].endswith(" 4 with those that need judgement (1.000, 0.398 … 1.000).")
+    assert text[1] == (
+        "False alarms in clean controls: 1 of 2 class verdicts (0.500, 0.013 … 0.987); "
+        "needs judgement: 0."
+    )
+    assert "2 of 7 class verdicts (0.286, 0.037 … 0.710); needs judgement: 0." in text[2]
     # Won back: 0.3 of 0.4, 0.2 of 0.2; all three moved by 0.3, 0.2 and -0.1.
     assert "mended: 3; 2 had lost 0.05 or more" in text[3]
     assert text[3].endswith("won back (median): +0.875.")
@@ -110,7 +114,7 @@ def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
     assert (
         text[9] == "| lite0 | disc | all | cat | 0.5 | 0.90 | 0.40 | shortcut | detail | 0.75 |  |"
     )
-    assert text[11].endswith("| suspicious | detail | – | **missed** |")
+    assert text[11].endswith("| needs judgement | detail | – | **missed** |")
     assert text[12].endswith("| none |  | – | harmless |")
     assert text[13].endswith("| shortcut | detail | – |  |")
 
@@ -127,3 +131,20 @@ def test_a_reason_is_written_and_read_back() -> None:
             assert (found.detail.look == reason.detail.look).all()
             assert (found.detail.shape == reason.detail.shape).all()
             assert found.detail.at == reason.detail.at
+
+
+def test_clean_data_are_counted_by_set_and_setting() -> None:
+    def line(setting: str, data: str, *verdicts: str) -> dict[str, object]:
+        named = {str(k): verdict for k, verdict in enumerate(verdicts)}
+        return {"setting": setting, "data": data, "accuracy": 0.5, "verdicts": named}
+
+    rows = audit_table.rates_of_clean_data(
+        [
+            line("lite0", "skin", "none", "shortcut"),
+            line("lite0", "skin", "needs judgement", "none"),
+            line("vgg16", "skin", "too few images", "none"),
+        ]
+    ).splitlines()
+    assert rows[2] == "| skin | lite0 | 2 | 0.50 | 4 | 1 (0.250, 0.006 … 0.806) | 1 |"
+    assert rows[3] == "| skin | vgg16 | 1 | 0.50 | 2 | 0 (0.000, 0.000 … 0.842) | 0 |"
+    assert rows[4].startswith("| all | | 3 | | 6 | 1 (0.167,")

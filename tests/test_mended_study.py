@@ -182,7 +182,7 @@ def test_the_report_shows_both(mended: tuple[Path, str]) -> None:
     assert link is not None
     assert (root / "report" / link[1]).resolve().is_file()
     text = write_as_markdown(root).read_text("utf-8")
-    assert "## Wrong reasons" in text
+    assert "## Shortcuts" in text
     assert "**Before and after mending**" in text
     assert (root / "report" / "tables" / f"mending-{SLUG}.csv").is_file()
 

@@ -330,7 +330,7 @@ def test_audit_writes_a_record_and_redraws_the_report(finished: Path, seewhy: Co
     shutil.copytree(finished / "out", copied)
     done = seewhy("audit", "audited", "--stage", "adaptation", "--quiet", cwd=finished)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("resnet18: no wrong reason found.")
+    assert done.stdout.splitlines()[0].startswith("resnet18: no shortcut found.")
     path = copied / folder.relative_to(finished / "out") / "adaptation" / "audit.json"
     assert json.loads(path.read_text("utf-8"))["stage"] == "adaptation"
     failed = seewhy("audit", "audited", "--backbone", "resnet19", "--quiet", cwd=finished)

@@ -12,30 +12,34 @@ from pydantic import ConfigDict, Field
 from seewhy.records import Rate, Record, Stage
 
 AuditKind = Literal["detail", "moving detail", "place", "colour", "texture"]
-Verdict = Literal["shortcut", "suspicious", "none"]
+Verdict = Literal["shortcut", "needs judgement", "too few images", "none"]
 
 
 class EffectRecord(Record):
-    """What carrying something over, or taking it out, does to a class's probability.
+    """What an intervention does to a class's probability.
 
     Attributes
     ----------
     change, low, high : float
-        Mean difference of the probability to a comparison at the same place, paired image by
-        image, and its 95 % bootstrap interval.
-    p : float
-        Of a permutation null, corrected for the number of candidates (Holm).
-    turned, turned_without : float
-        Share of the images that were decided for the class, with it and with the comparison.
-    images : int
+        Mean difference of the probability to the control, and its 95 % interval: Student's t
+        over the donors.
+    p : float or None
+        One-sided, corrected for all tests of the audit (Holm); None for an effect that decides
+        nothing: the ablation of colours, a texture or a place.
+    turned, turned_control : float
+        Share of the images that are decided for the class, with the intervention and with its
+        control.
+    donors, images : int
+        Donors, the unit of inference, and images that were changed.
     """
 
     change: float
     low: float
     high: float
-    p: Rate
+    p: Rate | None = None
     turned: Rate
-    turned_without: Rate
+    turned_control: Rate
+    donors: int
     images: int
 
 
@@ -47,12 +51,12 @@ class CarrierScore(Record):
 
 
 class Finding(Record):
-    """One suspect that the classifier itself has answered for.
+    """One candidate that moved the classifier.
 
     Attributes
     ----------
     kind : {"detail", "moving detail", "place", "colour", "texture"}
-    verdict : {"shortcut", "suspicious"}
+    verdict : {"shortcut", "needs judgement"}
     sentence : str
         The finding in plain words, with its numbers.
     where : str
@@ -60,16 +64,24 @@ class Finding(Record):
     box : list of float or None
         Top, left, bottom, right as shares of the side, where it has one place.
     carriers : list of str
-        Ids of the images that gave.
+        Ids of the images that are known to carry it; of colours and texture, of which every image
+        has some, those that stand out most.
     share, share_of_others : float or None
-        Share of the class's images, and of the others, that carry it; None for colour and
-        texture, of which every image has one, and for a place.
-    transplant : EffectRecord
-        Carried into validation images of other classes.
-    strange : float or None
-        Of a detail: the change by patches of the same shape from other images, for comparison.
-    removal : EffectRecord or None
-        Taken out of the carriers; the change is the loss of the class's probability.
+        Share of the class's images, and of the others, that carry it, in discovery; None for
+        colour, texture and place.
+    insertion : EffectRecord
+        Inserted into images of other classes, against the stronger of its controls.
+    other_patches, own_patches : float or None
+        Of a detail: the change by patches of the same shape, of images of other classes and of
+        ordinary parts of the class's own images; against the untouched images.
+    ablation : EffectRecord or None
+        Ablated from the carriers, against equal changes elsewhere; the change is the loss of the
+        class's probability. None where too few images carry it.
+    range : float
+        The class's mean probability on its own images less that on the others'.
+    usual : float or None
+        Share of a class's range that the same insertion may reach with any class of this data
+        set, by its other classes; None for details, and where these are too few.
     with_it, without_it : CarrierScore or None
         The class's test images; None where carriers cannot be told by their pixels.
     examples : int
@@ -77,16 +89,19 @@ class Finding(Record):
     """
 
     kind: AuditKind
-    verdict: Literal["shortcut", "suspicious"]
+    verdict: Literal["shortcut", "needs judgement"]
     sentence: str
     where: str
     box: list[float] | None = None
     carriers: list[str]
     share: Rate | None = None
     share_of_others: Rate | None = None
-    transplant: EffectRecord
-    strange: float | None = None
-    removal: EffectRecord | None = None
+    insertion: EffectRecord
+    other_patches: float | None = None
+    own_patches: float | None = None
+    ablation: EffectRecord | None = None
+    range: float
+    usual: float | None = None
     with_it: CarrierScore | None = None
     without_it: CarrierScore | None = None
     examples: int = 0
@@ -117,8 +132,8 @@ class Strategy(Record):
 class ClassAudit(Record):
     """One class's part of audit.json.
 
-    `verdict` is that of its worst finding; `candidates` were tried, and an effect of
-    `detectable` would have been found in nine of ten cases, for each kind.
+    `verdict` is that of its worst finding; ``too few images`` where nothing could be tried.
+    `candidates` were tried.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
@@ -129,18 +144,26 @@ class ClassAudit(Record):
     evidence: EvidencePlace | None = None
     strategies: list[Strategy] = Field(default_factory=list)
     candidates: int
-    detectable: dict[AuditKind, float] = Field(default_factory=dict)
+
+
+class AuditImages(Record):
+    """How many images discovered, screened, gave and confirmed; none did two of these."""
+
+    discovery: int
+    screening: int
+    giving: int
+    confirmation: int
 
 
 class Audit(Record):
-    """audit.json: wrong reasons of one classifier, found and proven on validation images.
+    """audit.json: shortcuts of one classifier, discovered, screened and confirmed.
 
-    `images` were looked at, `candidates` tried; `sentences` open the report, the gravest first;
-    `searched` says what was looked for and how strong an effect would have been seen.
+    `candidates` were tried; `sentences` open the report, the gravest first; `searched` says what
+    was looked for, in how many images, and where these were too few.
     """
 
     stage: Stage
-    images: int
+    images: AuditImages
     candidates: int
     seconds: float
     sentences: list[str]
@@ -180,7 +203,7 @@ class MendedScores(Record):
 
     Attributes
     ----------
-    verdict : {"shortcut", "suspicious", "none"}
+    verdict : {"shortcut", "needs judgement", "too few images", "none"}
         Of the class, by the audit of this classifier.
     recall : float
         Share of the class's test images that are called right, as they are.
@@ -214,7 +237,7 @@ class MendedClass(Record):
 
 
 class MendingRecord(Record):
-    """mending.json: a classifier that goes by wrong reasons, and the second one made for it.
+    """mending.json: a classifier that uses shortcuts, and the second one made for it.
 
     `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one a
     class that was mended, then what the second audit found elsewhere; `found_again` is what the

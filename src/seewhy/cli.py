@@ -146,7 +146,7 @@ def _begin(
         "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
         "seewhy run paper --out runs/paper",
         "seewhy run my_photos/ --set search.trials=0   (no search: the head as configured)",
-        "seewhy run my_photos/ --mend   (what goes by a wrong reason is trained again without it)",
+        "seewhy run my_photos/ --mend   (trains again without the shortcuts that are found)",
     )
 )
 def run(
@@ -388,7 +388,7 @@ def audit(
     device: DeviceOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Look for wrong reasons in a study's classifiers, prove them, and redraw its report."""
+    """Look for shortcuts in a study's classifiers, confirm them, and redraw its report."""
     from seewhy.audit.stage import audit_run
     from seewhy.report.build import redraw_report
 
@@ -400,7 +400,7 @@ def audit(
         Silent() if quiet else _Bars(),
     )
     for slug, record in found.items():
-        for sentence in record.sentences or ["no wrong reason found. " + record.searched]:
+        for sentence in record.sentences or ["no shortcut found. " + record.searched]:
             out.print(f"{slug}: {sentence}", markup=False, highlight=False)
     out.print(f"report: {redraw_report(run_dir)}", markup=False, highlight=False)
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from seewhy.audit.details import Detail
 from seewhy.audit.mending import Reason, mend, reasons_of
-from seewhy.audit_records import Audit, ClassAudit, EffectRecord, Finding
+from seewhy.audit_records import Audit, AuditImages, ClassAudit, EffectRecord, Finding
 from seewhy.records import Dataset, Split
 
 SIZE = 16
 WHITE = 255
 EFFECT = EffectRecord(
-    change=0.5, low=0.4, high=0.6, p=0.01, turned=0.5, turned_without=0.0, images=9
+    change=0.5, low=0.4, high=0.6, p=0.01, turned=0.5, turned_control=0.0, donors=9, images=9
 )
 
 
@@ -211,7 +211,8 @@ def finding(kind: str, verdict: str, box: list[float] | None = None) -> Finding:
             "where": "",
             "box": box,
             "carriers": [],
-            "transplant": EFFECT,
+            "insertion": EFFECT,
+            "range": 0.9,
         }
     )
 
@@ -219,7 +220,7 @@ def finding(kind: str, verdict: str, box: list[float] | None = None) -> Finding:
 def audit(*classes: list[Finding]) -> Audit:
     return Audit(
         stage="finetuning",
-        images=9,
+        images=AuditImages(discovery=9, screening=3, giving=2, confirmation=4),
         candidates=9,
         seconds=1.0,
         sentences=[],
@@ -236,8 +237,8 @@ def test_only_what_was_proven_is_mended_and_details_before_their_shadows() -> No
     box = [0.0, 0.0, 0.5, 0.5]
     record = audit(
         [finding("detail", "shortcut", box), finding("place", "shortcut", box)],
-        [finding("place", "shortcut", box), finding("colour", "suspicious")],
-        [finding("texture", "suspicious")],
+        [finding("place", "shortcut", box), finding("colour", "needs judgement")],
+        [finding("texture", "needs judgement")],
     )
     found = reasons_of(record, {"0-0": detail})
     assert [(one.label, one.kind) for one in found] == [(0, "detail"), (1, "place")]

@@ -13,6 +13,7 @@ from seewhy.audit.mending import Reason, freed
 from seewhy.audit.outcome import Judged, outcome
 from seewhy.audit_records import (
     Audit,
+    AuditImages,
     AuditKind,
     ClassAudit,
     EffectRecord,
@@ -23,8 +24,9 @@ from seewhy.audit_records import (
 )
 from seewhy.records import Dataset, Predictions
 
-EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_without=0.1,
-                      images=96)  # fmt: skip
+IMAGES = AuditImages(discovery=9, screening=3, giving=2, confirmation=4)
+EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_control=0.1,
+                      donors=12, images=96)  # fmt: skip
 MARK = (slice(12, 16), slice(0, 4))
 SIGN = (slice(6, 10), slice(6, 10))
 DETAIL = Detail(np.full((4, 4, 3), 255, np.float32), np.ones((4, 4), bool), (12, 0))
@@ -73,12 +75,12 @@ def audit(cat: Verdict, boat: Verdict) -> Audit:
     for name, verdict in (("cat", cat), ("boat", boat)):
         findings = [] if verdict == "none" else [
             Finding(kind="detail", verdict=verdict, sentence=f"'{name}': a mark.",
-                    where="the lower left corner", carriers=[], transplant=EFFECT)
+                    where="the lower left corner", carriers=[], insertion=EFFECT, range=0.9)
         ]  # fmt: skip
         classes.append(ClassAudit(**{"class": name, "verdict": verdict, "findings": findings,
                                      "candidates": 1}))  # fmt: skip
     said = [one.sentence for each in classes for one in each.findings]
-    return Audit(stage="finetuning", images=9, candidates=2, seconds=1.5, sentences=said,
+    return Audit(stage="finetuning", images=IMAGES, candidates=2, seconds=1.5, sentences=said,
                  searched="", classes=classes)  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def test_the_numbers_are_those_of_the_rules(data: Dataset) -> None:
         "'boat': 2 images lost the detail in the lower left corner, 1,234 images of other classes "
         "were changed likewise, and a second classifier was trained on that. Without it the first "
         "is right in 0 % of its test images, the second in 100 %; on the other classes 1.000 and "
-        "1.000. Audited again: no wrong reason found in it."
+        "1.000. Audited again: no shortcut found in it."
     ]
     assert found.found_again == []
 
@@ -152,7 +154,7 @@ def test_all_that_was_taken_out_is_named(
 ) -> None:
     before = audit("none", "shortcut")
     (given,) = before.classes[1].findings
-    weaker = given.model_copy(update={"verdict": "suspicious", "where": "elsewhere"})
+    weaker = given.model_copy(update={"verdict": "needs judgement", "where": "elsewhere"})
     before.classes[1].findings = [
         *(given.model_copy(update={"kind": kind, "where": where}) for kind, where in found),
         weaker,
@@ -165,7 +167,7 @@ def test_all_that_was_taken_out_is_named(
 
 
 def test_what_the_second_audit_finds_is_said(data: Dataset) -> None:
-    found = compared(data, "suspicious", "shortcut")
+    found = compared(data, "needs judgement", "shortcut")
     assert found.sentences[0].endswith("Audited again: still a shortcut.")
     assert found.sentences[1:] == ["New in the second audit: 'cat': a mark."]
     assert found.found_again == ["'cat': a mark.", "'boat': a mark."]

@@ -13,7 +13,7 @@ from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import Audited
 from seewhy.audit.details import Detail
 from seewhy.audit.stage import audit_stage, read_details
-from seewhy.audit_records import Audit, CarrierScore, ClassAudit, EffectRecord, Finding
+from seewhy.audit_records import Audit, AuditImages, CarrierScore, ClassAudit, EffectRecord, Finding
 from seewhy.data.pixels import to_input
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
@@ -81,7 +81,7 @@ def test_an_audit_comes_back_from_disk(tmp_path: Path) -> None:
     one = ClassAudit(**{"class": "cat", "verdict": "none", "candidates": 2})
     audit = Audit(
         stage="adaptation",
-        images=9,
+        images=IMAGES,
         candidates=2,
         seconds=1.5,
         sentences=[],
@@ -101,15 +101,16 @@ def test_an_audit_comes_back_from_disk(tmp_path: Path) -> None:
         run.read_audit_pictures("net", "adaptation")
 
 
-EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_without=0.1,
-                      images=96)  # fmt: skip
+IMAGES = AuditImages(discovery=9, screening=3, giving=2, confirmation=4)
+EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_control=0.1,
+                      donors=12, images=96)  # fmt: skip
 
 
 def found_details(*kinds: str) -> Audit:
     """An audit whose second class has a finding of each kind."""
     findings = [
         Finding(kind=kind, verdict="shortcut", sentence=f"'dog': {kind}.", where="the middle",
-                carriers=[], transplant=EFFECT, with_it=CarrierScore(images=0))
+                carriers=[], insertion=EFFECT, range=0.9, with_it=CarrierScore(images=0))
         for kind in kinds
     ]  # fmt: skip
     classes = [
@@ -118,7 +119,7 @@ def found_details(*kinds: str) -> Audit:
                       "candidates": len(kinds)}),
     ]  # fmt: skip
     sentences = [one.sentence for one in findings[:1]]
-    return Audit(stage="finetuning", images=9, candidates=len(kinds), seconds=1.5,
+    return Audit(stage="finetuning", images=IMAGES, candidates=len(kinds), seconds=1.5,
                  sentences=sentences, searched="", classes=classes)  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from seewhy.audit_records import (
     Audit,
+    AuditImages,
     CarrierScore,
     ClassAudit,
     EffectRecord,
@@ -30,11 +31,20 @@ def audit() -> Audit:
         carriers=["000003"],
         share=0.48,
         share_of_others=0.004,
-        transplant=EffectRecord(
-            change=0.614, low=0.5, high=0.7, p=0.0012, turned=0.83, turned_without=0.02, images=96
+        insertion=EffectRecord(
+            change=0.614,
+            low=0.5,
+            high=0.7,
+            p=0.0012,
+            turned=0.83,
+            turned_control=0.02,
+            donors=12,
+            images=96,
         ),
-        strange=0.011,
-        removal=None,
+        other_patches=0.011,
+        own_patches=-0.004,
+        range=0.9,
+        ablation=None,
         with_it=CarrierScore(images=2, accuracy=1.0),
         without_it=CarrierScore(images=1, accuracy=0.0),
         examples=1,
@@ -55,7 +65,7 @@ def audit() -> Audit:
     ]
     return Audit(
         stage="finetuning",
-        images=30,
+        images=AuditImages(discovery=9, screening=3, giving=2, confirmation=4),
         candidates=6,
         seconds=61.0,
         sentences=[SENTENCE],
@@ -79,12 +89,12 @@ def test_a_proven_shortcut_opens_the_summary(
     lead = page[page.index('<p class="lead">') :]
     assert lead.startswith(f'<p class="lead">{safe}')
     section = page[page.index('<section id="audit">') :]
-    assert "+0.61 (+0.50 … +0.70) on 96 pairs" in section
-    assert "decided for dog: 0.83, for comparison 0.02; p = 0.0012" in section
+    assert "+0.61 (+0.50 … +0.70) on 96 images, 12 donors" in section
+    assert "decided for dog: 0.83, with the control 0.02; p = 0.0012" in section
     assert "with it: 1.00 of 2 test images right; without it: 0.00 of 1 test image right" in section
     assert section.count('<div class="row"><img') == 1
     assert 'class="patch"' in section
-    assert "Looked for everything. 30 images were looked at; it took 1 min 1 s." in section
+    assert "Looked for everything. It took 1 min 1 s." in section
     assert "4.25" in section
 
 
@@ -104,5 +114,5 @@ def test_nothing_found_says_what_was_searched(
     found.sentences = []
     run.write_audit("net_a", found, {}, {})
     page = page_of(run)
-    assert "No wrong reason was found." in page
+    assert "No shortcut was found." in page
     assert "Looked for everything." in page

@@ -1,1 +1,1 @@
-"""Wrong reasons: found in what a class's images share, proven on the classifier itself."""
+"""Shortcuts: discovered in what images of one class share, confirmed on the classifier itself."""

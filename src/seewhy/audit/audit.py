@@ -1,9 +1,8 @@
-"""The audit of one classifier, from its validation images to a record.
+"""The audit of one classifier, from a study's images to a record.
 
-    evidence -> candidates -> screening -> proof on fresh pairs -> verdicts -> sentences
+    discovery -> screening -> confirmation -> verdicts -> sentences
 
-Validation images choose and prove. Training images help to find what images share, where the
-validation images are few. Test images are only reported on.
+Each step has images of its own (see `pools`). Test images are only reported on.
 """
 
 from __future__ import annotations
@@ -16,33 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.audit.asking import Asked
-from seewhy.audit.candidates import (
-    REACH,
-    THERE_AND_BACK,
-    THRESHOLDS,
-    Candidate,
-    Looked,
-    find_candidates,
-)
+from seewhy.audit.candidates import REACH, Looked, find_candidates
+from seewhy.audit.confirm import Confirmed, confirm
 from seewhy.audit.details import Detail, reduced
-from seewhy.audit.findings import Told, examples, searched, tell
-from seewhy.audit.prove import Pool, Screened, pairs, prove, remove, screen
+from seewhy.audit.findings import examples, searched, tell
+from seewhy.audit.inference import graver
+from seewhy.audit.pools import Pools, divide
+from seewhy.audit.screen import Screened, class_ranges, screen
 from seewhy.audit.strategies import Group, group
-from seewhy.audit.verdict import detectable, graver, judge
 from seewhy.audit.where import Where, hottest, where_evidence_lies
-from seewhy.audit_records import Audit, AuditKind, ClassAudit, EvidencePlace, Finding, Strategy
-from seewhy.evaluation.pairs import holm
+from seewhy.audit_records import (
+    Audit,
+    AuditImages,
+    ClassAudit,
+    EvidencePlace,
+    Finding,
+    Strategy,
+    Verdict,
+)
 from seewhy.progress import Advance, Progress
 from seewhy.records import Dataset, Predictions, Stage
 
-# Images a class: to prove on, whose evidence is asked for, to look for shared details in.
-PROVING, NEAR, LOOKED = 40, 24, 200
-# Of all classes together, where there are many.
-MOST_LOOKED = 8000
+# Images per class whose evidence is asked for.
+NEAR = 24
 LARGEST_REACH = 0.25
-# Fewer pairs than this prove nothing: the class is not audited.
-FEWEST_PAIRS = 16
-_ORDER: tuple[AuditKind, ...] = ("detail", "moving detail", "place", "colour", "texture")
+# With fewer images for discovery nothing can look the same in several.
+FEWEST_DISCOVERY = 6
+_KINDS = ("detail", "moving detail", "place", "colour", "texture")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Audited:
     ----------
     record : Audit
     pictures : dict of str to ndarray of uint8, (n, 3, S, S, 3)
-        Examples by ``CLASS-FINDING`` (numbers from 0): giver, taker before, taker after.
+        Examples by ``CLASS-FINDING`` (numbers from 0): donor, recipient before, recipient after.
     details : dict of str to Detail
         Likewise, of the findings that are details; without their places.
     """
@@ -72,14 +71,14 @@ def audit_classifier(
     progress: Progress,
     title: str,
 ) -> Audited:
-    """Look for wrong reasons in one classifier, and prove what is found on it.
+    """Look for shortcuts in one classifier, and confirm on it what is found.
 
     Parameters
     ----------
     asked : Asked
         The classifier.
     data : Dataset
-        Its validation images choose and prove.
+        Training images discover and screen, validation images confirm.
     predictions : Predictions
         What the classifier says of the test images; only reported on.
     stage : {"adaptation", "finetuning"}
@@ -93,99 +92,57 @@ def audit_classifier(
     Audited
     """
     started = time.perf_counter()
-    numbers, near, proving = _choose(data, seed)
+    pools = divide(data, seed)
     with progress.task(title, 2 + 2 * len(data.classes)) as advance:
-        looked, where, groups = _look(asked, data, numbers, near)
+        looked, where, groups = _look(asked, data, pools, seed)
         advance(2)
-        pool = Pool(data.pixels, data.labels, proving)
-        screened = _screened(asked, pool, looked, where, seed, advance)
-        told = _proven(asked, pool, screened, seed)
+        screened = _screened(asked, pools, looked, where, seed, advance)
+        confirmed = confirm(asked, pools, screened, seed)
         advance(len(data.classes))
     classes = [
         _class_audit(
             data,
             predictions,
-            pool,
             label,
             where[label],
-            _strategies(data, numbers[near], groups[label]),
-            screened,
-            told,
+            _strategies(data, looked.numbers[looked.near], groups[label]),
+            [one for one in screened if one.candidate.label == label],
+            _of_class(confirmed, label),
         )
         for label in range(len(data.classes))
     ]
-    proofs = {
-        f"{label}-{number}": one.proof
-        for label in range(len(classes))
-        for number, one in enumerate(_of_class(told, label))
-    }
     record = Audit(
         stage=stage,
-        images=len(numbers),
+        images=AuditImages(**{role: len(chosen) for role, chosen in pools.numbers.items()}),
         candidates=len(screened),
         seconds=time.perf_counter() - started,
         sentences=sentences(classes),
-        searched=searched(classes, len(screened), len(proving)),
+        searched=searched(data.classes, classes, pools, len(screened)),
         classes=classes,
     )
-    details = {
-        name: replace(proof.candidate.detail, places={})
-        for name, proof in proofs.items()
-        if proof.candidate.detail is not None
+    found = {
+        f"{label}-{number}": one
+        for label in range(len(classes))
+        for number, one in enumerate(_of_class(confirmed, label))
     }
-    return Audited(record, {name: examples(pool, proof) for name, proof in proofs.items()}, details)
-
-
-def _screened(
-    asked: Asked,
-    pool: Pool,
-    looked: Looked,
-    where: Sequence[Where | None],
-    seed: int,
-    advance: Advance,
-) -> list[Screened]:
-    """Name what might be wrong with each class, and have a first look at it."""
-    candidates: list[Candidate] = []
-    for label, place in enumerate(where):
-        if pairs(pool, label) >= FEWEST_PAIRS:
-            candidates += find_candidates(looked, label, place, seed)
-        advance(1)
-    screened: list[Screened] = []
-    for candidate in candidates:
-        if not _twin(candidate, screened):
-            screened.append(screen(asked, pool, candidate, seed))
-    return screened
-
-
-def _choose(
-    data: Dataset, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Choose images: all looked at, rows of those whose evidence is asked for, those to prove on.
-
-    Where a class has few validation images, training images fill up the first two.
-    """
-    rng = np.random.default_rng([seed, 5])
-    train, validation = data.where("train"), data.where("validation")
-    most = max(NEAR, min(LOOKED, MOST_LOOKED // len(data.classes)))
-    every: list[NDArray[np.int64]] = []
-    close: list[NDArray[np.int64]] = []
-    proving: list[NDArray[np.int64]] = []
-    for label in range(len(data.classes)):
-        held = rng.permutation(validation[data.labels[validation] == label])
-        more = rng.permutation(train[data.labels[train] == label])
-        proving.append(held[:PROVING])
-        close.append(np.concatenate([held, more])[:NEAR])
-        every.append(np.concatenate([held[:most], more])[:most])
-    numbers = np.unique(np.concatenate([*every, *proving]))
-    near = np.searchsorted(numbers, np.sort(np.concatenate(close)))
-    return numbers, near.astype(np.int64), np.sort(np.concatenate(proving))
+    details = {
+        name: replace(one.candidate.detail, places={})
+        for name, one in found.items()
+        if one.candidate.detail is not None
+    }
+    return Audited(record, {name: examples(pools, one) for name, one in found.items()}, details)
 
 
 def _look(
-    asked: Asked, data: Dataset, numbers: NDArray[np.int64], near: NDArray[np.int64]
+    asked: Asked, data: Dataset, pools: Pools, seed: int
 ) -> tuple[Looked, list[Where | None], list[list[Group]]]:
-    close = numbers[near]
+    """Look at the images of discovery: pixels of all, evidence of some of each class."""
+    numbers = pools.numbers["discovery"]
     labels = data.labels[numbers]
+    rng = np.random.default_rng([seed, 6])
+    rows = [rng.permutation(np.flatnonzero(labels == k))[:NEAR] for k in range(len(data.classes))]
+    near = np.sort(np.concatenate(rows)).astype(np.int64)
+    close = numbers[near]
     maps = asked.evidence(data.pixels[close], data.labels[close])
     masks = data.masks[close] if data.masks is not None else None
     where = where_evidence_lies(maps, data.labels[close], len(data.classes), masks)
@@ -199,85 +156,66 @@ def _look(
     return Looked(numbers, pictures, labels, near, hottest(maps), reach, size), where, groups
 
 
-def _twin(candidate: Candidate, screened: Sequence[Screened]) -> bool:
+def _screened(
+    asked: Asked,
+    pools: Pools,
+    looked: Looked,
+    where: Sequence[Where | None],
+    seed: int,
+    advance: Advance,
+) -> list[Screened]:
+    """Discover the candidates of each class that has enough images, and screen them."""
+    spans = class_ranges(asked, pools, "screening") if len(pools.numbers["screening"]) else []
+    screened: list[Screened] = []
+    for label, place in enumerate(where):
+        if spans and (looked.labels == label).sum() >= FEWEST_DISCOVERY:
+            for candidate in find_candidates(looked, label, place, seed):
+                one = screen(asked, pools, candidate, spans[label], seed)
+                if one is not None and not _twin(one, screened):
+                    screened.append(one)
+        advance(1)
+    return screened
+
+
+def _twin(one: Screened, screened: Sequence[Screened]) -> bool:
     """Tell a moving detail whose carriers a fixed detail that passed has already."""
-    if candidate.kind != "moving detail":
-        return False
-    return any(
-        one.passed
-        and one.candidate.kind == "detail"
-        and one.candidate.label == candidate.label
-        and np.isin(candidate.carriers, one.candidate.carriers).mean() >= 0.5
-        for one in screened
+    return one.candidate.kind == "moving detail" and any(
+        other.passed
+        and other.candidate.kind == "detail"
+        and other.candidate.label == one.candidate.label
+        and np.isin(one.candidate.carriers, other.candidate.carriers).mean() >= 0.5
+        for other in screened
     )
 
 
-def _proven(asked: Asked, pool: Pool, screened: Sequence[Screened], seed: int) -> list[Told]:
-    """Prove what passed; correct for all that was tried; keep what has a verdict.
-
-    A same-looking detail is judged by the stronger of its two proofs: a small one may hardly turn
-    an image of another class, and still be what its own class hangs on. Colours are judged by the
-    transplant, and are no shortcut where both proofs together stay small.
-    """
-    proofs = [prove(asked, pool, one.candidate, seed) for one in screened if one.passed]
-    removals = [
-        remove(asked, pool, proof.candidate, seed) if proof.candidate.detail else None
-        for proof in proofs
-    ]
-    p = [
-        min(1.0, 2 * min(proof.effect.p, removal.p)) if removal else proof.effect.p
-        for proof, removal in zip(proofs, removals, strict=True)
-    ]
-    corrected = holm(p + [1.0] * (len(screened) - len(p)))
-    told = []
-    for proof, removal, value in zip(proofs, removals, corrected[: len(p)], strict=True):
-        threshold = THRESHOLDS[proof.candidate.kind]
-        verdict = judge(proof.effect, value, threshold)
-        if removal:
-            verdict = graver(verdict, judge(removal, value, threshold))
-        if verdict != "none":
-            removal = removal or remove(asked, pool, proof.candidate, seed)
-            both = proof.effect.change.value + removal.change.value
-            if verdict == "shortcut" and both < THERE_AND_BACK.get(proof.candidate.kind, both):
-                verdict = "suspicious"
-            told.append(Told(proof, value, verdict, removal))
-    return told
-
-
-def _of_class(told: Sequence[Told], label: int) -> list[Told]:
+def _of_class(confirmed: Sequence[Confirmed], label: int) -> list[Confirmed]:
     """Return one class's findings, the gravest first; among equals by kind, details first."""
-    own = [one for one in told if one.proof.candidate.label == label]
+    own = [one for one in confirmed if one.candidate.label == label and one.verdict != "none"]
     return sorted(
-        own,
-        key=lambda one: (one.verdict != "shortcut", _ORDER.index(one.proof.candidate.kind)),
+        own, key=lambda one: (one.verdict != "shortcut", _KINDS.index(one.candidate.kind))
     )
 
 
 def _class_audit(
     data: Dataset,
     predictions: Predictions,
-    pool: Pool,
     label: int,
     where: Where | None,
     strategies: list[Strategy],
     screened: Sequence[Screened],
-    told: Sequence[Told],
+    confirmed: Sequence[Confirmed],
 ) -> ClassAudit:
-    findings: list[Finding] = [tell(data, predictions, one) for one in _of_class(told, label)]
-    own = [one for one in screened if one.candidate.label == label]
+    findings: list[Finding] = [tell(data, predictions, one) for one in confirmed]
+    verdict: Verdict = "none" if screened else "too few images"
+    for finding in findings:
+        verdict = graver(verdict, finding.verdict)
     return ClassAudit(
         **{"class": data.classes[label]},
-        verdict=findings[0].verdict if findings else "none",
+        verdict=verdict,
         findings=findings,
         evidence=_evidence(where),
         strategies=strategies,
-        candidates=len(own),
-        detectable={
-            one.candidate.kind: detectable(
-                one.effect.deviation, pairs(pool, label), THRESHOLDS[one.candidate.kind]
-            )
-            for one in own
-        },
+        candidates=len(screened),
     )
 
 
@@ -301,7 +239,7 @@ def _strategies(data: Dataset, close: NDArray[np.int64], groups: Sequence[Group]
 
 
 def sentences(classes: Sequence[ClassAudit]) -> list[str]:
-    """Return one sentence a class with a finding: shortcuts first, by how far they move."""
+    """Return one sentence per class with a finding: shortcuts first, by how far they move."""
     worst = [one.findings[0] for one in classes if one.findings]
-    worst.sort(key=lambda one: (one.verdict != "shortcut", -one.transplant.change))
+    worst.sort(key=lambda one: (one.verdict != "shortcut", -one.insertion.change))
     return [one.sentence for one in worst]

@@ -1,7 +1,6 @@
-"""What might be a wrong reason: small, named suspects with the images that carry them.
+"""What might be a shortcut: candidates with the images that carry them.
 
-A candidate is no finding. It says what to carry from which images into others, and at which
-effect on the class's probability it would count.
+A candidate is no finding. It says what to insert from which images into others.
 """
 
 from __future__ import annotations
@@ -20,22 +19,10 @@ from seewhy.audit.exchange import (
     PlaceExchange,
     TextureExchange,
 )
+from seewhy.audit.pools import Role
 from seewhy.audit.where import Where
 from seewhy.audit_records import AuditKind
 
-# Effects from which on an exchange counts. On clean classifiers of the development runs natural
-# exchanges reached 0.04, 0.04, 0.14, 0.08 and 0.16; docs/audit.md has the figures.
-THRESHOLDS: dict[AuditKind, float] = {
-    "detail": 0.05,
-    "moving detail": 0.05,
-    "place": 0.2,
-    "colour": 0.1,
-    "texture": 0.22,
-}
-# The colours of a class move decisions by nature too: a classifier that goes by blue sky calls what
-# is blue an airplane, and still knows airplanes without it. So of colours transplant and removal
-# together must reach this. Of eleven natural ones one did, planted ones that were found all did.
-THERE_AND_BACK: dict[AuditKind, float] = {"colour": 0.38}
 # Details of one class that are tried; and the excess from which on its peak is.
 MOST_DETAILS = 2
 LEAST_EXCESS = 2.0
@@ -47,15 +34,16 @@ FEWEST_CARRIERS = 4
 
 @dataclass(frozen=True)
 class Candidate:
-    """One suspect.
+    """One candidate.
 
     Attributes
     ----------
     label : int
         The class it might stand for.
     kind : str
-    carriers : ndarray of int64
-        Images of the class that carry it, by their numbers in the data set.
+    donors : dict of str to ndarray of int64
+        By role, images of the class that carry it, by their numbers in the data set. Those of
+        discovery come from the search; `donors.locate` finds the others.
     exchange : Exchange
     detail : Detail or None
     box : tuple of float, optional
@@ -64,15 +52,15 @@ class Candidate:
 
     label: int
     kind: AuditKind
-    carriers: NDArray[np.int64]
+    donors: dict[Role, NDArray[np.int64]]
     exchange: Exchange
     detail: Detail | None = None
     box: tuple[float, float, float, float] | None = None
 
     @property
-    def everywhere(self) -> bool:
-        """Whether every image has one of its kind, so that carriers must be told by effect."""
-        return self.kind in ("colour", "texture")
+    def carriers(self) -> NDArray[np.int64]:
+        """All images of the class that are known to carry it, ascending."""
+        return np.sort(np.concatenate(list(self.donors.values())))
 
 
 @dataclass(frozen=True)
@@ -108,7 +96,7 @@ class Looked:
 def find_candidates(
     looked: Looked, label: int, where: Where | None, seed: int
 ) -> Iterator[Candidate]:
-    """Name what might be wrong with one class.
+    """Name what one class might be decided by. Colours and texture are always tried.
 
     Parameters
     ----------
@@ -135,9 +123,9 @@ def find_candidates(
         return
     if where is not None and where.excess >= LEAST_EXCESS:
         box = _box(where.peak, looked.reach)
-        yield Candidate(label, "place", own, PlaceExchange(box), box=box)
-    yield Candidate(label, "colour", own, ColourExchange())
-    yield Candidate(label, "texture", own, TextureExchange())
+        yield Candidate(label, "place", {"discovery": own}, PlaceExchange(box), box=box)
+    yield Candidate(label, "colour", {"discovery": own}, ColourExchange())
+    yield Candidate(label, "texture", {"discovery": own}, TextureExchange())
 
 
 def _detail(
@@ -156,7 +144,8 @@ def _detail(
     if detail.at is not None:
         (top, left), (height, width) = detail.at, detail.shape.shape
         box = (top / side, left / side, (top + height) / side, (left + width) / side)
-    yield Candidate(label, kind, np.array(carriers, np.int64), exchange, detail, box)
+    donors: dict[Role, NDArray[np.int64]] = {"discovery": np.array(carriers, np.int64)}
+    yield Candidate(label, kind, donors, exchange, detail, box)
 
 
 def _box(middle: tuple[float, float], reach: float) -> tuple[float, float, float, float]:

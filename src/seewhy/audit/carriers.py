@@ -69,6 +69,27 @@ def _edges(start: int, end: int) -> list[int]:
     return [round(edge) for edge in np.linspace(start, end, parts + 1)]
 
 
+def direction(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the direction in which a class's descriptions stand out from the others', (D,).
+
+    Parameters
+    ----------
+    described : ndarray of float64, (N, D)
+    of_class : ndarray of bool, (N,)
+
+    References
+    ----------
+    Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7, 1936.
+    """
+    own, others = described[of_class], described[~of_class]
+    gap = own.mean(axis=0) - others.mean(axis=0)
+    within = np.concatenate([own - own.mean(axis=0), others - others.mean(axis=0)])
+    covariance = within.T @ within / len(within)
+    covariance += RIDGE * max(float(np.trace(covariance)) / len(gap), 1e-9) * np.eye(len(gap))
+    found: NDArray[np.float64] = np.linalg.solve(covariance, gap)
+    return found
+
+
 def stand_out(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark the images that lie beyond nine tenths of the other classes', towards the class.
 
@@ -81,15 +102,6 @@ def stand_out(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> ND
     -------
     ndarray of bool, (N,)
         Of both: carriers are those of the class, and a tenth of the others look like them.
-
-    References
-    ----------
-    Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7, 1936.
     """
-    own, others = described[of_class], described[~of_class]
-    gap = own.mean(axis=0) - others.mean(axis=0)
-    within = np.concatenate([own - own.mean(axis=0), others - others.mean(axis=0)])
-    covariance = within.T @ within / len(within)
-    covariance += RIDGE * max(float(np.trace(covariance)) / len(gap), 1e-9) * np.eye(len(gap))
-    score = described @ np.linalg.solve(covariance, gap)
+    score = described @ direction(described, of_class)
     return np.asarray(score > np.quantile(score[~of_class], BEYOND), dtype=bool)

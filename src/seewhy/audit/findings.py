@@ -1,27 +1,27 @@
-"""Findings in words and pictures: what a proven candidate means to the reader of a report."""
+"""Findings in words and pictures: what a confirmed candidate means to the reader of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.audit.candidates import Candidate
+from seewhy.audit.confirm import Confirmed
 from seewhy.audit.details import places_in, reduced
-from seewhy.audit.prove import Pool, Proof, exchanged
-from seewhy.audit.verdict import Effect
+from seewhy.audit.inference import FEWEST_OTHERS, Effect
+from seewhy.audit.interventions import exchanged
+from seewhy.audit.pools import Pools
 from seewhy.audit_records import (
     AuditKind,
     CarrierScore,
     ClassAudit,
     EffectRecord,
     Finding,
-    Verdict,
 )
 from seewhy.records import Dataset, Predictions
-from seewhy.wording import count, share
+from seewhy.wording import count, listing, share
 
 EXAMPLES = 4
 # A box that spans this much of both sides has no one place.
@@ -32,54 +32,45 @@ _PREPOSITIONS = {BORDER: "along", ANYWHERE: "at"}
 _WHAT: dict[AuditKind, str] = {
     "detail": "details that look the same at one place",
     "moving detail": "details that look the same at places that differ",
-    "place": "places where one class's evidence lies and others' does not",
+    "place": "the place where a class's evidence differs most from the others'",
     "colour": "colours",
     "texture": "fine textures around the middle",
 }
 
 
-_COMPARED = {True: "with other images' instead", False: "without it"}
-
-
-@dataclass(frozen=True)
-class Told:
-    """A proven candidate: its proof, the corrected p, the verdict, what removing it costs."""
-
-    proof: Proof
-    p: float
-    verdict: Verdict
-    removal: Effect
-
-
-def tell(data: Dataset, predictions: Predictions, told: Told) -> Finding:
-    """Put a proven candidate into words, and say how its carriers among the test images fare.
+def tell(data: Dataset, predictions: Predictions, confirmed: Confirmed) -> Finding:
+    """Put a confirmed candidate into words, and say how its carriers in the test images fare.
 
     Parameters
     ----------
     data : Dataset
     predictions : Predictions
         Of the test images.
-    told : Told
+    confirmed : Confirmed
+        Its verdict is not "none".
     """
-    candidate, verdict = told.proof.candidate, told.verdict
-    assert verdict != "none"
-    detail = candidate.detail
+    candidate, insertion = confirmed.candidate, confirmed.insertion
+    assert confirmed.verdict in ("shortcut", "needs judgement")
+    detail, ablation = candidate.detail, confirmed.ablation
     with_it, without_it = _scores(data, predictions, candidate)
     return Finding(
         kind=candidate.kind,
-        verdict=verdict,
-        sentence=_sentence(data.classes[candidate.label], told),
+        verdict=confirmed.verdict,
+        sentence=_sentence(data.classes[candidate.label], confirmed),
         where=where_in_words(candidate),
         box=list(candidate.box) if candidate.box else None,
         carriers=[data.ids[i] for i in candidate.carriers],
         share=detail.own if detail else None,
         share_of_others=detail.others if detail else None,
-        transplant=_effect(told.proof.effect, told.p),
-        strange=told.proof.strange,
-        removal=_effect(told.removal, told.p),
+        insertion=_effect(insertion.effect, confirmed.insertion_p),
+        other_patches=insertion.other_patches,
+        own_patches=insertion.own_patches,
+        ablation=_effect(ablation, confirmed.ablation_p) if ablation else None,
+        range=confirmed.span,
+        usual=confirmed.usual,
         with_it=with_it,
         without_it=without_it,
-        examples=min(EXAMPLES, len(told.proof.takers)),
+        examples=min(EXAMPLES, insertion.design.recipients.size),
     )
 
 
@@ -109,71 +100,85 @@ def spot_in_words(where: str) -> str:
     return f"{_PREPOSITIONS.get(where, 'in')} {where}"
 
 
-def examples(pool: Pool, proof: Proof) -> NDArray[np.uint8]:
-    """Return the pairs that were moved most, (n, 3, S, S, 3): giver, taker before, taker after."""
-    order = np.argsort(-proof.change, kind="stable")[:EXAMPLES]
-    takers, givers = proof.takers[order], proof.givers[order]
-    after = exchanged(pool, proof.candidate, takers, givers, givers)
-    before, given = np.asarray(pool.pixels[takers]), np.asarray(pool.pixels[givers])
+def examples(pools: Pools, confirmed: Confirmed) -> NDArray[np.uint8]:
+    """Return the pairs that were moved most: donor, recipient before and after.
+
+    An ndarray (n, 3, S, S, 3).
+    """
+    design = confirmed.insertion.design
+    order = np.argsort(-confirmed.insertion.change.ravel(), kind="stable")[:EXAMPLES]
+    recipients = design.recipients.ravel()[order]
+    donors = design.donors[order // design.recipients.shape[1]]
+    after = exchanged(pools, confirmed.candidate, recipients, donors, donors)
+    before, given = np.asarray(pools.pixels[recipients]), np.asarray(pools.pixels[donors])
     return np.stack([given, before, after], axis=1)
 
 
-def searched(classes: Sequence[ClassAudit], candidates: int, images: int) -> str:
-    """Say in sentences what was looked for and how strong an effect would have been found."""
-    worst: dict[AuditKind, float] = {}
-    for one in classes:
-        for kind, value in one.detectable.items():
-            worst[kind] = max(worst.get(kind, 0.0), value)
-    if not candidates:
-        return (
-            f"Nothing could be tried: {count(images, 'validation image')} "
-            "are too few, or no class has a candidate."
+def searched(
+    names: Sequence[str], classes: Sequence[ClassAudit], pools: Pools, candidates: int
+) -> str:
+    """Say in sentences what was looked for, in which images, and where these were too few."""
+    found, screened = len(pools.numbers["discovery"]), len(pools.numbers["screening"])
+    confirmed = len(pools.numbers["confirmation"]) + len(pools.numbers["giving"])
+    said = [
+        f"Looked for, in every class: {'; '.join(_WHAT.values())}.",
+        f"{count(found, 'image')} were used for discovery, {screened} others for screening and "
+        f"{confirmed} others for confirmation; {count(candidates, 'candidate')} "
+        f"{'was' if candidates == 1 else 'were'} tried.",
+    ]
+    few = [one.name for one in classes if one.verdict == "too few images"]
+    if few:
+        said.append(f"Too few images to say anything: {listing(few)}.")
+    joined = [names[label] for label in pools.joined if names[label] not in few]
+    if joined:
+        said.append(
+            f"Training images joined the few validation images for confirmation: {listing(joined)}."
         )
-    kinds = "; ".join(
-        f"{what}{f' (an effect of {share(worst[kind])} or more)' if kind in worst else ''}"
-        for kind, what in _WHAT.items()
-    )
-    return (
-        f"Looked for, in every class: {kinds}. {count(candidates, 'candidate')} "
-        f"{'was' if candidates == 1 else 'were'} tried on {count(images, 'validation image')}. "
-        "The effects in brackets, changes of the class's probability, would have been found in "
-        "nine of ten cases; a kind without one had no candidate."
-    )
+    if len(names) <= FEWEST_OTHERS:
+        said.append(
+            "With so few classes nothing is known of what is usual in this data set, so colours "
+            "and textures are left to your judgement."
+        )
+    return " ".join(said)
 
 
-def _sentence(name: str, told: Told) -> str:
-    """Return the finding as one plain sentence."""
-    candidate, effect = told.proof.candidate, told.proof.effect
+def _sentence(name: str, confirmed: Confirmed) -> str:
+    """Return the finding as one plain sentence, or two."""
+    candidate, effect = confirmed.candidate, confirmed.insertion.effect
+    control = "patches of other images" if candidate.detail else "that of other classes"
     moved = (
         f"turns {_percent(effect.turned)} of other classes' images into '{name}' "
-        f"({_percent(effect.turned_without)} {_COMPARED[candidate.detail is None]})"
+        f"({control}: {_percent(effect.turned_control)})"
     )
     place = where_in_words(candidate)
     if candidate.detail is not None:
         carrying = f"{_percent(candidate.detail.own)} of its images"
-        spot = spot_in_words(place)
-        text = f"'{name}': {carrying} look the same {spot}; that detail alone {moved}"
-        cost = told.removal.change
-        if cost.value > 0:
-            text += f", and without it its own images lose {share(cost.value)} of their probability"
-        return text + "."
-    if candidate.kind == "place":
-        return f"'{name}': its evidence gathers in {place}; what lies there {moved}."
-    return f"'{name}': carrying {place} over, and nothing else, {moved}."
+        text = f"'{name}': {carrying} look the same {spot_in_words(place)}; that detail {moved}"
+        cost = confirmed.ablation
+        if cost is not None and cost.low > 0:
+            text += f", and without it its own images lose {share(cost.change)} of probability"
+    elif candidate.kind == "place":
+        text = f"'{name}': what lies in {place} {moved}"
+    else:
+        text = f"'{name}': inserting {place}, and nothing else, {moved}"
+    if confirmed.verdict == "needs judgement":
+        return f"{text}. This may be part of how '{name}' looks: please judge."
+    return f"{text}."
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _effect(effect: Effect, p: float) -> EffectRecord:
+def _effect(effect: Effect, p: float | None) -> EffectRecord:
     return EffectRecord(
-        change=effect.change.value,
-        low=effect.change.low,
-        high=effect.change.high,
+        change=effect.change,
+        low=effect.low,
+        high=effect.high,
         p=p,
         turned=effect.turned,
-        turned_without=effect.turned_without,
+        turned_control=effect.turned_control,
+        donors=effect.donors,
         images=effect.images,
     )
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from seewhy.audit.asking import Asked
 from seewhy.audit.findings import score, spot_in_words
+from seewhy.audit.inference import graver
 from seewhy.audit.mending import Freed, Reason, freed
-from seewhy.audit.verdict import graver
 from seewhy.audit_records import (
     Audit,
     AuditKind,
@@ -28,8 +28,9 @@ from seewhy.records import Dataset, Predictions
 from seewhy.wording import count, listing, share, two_shares
 
 _AGAIN: Mapping[Verdict, str] = {
-    "none": "Audited again: no wrong reason found in it.",
-    "suspicious": "Audited again: still suspicious.",
+    "none": "Audited again: no shortcut found in it.",
+    "needs judgement": "Audited again: needs judgement.",
+    "too few images": "Audited again: too few images to say anything.",
     "shortcut": "Audited again: still a shortcut.",
 }
 _WHAT: Mapping[AuditKind, str] = {
@@ -58,7 +59,7 @@ def outcome(
     done: Sequence[Mended],
     seed: int,
 ) -> MendingRecord:
-    """Compare the classifier that went by wrong reasons with the one that was mended.
+    """Compare the classifier that uses a shortcut with the one that was mended.
 
     Parameters
     ----------

@@ -61,17 +61,16 @@ def audit_stage(
     run.write_audit(slug, found.record, found.pictures, details)
     record = found.record
     log.info(
-        "%s: %s: audit of %d classes, %d candidates on %d images, took %.1f s",
+        "%s: %s: audit of %d classes, %d candidates, took %.1f s",
         slug,
         stage,
         len(record.classes),
         record.candidates,
-        record.images,
         record.seconds,
     )
     for sentence in record.sentences:
         log.info("%s: %s: %s", slug, stage, sentence)
-    said = record.sentences[0] if record.sentences else "no wrong reason found"
+    said = record.sentences[0] if record.sentences else "no shortcut found"
     progress.say(f"{slug}: audit ({duration(record.seconds)}): {said}")
     return record
 

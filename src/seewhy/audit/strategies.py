@@ -2,7 +2,7 @@
 
 Each image's evidence is one vector: the activations of the layer that is looked at, averaged with
 the map as weights. Images decided by the same things have vectors that point the same way; a group
-far from the rest of its class is decided by something else. A strategy is no wrong reason: cats
+far from the rest of its class is decided by something else. A strategy is no shortcut: cats
 from the side and cats from the front are two as well.
 """
 
@@ -65,7 +65,7 @@ def group(vectors: NDArray[np.float32], labels: NDArray[np.int64], label: int) -
     References
     ----------
     Lapuschkin et al., "Unmasking Clever Hans predictors and assessing what machines really learn",
-    Nature Communications 10, 2019: groups of heatmaps are where to look for wrong reasons.
+    Nature Communications 10, 2019: groups of heatmaps are where to look for shortcuts.
     """
     rows = np.flatnonzero(labels == label)
     if not len(rows):

@@ -1,4 +1,4 @@
-"""The audit's section: what was found and proven, its pictures, and what was searched."""
+"""The audit's section: what was found and confirmed, its pictures, and what was searched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit_records import Audit, CarrierScore, ClassAudit, Finding, MendingRecord
+from seewhy.audit_records import (
+    Audit,
+    CarrierScore,
+    ClassAudit,
+    EffectRecord,
+    Finding,
+    MendingRecord,
+)
 from seewhy.backbone_records import BackboneRecords
 from seewhy.records import STAGES, Stage
 from seewhy.report.pictures import TINY, address
@@ -19,7 +26,7 @@ from seewhy.wording import STAGE_TITLES, count, duration, share
 KINDS = {
     "detail": "a detail at one place",
     "moving detail": "a detail at places that differ",
-    "place": "a place of the image",
+    "place": "a place in the image",
     "colour": "colours",
     "texture": "fine texture",
 }
@@ -43,7 +50,7 @@ def audit_section(study: Study) -> Section:
 
 
 def warnings(study: Study) -> list[str]:
-    """Return the sentences of the fine-tuned classifiers' proven shortcuts, for the summary.
+    """Return the sentences of the fine-tuned classifiers' confirmed shortcuts, for the summary.
 
     Where a classifier was mended, each is followed by what that did.
     """
@@ -52,7 +59,7 @@ def warnings(study: Study) -> list[str]:
         audit, mending = records.audits.get("finetuning"), records.mending
         if audit is None:
             continue
-        which = f"{study.names[slug]} goes by a wrong reason. " * (len(study.records) > 1)
+        which = f"{study.names[slug]} uses a shortcut. " * (len(study.records) > 1)
         mended = {one.name: one.sentence for one in mending.classes} if mending else {}
         classes = {one.findings[0].sentence: one.name for one in audit.classes if one.findings}
         for sentence in audit.sentences[: _shortcuts(audit)]:
@@ -70,7 +77,7 @@ def _shortcuts(audit: Audit) -> int:
 def _reading(part: Section) -> Section:
     """Return a part as sentences alone, for the report as Markdown."""
     mending = part["mending"]
-    found = part["sentences"] or ["No wrong reason was found."]
+    found = part["sentences"] or ["No shortcut was found."]
     mended = [f"Mended: {sentence}" for sentence in mending["sentences"]] if mending else []
     return {"sentences": [f"{part['name']}, {part['stage'].lower()}:", *found, *mended]}
 
@@ -89,7 +96,6 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
         "sentences": audit.sentences,
         "searched": audit.searched,
         "took": duration(audit.seconds),
-        "images": count(audit.images, "image"),
         "classes": classes,
         "rows": [_row(one) for one in audit.classes[:MOST_ROWS]],
         "of": len(audit.classes),
@@ -140,7 +146,6 @@ def _class(number: int, one: ClassAudit, pictures: dict[str, NDArray[np.uint8]])
 
 
 def _finding(finding: Finding, pictures: NDArray[np.uint8] | None) -> Section:
-    moved, removed = finding.transplant, finding.removal
     return {
         "sentence": finding.sentence,
         "kind": KINDS[finding.kind],
@@ -149,17 +154,32 @@ def _finding(finding: Finding, pictures: NDArray[np.uint8] | None) -> Section:
         "carriers": count(len(finding.carriers), "carrier"),
         "share": None if finding.share is None else share(finding.share),
         "others": None if finding.share_of_others is None else share(finding.share_of_others, 3),
-        "effect": _interval(moved.change, moved.low, moved.high),
-        "strange": None if finding.strange is None else f"{finding.strange:+.2f}",
-        "images": count(moved.images, "pair"),
-        "p": f"{moved.p:.4f}",
-        "turned": share(moved.turned),
-        "turned_without": share(moved.turned_without),
-        "removal": _interval(removed.change, removed.low, removed.high) if removed else None,
+        "range": share(finding.range),
+        "usual": None if finding.usual is None else share(finding.usual * finding.range),
+        "insertion": _effect(finding.insertion),
+        "patches": _patches(finding),
+        "ablation": _effect(finding.ablation) if finding.ablation else None,
         "accuracies": _accuracies(finding),
         "patch": _patch(finding, pictures),
         "examples": [] if pictures is None else [_example(one) for one in pictures],
     }
+
+
+def _effect(effect: EffectRecord) -> Section:
+    return {
+        "change": _interval(effect.change, effect.low, effect.high),
+        "images": f"{count(effect.images, 'image')}, {count(effect.donors, 'donor')}",
+        "turned": share(effect.turned),
+        "turned_control": share(effect.turned_control),
+        "p": None if effect.p is None else f"{effect.p:.4f}",
+    }
+
+
+def _patches(finding: Finding) -> str | None:
+    """Say what patches of the same shape do by themselves; None where there are none."""
+    told = (("of other images", finding.other_patches), ("of its own", finding.own_patches))
+    found = [f"{words} {value:+.2f}" for words, value in told if value is not None]
+    return ", ".join(found) or None
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -178,23 +198,23 @@ def _accuracy(score: CarrierScore) -> str:
 
 
 def _patch(finding: Finding, pictures: NDArray[np.uint8] | None) -> str | None:
-    """Return the place of a finding, cut out of the image that gave first, with some around it."""
+    """Return the place of a finding, cut out of the first donor with some pixels around it."""
     if finding.box is None or pictures is None or not len(pictures):
         return None
-    giver = pictures[0, 0]
-    size = len(giver)
+    donor = pictures[0, 0]
+    size = len(donor)
     top, left, bottom, right = (edge * size for edge in finding.box)
     more = max(AROUND * (bottom - top), AROUND * (right - left), 1)
     rows = slice(max(0, int(top - more)), min(size, int(np.ceil(bottom + more))))
     columns = slice(max(0, int(left - more)), min(size, int(np.ceil(right + more))))
-    cut = giver[rows, columns]
+    cut = donor[rows, columns]
     # Small ones are enlarged here pixel by pixel, so that any viewer shows them sharp.
     times = max(1, LEAST_SIDE // min(cut.shape[:2]))
     return address(cut.repeat(times, axis=0).repeat(times, axis=1), exact=True)
 
 
 def _example(pictures: NDArray[np.uint8]) -> list[str]:
-    """Return giver, taker before and taker after."""
+    """Return donor, recipient before and recipient after."""
     return [address(one, exact=one.shape[0] <= TINY) for one in pictures]
 
 

@@ -24,7 +24,7 @@ HEADINGS = {
     "evaluation": "Evaluation",
     "comparison": "Comparison",
     "explanations": "Explanations",
-    "audit": "Wrong reasons",
+    "audit": "Shortcuts",
     "provenance": "Provenance",
 }
 # Longer tables are named, not pasted.

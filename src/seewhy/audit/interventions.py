@@ -1,0 +1,277 @@
+"""Interventions: a candidate is inserted into other classes' images and ablated from its own.
+
+Each has a control that differs in one thing only. Whatever is pasted may move a classifier, so a
+detail is compared with patches of the same shape and at the same place: of images of other
+classes, and of an ordinary part of the donor. Place, colours and texture, of which every image
+has some, are compared with the same exchange from an image of another class. A hole that is
+filled is compared with equal holes elsewhere in the same image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from seewhy.audit.asking import Asked
+from seewhy.audit.candidates import Candidate
+from seewhy.audit.donors import without_detail
+from seewhy.audit.exchange import DetailExchange, Image, filled_in
+from seewhy.audit.inference import FEWEST_DONORS, Effect, measure_effect
+from seewhy.audit.pools import Pools
+
+# Donors at most, and recipients at most, of all donors together.
+DONORS = 32
+RECIPIENTS = {"screening": 24, "confirmation": 96}
+Step = Literal["screening", "confirmation"]
+# Equal holes elsewhere in an image, whose mean is the control.
+HOLES = 2
+# More images of other classes are looked at than are used, for some carry the detail too.
+SPARE = 1.25
+
+
+@dataclass(frozen=True)
+class Design:
+    """Who gives to whom, with no image in two places.
+
+    Attributes
+    ----------
+    donors : ndarray of int64, (D,)
+        Images that carry the candidate.
+    recipients : ndarray of int64, (D, m)
+        Images of other classes: each belongs to one donor.
+    controls : ndarray of int64, (D,)
+        Images of other classes that give in the donor's stead.
+    """
+
+    donors: NDArray[np.int64]
+    recipients: NDArray[np.int64]
+    controls: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A candidate inserted into other classes' images, and what that did.
+
+    Attributes
+    ----------
+    design : Design
+    effect : Effect
+        Against the stronger of the controls.
+    change : ndarray of float32, (D, m)
+        Of the class's probability, against that control.
+    other_patches, own_patches : float or None
+        Of a detail: what patches of the same shape do by themselves, against the untouched
+        images; from images of other classes, and from ordinary parts of the donors.
+    """
+
+    design: Design
+    effect: Effect
+    change: NDArray[np.float32]
+    other_patches: float | None = None
+    own_patches: float | None = None
+
+
+def plan(pools: Pools, candidate: Candidate, role: Step, seed: int) -> Design | None:
+    """Choose donors, recipients and controls; None where there are too few.
+
+    Parameters
+    ----------
+    pools : Pools
+    candidate : Candidate
+        Its `donors` tell which images carry it.
+    role : {"screening", "confirmation"}
+    seed : int
+    """
+    rng = np.random.default_rng([seed, candidate.label, 2 if role == "screening" else 3])
+    donors = rng.permutation(candidate.donors[role])
+    if role == "confirmation":
+        # Validation images first.
+        donors = np.concatenate([donors, rng.permutation(candidate.donors["giving"])])
+    wanted = round(SPARE * (2 * min(len(donors), DONORS) + RECIPIENTS[role]))
+    others = rng.permutation(pools.others(role, candidate.label))[:wanted]
+    others = without_detail(pools, candidate, others)
+    count = min(len(donors), len(others) // 2, DONORS)
+    if count < FEWEST_DONORS:
+        return None
+    each = min((len(others) - count) // count, max(1, RECIPIENTS[role] // count))
+    controls, rest = others[:count], others[count:]
+    return Design(donors[:count], rest[: each * count].reshape(count, each), controls)
+
+
+def insert(asked: Asked, pools: Pools, candidate: Candidate, design: Design) -> Insertion:
+    """Measure what inserting a candidate into other classes' images does."""
+    label = candidate.label
+    given = _arm(asked, pools, candidate, design, design.donors)
+    other = _arm(asked, pools, candidate, design, design.controls)
+    if not isinstance(candidate.exchange, DetailExchange):
+        effect = measure_effect(given, other, label)
+        return Insertion(design, effect, (given - other)[..., label])
+    untouched = _asked(asked, pools.pixels[design.recipients])
+    own = _own_patches(asked, pools, candidate.exchange, design, label)
+    controls = [other] if own is None else [other, own]
+    stronger = max(controls, key=lambda arm: float(arm[..., label].mean()))
+    moved = [float((arm - untouched)[..., label].mean()) for arm in controls]
+    return Insertion(
+        design=design,
+        effect=measure_effect(given, stronger, label),
+        change=(given - stronger)[..., label],
+        other_patches=moved[0],
+        own_patches=moved[1] if len(moved) > 1 else None,
+    )
+
+
+def ablate(
+    asked: Asked, pools: Pools, candidate: Candidate, role: Step, seed: int
+) -> Effect | None:
+    """Measure what ablating a candidate from its own images costs; None where they are too few.
+
+    A detail is filled in from what lies around it. Anything else is exchanged: half of the
+    carriers get another class's, and for control that of a carrier of the other half.
+    """
+    rng = np.random.default_rng([seed, candidate.label, 4])
+    carriers = rng.permutation(candidate.donors[role])
+    if isinstance(candidate.exchange, DetailExchange):
+        carriers = carriers[:DONORS]
+        if len(carriers) < FEWEST_DONORS:
+            return None
+        return _filled(asked, pools, candidate.exchange, carriers, candidate.label, rng)
+    others = rng.permutation(pools.others(role, candidate.label))
+    count = min(len(carriers) // 2, len(others), DONORS)
+    if count < FEWEST_DONORS:
+        return None
+    places, fellows = carriers[:count], carriers[count : 2 * count]
+    kept, lost = (
+        _asked(asked, exchanged(pools, candidate, places, givers, places)[:, None])
+        for givers in (fellows, others[:count])
+    )
+    return measure_effect(kept, lost, candidate.label)
+
+
+def exchanged(
+    pools: Pools,
+    candidate: Candidate,
+    recipients: NDArray[np.int64],
+    givers: NDArray[np.int64],
+    places: NDArray[np.int64],
+) -> NDArray[np.uint8]:
+    """Return the recipients with the givers' part of them, (B, S, S, 3).
+
+    `places` are the images that tell where it lies.
+    """
+    pixels, exchange = pools.pixels, candidate.exchange
+    return np.stack(
+        [
+            exchange(pixels[recipient], pixels[giver], int(place))
+            for recipient, giver, place in zip(recipients, givers, places, strict=True)
+        ]
+    )
+
+
+def _arm(
+    asked: Asked, pools: Pools, candidate: Candidate, design: Design, givers: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Answer the recipients with what `givers` (D,) have at the donors' places, (D, m, K)."""
+    each = design.recipients.shape[1]
+    images = exchanged(
+        pools,
+        candidate,
+        design.recipients.ravel(),
+        np.repeat(givers, each),
+        np.repeat(design.donors, each),
+    )
+    return _asked(asked, images.reshape(*design.recipients.shape, *images.shape[1:]))
+
+
+def _own_patches(
+    asked: Asked, pools: Pools, exchange: DetailExchange, design: Design, label: int
+) -> NDArray[np.float32] | None:
+    """Answer the recipients with an ordinary part of the donors, the one that speaks most.
+
+    A part of the same shape, where the donor's map is greatest without touching the detail; None
+    where a donor has no room for one.
+    """
+    maps = asked.evidence(pools.pixels[design.donors], np.full(len(design.donors), label))
+    size = pools.pixels.shape[1]
+    images = []
+    for donor, places, map_ in zip(design.donors, design.recipients, maps, strict=True):
+        mask = exchange.mask(int(donor), size)
+        shift = _hottest_shift(mask, map_)
+        if shift is None:
+            return None
+        moved = np.roll(pools.pixels[donor], shift, (0, 1))
+        images.append([np.where(mask[..., None], moved, pools.pixels[one]) for one in places])
+    return _asked(asked, np.array(images))
+
+
+def _hottest_shift(mask: NDArray[np.bool_], map_: NDArray[np.float32]) -> tuple[int, int] | None:
+    """Return by how much an image moves so that its hottest other part lies under the mask."""
+    size = len(mask)
+    box = _box(mask)
+    heat = ndimage.zoom(map_.astype(np.float64), np.divide(size, map_.shape), order=1)
+    heat[mask] = 0
+    best, most = None, -1.0
+    for top, left in _places_beside(box, size, step=max(1, size // 32)):
+        inside = heat[top : top + box.height, left : left + box.width].mean()
+        if inside > most:
+            best, most = (box.top - top, box.left - left), float(inside)
+    return best
+
+
+@dataclass(frozen=True)
+class _Box:
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def _box(mask: NDArray[np.bool_]) -> _Box:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    return _Box(top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left)
+
+
+def _places_beside(box: _Box, size: int, step: int) -> list[tuple[int, int]]:
+    """Return top and left of equal boxes within the image that do not touch this one."""
+    return [
+        (top, left)
+        for top in range(0, size - box.height + 1, step)
+        for left in range(0, size - box.width + 1, step)
+        if abs(top - box.top) >= box.height or abs(left - box.left) >= box.width
+    ]
+
+
+def _filled(
+    asked: Asked,
+    pools: Pools,
+    exchange: DetailExchange,
+    carriers: NDArray[np.int64],
+    label: int,
+    rng: np.random.Generator,
+) -> Effect:
+    """Fill the detail in, and for control equal holes elsewhere in the same image."""
+    size = pools.pixels.shape[1]
+    emptied: list[Image] = []
+    holed: list[list[Image]] = []
+    for number in carriers:
+        image, mask = pools.pixels[number], exchange.mask(int(number), size)
+        emptied.append(filled_in(image, mask))
+        box = _box(mask)
+        beside = _places_beside(box, size, step=1)
+        chosen = [beside[k] for k in rng.integers(0, len(beside), HOLES)] if beside else []
+        shifts = [(top - box.top, left - box.left) for top, left in chosen]
+        holes = [filled_in(image, np.roll(mask, shift, (0, 1))) for shift in shifts]
+        holed.append(holes or [np.asarray(image)] * HOLES)
+    kept = _asked(asked, np.array(holed)).mean(axis=1, keepdims=True)
+    lost = _asked(asked, np.array(emptied)[:, None])
+    return measure_effect(kept, lost, label)
+
+
+def _asked(asked: Asked, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the probabilities of images (D, m, S, S, 3), (D, m, K)."""
+    answers = asked.probabilities(images.reshape(-1, *images.shape[2:]))
+    return answers.reshape(*images.shape[:2], -1)
