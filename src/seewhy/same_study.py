@@ -13,6 +13,7 @@ from typing import Any
 
 from seewhy.config import StudyConfig
 from seewhy.data.source_files import DATA, LOCAL, changes, named_places
+from seewhy.data.sources import check_source
 from seewhy.errors import OtherStudyError
 from seewhy.progress import Progress
 from seewhy.rundir import RunDirectory
@@ -32,6 +33,8 @@ def refuse_another(run: RunDirectory, config: StudyConfig) -> None:
     before = run.read_config()
     there, now = _flat(before.model_dump()), _flat(config.model_dump())
     differing = [key for key in {**there, **now} if there.get(key) != now.get(key)]
+    if not differing:
+        return
     # Their files decide, where it is known what these were; a mended study has its own images.
     by_content = run.is_mended or run.sources_path.is_file()
     places, here = _places(run, before), named_places(config)
@@ -70,6 +73,8 @@ def refuse_changed_files(
         return
     places, here = _places(run, run.read_config()), named_places(config)
     moved = [key for key in here if here[key] != places.get(key)]
+    if any(_part(key) == DATA for key in moved):
+        check_source(config)
     gone = [
         key
         for key, path in here.items()

@@ -44,7 +44,7 @@ def free_memory() -> int:
     The least of what the machine has available and of what each control group leaves that this
     process is in.
     """
-    return max(min(system_memory(), *_left_by_groups()), 0)
+    return max(min([system_memory(), *_left_by_groups()]), 0)
 
 
 def system_memory() -> int:
