@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seewhy.audit.stage import audit_run
@@ -32,6 +33,26 @@ from seewhy.taking_up import taking_up
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 RACING = Path(__file__).with_name("racing.py")
 CONFIG = load_config("demo")
+SMALL = """
+device = "cpu"
+[data]
+source = "{folder}/train.npz"
+[[backbone]]
+name = "resnet10t"
+weights = "none"
+[input]
+size = 32
+[search]
+trials = 0
+[adaptation]
+epochs = 1
+[finetuning]
+epochs = 1
+[explanation]
+faithfulness = 0
+[audit]
+stages = []
+"""
 BUSY = (
     rf"run: another seewhy \(process {os.getpid()} on {socket.gethostname()}\) is working on it; "
     r"wait for it to end, or choose another place with --out$"
@@ -75,6 +96,27 @@ def race(folder: Path, rounds: int, seed: int, *config: str) -> list[int]:
 def test_processes_that_start_at_once_take_turns(tmp_path: Path) -> None:
     worked, refused, failed = race(tmp_path, 8, 3)
     assert min(worked, refused, failed) > 0
+
+
+@pytest.mark.soak
+def test_a_hundred_rounds_of_processes_that_start_at_once(tmp_path: Path) -> None:
+    (tmp_path / "short").mkdir()
+    worked, refused, failed = race(tmp_path / "short", 100, 1)
+    sys.stdout.write(
+        f"100 rounds: {worked} worked, {refused} refused, {failed} failed on purpose\n"
+    )
+    assert worked >= 100
+
+
+@pytest.mark.soak
+def test_whole_studies_that_start_at_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "train.npz", images=images, labels=np.arange(40) % 2)
+    config = tmp_path / "small.toml"
+    config.write_text(SMALL.format(folder=tmp_path))
+    worked, refused, _ = race(tmp_path, 20, 2, str(config))
+    sys.stdout.write(f"20 rounds of studies: {worked} ran or had ended, {refused} refused\n")
 
 
 @pytest.fixture
