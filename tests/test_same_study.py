@@ -238,6 +238,13 @@ def test_other_values_are_named_and_those_of_the_machine_may_differ(place: Path)
         go_on(config_of("demo", settings=["name=photos"]))
 
 
+def test_before_the_first_backbone_is_begun_images_may_change(place: Path) -> None:
+    run = begin(config_of())
+    run.begun_path.unlink()
+    (place / "photos" / "cat" / "9.jpg").write_text("new")
+    assert go_on(config_of("photos/")) == []
+
+
 def test_a_study_of_an_older_version_is_compared_by_its_paths(place: Path) -> None:
     run = begin(config_of())
     run.sources_path.unlink()

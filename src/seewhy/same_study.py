@@ -36,7 +36,7 @@ def refuse_another(run: RunDirectory, config: StudyConfig) -> None:
     if not differing:
         return
     # Their files decide, where it is known what these were; a mended study has its own images.
-    by_content = run.is_mended or run.sources_path.is_file()
+    by_content = run.is_mended or (run.begun_path.is_file() and run.sources_path.is_file())
     places, here = _places(run, before), named_places(config)
     same = {k for k in places.keys() & here.keys() if by_content or places[k] == here[k]}
     others = [key for key in differing if key not in same and key not in _OF_THE_MACHINE]
@@ -69,7 +69,7 @@ def refuse_changed_files(
         Where the images were named anew and cannot be listed.
     """
     before = run.read_sources()
-    if before is None:
+    if before is None or not run.begun_path.is_file():  # then all is made anew
         return
     places, here = _places(run, run.read_config()), named_places(config)
     moved = [key for key in here if here[key] != places.get(key)]

@@ -148,7 +148,7 @@ def _owner(folder: Path) -> str:
     """Name the holder; nothing where it has only just begun or is just ending."""
     try:
         number, host = (folder / OWNER).read_text("utf-8").split()
-        if host == socket.gethostname():
+        if host == socket.gethostname() and os.name == "posix":
             os.kill(int(number), 0)  # a killed process leaves its name behind
     except PermissionError:
         pass
