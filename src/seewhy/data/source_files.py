@@ -21,6 +21,8 @@ from seewhy.files.sources_file import SourceFile
 from seewhy.progress import Progress, Silent
 
 LOCAL = "local-dir:"
+# Files between two signs of progress.
+_STEP = 64
 Item = TypeVar("Item")
 Told = TypeVar("Told")
 DATA = "data"
@@ -89,8 +91,15 @@ def source_files(config: StudyConfig, progress: Progress) -> tuple[SourceFile, .
         Where the images cannot be listed.
     """
     files = list(_files(config, ()))
+    if not files:
+        return ()
+    found: list[SourceFile] = []
     with progress.task("source files", len(files)) as advance:
-        return tuple(_in_threads(_described, files, advance))
+        for start in range(0, len(files), _STEP):
+            part = files[start : start + _STEP]
+            found += _in_threads(_described, part)
+            advance(len(part))
+    return tuple(found)
 
 
 def changes(
@@ -127,7 +136,7 @@ def changes(
     def is_changed(pair: tuple[SourceFile, _File]) -> bool:
         return _is_changed(*pair, moved)
 
-    told = _in_threads(is_changed, both, lambda steps: None)
+    told = _in_threads(is_changed, both)
     changed = [file for (_, file), differs in zip(both, told, strict=True) if differs]
     found: dict[str, Changes] = {}
     for part in dict.fromkeys(part for part, _ in (*there, *now)):
@@ -193,14 +202,7 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _in_threads(
-    work: Callable[[Item], Told], items: Iterable[Item], advance: Callable[[int], None]
-) -> Iterator[Told]:
-    """Yield what `work` makes of each item, in order; reading waits for the disk."""
+def _in_threads(work: Callable[[Item], Told], items: Iterable[Item]) -> list[Told]:
+    """Return what `work` makes of each item, in order; reading waits for the disk."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="files") as pool:
-        try:
-            for told in pool.map(work, items):
-                yield told
-                advance(1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return list(pool.map(work, items))
