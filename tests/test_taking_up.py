@@ -67,7 +67,7 @@ def elsewhere(root: Path) -> Iterator[None]:
     def hold() -> None:
         with holding(root):
             held.set()
-            done.wait(60)
+            done.wait(600)  # a busy machine takes minutes to start a command
 
     thread = threading.Thread(target=hold)
     thread.start()
