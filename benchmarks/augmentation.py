@@ -36,8 +36,10 @@ from seewhy.models.classifier import BehindCut, Head
 from seewhy.models.compute import without_denormals
 from seewhy.progress import Silent
 from seewhy.records import Dataset
-from seewhy.training.features import CutInput, Features, Plan, keeping_features
+from seewhy.training.cut_input import CutInput
+from seewhy.training.features import Features, keeping_features
 from seewhy.training.loop import StageResult
+from seewhy.training.planning import Plan
 from seewhy.training.stages import adapt, finetune, new_head
 
 AUGMENTATIONS = ("none", "erasing", "focus")

@@ -3,7 +3,8 @@
     python tests/killing.py CONFIG OUT SEED MOST_KILLS SECONDS
 
 Writes how often it killed. Each process is killed after a random part of SECONDS; after MOST_KILLS
-the next one may end by itself. Forking spares each of them the imports.
+the next one may end by itself. Each finds other room for activations: in memory, on disk alone, or
+nowhere. Forking spares each of them the imports.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ import time
 
 from seewhy.config import load_config
 from seewhy.study import run_study
+from seewhy.training import features
+from seewhy.training.planning import Budget
+
+BUDGETS = (Budget(10**12, 10**12), Budget(0, 10**12), Budget(0, 0))
 
 
-def attempt(config: str, out: str) -> int:
+def attempt(config: str, out: str, budget: Budget) -> int:
     """Start a process that runs or continues the study; return its id."""
     process = os.fork()
     if process == 0:
+        features.read_budget = lambda *_: budget
         try:
             run_study(load_config(config), out)
         except BaseException as error:
@@ -37,7 +43,7 @@ def main() -> None:
     config, out, seed, most, seconds = sys.argv[1:]
     chance, kills = random.Random(int(seed)), 0
     while True:
-        process = attempt(config, out)
+        process = attempt(config, out, chance.choice(BUDGETS))
         if kills < int(most):
             time.sleep(chance.uniform(0, float(seconds)))
             os.kill(process, signal.SIGKILL)

@@ -55,7 +55,8 @@ ALLOWED = {
     "pictures": PARTS,
     "checking": RUNS | {"data", "report"},
     "comparing": RUNS | {"evaluation", "report"},
-    "taking_up": BASE | {"config", "files", "rundir"},
+    "same_study": BASE | {"config", "data", "progress", "rundir"},
+    "taking_up": BASE | {"config", "files", "rundir", "same_study"},
     "stopping": {"progress"},
     "work": RUNS | {"models"},
     "backbone_folds": EVERYTHING - {"report", "provenance"} | {"work"},
@@ -63,8 +64,8 @@ ALLOWED = {
     "backbone_faithfulness": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
     "backbone_study": EVERYTHING - {"report", "provenance"}
     | {"work", "backbone_folds", "backbone_maps", "backbone_faithfulness"},
-    "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
-    "mended_study": EVERYTHING | {"work", "backbone_study", "study", "taking_up"},
+    "study": EVERYTHING | {"work", "backbone_study", "same_study", "taking_up"},
+    "mended_study": EVERYTHING | {"work", "backbone_study", "study", "same_study", "taking_up"},
     "cli": RECORDS
     | {"study", "mended_study", "stopping", "pictures", "checking", "comparing", "audit", "report"}
     | {"models"},

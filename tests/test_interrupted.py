@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +26,8 @@ from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
 from seewhy.study import run_study
 from seewhy.taking_up import taking_up
+from seewhy.training import features
+from seewhy.training.planning import Budget
 
 KILLING = Path(__file__).with_name("killing.py")
 SEEWHY = [sys.executable, "-c", "from seewhy.cli import main; main()"]
@@ -121,8 +125,23 @@ def kept(root: Path) -> dict[str, object]:
 
 def _timeless(value: object) -> object:
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if k not in ("seconds", "at_cut")}
+        return {
+            k: _timeless(v) for k, v in value.items() if k not in ("seconds", "at_cut", "place")
+        }
     return [_timeless(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.fixture
+def changing_budgets(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Budget]:
+    """Give the machine other room for activations; return what it was given."""
+
+    def change(number: int) -> Budget:
+        # In memory first, then on disk alone, then nowhere.
+        budget = (Budget(10**12, 10**12), Budget(0, 10**12), Budget(0, 0))[number % 3]
+        monkeypatch.setattr(features, "read_budget", lambda *_: budget)
+        return budget
+
+    return change
 
 
 def check_equal(one: Path, other: Path) -> None:
@@ -160,11 +179,12 @@ def test_adaptation_repeats_the_winning_trial(whole: Path, slug: str) -> None:
 
 
 def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
-    whole: Path, stopping: Stops
+    whole: Path, stopping: Stops, changing_budgets: Callable[[int], Budget]
 ) -> None:
     chance = random.Random(1)
     stops = 0
     while True:
+        changing_budgets(stops)
         progress = stopping(chance.randrange(1, 60))
         try:
             run_study(load_config("small.toml"), "stopped", progress=progress)
@@ -174,6 +194,8 @@ def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
     assert stops > 3
     assert "going on with a study that was interrupted" in progress.said
     check_equal(Path("stopped"), whole)
+    log = (Path("stopped") / "study.log").read_text("utf-8")
+    assert "were kept in another place when this backbone was begun" in log
     starts = json.loads((Path("stopped") / "provenance.json").read_text("utf-8"))["starts"]
     assert 1 < starts <= stops + 1
 
@@ -229,7 +251,9 @@ def test_a_second_command_is_refused_and_ctrl_c_keeps_everything(
         time.sleep(0.1)
     second = seewhy(*command, cwd=place)
     assert second.returncode == 2
-    assert second.stderr.startswith(f"seewhy: busy: another seewhy (process {first.pid}) is")
+    assert second.stderr.startswith(
+        f"seewhy: busy: another seewhy (process {first.pid} on {socket.gethostname()}) is working"
+    )
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130
@@ -260,6 +284,29 @@ def test_another_configuration_is_refused_and_the_keys_are_named(whole: Path) ->
     with pytest.raises(RunError, match=gone):
         run_study(changed(backbone=config.backbone[:1]), "whole")
     assert kept(whole) == before
+
+
+def test_a_finished_study_is_not_given_back_for_other_images(
+    whole: Path, tmp_path: Path, stopping: Stops, seewhy: CommandLine, place: Path
+) -> None:
+    shutil.copytree("colours", tmp_path / "colours")
+    root = shutil.copytree(whole, tmp_path / "moved")
+    before = kept(root)
+    # The same images, stored elsewhere and named in another way; the run directory has moved too.
+    settings = [f"data.source={tmp_path}/colours/"]
+    run_study(load_config("small.toml", settings=settings), root, progress=stopping(-1))
+    (tmp_path / "colours" / "red" / "new.png").write_bytes(b"no picture, but one more")
+    asked = ["run", "small.toml", "--out", root, "--quiet", "--set", settings[0]]
+    done = seewhy(*asked, cwd=place)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"seewhy: {root}: the images in {tmp_path}/colours have changed since this study began (1 "
+        "added; the first: red/new.png); choose another place with --out, or start over with "
+        "--fresh, which deletes it\n"
+    )
+    assert kept(root) == before
+    shutil.rmtree(tmp_path / "colours")
+    assert seewhy("report", root, cwd=tmp_path).returncode == 0
 
 
 def test_a_finished_study_is_given_back_as_it_is(whole: Path, stopping: Stops) -> None:

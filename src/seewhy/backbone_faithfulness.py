@@ -22,7 +22,7 @@ from seewhy.faithfulness_records import Faithfulness, FaithfulnessSummary, Measu
 from seewhy.models.classifier import Classifier
 from seewhy.progress import Advance
 from seewhy.records import Dataset
-from seewhy.training.features import CutInput
+from seewhy.training.cut_input import CutInput
 from seewhy.work import Work
 
 log = logging.getLogger("seewhy")

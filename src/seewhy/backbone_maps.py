@@ -20,7 +20,8 @@ from seewhy.explanation.stream import ExplainedSet, explain_parts
 from seewhy.models.classifier import BehindCut
 from seewhy.progress import Advance
 from seewhy.records import Maps, Predictions, Stage
-from seewhy.training.features import BATCH, CutInput
+from seewhy.training.cut_input import CutInput
+from seewhy.training.features import BATCH
 from seewhy.work import Work
 
 log = logging.getLogger("seewhy")

@@ -30,6 +30,7 @@ from seewhy.records import (
     BaselineSummary,
     ExplanationSummary,
     FeaturesRecord,
+    Place,
     Predictions,
     SearchRecord,
     SearchSummary,
@@ -38,7 +39,8 @@ from seewhy.records import (
     StageMetrics,
     StageSummary,
 )
-from seewhy.training.features import CutInput, Features, keeping_features
+from seewhy.training.cut_input import CutInput
+from seewhy.training.features import Features, keeping_features
 from seewhy.training.loop import StageResult, Watch
 from seewhy.training.search import head_summary, search_head
 from seewhy.training.stages import adapt, finetune, new_head
@@ -74,10 +76,12 @@ def study_backbone(
     for part in (backbone.model, cut.prefix, cut.tail):
         part.to(work.compute.device).eval()
     folder = work.run.backbone_path(slug)
+    before = work.run.read_features(slug)
+    recorded = before.place if before else None
     with keeping_features(
-        backbone, cut, work.data, work.compute, work.config, folder, work.progress
+        backbone, cut, work.data, work.compute, work.config, folder, work.progress, recorded
     ) as features:
-        _write_features(work, slug, features)
+        _write_features(work, slug, features, recorded)
         base = _baseline(work, slug, backbone, features)
         found = _search(work, slug, backbone, cut, features)
         if found:
@@ -107,12 +111,18 @@ def study_backbone(
     return summary
 
 
-def _write_features(work: Work, slug: str, features: Features) -> None:
+def _write_features(work: Work, slug: str, features: Features, recorded: Place | None) -> None:
     images, channels = features.pooled.shape
     plan = str(features.at_cut.plan)
     log.info("%s: trunk features took %.1f s", slug, features.seconds)
     log.info("%s: %s", slug, plan)
-    record = FeaturesRecord(images=images, channels=channels, seconds=features.seconds, at_cut=plan)
+    record = FeaturesRecord(
+        images=images,
+        channels=channels,
+        seconds=features.seconds,
+        at_cut=plan,
+        place=recorded or features.at_cut.plan.place,
+    )
     work.run.write_features(slug, record)
 
 

@@ -18,7 +18,7 @@ from seewhy.data.sources import check_source
 from seewhy.files.writing import writing
 from seewhy.progress import Progress, Silent
 from seewhy.report.pictures import samples, write_contact_sheet
-from seewhy.rundir import RunDirectory
+from seewhy.rundir import RunDirectory, refuse_study_files
 
 INPUT_SIZE = 224
 
@@ -67,6 +67,9 @@ def check_images(
         Where `out` cannot be written.
     """
     check_source(config)
+    if out is not None:
+        for path in _written(Path(out)):
+            refuse_study_files(path)
     with tempfile.TemporaryDirectory(prefix="seewhy-") as folder:
         run = RunDirectory(Path(folder))
         size = config.input.size or INPUT_SIZE
@@ -75,8 +78,14 @@ def check_images(
         findings = cast(DataFindings, checks.findings)  # those that were written just now
         if out is None:
             return CheckedSource(checks, findings, ())
-        record, sheet = Path(out) / run.checks_path.name, Path(out) / run.contact_sheet_path.name
+        record, sheet = _written(Path(out))
         run.write_text(record, run.checks_path.read_text("utf-8"))
         with writing(sheet) as part:
             write_contact_sheet(part, data.classes, samples(data))
     return CheckedSource(checks, findings, (record, sheet))
+
+
+def _written(out: Path) -> tuple[Path, Path]:
+    """Return the two files that are written into a folder that was named."""
+    run = RunDirectory(out)
+    return out / run.checks_path.name, out / run.contact_sheet_path.name

@@ -28,6 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from seewhy import __version__
+from seewhy.audit_records import Audit
 from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import load_config
 from seewhy.errors import SeewhyError
@@ -390,19 +391,20 @@ def audit(
 ) -> None:
     """Look for shortcuts in a study's classifiers, confirm them, and redraw its report."""
     from seewhy.audit.stage import audit_run
+    from seewhy.files.lock import under_lock
     from seewhy.report.build import redraw_report
 
-    found = audit_run(
-        run_dir,
-        _stage(stage) or "finetuning",
-        backbone,
-        device or "auto",
-        Silent() if quiet else _Bars(),
-    )
+    @under_lock  # of both, so that nobody comes between them
+    def audited(root: Path | str) -> tuple[dict[str, Audit], Path]:
+        progress = Silent() if quiet else _Bars()
+        found = audit_run(root, _stage(stage) or "finetuning", backbone, device or "auto", progress)
+        return found, redraw_report(root)
+
+    found, report = audited(run_dir)
     for slug, record in found.items():
         for sentence in record.sentences or ["no shortcut found. " + record.searched]:
             out.print(f"{slug}: {sentence}", markup=False, highlight=False)
-    out.print(f"report: {redraw_report(run_dir)}", markup=False, highlight=False)
+    out.print(f"report: {report}", markup=False, highlight=False)
 
 
 @app.command(epilog=_examples("seewhy layers timm:resnet50", "seewhy layers runs/demo"))

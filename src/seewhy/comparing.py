@@ -20,7 +20,7 @@ from seewhy.evaluation.evaluate import evaluate
 from seewhy.evaluation_records import Comparison, Evaluation, Interval
 from seewhy.records import STAGES, Dataset, Maps, Predictions
 from seewhy.report.tables import Bounded, Table
-from seewhy.rundir import RunDirectory
+from seewhy.rundir import RunDirectory, refuse_study_files
 from seewhy.wording import STAGE_TITLES, p_value, signed
 
 
@@ -65,6 +65,8 @@ def compare_studies(
         Where there are fewer than two, one is named twice or has not ended, or where their
         classes or test images are not the same.
     """
+    if out is not None:
+        refuse_study_files(Path(out))
     runs = _opened([Path(root) for root in roots])
     classes = tuple(runs[0].read_summary().data.classes)
     first = _test_images(runs[0].read_dataset())

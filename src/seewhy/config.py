@@ -497,8 +497,8 @@ def _base_values(source: str) -> dict[str, Any]:
 
 
 def _name_of(source: str) -> str:
-    path = Path(source)
-    stem = path.stem if path.suffix == ".npz" else path.resolve().name
+    path = Path(source).resolve()
+    stem = path.stem if path.suffix == ".npz" else path.name
     return stem or "study"
 
 

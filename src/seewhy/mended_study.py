@@ -26,6 +26,7 @@ from seewhy.audit.stage import read_details
 from seewhy.audit_records import Audit, MendedData, MendingRecord
 from seewhy.backbone_study import with_head
 from seewhy.config import StudyConfig
+from seewhy.data.source_files import DATA
 from seewhy.errors import ConfigError, OtherStudyError, RunError
 from seewhy.files.writing import writing
 from seewhy.models.classifier import read_classifier
@@ -35,6 +36,7 @@ from seewhy.progress import Advance, Progress, Silent
 from seewhy.records import Dataset
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
+from seewhy.same_study import refuse_changed_files, with_places
 from seewhy.study import Prepare, conduct_study
 from seewhy.taking_up import taking_up
 
@@ -124,6 +126,8 @@ def mend_run(
     _refuse_mended(run)
     config = run.read_config()
     with taking_up(run.root, config):
+        config = with_places(run, config)
+        refuse_changed_files(run, config, progress, without=(DATA,))
         summary, data = run.read_summary(), run.read_dataset()
         numbers = {slug: number for number, slug in enumerate(slugs(config.backbone))}
         # What is wrong with any of them is told before the first is trained.

@@ -18,6 +18,7 @@ from seewhy.faithfulness_records import FaithfulnessSummary
 
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
+Place = Literal["memory", "disk", "recompute"]
 TrialState = Literal["complete", "pruned", "failed"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
@@ -208,14 +209,16 @@ class Baseline(Record):
 class FeaturesRecord(Record):
     """features.json: the one pass over the images.
 
-    `at_cut` says in a sentence where the activations at the cut lie (in memory, on disk,
-    computed anew) and why.
+    `at_cut` says in a sentence where the activations at the cut are kept (in memory, on disk,
+    computed anew) and why; `place` is where they were to be kept when the backbone was begun, and
+    stays so when the study is resumed.
     """
 
     images: int
     channels: int
     seconds: float
     at_cut: str
+    place: Place | None = None
 
 
 class StageMetrics(Record):
@@ -503,7 +506,8 @@ class Summary(Record):
 class Begun(Record):
     """begun.json: what a study that goes on later must find unchanged.
 
-    `starts` counts how often it was begun or taken up again.
+    `starts` counts how often it was begun or resumed. `named` has the absolute path of each folder
+    and file that the configuration names, by its key.
     """
 
     device: str
@@ -513,6 +517,7 @@ class Begun(Record):
     versions: dict[str, str]
     started: str
     starts: int
+    named: dict[str, str] = Field(default_factory=dict)
 
 
 class Provenance(Record):

@@ -7,7 +7,9 @@ is known in ``files/``; how the records come about, neither knows.
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
 from seewhy.evaluation_records import Comparison, Evaluation
 from seewhy.faithfulness_records import Faithfulness
-from seewhy.files import answers_file, audit_files, dataset_files, maps_file, tables
+from seewhy.files import answers_file, audit_files, dataset_files, maps_file, sources_file, tables
 from seewhy.files.json_records import read_record, record_where_there, write_record
+from seewhy.files.sources_file import SourceFile
 from seewhy.files.writing import write_text
 from seewhy.records import (
     STAGES,
@@ -45,20 +48,42 @@ from seewhy.records import (
     Trial,
 )
 
-# All that a study puts into its run directory.
+# All that a study puts into its run directory, in the order in which it is deleted: a process that
+# is killed meanwhile leaves a study that goes on from its images, or none.
 _OWN = (
-    "config.toml",
-    "begun.json",
-    "provenance.json",
-    "study.log",
     "summary.json",
-    "comparison.json",
+    "backbones",
     "search.db",
     "search.db-journal",
+    "comparison.json",
+    "begun.json",
     "data",
-    "backbones",
+    "provenance.json",
     "report",
+    "study.log",
+    "config.toml",
 )
+
+
+def refuse_study_files(path: Path) -> None:
+    """Refuse to write over what belongs to a study, where that is not what is being changed.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is to be written, or a folder for such files.
+
+    Raises
+    ------
+    RunError
+    """
+    place = path.resolve()
+    for folder in place.parents:
+        is_own = place.relative_to(folder).parts[0] in _OWN
+        if is_own and (folder / "config.toml").is_file() and (folder / "begun.json").is_file():
+            raise RunError(
+                f"{path}: belongs to the study in {folder}; choose another place with --out"
+            )
 
 
 class RunDirectory:
@@ -74,13 +99,13 @@ class RunDirectory:
         self.root = root
 
     def clear(self) -> None:
-        """Delete the study that lies here; files that are none of its own stay."""
+        """Delete the study that is stored here; files that are none of its own stay."""
+        deleted = self.root / f".cleared.{uuid.uuid4().hex[:8]}.part"
+        deleted.mkdir()
         for name in _OWN:
-            entry = self.root / name
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                (self.root / name).rename(deleted / name)
+        shutil.rmtree(deleted)
 
     @classmethod
     def open(cls, root: Path) -> RunDirectory:
@@ -143,6 +168,19 @@ class RunDirectory:
     @property
     def _index_path(self) -> Path:
         return self.root / "data" / "index.csv"
+
+    @property
+    def sources_path(self) -> Path:
+        """sources.csv, the files that the study was made of."""
+        return self.root / "data" / "sources.csv"
+
+    def write_sources(self, files: Iterable[SourceFile]) -> None:
+        """Write sources.csv."""
+        sources_file.write(self.sources_path, files)
+
+    def read_sources(self) -> tuple[SourceFile, ...] | None:
+        """Read sources.csv; None in a study that is older than it, or a mended one."""
+        return sources_file.read(self.sources_path) if self.sources_path.is_file() else None
 
     @property
     def contact_sheet_path(self) -> Path:
@@ -237,6 +275,10 @@ class RunDirectory:
     def write_features(self, slug: str, features: FeaturesRecord) -> None:
         """Write features.json."""
         write_record(self.backbone_path(slug) / "features.json", features)
+
+    def read_features(self, slug: str) -> FeaturesRecord | None:
+        """Read features.json; None where the backbone has not been begun."""
+        return record_where_there(self.backbone_path(slug) / "features.json", FeaturesRecord)
 
     def write_baseline(self, slug: str, baseline: Baseline) -> None:
         """Write baseline.json."""

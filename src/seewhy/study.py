@@ -22,6 +22,7 @@ from seewhy.backbone_study import study_backbone
 from seewhy.config import StudyConfig
 from seewhy.data.folds import check_folds
 from seewhy.data.prepare import prepare_data
+from seewhy.data.source_files import named_places, source_files
 from seewhy.data.sources import check_source
 from seewhy.errors import ConfigError, OtherStudyError, near_names
 from seewhy.evaluation.compare import compare
@@ -38,6 +39,7 @@ from seewhy.provenance import Clock, data_key, package_versions, provenance
 from seewhy.records import BackboneSummary, Begun, Dataset, DataSummary, Summary
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
+from seewhy.same_study import refuse_changed_files
 from seewhy.taking_up import taking_up
 from seewhy.training.augmentation import check_region
 from seewhy.wording import display_names
@@ -95,14 +97,27 @@ def run_study(
         For input that cannot be used; nothing stays behind where no backbone was begun.
     """
     progress = progress or Silent()
+    if fresh:
+        check_source(config)  # before what is there is deleted
     with taking_up(run_folder(config, out), config, fresh) as run:
+        refuse_changed_files(run, config, progress)
         if run.summary_path.is_file():
             progress.say(f"{run.root}: this study has ended; --fresh computes it again")
             return Study(run.root, run.read_summary(), run.report_path)
         progress.say(f"run directory: {run.root}")
         if not run.begun_path.is_file():
             check_source(config)
-        return conduct_study(config, run, prepare_data, progress, command)
+        return conduct_study(config, run, _prepare, progress, command)
+
+
+def _prepare(
+    config: StudyConfig, input_size: int, run: RunDirectory, progress: Progress
+) -> Dataset:
+    """Prepare the images, and note the files they and the weights came from."""
+    files = source_files(config, progress)
+    data = prepare_data(config, input_size, run, progress)
+    run.write_sources(files)
+    return data
 
 
 def conduct_study(
@@ -133,7 +148,7 @@ def conduct_study(
         weights = {slug: backbone.weights_key for slug, (backbone, _, _) in cuts.items()}
         with clock.part("data"):
             data = _data(config, run, cuts, prepare, progress)
-        begun = _begin(run, compute, data, weights, progress)
+        begun = _begin(config, run, compute, data, weights, progress)
         audited = run.read_audited()
         work = Work(config, compute, run, data, audited, begun.data_key, progress)
         parts: dict[str, BackboneSummary] = {}
@@ -186,6 +201,7 @@ def _data(
 
 
 def _begin(
+    config: StudyConfig,
     run: RunDirectory,
     compute: Compute,
     data: Dataset,
@@ -208,6 +224,7 @@ def _begin(
         versions=package_versions(),
         started=before.started if before else datetime.now(UTC).isoformat(timespec="seconds"),
         starts=before.starts + 1 if before else 1,
+        named={key: str(path) for key, path in named_places(config).items()},
     )
     if before:
         for what in ("device", "precision", "weights_keys", "data_key"):
@@ -223,7 +240,7 @@ def _begin(
                     "the numbers may differ from those of an uninterrupted study"
                 )
         progress.say("going on with a study that was interrupted")
-        log.info("taken up again, start %d", now.starts)
+        log.info("resumed, start %d", now.starts)
     run.write_begun(now)
     return now
 

@@ -1,7 +1,8 @@
 """Taking up a run directory: a new one, or one whose study was interrupted.
 
-One process at a time works on a run directory, under one configuration. Nothing in it is deleted
-unless that is asked for. Knows no stages.
+One process at a time works on a run directory, under one configuration; all that is decided and
+changed here happens under its lock. Nothing is deleted but what this process made, unless that is
+asked for. Knows no stages.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
 
 from seewhy.config import StudyConfig
-from seewhy.errors import OtherStudyError, RunError
+from seewhy.errors import RunError
+from seewhy.files.lock import LOCK, LOCK_FILES, forget_lock, holding, lock_folder
 from seewhy.files.writing import write_error
 from seewhy.rundir import RunDirectory
+from seewhy.same_study import refuse_another
 
-LOCK, OWNER = ".lock", ".lock.pid"
-MOST_KEYS = 5
+# How often a folder may vanish between its making and its locking: whoever made it first took it
+# back. Each time another process has ended.
+_MOST_VANISHED = 100
 
 
 @contextmanager
@@ -40,7 +41,8 @@ def taking_up(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator[
     Yields
     ------
     RunDirectory
-        Where nothing was begun in it and an error passes, all is as before.
+        Where this process began the study and an error passes before there are data, what it made
+        is taken back.
 
     Raises
     ------
@@ -48,65 +50,84 @@ def taking_up(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator[
         Where `root` holds something else, a study of another configuration (OtherStudyError) or,
         with `fresh`, a mended one; is in another process's hands, or cannot be made.
     """
-    run = RunDirectory(root)
-    made = [place for place in (root, *root.parents) if not place.exists()]
+    run, made = RunDirectory(root), list[Path]()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(run)
-    except OSError as error:
-        raise write_error(root, error) from error
-    began = run.config_path.is_file()
-    try:
-        with _holding(root):
-            for part in root.rglob(".*.part"):  # what a killed process was writing
-                part.unlink(missing_ok=True)
-            if fresh:
-                _refuse_mended(run)
-                run.clear()
-            if run.config_path.is_file():
-                _refuse_another(run, config)
-            else:
-                run.write_config(config)
-            yield run
+        with _holding_new(root, made):
+            ours = False
+            try:
+                _refuse_foreign(run)
+                _delete_parts(root)
+                if fresh:
+                    _refuse_mended(run)
+                    run.clear()
+                ours = not run.config_path.is_file()
+                if ours:
+                    run.write_config(config)
+                else:
+                    refuse_another(run, config)
+                yield run
+            except Exception:
+                if ours and not run.begun_path.is_file():
+                    run.clear()
+                if lock_folder(root) == root.resolve() and not run.config_path.is_file():
+                    forget_lock(root)
+                raise
     except Exception:
-        if not began and not run.begun_path.is_file():
-            _take_back(run, made)
+        for place in reversed(made):
+            with suppress(OSError):  # somebody else has put something there meanwhile
+                place.rmdir()
         raise
 
 
 @contextmanager
-def _holding(root: Path) -> Iterator[None]:
-    """Hold the lock, which goes with the process however that ends; say whose it is."""
-    lock, owner = FileLock(root / LOCK), root / OWNER
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            f"{root}: another seewhy{_named(owner)} is working on it; wait for it to end, or "
-            "choose another place with --out"
-        ) from None
-    try:
-        owner.write_text(str(os.getpid()), "ascii")
+def _holding_new(root: Path, made: list[Path]) -> Iterator[None]:
+    """Hold the lock of a folder that need not be there; `made` gets the folders made for it."""
+    with ExitStack() as stack:
+        for _ in range(_MOST_VANISHED):
+            try:
+                # Without a trace of seewhy in it, it is somebody's folder and gets none.
+                if not (root / LOCK).exists():
+                    _refuse_foreign(RunDirectory(root))
+                _make(root, made)
+                stack.enter_context(holding(root))
+                break
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise write_error(root, error) from error
+        else:
+            raise RunError(f"{root}: vanishes while it is being made; choose another place")
         yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
 
 
-def _named(owner: Path) -> str:
-    try:
-        return f" (process {int(owner.read_text('ascii'))})"
-    except (OSError, ValueError):  # it has only just begun, or is just ending
-        return ""
+def _make(root: Path, made: list[Path]) -> None:
+    """Make a folder and those above it, each at most once; remember which were made here."""
+    for place in reversed((root, *root.parents)):
+        with suppress(FileExistsError):
+            if not place.exists():
+                place.mkdir()
+                made.append(place)
+    if not root.is_dir():
+        raise NotADirectoryError(20, os.strerror(20), str(root))
+
+
+def _delete_parts(root: Path) -> None:
+    """Delete what a killed process was writing, or deleting."""
+    for part in sorted(root.rglob(".*.part")):
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def _refuse_foreign(run: RunDirectory) -> None:
     """Refuse a folder that holds files, but no study."""
-    ours = (LOCK, OWNER)
+    if not run.root.is_dir() or run.config_path.is_file():
+        return
     others = [
         entry
         for entry in run.root.iterdir()
-        if entry.name not in ours and not (entry.name[0] == "." and entry.suffix == ".part")
+        if entry.name not in LOCK_FILES and not (entry.name[0] == "." and entry.suffix == ".part")
     ]
     if others and not run.config_path.is_file():
         raise RunError(
@@ -122,43 +143,3 @@ def _refuse_mended(run: RunDirectory) -> None:
             f"{run.root}: is the mended study of the one around it and cannot be started over "
             "with --fresh; delete that folder and mend the study around it again"
         )
-
-
-def _refuse_another(run: RunDirectory, config: StudyConfig) -> None:
-    """Refuse to go on with another configuration; name the keys that differ."""
-    there, now = _flat(run.read_config().model_dump()), _flat(config.model_dump())
-    differing = [key for key in {**there, **now} if there.get(key) != now.get(key)]
-    if not differing:
-        return
-    named = [f"{key}: {there.get(key)!r} there, {now.get(key)!r} now" for key in differing]
-    more = f" and {len(named) - MOST_KEYS} more" if len(named) > MOST_KEYS else ""
-    raise OtherStudyError(
-        f"{run.root}: holds a study with another configuration "
-        f"({'; '.join(named[:MOST_KEYS])}{more})"
-    )
-
-
-def _flat(values: Any, key: str = "") -> dict[str, object]:
-    """Return a tree's leaves by their dotted keys."""
-    if isinstance(values, dict) and values:
-        parts = values.items()
-    elif isinstance(values, (tuple, list)) and values and isinstance(values[0], dict):
-        parts = enumerate(values)  # type: ignore[assignment]
-    else:
-        return {key: values}
-    found: dict[str, object] = {}
-    for name, value in parts:
-        found |= _flat(value, f"{key}.{name}" if key else str(name))
-    return found
-
-
-def _take_back(run: RunDirectory, made: list[Path]) -> None:
-    """Take back what was made and all that was written since; nothing else."""
-    for entry in run.root.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-    for place in made:
-        with suppress(OSError):  # somebody else may have put something there meanwhile
-            place.rmdir()

@@ -16,12 +16,14 @@ from seewhy.models.classifier import pool
 from seewhy.models.compute import Compute
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.progress import Silent
-from seewhy.records import Dataset
-from seewhy.training import features as module
-from seewhy.training.features import Budget, keeping_features, plan_activations, read_budget
+from seewhy.records import Dataset, Place
+from seewhy.training import cut_input as module
+from seewhy.training import features
+from seewhy.training.cut_input import CutInput
+from seewhy.training.features import keeping_features
+from seewhy.training.planning import Budget, Plan
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
-GIB = 2**30
 
 
 @pytest.fixture(scope="module")
@@ -111,33 +113,6 @@ def test_augmented_training_batches_are_new_and_the_others_kept(
         assert "flip change every time" in found.at_cut.plan.reason
 
 
-@pytest.mark.parametrize(
-    ("keep", "needed", "recompute", "read", "place", "words"),
-    [
-        ("auto", 3 * GIB, 9, 1, "memory", "fit the memory budget of 4.00 GiB"),
-        ("auto", 5 * GIB, 9, 1, "disk", "reading them takes 1.0 s an epoch, the prefix 9.0 s"),
-        ("auto", 5 * GIB, 1, 9, "recompute", "reading them takes 9.0 s an epoch"),
-        ("auto", 9 * GIB, 9, 1, "recompute", "exceed the memory budget of 4.00 GiB and the disk"),
-        ("disk", 1 * GIB, 0, 0, "disk", "disk was asked for"),
-        ("recompute", 1, 0, 0, "recompute", "recompute was asked for"),
-    ],
-)
-def test_the_plan_says_where_and_why(
-    keep: str, needed: int, recompute: float, read: float, place: str, words: str
-) -> None:
-    plan = plan_activations(keep, needed, Budget(4 * GIB, 8 * GIB), recompute, read)
-    assert plan.place == place
-    assert words in plan.reason
-
-
-def test_budgets_are_what_was_set_or_half_of_what_is_free(tmp_path: Path) -> None:
-    budget = read_budget(FinetuningConfig(memory_gib=0.5, disk_gib=2), tmp_path)
-    assert (budget.memory, budget.disk) == (GIB // 2, 2 * GIB)
-    free = read_budget(FinetuningConfig(), tmp_path)
-    assert 0 < free.memory < 2**50
-    assert 0 < free.disk < 2**60
-
-
 def test_a_small_budget_has_both_costs_measured(
     parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
 ) -> None:
@@ -189,13 +164,96 @@ def test_activations_are_kept_as_the_prefix_gives_them(tmp_path: Path) -> None:
     torch.testing.assert_close(batches[0], batches[1], rtol=0, atol=0)
 
 
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit, used = tmp_path / "max", tmp_path / "current"
-    limit.write_text(f"{3 * GIB}\n")
-    used.write_text(f"{GIB}\n")
-    monkeypatch.setattr(module, "_CGROUPS", ((str(limit), str(used)),))
-    assert read_budget(FinetuningConfig(disk_gib=1), tmp_path).memory <= GIB
-    limit.write_text("max\n")
-    assert read_budget(FinetuningConfig(disk_gib=1), tmp_path).memory == pytest.approx(
-        module._system_memory() / 2, rel=0.2
+def _small(size: int = 64, working: int = 40) -> tuple[Backbone, Cut, Dataset]:
+    rng = np.random.default_rng(0)
+    backbone = load_backbone(BackboneConfig(name="mobilenetv2_035", weights="none"), size, seed=0)
+    data = Dataset(
+        source="a test",
+        classes=("a", "b"),
+        ids=tuple(map(str, range(70))),
+        paths=tuple(map(str, range(70))),
+        labels=np.arange(70) % 2,
+        splits=("train",) * 50 + ("validation",) * 10 + ("test",) * 10,
+        pixels=rng.integers(0, 256, (70, working, working, 3), dtype=np.uint8),
     )
+    return backbone, cut_trunk(backbone.model, 0.5, size), data
+
+
+def test_activations_do_not_depend_on_where_they_are_kept_or_on_their_batch(
+    tmp_path: Path,
+) -> None:
+    # Equal to the last bit: an image beside others, at another place, in batches of any size.
+    backbone, cut, data = _small()
+    rng = np.random.default_rng(1)
+    wanted = [rng.permutation(70)[:count] for count in (1, 2, 7, 16, 17, 32, 33, 64)]
+    found: dict[str, list[torch.Tensor]] = {}
+    for keep in ("memory", "disk", "recompute"):
+        with keeping_features(
+            backbone, cut, data, CPU, _config(keep=keep), tmp_path, Silent()
+        ) as features:
+            found[keep] = [features.at_cut.batch(indices) for indices in wanted]
+            found[keep].append(features.pooled)
+            whole = features.at_cut.batch(np.arange(70))
+            for indices, batch in zip(wanted, found[keep], strict=False):
+                torch.testing.assert_close(batch, whole[indices], rtol=0, atol=0)
+    for keep in ("disk", "recompute"):
+        for one, other in zip(found["memory"], found[keep], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+            assert one.stride() == other.stride()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "budget", "place", "words"),
+    [
+        ("memory", Budget(10**9, 10**9), "memory", "memory, as when this backbone was begun"),
+        ("memory", Budget(0, 10**9), "disk", "exceed today's memory budget of 0.00 GiB"),
+        ("memory", Budget(0, 0), "recompute", "exceed today's memory budget of 0.00 GiB"),
+        ("disk", Budget(10**9, 0), "memory", "exceed today's disk budget of 0.00 GiB"),
+        ("recompute", Budget(10**9, 10**9), "recompute", "recompute, as when this backbone"),
+    ],
+)
+def test_a_resumed_study_keeps_its_plan_as_far_as_there_is_room(
+    parts: tuple[Backbone, Cut, Dataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: Place,
+    budget: Budget,
+    place: str,
+    words: str,
+) -> None:
+    backbone, cut, data = parts
+    monkeypatch.setattr(features, "read_budget", lambda *_: budget)
+    with keeping_features(
+        backbone, cut, data, CPU, _config(), tmp_path, Silent(), recorded
+    ) as found:
+        assert found.at_cut.plan.place == place
+        assert words in found.at_cut.plan.reason
+
+
+def test_where_last_digits_would_differ_a_resumed_study_is_refused(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, cut, data = parts
+    monkeypatch.setattr(features, "read_budget", lambda *_: Budget(0, 0))
+    monkeypatch.setattr(CutInput, "is_repeatable", lambda self: False)
+    with (
+        pytest.raises(
+            RunError, match=r"was begun with activations at the cut kept.*free 0\.\d+ GiB"
+        ),
+        keeping_features(backbone, cut, data, CPU, _config(), tmp_path, Silent(), "memory"),
+    ):
+        raise AssertionError("not reached")
+
+
+def test_a_network_that_looks_at_its_neighbours_is_not_repeatable(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    plain = CutInput(data, backbone.preprocess, cut.prefix, CPU, Plan("recompute", ""))
+    assert plain.is_repeatable()
+
+    class Placed(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images + torch.arange(len(images)).view(-1, 1, 1, 1)
+
+    assert not CutInput(data, backbone.preprocess, Placed(), CPU, plain.plan).is_repeatable()

@@ -14,6 +14,7 @@ from seewhy.audit.audit import audit_classifier
 from seewhy.audit.details import Detail
 from seewhy.audit_records import Audit
 from seewhy.errors import RunError, near_names
+from seewhy.files.lock import under_lock
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.compute import Compute, choose_compute, repeatable, without_denormals
 from seewhy.progress import Progress, Silent
@@ -104,6 +105,7 @@ def _as_arrays(detail: Detail) -> dict[str, NDArray[Any]]:
     return arrays if detail.at is None else {**arrays, "at": np.array(detail.at, np.int64)}
 
 
+@under_lock
 def audit_run(
     root: Path | str,
     stage: Stage = "finetuning",

@@ -84,6 +84,7 @@ def list_folder(
         paths=tuple(item.shown for item in found),
         labels=np.array([number[item.label] for item in found], dtype=np.int64),
         splits=tuple(item.split for item in found),
+        files=tuple(item.file for item in found),
         load=_loader([item.file for item in found], max_megapixels, at_least),
         set_aside=tuple(item for _, part in parts for item in _loose_images(part, root)),
     )

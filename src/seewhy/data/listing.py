@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ class Listing:
         ``load_mask(i)`` gives the object of image i, bool, shape (H, W).
     native_size : int, optional
         Side, pixels, where all images are squares of one size.
+    files : tuple of Path
+        Of folders: the file of each image; else empty.
     set_aside : tuple of SetAside
         What was found but belongs to no class.
     """
@@ -50,4 +53,5 @@ class Listing:
     load: Callable[[int], NDArray[np.uint8]]
     load_mask: Callable[[int], NDArray[np.bool_]] | None = None
     native_size: int | None = None
+    files: tuple[Path, ...] = ()
     set_aside: tuple[SetAside, ...] = ()

@@ -28,6 +28,7 @@ from seewhy.pictures.manifest import FailedPicture, Manifest, Picture, write_man
 from seewhy.pictures.names import Found, find_pictures
 from seewhy.progress import Progress, Silent
 from seewhy.records import Preprocess
+from seewhy.rundir import refuse_study_files
 
 
 def read_images(
@@ -100,6 +101,7 @@ def explain_pictures(
         Where `out` cannot be written.
     """
     asking, folder = asking or Asking(), Path(out)
+    refuse_study_files(folder)
     question = read_question(classifier, asking)
     rather_than = ", ".join(classifier.classes[k] for k in question.against)
     artist = Artist(

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from seewhy.errors import RunError
+from seewhy.files.lock import under_lock
 from seewhy.files.writing import writing
 from seewhy.records import Summary
 from seewhy.render import colour
@@ -86,6 +87,7 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
     return run.report_path
 
 
+@under_lock
 def redraw_report(root: Path | str) -> Path:
     """Draw a finished study's report again, from its records alone.
 
@@ -103,6 +105,7 @@ def redraw_report(root: Path | str) -> Path:
     return build_report(run, run.read_summary())
 
 
+@under_lock
 def write_as_markdown(root: Path | str) -> Path:
     """Write a finished study's report as Markdown, with its tables and drawings beside it.
 

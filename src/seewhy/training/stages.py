@@ -18,7 +18,7 @@ from seewhy.progress import Progress
 from seewhy.records import Dataset
 from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
-from seewhy.training.features import CutInput
+from seewhy.training.cut_input import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
 from seewhy.training.loop import StageResult, Watch, seed_of, stage_settings, train_stage
 
