@@ -102,7 +102,6 @@ def accuracies(
     ratios = np.zeros(setting.repetitions)
     chance = int(rng.integers(1e9))
     divided = StratifiedKFold(setting.repetitions, shuffle=True, random_state=chance)
-    )
     for row, (rest, held_out) in enumerate(divided.split(pool, labels[pool])):
         if setting.over == "seeds":
             rest, held_out = pool, np.arange(IMAGES, IMAGES + test)

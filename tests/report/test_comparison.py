@@ -78,7 +78,10 @@ def _words(path: Path) -> str:
 
 def test_what_is_compared_stands_in_the_page(make_run: Callable) -> None:
     made = make_run(backbones=("net_a", "net_b", "net_c"))
-    judge(made, [FOLDS])
+    seeds = FOLDS.model_copy(
+        update={"over": "seeds", "repetitions": ["seed 0", "seed 1", "seed 2"], "test": "paired t"}
+    )
+    judge(made, [FOLDS, seeds])
     run = made[0]
     words = _words(build_report(*made))
     measured = _csv(run, "test-performance-intervals")
@@ -95,6 +98,9 @@ def test_what_is_compared_stands_in_the_page(make_run: Callable) -> None:
     change = _csv(run, "change-of-each-class")
     assert float(change[1]["net_a"]) == pytest.approx(-1 / 3)
     assert "Accuracy over 3 folds of adaptation" in words
+    assert "Accuracy over 3 seeds of adaptation" in words
+    assert "and nothing of other images" in words
+    assert "seed 2" in _csv(run, "seeds-adaptation")[0]
     assert "Each pair has the corrected resampled t-test" in words
     (row,) = _csv(run, "pairs-over-folds-adaptation")
     assert (row["Mean difference, low"], row["p"], row["p, Holm"]) == ("-0.1", "0.06", "0.12")
@@ -132,19 +138,6 @@ def test_one_backbone_and_no_folds(make_run: Callable) -> None:
 
 def _texts(svg: str) -> list[str]:
     return [element.text or "" for element in ET.fromstring(svg).iter("text")]
-
-
-def test_folds_and_seeds_stand_in_files_of_their_own(make_run: Callable) -> None:
-    made = make_run(backbones=("net_a", "net_b", "net_c"))
-    seeds = FOLDS.model_copy(
-        update={"over": "seeds", "repetitions": ["seed 0", "seed 1", "seed 2"], "test": "paired t"}
-    )
-    judge(made, [FOLDS, seeds])
-    words = _words(build_report(*made))
-    assert "Accuracy over 3 seeds of adaptation" in words
-    assert "and nothing of other images" in words
-    assert "fold 3" in _csv(made[0], "folds-adaptation")[0]
-    assert "seed 2" in _csv(made[0], "seeds-adaptation")[0]
 
 
 def test_reliability_has_a_bar_for_each_bin_with_images() -> None:
