@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seewhy.records import Rate, Stage
+from seewhy.records import Rate, Stage, clamped
 
-Correlation = Annotated[float, Field(ge=-1, le=1)]
+Correlation = Annotated[float, clamped(-1, 1), Field(ge=-1, le=1)]
 Over = Literal["folds", "seeds"]
 FoldTest = Literal["corrected t", "paired t"]
 PairTest = Literal["exact binomial", "chi-squared"]

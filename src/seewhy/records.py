@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from seewhy.faithfulness_records import FaithfulnessSummary
 
@@ -182,7 +182,27 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Rate = Annotated[float, Field(ge=0, le=1)]
+# Sums and ratios of float32 numbers stray this far beyond the bound they cannot pass.
+ROUNDING = 1e-5
+
+
+def clamped(low: float, high: float) -> BeforeValidator:
+    """Return what brings a number that passes a bound by rounding alone back to the bound.
+
+    A number farther outside, and one that is no number, stays as it is and is refused.
+    """
+
+    def clamp(value: object) -> object:
+        if isinstance(value, (int, float, np.floating)) and not isinstance(value, bool):
+            number = float(value)
+            if low - ROUNDING <= number <= high + ROUNDING:
+                return min(max(number, low), high)
+        return value
+
+    return BeforeValidator(clamp)
+
+
+Rate = Annotated[float, clamped(0, 1), Field(ge=0, le=1)]
 
 
 class WordGroup(Record):

@@ -98,7 +98,7 @@ def corrected_t(differences: NDArray[np.float64], held_out_ratio: float) -> tupl
         Two-sided.
     """
     statistic = float(differences.mean() / _error(differences, held_out_ratio))
-    return statistic, float(2 * stats.t.sf(abs(statistic), len(differences) - 1))
+    return statistic, min(1.0, float(2 * stats.t.sf(abs(statistic), len(differences) - 1)))
 
 
 def _error(differences: NDArray[np.float64], held_out_ratio: float) -> float:
