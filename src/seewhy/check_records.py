@@ -129,7 +129,8 @@ class DataFindings(Record):
 class DataChecks(Record):
     """checks.json: what the data look like before anything is trained.
 
-    `findings` is None in studies that are older than these checks.
+    `findings` is None in studies that are older than these checks, and where the checks failed:
+    `failed` then says why.
     """
 
     source: str
@@ -138,6 +139,7 @@ class DataChecks(Record):
     set_aside: list[dict[str, str]]
     masks: bool
     findings: DataFindings | None = None
+    failed: str | None = None
 
 
 class Suspect(Record):

@@ -21,6 +21,18 @@ Stage = Literal["adaptation", "finetuning"]
 TrialState = Literal["complete", "pruned", "failed"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
+Step = Literal[
+    "data checks",
+    "folds",
+    "label issues",
+    "faithfulness",
+    "audit",
+    "evaluation",
+    "comparison",
+    "mitigation",
+    "provenance",
+    "report",
+]
 
 
 @dataclass(frozen=True)
@@ -471,6 +483,18 @@ class FoldsRecord(Record):
     stages: dict[Stage, StageRepeats]
 
 
+class FailedStep(Record):
+    """An optional step that failed, and why; the study ended without its result.
+
+    `backbone` is a slug where the step is one backbone's, `stage` the stage that was audited.
+    """
+
+    step: Step
+    reason: str
+    backbone: str | None = None
+    stage: Stage | None = None
+
+
 class ExplanationSummary(Record):
     """The maps' part of summary.json; `faithfulness` is null where it was not measured."""
 
@@ -496,6 +520,7 @@ class BackboneSummary(Record):
     adaptation: StageSummary
     finetuning: StageSummary
     explanation: ExplanationSummary
+    failed: list[FailedStep] = Field(default_factory=list)
 
 
 class DataSummary(Record):
@@ -509,7 +534,10 @@ class DataSummary(Record):
 
 
 class Summary(Record):
-    """summary.json, written last: a run directory that has one is complete."""
+    """summary.json, written last: a run directory that has one is complete.
+
+    `failed` has all optional steps that failed, the study's and each backbone's.
+    """
 
     schema_version: Literal[1] = 1
     name: str
@@ -518,6 +546,7 @@ class Summary(Record):
     precision: str
     data: DataSummary
     backbones: dict[str, BackboneSummary]
+    failed: list[FailedStep] = Field(default_factory=list)
 
 
 class Begun(Record):
