@@ -56,7 +56,8 @@ class DuplicateGroup(Record):
     `kind` is "exact" where all members have the same pixels at the working size. `similarity` is
     the least one that holds the group together, 1 for exact copies. `labels` and `splits` are those
     of all `size` members, each once; `images` the first members, at least one of each label and
-    split where there is room.
+    split where there is room. `divided` says why a draw that keeps duplicates together could not
+    keep these.
     """
 
     kind: Literal["exact", "near"]
@@ -65,6 +66,7 @@ class DuplicateGroup(Record):
     labels: list[str]
     splits: list[Split]
     images: list[DuplicateImage]
+    divided: str | None = None
 
 
 class DuplicatesRecord(Record):

@@ -187,7 +187,7 @@ def _data(
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
     data = prepare(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
-    check_folds(data, config.data.folds)
+    check_folds(data, config.data.folds, config.data.validation, config.seed)
     findings = run.read_checks().findings
     for sentence in findings.sentences if findings else ():
         progress.say(f"data checks: {sentence}")

@@ -20,11 +20,11 @@ from seewhy.data.listing import Listing
 from seewhy.data.measure import measure_images
 from seewhy.data.pixels import Kept, keep_masks, keep_pixels
 from seewhy.data.sources import find_images
-from seewhy.data.splits import check_classes, draw_splits, missing_splits
+from seewhy.data.splits import Division, check_classes, divide, missing_splits
 from seewhy.errors import DataError
 from seewhy.failures import Failures
 from seewhy.progress import Progress
-from seewhy.records import Dataset, Split
+from seewhy.records import Dataset
 from seewhy.rundir import RunDirectory
 
 
@@ -58,7 +58,7 @@ def prepare_data(
         Where the run directory cannot be written.
     """
     listing = find_images(config, progress, at_least=input_size)
-    # Once before the work, and once more in `draw_splits` without what could not be read.
+    # Once before the work, and once more in `divide` without what could not be read.
     check_classes(listing)
     try:
         size = working_size(listing, input_size)
@@ -125,7 +125,7 @@ def _decode_and_check(
         duplicates = find_duplicates(measures.digests, measures.thumbs, threshold)
     together = config.data.keep_duplicates_together
     groups = duplicates.groups if duplicates and together else None
-    splits = _divide(readable, config, groups, listing, kept)
+    division = _divide(readable, config, groups, listing, kept)
     masks = None
     if listing.load_mask is not None:
         masks = keep_masks(listing.load_mask, kept.indices, size, run.masks_path)
@@ -135,7 +135,7 @@ def _decode_and_check(
         ids=tuple(f"{i:06d}" for i in places),
         paths=readable.paths,
         labels=readable.labels,
-        splits=splits,
+        splits=division.splits,
         pixels=kept.pixels,
         masks=masks,
         set_aside=(*listing.set_aside, *kept.set_aside),
@@ -146,7 +146,7 @@ def _decode_and_check(
     with failures.optional("data checks"):
         faults = find_faults(measures, kept.sizes, size)
         drawn = together and bool(missing_splits(readable))
-        return dataset, check_data(dataset, faults, duplicates, threshold, drawn)
+        return dataset, check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
     return dataset, None
 
 
@@ -156,12 +156,12 @@ def _divide(
     groups: NDArray[np.int64] | None,
     listing: Listing,
     kept: Kept,
-) -> tuple[Split, ...]:
+) -> Division:
     """Draw the splits of what could be read; the message names what could not."""
     lost = np.delete(listing.labels, kept.indices).tolist()
     data = config.data
     try:
-        return draw_splits(readable, data.validation, data.held_out, config.seed, lost, groups)
+        return divide(readable, data.validation, data.held_out, config.seed, lost, groups)
     except DataError as error:
         if not kept.set_aside:
             raise
