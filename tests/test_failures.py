@@ -15,7 +15,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from seewhy.errors import RunError
+from seewhy.checking import check_images
+from seewhy.config import load_config
+from seewhy.data import prepare
+from seewhy.errors import DataError, RunError
 from seewhy.failures import Failures
 from seewhy.models.backbones import create_architecture
 from seewhy.progress import Silent
@@ -215,6 +218,13 @@ def test_a_section_that_cannot_be_drawn_does_not_cost_the_page(
     words = page(run.root)
     assert words.count("Missing, because drawing it failed: the section Comparison: Zero") == 1
     assert "Provenance" in words
+
+
+def test_checks_that_fail_are_an_error_where_they_are_all_that_was_asked_for(place: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "find_faults", lambda *_: 1 / 0)
+        with pytest.raises(DataError, match="could not be checked .ZeroDivisionError: division"):
+            check_images(load_config(str(place / "colours")))
 
 
 def test_which_errors_are_written_down_and_which_pass(tmp_path: Path, stopping: Stops) -> None:
