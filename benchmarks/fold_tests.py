@@ -57,7 +57,9 @@ class Setting:
     @property
     def title(self) -> str:
         """What the setting is called in the table."""
-        said = ", one is better" if self.better else ", one network" if self.one_network else ""
+        said = ", one is better" if self.better else ""
+        if self.over == "seeds":
+            said = ", one network" if self.one_network else ", other images"
         return f"{self.learner}, {self.repetitions} {self.over}{said}"
 
 
