@@ -6,10 +6,14 @@ Reads one JSON object a line: ``arguments``, ``cwd``, ``environment``, the files
 ``stderr`` go to, and ``seconds`` after which the process is killed; answers with a line that holds
 the exit code, negative for a signal. Forking spares each command the imports, which take longer
 than most of what the tests ask of it.
+
+``BREAK`` in the environment names functions that are to fail in that process, as in
+``seewhy.study:build_report=OSError seewhy.backbone_study:find_suspects=ValueError``.
 """
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import json
 import os
@@ -18,6 +22,7 @@ import sys
 from typing import Any
 
 import seewhy.cli
+import seewhy.mended_study
 import seewhy.pictures
 import seewhy.report.build
 import seewhy.study
@@ -48,6 +53,8 @@ def run(asked: dict[str, Any]) -> int:
 def _command() -> int:
     """Run the command line; return what its process would exit with."""
     code: Any = 0
+    for broken in os.environ.get("BREAK", "").split():
+        _break(*broken.partition("=")[::2])
     try:
         # Once more, since its consoles look at the environment when they are made.
         importlib.reload(seewhy.cli).main()
@@ -59,6 +66,17 @@ def _command() -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def _break(place: str, kind: str) -> None:
+    """Let a function, by its module and name, raise an error of a built-in kind."""
+    module, name = place.split(":")
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        raise getattr(builtins, kind)(f"{name} is broken on purpose")
+
+    assert hasattr(sys.modules[module], name), place
+    setattr(sys.modules[module], name, fail)
 
 
 def main() -> None:

@@ -44,31 +44,35 @@ ALLOWED = {
     | {"config", "records", "check_records", "audit_records", "backbone_records"}
     | {"evaluation_records", "faithfulness_records", "files"},
     "render": BASE,
-    "data": RUNS,
+    "failures": BASE | {"progress", "records", "rundir", "wording"},
+    "data": RUNS | {"failures"},
     "models": RECORDS,
     "explanation": RECORDS,
     "training": RECORDS | {"data", "models"},
     "audit": PARTS | {"evaluation"},
     "evaluation": RECORDS | {"data", "models"},
     "provenance": RECORDS | {"models"},
-    "report": RUNS,
+    "report": RUNS | {"failures"},
     "pictures": PARTS,
     "checking": RUNS | {"data", "report"},
     "comparing": RUNS | {"evaluation", "report"},
     "same_study": BASE | {"config", "data", "progress", "rundir"},
     "taking_up": BASE | {"config", "files", "rundir", "same_study"},
     "stopping": {"progress"},
-    "work": RUNS | {"models"},
+    "work": RUNS | {"failures", "models"},
+    "evaluating": RUNS | {"evaluation", "failures", "report", "taking_up"},
     "backbone_folds": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
     "backbone_faithfulness": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
     "backbone_study": EVERYTHING - {"report", "provenance"}
     | {"work", "backbone_folds", "backbone_maps", "backbone_faithfulness"},
-    "study": EVERYTHING | {"work", "backbone_study", "same_study", "taking_up"},
-    "mended_study": EVERYTHING | {"work", "backbone_study", "study", "same_study", "taking_up"},
-    "cli": RECORDS
+    "study": EVERYTHING
+    | {"work", "backbone_study", "same_study", "taking_up", "failures", "evaluating"},
+    "mended_study": EVERYTHING
+    | {"work", "backbone_study", "study", "same_study", "taking_up", "failures"},
+    "cli": RUNS
     | {"study", "mended_study", "stopping", "pictures", "checking", "comparing", "audit", "report"}
-    | {"models"},
+    | {"models", "evaluating"},
     "__init__": {
         "config",
         "errors",

@@ -16,6 +16,7 @@ from seewhy.backbone_folds import Repeated, repeat_stages, write_folds, write_ou
 from seewhy.config import StudyConfig, validate
 from seewhy.data.folds import fold_repetitions
 from seewhy.errors import RunError
+from seewhy.failures import Failures
 from seewhy.models.classifier import Head
 from seewhy.models.compute import Compute
 from seewhy.progress import Silent
@@ -83,7 +84,8 @@ def features(data: Dataset, width: int = 6) -> Features:
 
 
 def work(root: Path, data: Dataset, wanted: StudyConfig, progress: Silent | None = None) -> Work:
-    return Work(wanted, CPU, RunDirectory(root), data, data, "key", progress or Silent())
+    run, progress = RunDirectory(root), progress or Silent()
+    return Work(wanted, CPU, run, data, data, "key", progress, Failures(run, progress))
 
 
 def repeat(under: Work, slug: str = "net", width: int = 6) -> tuple[Repeated, ...]:

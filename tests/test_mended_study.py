@@ -268,6 +268,29 @@ def test_where_no_shortcut_was_proven_nothing_is_mended(
     assert {path for path in copied.root.rglob("*") if path.name != ".lock"} == files
 
 
+def test_mending_that_fails_costs_nothing_and_is_named(place: Path, seewhy: CommandLine) -> None:
+    shutil.copytree("ended", "failing")
+    command = ("run", "planted.toml", "--out", "failing", "--mend", "--quiet")
+    done = seewhy(*command, cwd=place, BREAK="seewhy.mended_study:mend=ValueError")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    reason = "ValueError: mend is broken on purpose"
+    assert line.startswith(f"seewhy: the mitigation of {SLUG} failed: {reason}; ")
+    assert "no shortcut was proven" not in done.stdout
+    run = RunDirectory(place / "failing")
+    (failed,) = run.read_summary().failed
+    assert (failed.step, failed.backbone, failed.reason) == ("mitigation", SLUG, reason)
+    assert "Traceback" in run.log_path.read_text("utf-8")
+    assert f"Missing, because the mitigation of {SLUG} failed" in run.report_path.read_text("utf-8")
+    # Nor can be mended what a failed audit has not found.
+    run.audit_path(SLUG, "finetuning").unlink()
+    summary = run.read_summary()
+    summary.failed = [failed.model_copy(update={"step": "audit", "stage": "finetuning"})]
+    run.write_summary(summary)
+    assert mend_run(run.root) == {SLUG: None}
+    assert [one.step for one in run.read_summary().failed] == ["audit", "mitigation"]
+
+
 def test_what_has_not_been_audited_cannot_be_mended(
     copied: RunDirectory, seewhy: CommandLine, place: Path
 ) -> None:

@@ -63,12 +63,16 @@ def repeat_stages(work: Work, slug: str, cut: Cut, features: Features) -> tuple[
     """
     started = time.perf_counter()
     config, data = work.config, work.data
-    folds = config.data.folds or most_folds(data)
+    folds = config.data.folds or most_folds(data, config.data.validation, config.seed)
     planned: tuple[Repetition, ...] = ()
     if folds:
         planned = fold_repetitions(data, folds, config.data.validation, config.seed)
     else:
-        log.info("%s: no out-of-fold predictions: a class has less than three images", slug)
+        log.info(
+            "%s: no out-of-fold predictions: a class has less than three different pictures to "
+            "train on; duplicates stay in one fold",
+            slug,
+        )
     stages = _stages(config)
     wanted = stages if config.data.folds else stages[:1]
     seeds = seed_repetitions(data, config.further_seeds)

@@ -15,7 +15,7 @@ from typing import Any
 from seewhy.audit.outliers import find_suspects
 from seewhy.audit.stage import audit_stage
 from seewhy.backbone_faithfulness import faithfulness_sample, write_faithfulness
-from seewhy.backbone_folds import repeat_stages, write_folds, write_out_of_fold
+from seewhy.backbone_folds import Repeated, repeat_stages, write_folds, write_out_of_fold
 from seewhy.backbone_maps import shown_layers, write_stage_maps
 from seewhy.config import HeadConfig, StudyConfig
 from seewhy.evaluation.baseline import baseline
@@ -88,11 +88,15 @@ def study_backbone(
             work = replace(work, config=with_head(work.config, found))
         classifier = _classifier(work, backbone, cut, features)
         adaptation = _adaptation(work, slug, classifier, features, layers)
-        repeated = repeat_stages(work, slug, cut, features)
-        write_out_of_fold(work, slug, repeated)
+        repeated: tuple[Repeated, ...] = ()
+        with work.failures.optional("folds", slug):
+            repeated = repeat_stages(work, slug, cut, features)
+            write_out_of_fold(work, slug, repeated)
         finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layers)
-        _write_suspects(work, slug, features)
-    write_folds(work, slug, repeated, {"adaptation": adaptation, "finetuning": finetuning})
+        with work.failures.optional("label issues", slug):
+            _write_suspects(work, slug, features)
+    with work.failures.optional("folds", slug):
+        write_folds(work, slug, repeated, {"adaptation": adaptation, "finetuning": finetuning})
     summary = BackboneSummary(
         backbone=backbone.name,
         weights=backbone.weights,
@@ -106,6 +110,7 @@ def study_backbone(
         adaptation=adaptation,
         finetuning=finetuning,
         explanation=explanation,
+        failed=work.failures.of(slug),
     )
     work.run.write_backbone(slug, summary)
     return summary
@@ -310,7 +315,9 @@ def _finetuning(
     )
     sample = faithfulness_sample(work)
     maps = write_stage_maps(work, slug, "finetuning", behind_cut, at_cut, layers, keep=sample)
-    faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, layers)
+    faithfulness = None
+    with work.failures.optional("faithfulness", slug):
+        faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, layers)
     summary = _finish_stage(
         work, slug, "finetuning", classifier, trained, validation, maps.predictions
     )
@@ -361,7 +368,8 @@ def _finish_stage(
     )
     work.progress.say(f"{slug}: {stage}: test accuracy {metrics.accuracy:.3f}")
     if stage in work.config.audit.stages:
-        _audit(work, slug, stage, classifier, predictions)
+        with work.failures.optional("audit", slug, stage):
+            _audit(work, slug, stage, classifier, predictions)
     return StageSummary(
         accuracy=metrics.accuracy,
         precision=metrics.precision,

@@ -56,7 +56,8 @@ class DuplicateGroup(Record):
     `kind` is "exact" where all members have the same pixels at the working size. `similarity` is
     the least one that holds the group together, 1 for exact copies. `labels` and `splits` are those
     of all `size` members, each once; `images` the first members, at least one of each label and
-    split where there is room.
+    split where there is room. `divided` says why a draw that keeps duplicates together could not
+    keep these.
     """
 
     kind: Literal["exact", "near"]
@@ -65,6 +66,7 @@ class DuplicateGroup(Record):
     labels: list[str]
     splits: list[Split]
     images: list[DuplicateImage]
+    divided: str | None = None
 
 
 class DuplicatesRecord(Record):
@@ -129,7 +131,8 @@ class DataFindings(Record):
 class DataChecks(Record):
     """checks.json: what the data look like before anything is trained.
 
-    `findings` is None in studies that are older than these checks.
+    `findings` is None in studies that are older than these checks, and where the checks failed:
+    `failed` then says why.
     """
 
     source: str
@@ -138,6 +141,7 @@ class DataChecks(Record):
     set_aside: list[dict[str, str]]
     masks: bool
     findings: DataFindings | None = None
+    failed: str | None = None
 
 
 class Suspect(Record):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import StudyConfig
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources import check_source
+from seewhy.errors import DataError
 from seewhy.files.writing import writing
 from seewhy.progress import Progress, Silent
 from seewhy.report.pictures import samples, write_contact_sheet
@@ -75,7 +75,9 @@ def check_images(
         size = config.input.size or INPUT_SIZE
         data = prepare_data(config, size, run, progress or Silent())
         checks = run.read_checks()
-        findings = cast(DataFindings, checks.findings)  # those that were written just now
+        findings = checks.findings
+        if findings is None:
+            raise DataError(f"{data.source}: its images could not be checked ({checks.failed})")
         if out is None:
             return CheckedSource(checks, findings, ())
         record, sheet = _written(Path(out))

@@ -33,7 +33,9 @@ from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import load_config
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
+from seewhy.records import FailedStep
 from seewhy.stopping import stopping_gently
+from seewhy.wording import failure, remedy
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -177,7 +179,8 @@ def run(
 ) -> None:
     """Run a study: images in; baseline, search, two-stage fine-tuning, maps and a report out.
 
-    The same command goes on with a study that was interrupted (Ctrl-C, a kill, a power cut).
+    The same command goes on with a study that was interrupted (Ctrl-C, a kill, a power cut). Where
+    an optional step fails (an audit, say), the study ends without it, says so and exits with 0.
     """
     config = load_config(
         source,
@@ -188,6 +191,7 @@ def run(
         settings=settings or (),
     )
     from seewhy.mended_study import check_mending, mend_run
+    from seewhy.rundir import RunDirectory
     from seewhy.study import run_folder, run_study
 
     if mend:
@@ -198,6 +202,7 @@ def run(
             mended = mend_run(study.root, progress, sys.argv) if mend else {}
     except KeyboardInterrupt:
         _stopped(run_folder(config, out_dir))
+    failed = RunDirectory(study.root).read_summary().failed
     table = Table("backbone", "baseline", "adaptation", "fine-tuning", title="test accuracy")
     for slug, part in study.summary.backbones.items():
         base = getattr(part.baseline, "accuracy", None)
@@ -212,11 +217,27 @@ def run(
         reason = getattr(part.baseline, "skipped", None)
         if reason:
             out.print(f"{slug}: no baseline: {reason}", markup=False, highlight=False)
+    unmended = {one.backbone for one in failed if one.step == "mitigation"}
     for slug, record in mended.items():
+        if record is None and slug in unmended:
+            continue
         nothing = ["no shortcut was proven, so there is nothing to mend"]
         for sentence in record.sentences if record else nothing:
             out.print(f"{slug}: {sentence}", markup=False, highlight=False)
-    out.print(f"report: {study.report}", markup=False, highlight=False)
+    if study.report:
+        out.print(f"report: {study.report}", markup=False, highlight=False)
+    for one in failed:
+        _say_failed(one, study.root)
+
+
+def _say_failed(failed: FailedStep, root: Path) -> None:
+    """Say which optional step of a finished study failed, and how to do it again."""
+    from seewhy.rundir import RunDirectory
+
+    again = remedy(failed, shlex.quote(str(root)))
+    how = f"; `{again}` does it again" if again else ""
+    line = f"seewhy: {failure(failed)}{how}; {RunDirectory(root).log_path} has the details"
+    err.print(line, markup=False, highlight=False)
 
 
 @app.command(
@@ -393,11 +414,14 @@ def audit(
     from seewhy.audit.stage import audit_run
     from seewhy.files.lock import under_lock
     from seewhy.report.build import redraw_report
+    from seewhy.rundir import RunDirectory
 
     @under_lock  # of both, so that nobody comes between them
     def audited(root: Path | str) -> tuple[dict[str, Audit], Path]:
         progress = Silent() if quiet else _Bars()
         found = audit_run(root, _stage(stage) or "finetuning", backbone, device or "auto", progress)
+        for slug in found:
+            RunDirectory(Path(root)).settle(("audit",), slug, _stage(stage) or "finetuning")
         return found, redraw_report(root)
 
     found, report = audited(run_dir)
@@ -458,6 +482,21 @@ def report(
     if form not in forms:
         raise SeewhyError(f"--format: expected html or md, but got {form!r}")
     out.print(f"report: {forms[form](run_dir)}", markup=False, highlight=False)
+
+
+@app.command(epilog=_examples("seewhy evaluate runs/demo"))
+def evaluate(run_dir: RunArgument, quiet: QuietOption = False) -> None:
+    """Evaluate and compare a finished study's backbones again, and redraw its report.
+
+    From the predictions that it kept; needed where that failed, or for a study of an older version.
+    """
+    from seewhy.evaluating import evaluate_run
+    from seewhy.rundir import RunDirectory
+
+    found = evaluate_run(run_dir, Silent() if quiet else _Bars())
+    for sentence in found.sentences:
+        out.print(sentence.text, markup=False, highlight=False)
+    out.print(f"report: {RunDirectory(run_dir).report_path}", markup=False, highlight=False)
 
 
 @app.command(

@@ -6,17 +6,17 @@ each number is worked out is in ``evaluation/`` and docs/statistics.md.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seewhy.records import Rate, Stage
+from seewhy.records import Rate, Stage, clamped
 
-Correlation = Annotated[float, Field(ge=-1, le=1)]
+Correlation = Annotated[float, clamped(-1, 1), Field(ge=-1, le=1)]
 Over = Literal["folds", "seeds"]
-FoldTest = Literal["Friedman", "corrected t"]
+FoldTest = Literal["corrected t", "paired t"]
 PairTest = Literal["exact binomial", "chi-squared"]
 Topic = Literal[
     "ranking",
@@ -326,12 +326,30 @@ class FoldScores(_Finding):
 
 
 class FoldDifference(_Finding):
-    """Two backbones over folds: mean difference in accuracy, and p where it was tested."""
+    """Two backbones over folds or seeds.
+
+    Attributes
+    ----------
+    first, second : str
+    difference : float
+        Mean difference in accuracy, the first less the second.
+    low, high : float, optional
+        Its 95 % interval, of this pair alone.
+    p, p_holm : float, optional
+        Two-sided; the latter corrected for all pairs after Holm. None where nothing was tested.
+    """
 
     first: str
     second: str
     difference: float
+    low: float | None = None
+    high: float | None = None
     p: Rate | None = None
+    p_holm: Rate | None = None
+
+
+# What versions wrote that had Friedman's test, and a test whose ratio was 1 / (k − 1).
+_EARLIER = ("statistic", "p", "critical_difference", "groups")
 
 
 class OverFolds(_Finding):
@@ -345,17 +363,14 @@ class OverFolds(_Finding):
     repetitions : list of str
         Such as ``fold 1``.
     backbones : dict of str to FoldScores
-    test : {"Friedman", "corrected t"}, optional
-        Friedman's from three backbones on, a corrected resampled t-test of two; None where there
-        is nothing to test, and `untested` says why.
-    statistic, p : float, optional
+    test : {"corrected t", "paired t"}, optional
+        Of every pair: the corrected resampled t-test over folds, the paired t-test over seeds,
+        which share all their images. None where there is nothing to test, and `untested` says why.
+    held_out_ratio : float, optional
+        Images held out over images trained on, the mean over the folds; what the test is corrected
+        by.
     mean_ranks : dict of str to float
-        1 is best; ties share their ranks.
-    critical_difference : float, optional
-        Nemenyi's at 5 %: mean ranks farther apart differ. From three backbones on.
-    groups : list of list of str
-        Backbones that Nemenyi's test does not tell apart: the bars of a critical-difference
-        diagram, best first, largest groups only.
+        1 is best; ties share their ranks. A description: no test is made of them.
     pairs : list of FoldDifference
     """
 
@@ -365,12 +380,27 @@ class OverFolds(_Finding):
     backbones: dict[str, FoldScores]
     test: FoldTest | None = None
     untested: str | None = None
-    statistic: float | None = None
-    p: Rate | None = None
+    held_out_ratio: float | None = None
     mean_ranks: dict[str, float] = Field(default_factory=dict)
-    critical_difference: float | None = None
-    groups: list[list[str]] = Field(default_factory=list)
     pairs: list[FoldDifference] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_earlier_claims(cls, values: Any) -> Any:
+        """Read what an earlier version wrote, without the tests it should not have made."""
+        if not _is_earlier(values):
+            return values
+        kept = {key: value for key, value in values.items() if key not in _EARLIER}
+        pairs = [{**pair, "p": None} for pair in kept.get("pairs", ())]
+        reason = kept.get("untested") or (
+            "an earlier version tested them in a way that finds differences too often; "
+            "`seewhy evaluate RUN` compares them again"
+        )
+        return {**kept, "test": None, "untested": reason, "pairs": pairs}
+
+
+def _is_earlier(values: Any) -> bool:
+    return isinstance(values, dict) and any(key in values for key in _EARLIER)
 
 
 class Sentence(_Finding):
@@ -404,3 +434,12 @@ class Comparison(_Finding):
     changes: dict[str, StageChange]
     folds: list[OverFolds]
     sentences: list[Sentence]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_earlier_claims(cls, values: Any) -> Any:
+        """Leave out what an earlier version said of folds; see `OverFolds`."""
+        if isinstance(values, dict) and any(map(_is_earlier, values.get("folds", ()))):
+            said = [one for one in values.get("sentences", ()) if one.get("topic") != "folds"]
+            return {**values, "sentences": said}
+        return values

@@ -28,12 +28,13 @@ from seewhy.backbone_study import with_head
 from seewhy.config import StudyConfig
 from seewhy.data.source_files import DATA
 from seewhy.errors import ConfigError, OtherStudyError, RunError
+from seewhy.failures import Failures
 from seewhy.files.writing import writing
 from seewhy.models.classifier import read_classifier
 from seewhy.models.compute import choose_compute, repeatable, without_denormals
 from seewhy.models.names import slugs
 from seewhy.progress import Advance, Progress, Silent
-from seewhy.records import Dataset
+from seewhy.records import Dataset, Summary
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.same_study import refuse_changed_files, with_places
@@ -100,6 +101,8 @@ def mend_run(
 ) -> dict[str, MendingRecord | None]:
     """Mend a finished study: where a fine-tuned classifier goes by a shortcut, make a second one.
 
+    What fails while one is made is named in summary.json, and the others are made all the same.
+
     Parameters
     ----------
     root : Path or str
@@ -113,7 +116,8 @@ def mend_run(
     Returns
     -------
     dict of str to MendingRecord or None
-        By the backbone's folder name; None where the audit has proven no shortcut.
+        By the backbone's folder name; None where the audit has proven no shortcut, or where
+        mending failed, which summary.json then says.
 
     Raises
     ------
@@ -130,8 +134,12 @@ def mend_run(
         refuse_changed_files(run, config, progress, without=(DATA,))
         summary, data = run.read_summary(), run.read_dataset()
         numbers = {slug: number for number, slug in enumerate(slugs(config.backbone))}
+        failures = Failures(run, progress)
+        audits: dict[str, Audit] = {}
         # What is wrong with any of them is told before the first is trained.
-        audits = {slug: _audit(run, slug) for slug in summary.backbones}
+        for slug in summary.backbones:
+            with failures.optional("mitigation", slug, refusals=_audit_failed(summary, slug)):
+                audits[slug] = _audit(run, slug)
         reasons = {
             slug: reasons_of(audit, read_details(run, slug, "finetuning", audit))
             for slug, audit in audits.items()
@@ -140,16 +148,35 @@ def mend_run(
         found: dict[str, MendingRecord | None] = dict.fromkeys(summary.backbones)
         for slug, own in reasons.items():
             alone = _config(run, slug, config, numbers[slug])
-            found[slug] = _mend(run, slug, alone, data, audits[slug], own, progress, command)
+            with failures.optional("mitigation", slug, refusals=False):
+                found[slug] = _mend(run, slug, alone, data, audits[slug], own, progress, command)
+                run.settle(("mitigation",), slug)
         forgotten = False
         for slug, record in found.items():
-            if record is None:
+            if record is None and not failures.of(slug):
                 progress.say(f"{slug}: no shortcut was proven, so there is nothing to mend")
                 forgotten |= run.forget_mending(slug)
-        if reasons or forgotten:
+        if reasons or forgotten or failures.found:
+            summary = _with_failed(run, failures)
             progress.say("drawing the report")
             build_report(run, summary)
     return found
+
+
+def _audit_failed(summary: Summary, slug: str) -> bool:
+    """Tell whether the study has no audit to mend by because that failed."""
+    audits = [one for one in summary.failed if one.step == "audit" and one.backbone == slug]
+    return any(one.stage == "finetuning" for one in audits)
+
+
+def _with_failed(run: RunDirectory, failures: Failures) -> Summary:
+    """Name in summary.json what failed just now, beside what failed before."""
+    summary = run.read_summary()
+    new = [one for one in failures.found if one not in summary.failed]
+    if new:
+        summary.failed += new
+        run.write_summary(summary)
+    return summary
 
 
 def _audit(run: RunDirectory, slug: str) -> Audit:

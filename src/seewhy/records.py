@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from seewhy.faithfulness_records import FaithfulnessSummary
 
@@ -22,6 +22,18 @@ Place = Literal["memory", "disk", "recompute"]
 TrialState = Literal["complete", "pruned", "failed"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
+Step = Literal[
+    "data checks",
+    "folds",
+    "label issues",
+    "faithfulness",
+    "audit",
+    "evaluation",
+    "comparison",
+    "mitigation",
+    "provenance",
+    "report",
+]
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,27 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Rate = Annotated[float, Field(ge=0, le=1)]
+# Sums and ratios of float32 numbers stray this far beyond the bound they cannot pass.
+ROUNDING = 1e-5
+
+
+def clamped(low: float, high: float) -> BeforeValidator:
+    """Return what brings a number that passes a bound by rounding alone back to the bound.
+
+    A number farther outside, and one that is no number, stays as it is and is refused.
+    """
+
+    def clamp(value: object) -> object:
+        if isinstance(value, (int, float, np.floating)) and not isinstance(value, bool):
+            number = float(value)
+            if low - ROUNDING <= number <= high + ROUNDING:
+                return min(max(number, low), high)
+        return value
+
+    return BeforeValidator(clamp)
+
+
+Rate = Annotated[float, clamped(0, 1), Field(ge=0, le=1)]
 
 
 class WordGroup(Record):
@@ -454,6 +486,18 @@ class FoldsRecord(Record):
     stages: dict[Stage, StageRepeats]
 
 
+class FailedStep(Record):
+    """An optional step that failed, and why; the study ended without its result.
+
+    `backbone` is a slug where the step is one backbone's, `stage` the stage that was audited.
+    """
+
+    step: Step
+    reason: str
+    backbone: str | None = None
+    stage: Stage | None = None
+
+
 class ExplanationSummary(Record):
     """The maps' part of summary.json; `faithfulness` is null where it was not measured."""
 
@@ -479,6 +523,7 @@ class BackboneSummary(Record):
     adaptation: StageSummary
     finetuning: StageSummary
     explanation: ExplanationSummary
+    failed: list[FailedStep] = Field(default_factory=list)
 
 
 class DataSummary(Record):
@@ -492,7 +537,10 @@ class DataSummary(Record):
 
 
 class Summary(Record):
-    """summary.json, written last: a run directory that has one is complete."""
+    """summary.json, written last: a run directory that has one is complete.
+
+    `failed` has all optional steps that failed, the study's and each backbone's.
+    """
 
     schema_version: Literal[1] = 1
     name: str
@@ -501,6 +549,7 @@ class Summary(Record):
     precision: str
     data: DataSummary
     backbones: dict[str, BackboneSummary]
+    failed: list[FailedStep] = Field(default_factory=list)
 
 
 class Begun(Record):

@@ -36,6 +36,7 @@ from seewhy.records import (
     Begun,
     Dataset,
     Epoch,
+    FailedStep,
     FeaturesRecord,
     FoldsRecord,
     Maps,
@@ -44,6 +45,7 @@ from seewhy.records import (
     SearchRecord,
     Stage,
     StageMetrics,
+    Step,
     Summary,
     Trial,
 )
@@ -227,6 +229,29 @@ class RunDirectory:
         """Read summary.json."""
         return read_record(self.summary_path, Summary)
 
+    def settle(
+        self, steps: Sequence[Step], backbone: str | None = None, stage: Stage | None = None
+    ) -> None:
+        """Take steps that have been done since out of what failed, in summary.json.
+
+        Without `backbone` or `stage` those of all count.
+        """
+        summary = self.read_summary()
+
+        def stays(one: FailedStep) -> bool:
+            return (
+                one.step not in steps
+                or backbone not in (None, one.backbone)
+                or stage not in (None, one.stage)
+            )
+
+        if all(map(stays, summary.failed)):
+            return
+        for part in summary.backbones.values():
+            part.failed = list(filter(stays, part.failed))
+        summary.failed = list(filter(stays, summary.failed))
+        self.write_summary(summary)
+
     def write_provenance(self, provenance: Provenance) -> None:
         """Write provenance.json."""
         write_record(self.root / "provenance.json", provenance)
@@ -258,9 +283,11 @@ class RunDirectory:
         """Read a backbone's part of the summary; None where its study has not ended."""
         return record_where_there(self.backbone_path(slug) / "summary.json", BackboneSummary)
 
-    def write_dataset(self, data: Dataset, findings: DataFindings | None = None) -> None:
+    def write_dataset(
+        self, data: Dataset, findings: DataFindings | None = None, failed: str | None = None
+    ) -> None:
         """Write index.csv and checks.json; the pixels are there already."""
-        dataset_files.write(self._index_path, self.checks_path, data, findings)
+        dataset_files.write(self._index_path, self.checks_path, data, findings, failed)
 
     def read_checks(self) -> DataChecks:
         """Read checks.json."""

@@ -25,9 +25,8 @@ from seewhy.data.prepare import prepare_data
 from seewhy.data.source_files import named_places, source_files
 from seewhy.data.sources import check_source
 from seewhy.errors import ConfigError, OtherStudyError, near_names
-from seewhy.evaluation.compare import compare
-from seewhy.evaluation.evaluate import evaluate
-from seewhy.evaluation.repetitions import over_repetitions
+from seewhy.evaluating import evaluate_backbones
+from seewhy.failures import Failures
 from seewhy.models.backbones import Backbone, load_backbone
 from seewhy.models.classifier import behind_cut_name, map_layer
 from seewhy.models.compute import Compute, choose_compute, repeatable, without_denormals
@@ -36,13 +35,12 @@ from seewhy.models.imagenet import check_words
 from seewhy.models.names import slugs
 from seewhy.progress import Progress, Silent
 from seewhy.provenance import Clock, data_key, package_versions, provenance
-from seewhy.records import BackboneSummary, Begun, Dataset, DataSummary, Summary
+from seewhy.records import BackboneSummary, Begun, Dataset, DataSummary, FailedStep, Summary
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.same_study import refuse_changed_files
 from seewhy.taking_up import taking_up
 from seewhy.training.augmentation import check_region
-from seewhy.wording import display_names
 from seewhy.work import Work
 
 log = logging.getLogger("seewhy")
@@ -52,11 +50,11 @@ Prepare = Callable[[StudyConfig, int, RunDirectory, Progress], Dataset]
 
 @dataclass(frozen=True)
 class Study:
-    """A finished study: its folder, its numbers, its report."""
+    """A finished study: its folder, its numbers, its report; None where that failed."""
 
     root: Path
     summary: Summary
-    report: Path
+    report: Path | None
 
 
 def run_folder(config: StudyConfig, out: Path | str | None = None) -> Path:
@@ -103,7 +101,8 @@ def run_study(
         refuse_changed_files(run, config, progress)
         if run.summary_path.is_file():
             progress.say(f"{run.root}: this study has ended; --fresh computes it again")
-            return Study(run.root, run.read_summary(), run.report_path)
+            report = run.report_path if run.report_path.is_file() else None
+            return Study(run.root, run.read_summary(), report)
         progress.say(f"run directory: {run.root}")
         if not run.begun_path.is_file():
             check_source(config)
@@ -138,6 +137,10 @@ def conduct_study(
         Makes the images where none are there yet; see `seewhy.data.prepare.prepare_data`.
     progress : Progress
     command : sequence of str
+
+    Notes
+    -----
+    An optional step that fails is named in the summary; see `seewhy.failures`.
     """
     clock = Clock()
     compute = choose_compute(config.device, config.precision)
@@ -150,17 +153,24 @@ def conduct_study(
             data = _data(config, run, cuts, prepare, progress)
         begun = _begin(config, run, compute, data, weights, progress)
         audited = run.read_audited()
-        work = Work(config, compute, run, data, audited, begun.data_key, progress)
+        failures = Failures(run, progress)
+        work = Work(config, compute, run, data, audited, begun.data_key, progress, failures)
         parts: dict[str, BackboneSummary] = {}
         for slug in list(cuts):
             with clock.part(slug):
                 # Taken out, so that one backbone's memory is free for the next.
                 parts[slug] = study_backbone(work, slug, *cuts.pop(slug))
         summary = _summarise(work, parts)
-        _evaluate(work, summary)
-        run.write_provenance(provenance(config, compute, begun, clock, command or sys.argv))
+        progress.say("evaluating")
+        evaluate_backbones(run, summary, failures)
+        with failures.optional("provenance"):
+            run.write_provenance(provenance(config, compute, begun, clock, command or sys.argv))
+        summary.failed = _failed(run, parts, failures)
         progress.say("drawing the report")
-        report = build_report(run, summary)
+        report = None
+        with failures.optional("report"):
+            report = build_report(run, summary, failures)
+        summary.failed = _failed(run, parts, failures)
         run.write_summary(summary)
         log.info("finished in %.0f s", clock.seconds)
     return Study(run.root, summary, report)
@@ -192,7 +202,7 @@ def _data(
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
     data = prepare(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
-    check_folds(data, config.data.folds)
+    check_folds(data, config.data.folds, config.data.validation, config.seed)
     findings = run.read_checks().findings
     for sentence in findings.sentences if findings else ():
         progress.say(f"data checks: {sentence}")
@@ -282,20 +292,14 @@ def _summarise(work: Work, parts: dict[str, BackboneSummary]) -> Summary:
     )
 
 
-def _evaluate(work: Work, summary: Summary) -> None:
-    """Evaluate each backbone and compare them, from what lies in the run directory."""
-    work.progress.say("evaluating")
-    run, classes, seed = work.run, work.data.classes, work.config.seed
-    records = {slug: run.read_backbone(slug, classes) for slug in summary.backbones}
-    evaluations = {}
-    for slug, one in records.items():
-        evaluations[slug] = evaluate(
-            one.predictions, one.validation, one.baseline_predictions, classes, seed
-        )
-        run.write_evaluation(slug, evaluations[slug])
-    names = display_names(summary)
-    folds = over_repetitions({slug: one.folds for slug, one in records.items()})
-    run.write_comparison(compare(records, evaluations, names, classes, folds, seed=seed))
+def _failed(
+    run: RunDirectory, parts: dict[str, BackboneSummary], failures: Failures
+) -> list[FailedStep]:
+    """Return all that failed: of the data, of each backbone, whenever that was, and of the end."""
+    reason = run.read_checks().failed
+    data = [FailedStep(step="data checks", reason=reason)] if reason else []
+    backbones = [one for part in parts.values() for one in part.failed]
+    return [*data, *backbones, *(one for one in failures.found if one not in backbones)]
 
 
 @contextmanager

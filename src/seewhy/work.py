@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seewhy.config import StudyConfig
+from seewhy.failures import Failures
 from seewhy.models.compute import Compute
 from seewhy.progress import Progress
 from seewhy.records import Dataset
@@ -16,7 +17,8 @@ class Work:
     """One study under way.
 
     `data_key` tells equal data. `audited` are the images that audits ask about: those of `data`,
-    but for a mended study those before mending, which have what was mended.
+    but for a mended study those before mending, which have what was mended. `failures` takes the
+    optional steps that fail.
     """
 
     config: StudyConfig
@@ -26,3 +28,4 @@ class Work:
     audited: Dataset
     data_key: str
     progress: Progress
+    failures: Failures

@@ -143,6 +143,22 @@ def test_old_records_are_read_without_findings(planted: tuple[RunDirectory, Data
     run.checks_path.write_bytes(before)
 
 
+def test_a_group_that_had_to_be_divided_is_named_with_its_reason(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    images[:10] = images[0]
+    np.savez(tmp_path / "all.npz", images=images, labels=np.repeat([0, 1], [10, 20]))
+    run = RunDirectory(tmp_path / "run")
+    data = prepare_data(load_config(str(tmp_path / "all.npz")), 32, run, Silent())
+    found = run.read_checks().findings
+    assert found is not None
+    why = "kept whole, it would leave class '0' without images in one"
+    assert f"A group of 10 duplicates is divided between splits: {why}." in found.sentences
+    (group,) = found.duplicates.first
+    assert (group.size, group.divided, len(group.splits)) == (10, why, 3)
+    assert set(data.splits[:10]) == {"train", "validation", "test"}
+
+
 def test_a_drawn_split_leaves_copies_on_one_side(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)

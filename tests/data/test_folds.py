@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -98,20 +99,95 @@ def test_duplicates_stay_on_one_side_even_of_what_stops_the_training() -> None:
     assert all(3 <= first <= 18 and 3 <= second <= 8 for first, second in sizes)
 
 
-def test_a_class_of_one_picture_is_torn_apart_rather_than_lost() -> None:
+@pytest.mark.parametrize(("others", "most"), [(1, 0), (2, 3), (3, 4), (4, 5), (20, 5)])
+def test_ten_copies_of_one_picture_never_fall_into_several_folds(others: int, most: int) -> None:
+    """With four further images they fell into all five folds, and nothing said so."""
+    groups = np.full(12 + others + 40, -1)
+    groups[:10] = 0
+    data = dataset([10 + others, 40], groups)
+    assert most_folds(data, 0.1, 0) == most
+    for folds in range(2, 6):
+        if folds <= most and (folds, others) != (2, 2):
+            found = fold_repetitions(data, folds, 0.1, 0)
+            check_together(found, groups)
+            held = [int((data.labels[one.held_out] == 0).sum()) for one in found]
+            # Larger than a fold's share, and whole all the same.
+            assert sum(held) == 10 + others
+            assert max(held) >= 10
+            assert min(held) >= 1
+        else:
+            with pytest.raises(DataError):
+                fold_repetitions(data, folds, 0.1, 0)
+
+
+def test_more_folds_than_pictures_are_refused_with_what_to_do() -> None:
+    groups = np.full(57, -1)
+    groups[:10] = 0
+    data = dataset([13, 42], groups)
+    message = (
+        "a test: class 'a' has 13 training and validation images, but duplicates stay in one "
+        "fold and they show 4 different pictures, too few for data.folds = 5; expected at most 4, "
+        "or set data.keep_duplicates_together = false"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        check_folds(data, 5, 0.1, 0)
+    # As many folds as are asked for where duplicates do not count.
+    assert most_folds(replace(data, groups=None), 0.1, 0) == 5
+
+
+def test_a_class_of_one_picture_has_no_folds() -> None:
     groups = np.full(22, -1)
     groups[:8] = 0  # all of the first class
-    groups[[9, 10]] = 1
     data = dataset([8, 12], groups)
-    found = fold_repetitions(data, 4, 0.1, 0)
-    assert [int((data.labels[one.held_out] == 0).sum()) for one in found] == [2, 2, 2, 2]
-    check_together(found, np.where(groups == 0, -1, groups))
+    assert most_folds(data, 0.1, 0) == 0
+    with pytest.raises(DataError, match=r"show 1 different picture, too few .* three are the"):
+        check_folds(data, 2, 0.1, 0)
+
+
+def test_a_large_group_stops_no_training_where_others_do() -> None:
+    groups = np.full(62, -1)
+    groups[:10] = 0
+    for seed in range(10):
+        for one in fold_repetitions(dataset([30, 30], groups), 3, 0.1, seed):
+            splits = np.asarray(one.data.splits)[:30]
+            # A tenth of 20 images, or of those left beside the fold of the ten.
+            assert 1 <= (splits == "validation").sum() <= 3
+            assert (splits[:10] != "validation").all()
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(
+    counts=st.lists(st.integers(4, 14), min_size=2, max_size=3),
+    folds=st.integers(2, 5),
+    data=st.data(),
+)
+def test_any_duplicates_stay_together_or_the_folds_are_refused(
+    counts: list[int], folds: int, data: st.DataObject
+) -> None:
+    total = sum(counts)
+    groups = np.array(
+        [*data.draw(st.lists(st.integers(-3, 6), min_size=total, max_size=total)), -1, -1]
+    )
+    groups[groups < 0] = -1  # some across classes
+    images = dataset(counts, groups)
+    try:
+        found = fold_repetitions(images, folds, 0.2, 0)
+    except DataError as error:
+        assert "data.folds" in str(error)
+        return
+    check_together(found, np.append(groups[:total], [-1, -1]))
+    for one in found:
+        splits = np.asarray(one.data.splits)
+        for label in range(len(counts)):
+            assert (images.labels[one.held_out] == label).any()
+            mine = set(splits[:total][images.labels[:total] == label].tolist())
+            assert {"train", "validation"} <= mine
 
 
 @pytest.mark.parametrize(("smallest", "most"), [(2, 0), (3, 3), (4, 4), (5, 5), (6, 5), (50, 5)])
 def test_a_class_needs_two_images_beside_each_fold(smallest: int, most: int) -> None:
     data = dataset([60, smallest])
-    assert most_folds(data) == most
+    assert most_folds(data, 0.1, 0) == most
     if most:
         for one in fold_repetitions(data, most, 0.1, 0):
             splits = np.asarray(one.data.splits)[data.labels == 1]
@@ -130,8 +206,8 @@ def test_too_many_folds_are_refused_with_the_most_there_can_be() -> None:
     with pytest.raises(DataError, match=message + "expected at most 4, or add some images"):
         fold_repetitions(dataset([60, 4]), 5, 0.1, 0)
     with pytest.raises(DataError, match="three are the fewest"):
-        check_folds(dataset([60, 2]), 2)
-    check_folds(dataset([60, 2]), 0)
+        check_folds(dataset([60, 2]), 2, 0.1, 0)
+    check_folds(dataset([60, 2]), 0, 0.1, 0)
 
 
 def test_another_seed_trains_on_the_studys_own_division() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seewhy.data.listing import Listing
-from seewhy.data.splits import check_classes, draw_sample, draw_splits
+from seewhy.data.splits import TornGroup, check_classes, divide, draw_sample, draw_splits
 from seewhy.errors import DataError
 from seewhy.records import Split
 
@@ -203,6 +203,20 @@ def test_a_class_of_one_picture_is_divided_all_the_same() -> None:
     groups = np.array([0] * 10 + [-1] * 10)
     splits = draw_splits(listing(labels), 0.1, 0.2, 0, groups=groups)
     assert splits == draw_splits(listing(labels), 0.1, 0.2, 0)
+
+
+def test_only_what_must_be_is_divided_and_named() -> None:
+    """Two pictures for three splits: the larger group is divided, the smaller one stays whole."""
+    labels = [0] * 13 + [1] * 20
+    groups = np.full(33, -1)
+    groups[:10], groups[10:13], groups[20:24] = 0, 1, 2
+    for seed in range(10):
+        division = divide(listing(labels), 0.1, 0.2, seed, groups=groups)
+        assert division.torn == (TornGroup(group=0, label=0),)
+        assert apart(groups, division.splits) == [0]
+        assert division.splits == draw_splits(listing(labels), 0.1, 0.2, seed, groups=groups)
+    enough = divide(listing(labels), 0.1, 0.2, 0, groups=np.where(groups == 1, -1, groups))
+    assert (enough.torn, apart(groups, enough.splits)[:1]) == ((), [1])
 
 
 def test_what_is_like_a_given_test_image_is_not_drawn_for_validation() -> None:

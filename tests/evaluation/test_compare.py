@@ -170,8 +170,30 @@ def test_folds_are_read(make: Make) -> None:
     found = over_folds("adaptation", scores, [f"fold {k}" for k in range(8)], 1 / 7)
     said = _said(_compared(records, BEASTS, 20, folds=[found]), "folds")
     assert "A 0.900 ± 0.000, B 0.535 ± 0.024 and C 0.400 ± 0.000" in said
-    assert "Friedman's test, p < 0.001" in said
-    assert "tells A and C apart" in said
+    # A and C lie 0.5 apart throughout: without any spread nothing can be tested.
+    assert "All" not in said
+    assert (
+        "Of 2 pairs of backbones 2 differ significantly over them (corrected resampled t-test, "
+        "corrected after Holm): A and B (+0.365, p < 0.001); B and C (+0.135, p < 0.001)." in said
+    )
+    assert "Friedman" not in said
+
+
+def test_folds_that_tell_nothing_apart_and_seeds_that_do(make: Make) -> None:
+    labels = np.repeat(np.arange(4), 10)
+    records = {slug: make(labels, 4, seed=k) for k, slug in enumerate("abc")}
+    rng = np.random.default_rng(0)
+    scores = {slug: (0.5 + 0.1 * rng.random(5)).tolist() for slug in "abc"}
+    folds = over_folds("adaptation", scores, [f"fold {k}" for k in range(5)], 0.28)
+    far = {slug: [one + 0.2 * (slug == "a") for one in scores[slug]] for slug in "ab"}
+    seeds = over_folds("adaptation", far, [f"seed {k}" for k in range(5)], 0.0, "seeds")
+    said = _said(_compared(records, BEASTS, 20, folds=[folds, seeds]), "folds")
+    assert (
+        "None of the 3 pairs of backbones differs significantly over them (corrected resampled "
+        "t-test, corrected after Holm)." in said
+    )
+    assert "A and B differ over them by more than the seeds do (+0.161, paired" in said
+    assert said.endswith("; of other images this says nothing.")
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -7,9 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from seewhy.data.folds import fold_repetitions
 from seewhy.evaluation.ranking import corrected_t
-from seewhy.evaluation.repetitions import over_repetitions
-from seewhy.records import FoldsRecord, HeadSummary, Rates, Repeat, Repeats, StageRepeats
+from seewhy.evaluation.repetitions import held_out_ratio, over_repetitions
+from seewhy.records import (
+    Dataset,
+    FoldsRecord,
+    HeadSummary,
+    Rates,
+    Repeat,
+    Repeats,
+    StageRepeats,
+)
 
 HEAD = HeadSummary(units=[8], dropout=0.1, learning_rate=1e-3, batch_size=16, loss="cross-entropy")
 
@@ -60,11 +69,44 @@ def test_folds_are_scored_on_held_out_images_and_seeds_on_test_images() -> None:
     assert folds.repetitions == ["fold 1", "fold 2", "fold 3"]
     assert folds.backbones["a"].values == [0.7, 0.8, 0.9]
     assert seeds.backbones["b"].mean == pytest.approx(0.525)
-    # Two of three folds are trained on: half as many are held out.
-    expected = corrected_t(np.array([0.1, 0.05, 0.1]), 0.5)
-    assert (folds.statistic, folds.p) == pytest.approx(expected)
-    expected = corrected_t(np.array([0.1, 0.07]), 0.0)
-    assert (seeds.statistic, seeds.p) == pytest.approx(expected)
+    # Each training leaves 66 of 99 images to the folds it has, and trains on 60 of them.
+    assert folds.held_out_ratio == pytest.approx(33 / 60)
+    assert folds.pairs[0].p == pytest.approx(corrected_t(np.array([0.1, 0.05, 0.1]), 33 / 60)[1])
+    assert seeds.pairs[0].p == pytest.approx(corrected_t(np.array([0.1, 0.07]), 0.0)[1])
+
+
+def test_the_ratio_is_that_of_the_images_of_each_fold() -> None:
+    """Counted by hand in the folds themselves, whose sizes differ."""
+    labels = np.repeat([0, 1], [23, 18])
+    data = Dataset(
+        source="a test",
+        classes=("a", "b"),
+        ids=tuple(map(str, range(41))),
+        paths=tuple(map(str, range(41))),
+        labels=labels,
+        splits=tuple(["train"] * 41),
+        pixels=np.zeros((41, 1, 1, 3), dtype=np.uint8),
+    )
+    divided = fold_repetitions(data, 3, 0.2, 0)
+    by_hand, repeats = [], []
+    for one in divided:
+        train, stop = (len(one.data.where(split)) for split in ("train", "validation"))
+        by_hand.append((len(one.held_out), train))
+        repeats.append(
+            Repeat(
+                name=one.name,
+                seed=0,
+                train=train,
+                validation=stop,
+                epochs=1,
+                held_out=_rates(0.5),
+                test=_rates(0.5),
+            )
+        )
+    # 23 and 18 images: folds of 8, 8, 7 and 6, 6, 6; of the 15 or 16 and 12 left a fifth stops.
+    assert by_hand == [(14, 22), (14, 22), (13, 23)]
+    assert held_out_ratio(repeats) == pytest.approx((14 / 22 + 14 / 22 + 13 / 23) / 3)
+    assert held_out_ratio(repeats) > 1 / 2
 
 
 def test_what_is_not_paired_is_left_out() -> None:

@@ -25,7 +25,6 @@ from seewhy.records import Summary
 from seewhy.report.build import build_report, write_as_markdown
 from seewhy.report.statistics_figures import (
     change_dots,
-    critical_difference,
     faithfulness_curves,
     reliability,
 )
@@ -40,13 +39,14 @@ FOLDS = OverFolds(
         "net_b": FoldScores(mean=0.6, deviation=0.05, values=[0.55, 0.6, 0.65]),
         "net_c": FoldScores(mean=0.79, deviation=0.02, values=[0.79, 0.77, 0.81]),
     },
-    test="Friedman",
-    statistic=4.667,
-    p=0.097,
+    test="corrected t",
+    held_out_ratio=0.55,
     mean_ranks={"net_a": 1.33, "net_b": 3.0, "net_c": 1.67},
-    critical_difference=1.91,
-    groups=[["net_a", "net_c", "net_b"]],
-    pairs=[FoldDifference(first="net_a", second="net_b", difference=0.2, p=0.04)],
+    pairs=[
+        FoldDifference(
+            first="net_a", second="net_b", difference=0.2, low=-0.1, high=0.5, p=0.06, p_holm=0.12
+        )
+    ],
 )
 
 
@@ -78,7 +78,10 @@ def _words(path: Path) -> str:
 
 def test_what_is_compared_stands_in_the_page(make_run: Callable) -> None:
     made = make_run(backbones=("net_a", "net_b", "net_c"))
-    judge(made, [FOLDS])
+    seeds = FOLDS.model_copy(
+        update={"over": "seeds", "repetitions": ["seed 0", "seed 1", "seed 2"], "test": "paired t"}
+    )
+    judge(made, [FOLDS, seeds])
     run = made[0]
     words = _words(build_report(*made))
     measured = _csv(run, "test-performance-intervals")
@@ -94,13 +97,17 @@ def test_what_is_compared_stands_in_the_page(make_run: Callable) -> None:
     assert float(pair["Difference in accuracy"]) == pytest.approx(0.125)
     change = _csv(run, "change-of-each-class")
     assert float(change[1]["net_a"]) == pytest.approx(-1 / 3)
-    assert "Accuracy over 3 repetitions of adaptation" in words
-    assert "Friedman’s test: p = 0.097" in words
+    assert "Accuracy over 3 folds of adaptation" in words
+    assert "Accuracy over 3 seeds of adaptation" in words
+    assert "and nothing of other images" in words
+    assert "seed 2" in _csv(run, "seeds-adaptation")[0]
+    assert "Each pair has the corrected resampled t-test" in words
+    (row,) = _csv(run, "pairs-over-folds-adaptation")
+    assert (row["Mean difference, low"], row["p"], row["p, Holm"]) == ("-0.1", "0.06", "0.12")
     assert [row["fold 3"] for row in _csv(run, "folds-adaptation")] == ["0.9", "0.65", "0.81"]
     assert "What the numbers say" in words
-    assert "critical difference 1.91" in words
+    assert "critical difference" not in words.lower()
     markdown = write_as_markdown(run.root).read_text("utf-8")
-    assert "figures/critical-difference-adaptation.svg" in markdown
     assert "figures/reliability-net_a.svg" in markdown
 
 
@@ -131,17 +138,6 @@ def test_one_backbone_and_no_folds(make_run: Callable) -> None:
 
 def _texts(svg: str) -> list[str]:
     return [element.text or "" for element in ET.fromstring(svg).iter("text")]
-
-
-def test_the_diagram_joins_what_is_not_told_apart() -> None:
-    names = {"net_a": "<b>$x$</b>"}
-    svg = str(critical_difference(FOLDS, names, "f", "alt"))
-    assert [text for text in _texts(svg) if "<b>$x$</b> 1.33" in text]
-    assert [text for text in _texts(svg) if "net_b 3.00" in text]
-    thick = "stroke-width: 4"
-    assert svg.count(thick) == 1
-    apart = FOLDS.model_copy(update={"groups": [["net_a"], ["net_b"]]})
-    assert str(critical_difference(apart, names, "f", "alt")).count(thick) == 0
 
 
 def test_reliability_has_a_bar_for_each_bin_with_images() -> None:

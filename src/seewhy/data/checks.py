@@ -23,12 +23,15 @@ from seewhy.check_records import (
 )
 from seewhy.data.duplicates import Duplicates
 from seewhy.data.faults import FaultyImages
+from seewhy.data.splits import TornGroup
 from seewhy.records import SPLITS, Dataset
 
 MOST_IMAGES = 100
 MOST_GROUPS = 100
 MOST_MEMBERS = 12
 MOST_CLASSES = 20
+# Sentences on groups that were divided.
+MOST_TORN = 3
 # Training images a class: with fewer, validation and test accuracies say little about it.
 FEW = 10
 UNEVEN = 3.0
@@ -40,6 +43,7 @@ def check_data(
     duplicates: Duplicates,
     threshold: float,
     drawn: bool,
+    torn: Sequence[TornGroup] = (),
 ) -> DataFindings:
     """Record what is wrong with a study's images.
 
@@ -54,13 +58,15 @@ def check_data(
         The similarity from which images counted as near duplicates.
     drawn : bool
         Whether a split was drawn with the duplicates kept together.
+    torn : sequence of TornGroup
+        The groups that could not be kept together all the same.
 
     Returns
     -------
     DataFindings
     """
     recorded = [_fault(data, one) for one in faults]
-    groups = _duplicates(data, duplicates, threshold, drawn)
+    groups = _duplicates(data, duplicates, threshold, drawn, torn)
     balance = _balance(data)
     return DataFindings(
         images=len(data.ids),
@@ -71,6 +77,7 @@ def check_data(
             *_set_aside_sentences(data),
             *(_fault_sentence(one) for one in recorded if one.count),
             *_duplicate_sentences(groups),
+            *_torn_sentences(data, duplicates, torn),
             *_balance_sentences(balance),
         ],
     )
@@ -100,12 +107,19 @@ def _fault(data: Dataset, found: FaultyImages) -> ImageFault:
 
 
 def _duplicates(
-    data: Dataset, duplicates: Duplicates, threshold: float, drawn: bool
+    data: Dataset,
+    duplicates: Duplicates,
+    threshold: float,
+    drawn: bool,
+    torn: Sequence[TornGroup],
 ) -> DuplicatesRecord:
     members = _members(duplicates.groups)
+    reasons = {one.group: _torn_for(data, one) for one in torn}
     groups = [
-        _group(data, images, float(similarity))
-        for images, similarity in zip(members, duplicates.similarity, strict=True)
+        _group(data, images, float(similarity), reasons.get(number))
+        for number, (images, similarity) in enumerate(
+            zip(members, duplicates.similarity, strict=True)
+        )
     ]
     leaking = [len(group.splits) > 1 for group in groups]
     conflicting = [len(group.labels) > 1 for group in groups]
@@ -132,7 +146,9 @@ def _members(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return np.split(order, starts)[1:]
 
 
-def _group(data: Dataset, images: NDArray[np.int64], similarity: float) -> DuplicateGroup:
+def _group(
+    data: Dataset, images: NDArray[np.int64], similarity: float, torn: str | None
+) -> DuplicateGroup:
     labels, splits = data.labels[images], np.asarray(data.splits)[images]
     kinds = list(zip(labels.tolist(), splits.tolist(), strict=True))
     # One of each label and split before the others, so that a conflict or a leak can be seen.
@@ -142,6 +158,7 @@ def _group(data: Dataset, images: NDArray[np.int64], similarity: float) -> Dupli
         kind="exact" if similarity == 1 else "near",
         size=len(images),
         similarity=round(similarity, 4),
+        divided=torn,
         labels=[data.classes[label] for label in np.unique(labels)],
         splits=[split for split in SPLITS if split in splits],
         images=[
@@ -218,6 +235,26 @@ def _duplicate_sentences(found: DuplicatesRecord) -> list[str]:
             "different labels for what looks like the same picture; look at them."
         )
     return sentences
+
+
+def _torn_sentences(data: Dataset, duplicates: Duplicates, torn: Sequence[TornGroup]) -> list[str]:
+    """Say which groups were divided, and why."""
+    sentences = [
+        f"A group of {_count(int((duplicates.groups == one.group).sum()), 'duplicate')} is divided "
+        f"between splits: {_torn_for(data, one)}."
+        for one in torn[:MOST_TORN]
+    ]
+    if len(torn) > MOST_TORN:
+        sentences.append(
+            f"{_count(len(torn) - MOST_TORN, 'further group')} of duplicates "
+            f"{_have(len(torn) - MOST_TORN)} been divided for the same reason; checks.json lists "
+            "them."
+        )
+    return sentences
+
+
+def _torn_for(data: Dataset, one: TornGroup) -> str:
+    return f"kept whole, it would leave class {data.classes[one.label]!r} without images in one"
 
 
 def _balance_sentences(balance: ClassBalance) -> list[str]:

@@ -8,6 +8,7 @@ on labels, duplicates and the seed, never on a backbone: all of a study have the
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from seewhy.data.splits import fill
 from seewhy.errors import DataError
 from seewhy.records import Dataset, Split
 
 # Folds of the out-of-fold predictions where the configuration asks for none.
 USUAL = 5
+_OTHERWISE = "choose fewer with data.folds, or set data.keep_duplicates_together = false"
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,13 @@ def fold_repetitions(
     DataError
         See `check_folds`.
     """
-    check_folds(data, folds)
+    check_folds(data, folds, validation, seed)
+    return _divided(data, folds, validation, seed)
+
+
+def _divided(data: Dataset, folds: int, validation: float, seed: int) -> tuple[Repetition, ...]:
     pool = _pool(data)
-    groups = _groups(data, pool, folds)
+    groups = _groups(data, pool)
     fold_of = draw_folds(data.labels[pool], folds, seed, groups)
     found = []
     for k in range(folds):
@@ -101,43 +108,76 @@ def draw_folds(
     seed : int
     groups : ndarray of int64, (M,)
         Equal numbers for images that stay together, -1 for any other. A group counts once, as an
-        image of its first member's class.
+        image of the rarest of its classes, and is never divided, however large it is.
 
     Returns
     -------
     ndarray of int64, (M,)
         0 … folds − 1.
-    """
-    units, firsts = _units(groups)
-    fold_of = np.empty(len(firsts), dtype=np.int64)
-    draw = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for k, (_, held_out) in enumerate(draw.split(firsts, labels[firsts])):
-        fold_of[held_out] = k
-    return fold_of[units]
-
-
-def check_folds(data: Dataset, folds: int) -> None:
-    """Refuse more folds than the smallest class has images for.
 
     Raises
     ------
     DataError
-        Where a training would be left with less than two images of a class, one to train on and
-        one to stop by.
+        Where groups across classes leave less units than folds of every class.
     """
-    counts = _counts(data)
-    name, count = min(counts.items(), key=lambda item: item[1])
-    if folds and not _divisible(count, folds):
+    units, kinds = _units(labels, groups)
+    fold_of = np.empty(len(kinds), dtype=np.int64)
+    if np.bincount(kinds).max() < folds:
         raise DataError(
-            f"{data.source}: class {name!r} has {count} training and validation images, too few "
-            f"for data.folds = {folds}; {_at_most(count)}, or add some images"
+            f"duplicates across classes cannot stay in one of {folds} folds; {_OTHERWISE}"
+        )
+    draw = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class that stands in groups of another one alone has few units of its own.
+        warnings.simplefilter("ignore", UserWarning)
+        for k, (_, held_out) in enumerate(draw.split(kinds, kinds)):
+            fold_of[held_out] = k
+    return fold_of[units]
+
+
+def check_folds(data: Dataset, folds: int, validation: float, seed: int) -> None:
+    """Refuse more folds than the smallest class has images, or different pictures, for.
+
+    Parameters
+    ----------
+    data, folds, validation, seed
+        As for `fold_repetitions`; no folds are fine.
+
+    Raises
+    ------
+    DataError
+        Where a fold would have no image of a class, or a training less than two, one to train on
+        and one to stop by.
+    """
+    if not folds:
+        return
+    for (name, count), pictures in zip(_counts(data).items(), _pictures(data), strict=True):
+        if _divisible(pictures, folds):
+            continue
+        has = f"{data.source}: class {name!r} has {count} training and validation images"
+        way_out = f"{_at_most(pictures)}, or add some images"
+        if pictures < count:
+            has += ", but duplicates stay in one fold and they show "
+            has += f"{pictures} different picture{'s'[: pictures != 1]}"
+            way_out = f"{_at_most(pictures)}, or set data.keep_duplicates_together = false"
+        raise DataError(f"{has}, too few for data.folds = {folds}; {way_out}")
+    lacking = _lacking(data, _divided(data, folds, validation, seed))
+    if lacking is not None:
+        raise DataError(
+            f"{data.source}: its duplicates across classes leave class {lacking!r} out of one of "
+            f"{folds} folds; {_OTHERWISE}"
         )
 
 
-def most_folds(data: Dataset, wanted: int = USUAL) -> int:
+def most_folds(data: Dataset, validation: float, seed: int, wanted: int = USUAL) -> int:
     """Return the most folds, up to `wanted`, that every class has images for; 0 for none."""
-    count = min(_counts(data).values())
-    return next((k for k in range(wanted, 1, -1) if _divisible(count, k)), 0)
+    for folds in range(wanted, 1, -1):
+        try:
+            check_folds(data, folds, validation, seed)
+        except DataError:
+            continue
+        return folds
+    return 0
 
 
 def division_key(repetitions: Sequence[Repetition]) -> str:
@@ -169,39 +209,67 @@ def _at_most(count: int) -> str:
     return f"expected at most {most}" if most else "three are the fewest; take the class out"
 
 
-def _groups(data: Dataset, pool: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """Return the duplicates of the pool; a class that they leave indivisible is torn apart."""
-    labels, alone = data.labels[pool], np.full(len(pool), -1, dtype=np.int64)
-    groups = alone if data.groups is None else data.groups[pool].copy()
-    while True:
-        _, firsts = _units(groups)
-        counts = np.bincount(labels[firsts], minlength=len(data.classes))
-        lacking = [k for k, count in enumerate(counts.tolist()) if not _divisible(count, folds)]
-        torn = np.unique(groups[np.isin(labels, lacking)])
-        if not (torn >= 0).any():
-            return groups
-        groups[np.isin(groups, torn)] = -1
+def _pictures(data: Dataset) -> list[int]:
+    """Return how many different pictures each class's training and validation images show."""
+    pool = _pool(data)
+    units, _ = _units(data.labels[pool], _groups(data, pool))
+    return [len(np.unique(units[data.labels[pool] == k])) for k in range(len(data.classes))]
 
 
-def _units(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the number of what each image moves with, (M,), and the first image of each."""
+def _lacking(data: Dataset, divided: Sequence[Repetition]) -> str | None:
+    """Name a class that a fold, its training or what stops that has no image of."""
+    parts = [(data.labels[one.held_out]) for one in divided]
+    for one in divided:
+        splits = np.asarray(one.data.splits)
+        parts += [data.labels[splits == split] for split in ("train", "validation")]
+    return next(
+        (
+            name
+            for k, name in enumerate(data.classes)
+            if not all((part == k).any() for part in parts)
+        ),
+        None,
+    )
+
+
+def _groups(data: Dataset, pool: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which images of the pool are duplicates of each other."""
+    if data.groups is None:
+        return np.full(len(pool), -1, dtype=np.int64)
+    return data.groups[pool]
+
+
+def _units(
+    labels: NDArray[np.int64], groups: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of what each image moves with, (M,), and the class each counts as.
+
+    A group across classes counts as the one that has the fewest images: it can spare them least.
+    """
     own = -2 - np.arange(len(groups))
     keys = np.where(groups >= 0, groups, own)
     _, firsts, units = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(firsts)
     rank = np.empty(len(firsts), dtype=np.int64)
     rank[order] = np.arange(len(firsts))
-    return rank[units], firsts[order].astype(np.int64)
+    units = rank[units]
+    rarity = np.bincount(labels)[labels]
+    # Of each unit the first image of its rarest class.
+    chosen = np.lexsort((np.arange(len(units)), rarity, units))
+    _, place = np.unique(units[chosen], return_index=True)
+    return units, labels[chosen[place]]
 
 
 def _draw_stopping(
     labels: NDArray[np.int64], groups: NDArray[np.int64], share: float, seed: tuple[int, int]
 ) -> NDArray[np.bool_]:
     """Tell which images (M,) stop the training early: a share of each class, never all of it."""
-    units, firsts = _units(groups)
-    chosen = np.zeros(len(firsts), dtype=bool)
-    for label in np.unique(labels[firsts]).tolist():
-        mine = np.flatnonzero(labels[firsts] == label)
-        count = min(max(1, round(share * len(mine))), len(mine) - 1)
-        chosen[np.random.default_rng((*seed, label)).permutation(mine)[:count]] = True
+    units, kinds = _units(labels, groups)
+    chosen = np.zeros(len(kinds), dtype=bool)
+    for label in np.unique(kinds).tolist():
+        mine = np.flatnonzero(kinds == label)
+        order = np.random.default_rng((*seed, label)).permutation(mine)
+        sizes = np.bincount(units[labels == label], minlength=len(kinds))[order].tolist()
+        wanted = min(max(1, round(share * sum(sizes))), sum(sizes) - 1)
+        chosen[order[sorted(fill(sizes, wanted, 1))]] = True
     return chosen[units]

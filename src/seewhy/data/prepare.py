@@ -9,20 +9,22 @@ import contextlib
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seewhy.check_records import DataFindings
 from seewhy.config import StudyConfig
 from seewhy.data.checks import check_data
-from seewhy.data.duplicates import Duplicates, find_duplicates
+from seewhy.data.duplicates import find_duplicates
 from seewhy.data.faults import find_faults
 from seewhy.data.listing import Listing
 from seewhy.data.measure import measure_images
 from seewhy.data.pixels import Kept, keep_masks, keep_pixels
 from seewhy.data.sources import find_images
-from seewhy.data.splits import check_classes, draw_splits, missing_splits
+from seewhy.data.splits import Division, check_classes, divide, missing_splits
 from seewhy.errors import DataError
+from seewhy.failures import Failures
 from seewhy.progress import Progress
-from seewhy.records import Dataset, Split
+from seewhy.records import Dataset
 from seewhy.rundir import RunDirectory
 
 
@@ -43,7 +45,8 @@ def prepare_data(
     Returns
     -------
     Dataset
-        Without the images that were set aside; its ids are the places in the listing.
+        Without the images that were set aside; its ids are the places in the listing. Where the
+        checks fail, checks.json says why; duplicates that are not known may lie apart then.
 
     Raises
     ------
@@ -55,12 +58,14 @@ def prepare_data(
         Where the run directory cannot be written.
     """
     listing = find_images(config, progress, at_least=input_size)
-    # Once before the work, and once more in `draw_splits` without what could not be read.
+    # Once before the work, and once more in `divide` without what could not be read.
     check_classes(listing)
     try:
         size = working_size(listing, input_size)
-        dataset, findings = _decode_and_check(listing, config, size, run, progress)
-        run.write_dataset(dataset, findings)
+        failures = Failures(run, progress)
+        dataset, findings = _decode_and_check(listing, config, size, run, progress, failures)
+        failed = failures.found[0].reason if failures.found else None
+        run.write_dataset(dataset, findings, failed)
     except BaseException:
         run.pixels_path.unlink(missing_ok=True)
         run.masks_path.unlink(missing_ok=True)
@@ -89,8 +94,13 @@ def working_size(listing: Listing, input_size: int) -> int:
 
 
 def _decode_and_check(
-    listing: Listing, config: StudyConfig, size: int, run: RunDirectory, progress: Progress
-) -> tuple[Dataset, DataFindings]:
+    listing: Listing,
+    config: StudyConfig,
+    size: int,
+    run: RunDirectory,
+    progress: Progress,
+    failures: Failures,
+) -> tuple[Dataset, DataFindings | None]:
     kept = keep_pixels(listing, size, run.pixels_path, progress)
     if kept.set_aside:
         count = len(kept.set_aside)
@@ -109,10 +119,13 @@ def _decode_and_check(
                 f"{listing.source}: none of its {split} images can be read; the first: "
                 f"{kept.set_aside[0].path}: {kept.set_aside[0].reason}"
             )
-    measures = measure_images(kept.pixels, progress)
-    threshold = config.data.near_duplicates
-    duplicates = find_duplicates(measures.digests, measures.thumbs, threshold)
-    splits = _divide(readable, config, duplicates, listing, kept)
+    measures, duplicates, threshold = None, None, config.data.near_duplicates
+    with failures.optional("data checks"):
+        measures = measure_images(kept.pixels, progress)
+        duplicates = find_duplicates(measures.digests, measures.thumbs, threshold)
+    together = config.data.keep_duplicates_together
+    groups = duplicates.groups if duplicates and together else None
+    division = _divide(readable, config, groups, listing, kept)
     masks = None
     if listing.load_mask is not None:
         masks = keep_masks(listing.load_mask, kept.indices, size, run.masks_path)
@@ -122,30 +135,33 @@ def _decode_and_check(
         ids=tuple(f"{i:06d}" for i in places),
         paths=readable.paths,
         labels=readable.labels,
-        splits=splits,
+        splits=division.splits,
         pixels=kept.pixels,
         masks=masks,
         set_aside=(*listing.set_aside, *kept.set_aside),
-        groups=duplicates.groups if config.data.keep_duplicates_together else None,
+        groups=groups,
     )
-    faults = find_faults(measures, kept.sizes, size)
-    drawn = config.data.keep_duplicates_together and bool(missing_splits(readable))
-    return dataset, check_data(dataset, faults, duplicates, threshold, drawn)
+    if measures is None or duplicates is None:
+        return dataset, None
+    with failures.optional("data checks"):
+        faults = find_faults(measures, kept.sizes, size)
+        drawn = together and bool(missing_splits(readable))
+        return dataset, check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
+    return dataset, None
 
 
 def _divide(
     readable: Listing,
     config: StudyConfig,
-    duplicates: Duplicates,
+    groups: NDArray[np.int64] | None,
     listing: Listing,
     kept: Kept,
-) -> tuple[Split, ...]:
+) -> Division:
     """Draw the splits of what could be read; the message names what could not."""
-    together = duplicates.groups if config.data.keep_duplicates_together else None
     lost = np.delete(listing.labels, kept.indices).tolist()
     data = config.data
     try:
-        return draw_splits(readable, data.validation, data.held_out, config.seed, lost, together)
+        return divide(readable, data.validation, data.held_out, config.seed, lost, groups)
     except DataError as error:
         if not kept.set_aside:
             raise

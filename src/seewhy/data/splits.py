@@ -7,6 +7,7 @@ duplicates of each other; never on what the images show.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,22 @@ from numpy.typing import NDArray
 from seewhy.data.listing import Listing
 from seewhy.errors import DataError
 from seewhy.records import SPLITS, Split
+
+
+@dataclass(frozen=True)
+class TornGroup:
+    """A group of duplicates that was divided, and the class that lacked images otherwise."""
+
+    group: int
+    label: int
+
+
+@dataclass(frozen=True)
+class Division:
+    """Each image's split, and the groups that could not be kept whole, in order."""
+
+    splits: tuple[Split, ...]
+    torn: tuple[TornGroup, ...]
 
 
 def draw_splits(
@@ -31,7 +48,7 @@ def draw_splits(
     one image each, and never the last one. What the listing gives is kept.
 
     Images of one group go to one side. Where that would leave a class without one of the splits,
-    its groups are torn apart instead.
+    a group of it is divided; see `divide`, which says which.
 
     Parameters
     ----------
@@ -58,16 +75,44 @@ def draw_splits(
     DataError
         Where `check_classes` finds a class that cannot be divided.
     """
+    return divide(listing, validation, held_out, seed, set_aside, groups).splits
+
+
+def divide(
+    listing: Listing,
+    validation: float,
+    held_out: float,
+    seed: int,
+    set_aside: Sequence[int] = (),
+    groups: NDArray[np.int64] | None = None,
+) -> Division:
+    """Give every image its split, as `draw_splits` does, and say which groups were divided.
+
+    A class whose images show too few different pictures for all splits has its largest group
+    divided, then the next, until it has images in each.
+    """
     check_classes(listing, set_aside)
     alone = np.full(len(listing.labels), -1, dtype=np.int64)
     groups = alone if groups is None else groups.copy()
+    torn: list[TornGroup] = []
     while True:
         splits = _draw(listing, {"test": held_out, "validation": validation}, seed, groups)
-        lacking = _lacking(listing, splits)
-        torn = np.unique(groups[np.isin(listing.labels, lacking)])
-        if not (torn >= 0).any():
-            return tuple(splits)
-        groups[np.isin(groups, torn)] = -1
+        found = _to_tear(listing, splits, groups)
+        if found is None:
+            return Division(tuple(splits), tuple(torn))
+        torn.append(found)
+        groups[groups == found.group] = -1
+
+
+def _to_tear(
+    listing: Listing, splits: Sequence[Split], groups: NDArray[np.int64]
+) -> TornGroup | None:
+    """Return the largest group of a class that lacks images in a split; None where none does."""
+    for label in _lacking(listing, splits):
+        own = groups[(listing.labels == label) & (groups >= 0)]
+        if len(own):
+            return TornGroup(int(np.bincount(own).argmax()), label)
+    return None
 
 
 def _draw(
@@ -97,7 +142,7 @@ def _draw(
             count = min(max(1, round(shares[split] * len(drawn))), len(drawn) - spare)
             there = sum(splits[i] == split for i in drawn)
             sizes = [sum(labels[i] == label for i in unit) for unit in units]
-            chosen = _fill(sizes, count - there, spare)
+            chosen = fill(sizes, count - there, spare)
             for place in chosen:
                 for i in units[place]:
                     splits[i] = split
@@ -106,7 +151,7 @@ def _draw(
     return splits
 
 
-def _fill(sizes: Sequence[int], count: int, spare: int) -> set[int]:
+def fill(sizes: Sequence[int], count: int, spare: int) -> set[int]:
     """Choose units in their order that fill up to `count` images; at least `spare` units stay.
 
     Where all are larger than what is wanted, the smallest is taken: some is better than none.

@@ -87,7 +87,7 @@ def overlap_by_chance(first: int, second: int, places: int) -> float:
     """
     shared = np.arange(max(0, first + second - places), min(first, second) + 1)
     chance = stats.hypergeom.pmf(shared, places, first, second)
-    return float((chance * shared / np.maximum(first + second - shared, 1)).sum())
+    return min(1.0, float((chance * shared / np.maximum(first + second - shared, 1)).sum()))
 
 
 def agreement(
@@ -123,17 +123,18 @@ def agreement(
     found = (pearson, spearman, shared)
     means = mean_intervals(found, labels, draws, seed)
     other = _other_images(one, two, marked, seed) if len(kept) > 1 else (None, None)
-    return base.model_copy(
-        update={
-            "pearson": means[0],
-            "spearman": means[1],
-            "overlap": means[2],
-            "overlap_by_chance": _mean_chance(*marked),
-            "pearson_other_image": other[0],
-            "overlap_other_image": other[1],
-            "classes": _class_means(pearson, labels, classes),
-            "least_alike": _least_alike(pair, kept, found, classes),
-        }
+    return MapAgreement(
+        images=base.images,
+        left_out=base.left_out,
+        grid=base.grid,
+        pearson=means[0],
+        spearman=means[1],
+        overlap=means[2],
+        overlap_by_chance=_mean_chance(*marked),
+        pearson_other_image=other[0],
+        overlap_other_image=other[1],
+        classes=_class_means(pearson, labels, classes),
+        least_alike=_least_alike(pair, kept, found, classes),
     )
 
 

@@ -67,7 +67,7 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
         return McNemar("exact binomial", None, p)
     apart = max(abs(first_only - second_only) - 1, 0)
     statistic = apart**2 / discordant
-    return McNemar("chi-squared", statistic, float(stats.chi2.sf(statistic, 1)))
+    return McNemar("chi-squared", statistic, min(1.0, float(stats.chi2.sf(statistic, 1))))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -113,7 +113,9 @@ def kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float | None:
     shares = [np.bincount(one, minlength=count) / len(one) for one in (first, second)]
     expected = float(shares[0] @ shares[1])
     observed = float((first == second).mean())
-    return None if expected >= 1 else (observed - expected) / (1 - expected)
+    if expected >= 1:
+        return None
+    return min(1.0, max(-1.0, (observed - expected) / (1 - expected)))
 
 
 def compare_pair(

@@ -1,12 +1,12 @@
-"""Several backbones over the same folds or seeds: whether they differ, and which of them.
+"""Several backbones over the same folds or seeds: which of them differ.
 
-Friedman's test with Nemenyi's post-hoc test and the numbers of a critical-difference diagram;
-for two backbones a corrected resampled t-test. Pure functions of accuracies.
+Every pair has the corrected resampled t-test, corrected for the number of pairs after Holm. There
+is no test of ranks over folds (Friedman's, Nemenyi's): they were made for independent data sets,
+and over folds of one they call equal backbones different too often (docs/statistics.md has a
+simulation). Pure functions of accuracies.
 
 References
 ----------
-J. Demšar. Statistical Comparisons of Classifiers over Multiple Data Sets. Journal of Machine
-Learning Research 7, 2006 (section 3.2.2: Friedman, Nemenyi; table 5a; figure 1: the diagram).
 C. Nadeau, Y. Bengio. Inference for the Generalization Error. Machine Learning 52, 2003 (section
 3: the corrected resampled t-test).
 """
@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from seewhy.evaluation.pairs import holm
 from seewhy.evaluation_records import FoldDifference, FoldScores, Over, OverFolds
 from seewhy.records import Stage
 
-LEVEL = 0.05
+# Differences that spread less than this are equal but for rounding.
+EQUAL = 1e-12
 
 
 def over_folds(
@@ -42,20 +44,22 @@ def over_folds(
         Of each backbone, one for each of `repetitions`, in their order.
     repetitions : sequence of str, length n
     held_out_ratio : float
-        Images scored over images trained on, in one repetition; k folds have 1 / (k − 1), seeds
-        that share all images 0.
+        Images scored over images trained on, in one repetition; of seeds, which share all their
+        images, it is not used.
     over : {"folds", "seeds"}, default "folds"
 
     Returns
     -------
     OverFolds
-        With three or more backbones Friedman's test and Nemenyi's, with two the corrected
-        t-test, with one neither.
+        With every pair's test: over folds the corrected resampled t-test, over seeds the paired
+        t-test.
     """
     names = list(accuracies)
     values = np.array([accuracies[name] for name in names], dtype=np.float64).T  # (n, k)
     ranks = stats.rankdata(-values, axis=1).mean(axis=0)
-    base = OverFolds(
+    reason = _untested(values, repetitions)
+    ratio = held_out_ratio if over == "folds" else 0.0
+    return OverFolds(
         stage=stage,
         over=over,
         repetitions=list(repetitions),
@@ -67,63 +71,12 @@ def over_folds(
             )
             for name, column in zip(names, values.T, strict=True)
         },
+        test=None if reason else "corrected t" if over == "folds" else "paired t",
+        untested=reason,
+        held_out_ratio=held_out_ratio if over == "folds" else None,
         mean_ranks=dict(zip(names, ranks.tolist(), strict=True)),
+        pairs=_pairs(names, values, ratio),
     )
-    reason = _untested(values, repetitions)
-    if reason:
-        return base.model_copy(update={"untested": reason, "pairs": _differences(names, values)})
-    if len(names) == 2:
-        statistic, p = corrected_t(values[:, 0] - values[:, 1], held_out_ratio)
-        pairs = _differences(names, values, [p])
-        update = {"test": "corrected t", "statistic": statistic, "p": p, "pairs": pairs}
-        return base.model_copy(update=update)
-    statistic, p = (float(found) for found in stats.friedmanchisquare(*values.T))
-    distance = critical_difference(len(names), len(values))
-    return base.model_copy(
-        update={
-            "test": "Friedman",
-            "statistic": statistic,
-            "p": p,
-            "critical_difference": distance,
-            "groups": groups(base.mean_ranks, distance),
-            "pairs": _differences(names, values, nemenyi(ranks, len(values))),
-        }
-    )
-
-
-def critical_difference(backbones: int, repetitions: int, level: float = LEVEL) -> float:
-    """Return how far two mean ranks must lie apart to differ, after Nemenyi.
-
-    CD = q √(k (k + 1) / (6 n)), with q the upper quantile of the studentized range for k groups
-    and infinite degrees of freedom, divided by √2.
-    """
-    quantile = float(stats.studentized_range.isf(level, backbones, np.inf)) / np.sqrt(2)
-    return float(quantile * _rank_error(backbones, repetitions))
-
-
-def nemenyi(mean_ranks: NDArray[np.float64], repetitions: int) -> list[float]:
-    """Return Nemenyi's p for each pair of backbones, in the order of `itertools.combinations`."""
-    count = len(mean_ranks)
-    apart = [abs(mean_ranks[a] - mean_ranks[b]) for a, b in combinations(range(count), 2)]
-    statistics = np.array(apart) / _rank_error(count, repetitions) * np.sqrt(2)
-    found = stats.studentized_range.sf(statistics, count, np.inf)
-    return [float(p) for p in np.clip(found, 0, 1)]
-
-
-def groups(mean_ranks: Mapping[str, float], distance: float) -> list[list[str]]:
-    """Return the largest runs of backbones whose mean ranks differ by less than `distance`.
-
-    They are the bars of a critical-difference diagram: two or more backbones each, best first.
-    """
-    order = sorted(mean_ranks, key=lambda name: mean_ranks[name])
-    found: list[list[str]] = []
-    end = 0
-    for start, first in enumerate(order):
-        run = [name for name in order[start:] if mean_ranks[name] - mean_ranks[first] < distance]
-        if len(run) > 1 and start + len(run) > end:
-            found.append(run)
-            end = start + len(run)
-    return found
 
 
 def corrected_t(differences: NDArray[np.float64], held_out_ratio: float) -> tuple[float, float]:
@@ -144,14 +97,14 @@ def corrected_t(differences: NDArray[np.float64], held_out_ratio: float) -> tupl
     statistic, p : float
         Two-sided.
     """
-    count = len(differences)
-    error = np.sqrt((1 / count + held_out_ratio) * differences.var(ddof=1))
-    statistic = float(differences.mean() / error)
-    return statistic, float(2 * stats.t.sf(abs(statistic), count - 1))
+    statistic = float(differences.mean() / _error(differences, held_out_ratio))
+    return statistic, min(1.0, float(2 * stats.t.sf(abs(statistic), len(differences) - 1)))
 
 
-def _rank_error(backbones: int, repetitions: int) -> float:
-    return float(np.sqrt(backbones * (backbones + 1) / (6 * repetitions)))
+def _error(differences: NDArray[np.float64], held_out_ratio: float) -> float:
+    """Return the standard error of the mean difference."""
+    spread = (1 / len(differences) + held_out_ratio) * differences.var(ddof=1)
+    return float(np.sqrt(spread))
 
 
 def _untested(values: NDArray[np.float64], repetitions: Sequence[str]) -> str | None:
@@ -164,21 +117,32 @@ def _untested(values: NDArray[np.float64], repetitions: Sequence[str]) -> str | 
     apart = values - values[:, :1]
     if not apart.any():
         return "all backbones are equally accurate throughout"
-    if backbones == 2 and np.ptp(apart[:, 1]) < 1e-12:
-        return "the difference is the same throughout, so its spread is unknown"
+    if not any(_varies(one - two) for one, two in combinations(values.T, 2)):
+        return "the differences are the same throughout, so their spread is unknown"
     return None
 
 
-def _differences(
-    names: Sequence[str], values: NDArray[np.float64], p_values: Sequence[float] | None = None
+def _varies(differences: NDArray[np.float64]) -> bool:
+    return len(differences) > 1 and bool(np.ptp(differences) > EQUAL)
+
+
+def _pairs(
+    names: Sequence[str], values: NDArray[np.float64], held_out_ratio: float
 ) -> list[FoldDifference]:
-    means = values.mean(axis=0)
-    return [
-        FoldDifference(
-            first=names[a],
-            second=names[b],
-            difference=float(means[a] - means[b]),
-            p=p_values[k] if p_values else None,
-        )
-        for k, (a, b) in enumerate(combinations(range(len(names)), 2))
-    ]
+    """Return every pair, tested where its differences vary."""
+    found: list[FoldDifference] = []
+    tested: list[int] = []
+    for number, (a, b) in enumerate(combinations(range(len(names)), 2)):
+        apart = values[:, a] - values[:, b]
+        mean = float(apart.mean())
+        pair = FoldDifference(first=names[a], second=names[b], difference=mean)
+        if _varies(apart):
+            reach = float(stats.t.isf(0.025, len(apart) - 1)) * _error(apart, held_out_ratio)
+            _, p = corrected_t(apart, held_out_ratio)
+            pair = pair.model_copy(update={"low": mean - reach, "high": mean + reach, "p": p})
+            tested.append(number)
+        found.append(pair)
+    corrected = holm([found[number].p or 0.0 for number in tested])
+    for number, p in zip(tested, corrected, strict=True):
+        found[number] = found[number].model_copy(update={"p_holm": p})
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from seewhy.evaluation.findings import Findings, between, correlation, significant
-from seewhy.evaluation_records import MapAgreement, OverFolds, Pair
+from seewhy.evaluation_records import FoldDifference, MapAgreement, OverFolds, Pair
 from seewhy.wording import count, listing, p_value, share, signed
 
 # With more pairs than this only the most and the least alike are spoken of.
@@ -101,29 +101,41 @@ def folds(found: Findings) -> Iterator[str]:
 
 
 def _tested(found: Findings, one: OverFolds) -> Iterator[str]:
-    if one.test is None or one.p is None:
+    if one.test is None:
         if len(one.backbones) > 1 and one.untested:
             yield f"Over these no test is possible: {one.untested}."
         return
-    if one.test == "corrected t":
-        pair = one.pairs[0]
-        verdict = "differ" if significant(one.p) else "do not differ"
+    tested = [pair for pair in one.pairs if pair.p_holm is not None]
+    folds = one.test == "corrected t"
+    test = "corrected resampled t-test" if folds else "paired t-test"
+    test += ", corrected after Holm" if len(tested) > 1 else ""
+    # Seeds share all their images: what differs over them may be chance of these images.
+    where = "significantly over them" if folds else "over them by more than the seeds do"
+    end = "" if folds else "; of other images this says nothing"
+    apart = [pair for pair in tested if significant(pair.p_holm or 0.0)]
+    if len(tested) == 1:
+        pair = tested[0]
+        verdict = "differ" if apart else "do not differ"
         yield (
-            f"{found.names[pair.first]} and {found.names[pair.second]} {verdict} significantly "
-            f"over them ({signed(pair.difference, 3)}, corrected resampled t-test, "
-            f"{p_value(one.p)})."
+            f"{_both(found, pair)} {verdict} {where} ({signed(pair.difference, 3)}, {test}, "
+            f"{p_value(pair.p or 0.0)}){end}."
         )
-        return
-    if not significant(one.p):
-        yield f"Friedman's test finds no difference between backbones ({p_value(one.p)})."
-        return
-    apart = [
-        f"{found.names[pair.first]} and {found.names[pair.second]}"
-        for pair in one.pairs
-        if pair.p is not None and significant(pair.p)
-    ]
-    text = f"Backbones differ over them (Friedman's test, {p_value(one.p)})"
-    yield f"{text}; Nemenyi's test tells {'; '.join(apart) or 'no pair'} apart."
+    elif not apart:
+        yield f"None of the {len(tested)} pairs of backbones differs {where} ({test}){end}."
+    else:
+        verb = "differs" if len(apart) == 1 else "differ"
+        named = "; ".join(
+            f"{_both(found, pair)} ({signed(pair.difference, 3)}, {p_value(pair.p_holm or 0.0)})"
+            for pair in apart
+        )
+        yield (
+            f"Of {len(tested)} pairs of backbones {len(apart)} {verb} {where} ({test}): {named}"
+            f"{end}."
+        )
+
+
+def _both(found: Findings, pair: FoldDifference) -> str:
+    return f"{found.names[pair.first]} and {found.names[pair.second]}"
 
 
 def _alike(found: MapAgreement) -> str:

@@ -5,7 +5,7 @@ Takes `FoldsRecord` apart into accuracies over the same repetitions; ``ranking.p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from seewhy.evaluation.ranking import over_folds
 from seewhy.evaluation_records import Over, OverFolds
@@ -51,9 +51,29 @@ def _over(over: Over, stage: Stage, records: Mapping[str, FoldsRecord]) -> OverF
         for slug, found in repeats.items()
         if [one.name for one in found.repeats] == names
     }
-    # Seeds share all their images: their spread is that of the seeds alone.
-    ratio = 1 / (len(names) - 1) if over == "folds" and len(names) > 1 else 0.0
+    # Paired trainings have the same images, so one backbone's numbers are everyone's.
+    ratio = held_out_ratio(next(iter(repeats.values())).repeats) if over == "folds" else 0.0
     return over_folds(stage, accuracies, names, ratio, over)
+
+
+def held_out_ratio(folds: Sequence[Repeat]) -> float:
+    """Return images held out over images trained on, the mean over the folds.
+
+    What stops a training early is not trained on. Each image is held out once, so the images that
+    the k folds leave (to train on and to stop by) are k − 1 times all images.
+
+    Parameters
+    ----------
+    folds : sequence of Repeat, length k
+        All of a division.
+    """
+    left = [one.train + one.validation for one in folds]
+    if len(folds) < 2:
+        return 0.0
+    every = sum(left) / (len(folds) - 1)
+    return sum((every - rest) / one.train for rest, one in zip(left, folds, strict=True)) / len(
+        folds
+    )
 
 
 def _accuracy(repeat: Repeat, over: Over) -> float:

@@ -19,7 +19,13 @@ from seewhy.files.tables import Rows, Table, read_rows, write_table
 from seewhy.records import Dataset, SetAside, Split
 
 
-def write(index: Path, checks: Path, data: Dataset, findings: DataFindings | None) -> None:
+def write(
+    index: Path,
+    checks: Path,
+    data: Dataset,
+    findings: DataFindings | None,
+    failed: str | None = None,
+) -> None:
     """Write index.csv, a line an image, and then checks.json.
 
     Parameters
@@ -29,6 +35,8 @@ def write(index: Path, checks: Path, data: Dataset, findings: DataFindings | Non
     data : Dataset
     findings : DataFindings or None
         What the checks found; None where nothing was looked for.
+    failed : str, optional
+        Why the checks failed.
     """
     groups = [""] * len(data.ids) if data.groups is None else data.groups.tolist()
     rows = (
@@ -45,6 +53,7 @@ def write(index: Path, checks: Path, data: Dataset, findings: DataFindings | Non
         set_aside=[asdict(item) for item in data.set_aside],
         masks=data.masks is not None,
         findings=findings,
+        failed=failed,
     )
     write_record(checks, found)
 

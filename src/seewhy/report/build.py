@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from seewhy.errors import RunError
+from seewhy.failures import Failures
 from seewhy.files.lock import under_lock
 from seewhy.files.writing import writing
 from seewhy.records import Summary
@@ -28,6 +30,7 @@ from seewhy.report.comparison import comparison_section
 from seewhy.report.data import data_section
 from seewhy.report.evaluation import evaluation_section
 from seewhy.report.explanations import explanation_section
+from seewhy.report.failed import Missing
 from seewhy.report.gallery import Gallery
 from seewhy.report.images import embedded, images_payload
 from seewhy.report.overview import summary_section
@@ -37,7 +40,7 @@ from seewhy.report.search import search_section
 from seewhy.report.study import Study
 from seewhy.report.tables import cell
 from seewhy.report.training import training_section
-from seewhy.report.written import write_markdown, write_parts
+from seewhy.report.written import HEADINGS, write_markdown, write_parts
 from seewhy.rundir import RunDirectory
 from seewhy.wording import count, share
 
@@ -47,7 +50,7 @@ STYLES = ("report.css", "images.css")
 SCRIPTS = ("images.js", "tiles.js", "viewer.js", "explorer.js", "matrix.js", "report.js")
 
 
-def build_report(run: RunDirectory, summary: Summary) -> Path:
+def build_report(run: RunDirectory, summary: Summary, failures: Failures | None = None) -> Path:
     """Write a study's report from its records: the page, and before it what lies beside it.
 
     That is the contact sheet, every table as CSV and every drawing as SVG.
@@ -57,6 +60,9 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
     run : RunDirectory
         Holds every record but, perhaps, ``summary.json``, which is written last.
     summary : Summary
+    failures : Failures, optional
+        Takes what fails of the sections that the page can do without; the others are drawn.
+        Default: any error passes.
 
     Returns
     -------
@@ -71,13 +77,14 @@ def build_report(run: RunDirectory, summary: Summary) -> Path:
     study = _read(run, summary)
     store = PictureStore(study.data)
     samples = pictures.samples(study.data)
-    page = _sections(study, store, samples)
+    page = _sections(study, store, samples, failures)
     # Last: photographs that stand elsewhere in the page are not kept again.
     images = images_payload(study, store)
     shown = {**images, "shown": len(images["ids"])}
-    with writing(run.contact_sheet_path) as part:
+    with _part(failures, "the contact sheet"), writing(run.contact_sheet_path) as part:
         pictures.write_contact_sheet(part, study.data.classes, samples)
-    write_parts(run, page, _style())
+    with _part(failures, "tables and figures as files"):
+        write_parts(run, page, _style())
     html = (
         _environment()
         .get_template("report.html.j2")
@@ -102,7 +109,11 @@ def redraw_report(root: Path | str) -> Path:
         Where there is no finished study, or a record is missing or damaged.
     """
     run = RunDirectory.open(Path(root))
-    return build_report(run, run.read_summary())
+    summary = run.read_summary()
+    summary.failed = [one for one in summary.failed if one.step != "report"]
+    path = build_report(run, summary)
+    run.settle(("report",))
+    return path
 
 
 @under_lock
@@ -127,22 +138,42 @@ def write_as_markdown(root: Path | str) -> Path:
 
 
 def _sections(
-    study: Study, store: PictureStore, samples: Sequence[Sequence[NDArray[np.uint8]]]
+    study: Study,
+    store: PictureStore,
+    samples: Sequence[Sequence[NDArray[np.uint8]]],
+    failures: Failures | None = None,
 ) -> dict[str, Any]:
-    """Return the values of every section, in the order of the page."""
+    """Return the values of every section; of one that failed there are none."""
     gallery = Gallery(study.data, list(study.records.values()), list(study.names.values()), store)
-    return {
+    page: dict[str, Any] = {
         "study": study.summary,
+        "missing": Missing(study),
         "summary": summary_section(study, gallery),
         "data": data_section(study, samples, store),
-        "search": search_section(study),
-        "training": training_section(study),
-        "evaluation": evaluation_section(study),
-        "comparison": comparison_section(study, gallery),
-        "explanations": explanation_section(study, gallery),
-        "audit": audit_section(study),
-        "provenance": provenance_section(study),
     }
+    optional: dict[str, Callable[[], Any]] = {
+        "search": lambda: search_section(study),
+        "training": lambda: training_section(study),
+        "evaluation": lambda: evaluation_section(study),
+        "comparison": lambda: comparison_section(study, gallery),
+        "explanations": lambda: explanation_section(study, gallery),
+        "audit": lambda: audit_section(study),
+        "provenance": lambda: provenance_section(study),
+    }
+    undrawn: dict[str, str] = {}
+    for name, draw in optional.items():
+        page[name] = {}
+        before = len(failures.found) if failures else 0
+        with _part(failures, f"the section {HEADINGS[name]}"):
+            page[name] = draw()
+        if failures and len(failures.found) > before:
+            undrawn[name] = failures.found[-1].reason
+    return {**page, "undrawn": undrawn, "headings": HEADINGS}
+
+
+def _part(failures: Failures | None, part: str) -> AbstractContextManager[None]:
+    """Return what a part of the report is drawn in: its failure is written down, or passes."""
+    return failures.optional("report", part=part) if failures else nullcontext()
 
 
 def _read(run: RunDirectory, summary: Summary) -> Study:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seewhy.evaluation_records import Comparison, MapAgreement, OverFolds, Pair
+from seewhy.evaluation_records import (
+    Comparison,
+    FoldDifference,
+    MapAgreement,
+    OverFolds,
+    Pair,
+)
 from seewhy.records import Stage
 from seewhy.report.drawing import MARKERS, SIGNS
 from seewhy.report.gallery import Gallery, Shot
-from seewhy.report.statistics_figures import change_dots, critical_difference, fold_dots
+from seewhy.report.statistics_figures import change_dots, fold_dots
 from seewhy.report.study import MOST_ROWS, Section, Study
-from seewhy.report.tables import Table, Value, bounded
-from seewhy.wording import STAGE_TITLES, listing
+from seewhy.report.tables import Bounded, Table, Value, bounded
+from seewhy.wording import STAGE_TITLES, count, listing
 
 # Pictures of the images on which two backbones differ most.
 MOST_SHOTS = 4
+_NOTES = {
+    "corrected t": "Each pair has the corrected resampled t-test, which knows that the folds share "
+    "training images; p after Holm is corrected for all pairs. Mean ranks are a description: tests "
+    "of ranks call equal backbones different too often over folds of one data set.",
+    "paired t": "Each pair has the paired t-test; p after Holm is corrected for all pairs. Seeds "
+    "share all their images, so a difference says that it is more than the chance of the training, "
+    "and nothing of other images.",
+}
 
 
 def comparison_section(study: Study, gallery: Gallery) -> Section:
@@ -170,9 +184,11 @@ def _changes(study: Study, found: Comparison) -> Section:
 
 def _over_folds(study: Study, found: OverFolds) -> Section:
     stage: Stage = found.stage
-    title = f"Accuracy over {len(found.repetitions)} repetitions of {STAGE_TITLES[stage].lower()}"
+    title = f"Accuracy over {count(len(found.repetitions), found.over.removesuffix('s'))}"
+    title += f" of {STAGE_TITLES[stage].lower()}"
+    file = f"{found.over}-{stage}"
     table = Table(
-        f"folds-{stage}",
+        file,
         title,
         ("Backbone", "Mean", "Deviation", *found.repetitions, "Mean rank"),
         tuple(
@@ -187,31 +203,31 @@ def _over_folds(study: Study, found: OverFolds) -> Section:
         ),
     )
     names = [study.names.get(slug, slug) for slug in found.backbones]
-    alt = f"Accuracy of {listing(names)} over the folds, after {STAGE_TITLES[stage].lower()}"
-    diagram = None
-    if found.critical_difference and found.mean_ranks:
-        ranks = f"Mean ranks of {listing(names)}; backbones joined by a bar are not told apart"
-        diagram = critical_difference(found, study.names, f"critical-difference-{stage}", ranks)
+    alt = f"Accuracy of {listing(names)} over the {found.over}, after {STAGE_TITLES[stage].lower()}"
     rows: list[tuple[Value, ...]] = [
         (
             *(study.names.get(slug, slug) for slug in (one.first, one.second)),
-            *(one.difference, one.p),
+            *(_difference(one), one.p, one.p_holm),
         )
         for one in found.pairs
     ]
     pairs = Table(
-        f"pairs-over-folds-{stage}",
-        f"Pairs over the repetitions of {STAGE_TITLES[stage].lower()}",
-        ("First", "Second", "Mean difference", "p"),
+        f"pairs-over-{file}",
+        f"Pairs over the {found.over} of {STAGE_TITLES[stage].lower()}",
+        ("First", "Second", "Mean difference", "p", "p, Holm"),
         tuple(rows),
     )
     return {
         "title": title,
         "table": table,
-        "figure": fold_dots(found, study.names, f"folds-{stage}", alt),
-        "diagram": diagram,
+        "figure": fold_dots(found, study.names, file, alt),
         "pairs": pairs if found.pairs else None,
-        "test": found.test,
-        "p": found.p,
+        "note": _NOTES.get(found.test or ""),
         "untested": found.untested,
     }
+
+
+def _difference(pair: FoldDifference) -> Value:
+    if pair.low is None or pair.high is None:
+        return pair.difference
+    return Bounded(pair.difference, pair.low, pair.high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seewhy.report import pictures
+from seewhy.report.failed import Missing
 from seewhy.report.faithfulness import faithfulness_section
 from seewhy.report.findings import suspects_section
 from seewhy.report.gallery import ClassGallery, Gallery, gallery_bounds
@@ -61,6 +62,7 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
                 "time": duration(part.explanation.seconds),
                 "empty": none,
                 "faithfulness": faithfulness_section(study, slug),
+                "missing": Missing(study).of("faithfulness", slug),
             }
             for (slug, part), none in zip(study.summary.backbones.items(), empty, strict=True)
         ],

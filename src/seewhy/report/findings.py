@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from seewhy.check_records import DataFindings, Suspect, SuspectList
+from seewhy.report.failed import Missing
 from seewhy.report.gallery import Gallery, Shot
 from seewhy.report.pictures import PictureStore
 from seewhy.report.study import Section, Study
@@ -104,6 +105,7 @@ def suspects_section(study: Study, gallery: Gallery) -> list[Section]:
             {
                 "name": name,
                 "missing": found is None,
+                "why": Missing(study).of("label issues", slug),
                 "kinds": [
                     _suspects(study, gallery, number, title, f"{file}-{slug}", one)
                     for title, file, one in kinds

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from seewhy.evaluation_records import Topic
 from seewhy.report.audit import warnings
+from seewhy.report.failed import Missing
 from seewhy.report.gallery import Gallery
 from seewhy.report.reading import ScoreGroup, best_backbone, headline, score_groups
 from seewhy.report.study import Section, Study
@@ -34,7 +35,7 @@ def summary_section(study: Study, gallery: Gallery) -> Section:
     highlights = gallery.surest(best, HIGHLIGHTS)
     return {
         "table": _table(groups),
-        "sentences": [*warnings(study), *_lead(study)],
+        "sentences": [*Missing(study).opening(), *warnings(study), *_lead(study)],
         "reading": _reading(study),
         "groups": groups,
         "paper": any(group.paper_name for group in groups),

@@ -1,4 +1,4 @@
-"""Figures of the statistics: reliability, changes, folds, critical difference, faithfulness."""
+"""Figures of the statistics: reliability, changes, folds, faithfulness."""
 
 from __future__ import annotations
 
@@ -139,62 +139,6 @@ def fold_dots(folds: OverFolds, names: Mapping[str, str], name: str, alt: str) -
             axes.plot(scores.values, [row] * len(scores.values), linestyle="none", **look)
         _class_rows(axes, [names.get(slug, slug) for slug in slugs])
         axes.set_xlabel("accuracy")
-        return inline(figure, name, alt)
-
-
-def critical_difference(folds: OverFolds, names: Mapping[str, str], name: str, alt: str) -> Drawing:
-    """Draw mean ranks on a line; a bar joins backbones that Nemenyi's test does not tell apart.
-
-    Parameters
-    ----------
-    folds : OverFolds
-        With mean ranks and a critical difference.
-    names : mapping of str to str
-        What each backbone is called, by slug.
-    name : str
-        Unique in the page.
-    alt : str
-
-    References
-    ----------
-    .. [1] J. Demšar. Statistical Comparisons of Classifiers over Multiple Data Sets. JMLR 7, 2006.
-    """
-    ranks = sorted(folds.mean_ranks.items(), key=lambda item: item[1])
-    count = len(ranks)
-    with rc_context(STYLE):
-        groups = [group for group in folds.groups if len(group) > 1]
-        depth = 1 + 0.5 * len(groups)
-        height = 0.9 + 0.24 * (count / 2 + depth)
-        figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-        axes = figure.subplots()
-        room = 0.65 * (count - 1)
-        axes.set_ylim(depth + count / 2 + 0.5, -2.2)
-        axes.set_xlim(1 - room, count + room)
-        axes.xaxis.tick_top()
-        axes.set_xticks(range(1, count + 1))
-        axes.spines[["left", "bottom"]].set_visible(False)
-        axes.spines["top"].set_visible(True)
-        axes.spines["top"].set_bounds(1, count)
-        axes.grid(visible=False)
-        axes.set_yticks([])
-        axes.set_title("mean rank, 1 is best")
-        if folds.critical_difference:
-            end = min(1 + folds.critical_difference, count + room)
-            axes.plot([1, end], [-0.9, -0.9], color=MUTED, linewidth=2)
-            axes.text(1, -1.05, f"critical difference {folds.critical_difference:.2f}")
-        for number, group in enumerate(groups):
-            own = [folds.mean_ranks[slug] for slug in group]
-            level = 0.3 + 0.5 * number
-            axes.plot([min(own) - 0.03, max(own) + 0.03], [level] * 2, color=INK, linewidth=4)
-        for row, (slug, rank) in enumerate(ranks):
-            # The better half is named to the left, the others to the right, outermost first.
-            better = row < (count + 1) // 2
-            level = depth + (row if better else count - 1 - row)
-            edge = 0.95 if better else count + 0.05
-            axes.plot([rank, rank, edge], [-2.2, level, level], color=MUTED, linewidth=0.8)
-            words = f"{plain(names.get(slug, slug), 24)} {rank:.2f}"
-            side = "right" if better else "left"
-            axes.text(edge, level, f" {words} ", ha=side, va="center", parse_math=False)
         return inline(figure, name, alt)
 
 
