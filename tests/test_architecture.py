@@ -11,6 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "seewhy"
 BASE = {"errors"}
 RECORDS = BASE | {
     "faithfulness_records",
+    "levels",
     "config",
     "records",
     "check_records",
@@ -32,14 +33,15 @@ ALLOWED = {
     "progress": set(),
     "config": BASE,
     "faithfulness_records": set(),
-    "records": BASE | {"faithfulness_records"},
-    "check_records": {"records"},
+    "levels": BASE,
+    "records": BASE | {"faithfulness_records", "levels"},
+    "check_records": {"records", "levels"},
     "audit_records": {"records"},
     "backbone_records": {"records", "check_records", "audit_records", "faithfulness_records"},
     "evaluation_records": BASE | {"records"},
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
-    "files": BASE | {"records", "check_records", "audit_records"},
+    "files": BASE | {"records", "check_records", "audit_records", "levels"},
     "rundir": BASE
     | {"config", "records", "check_records", "audit_records", "backbone_records"}
     | {"evaluation_records", "faithfulness_records", "files"},

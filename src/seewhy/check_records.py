@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from seewhy.levels import Level
 from seewhy.records import Rate, Record, Split
 
 Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
@@ -116,7 +117,8 @@ class ClassBalance(Record):
 class DataFindings(Record):
     """What the checks found among the images; lists are bounded, counts are not.
 
-    `sentences` say in plain words what is wrong, one thing each; empty where nothing is.
+    `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes` say
+    what was decided about the images: which of their values are black and white.
     """
 
     images: int
@@ -124,12 +126,14 @@ class DataFindings(Record):
     duplicates: DuplicatesRecord
     balance: ClassBalance
     sentences: list[str]
+    notes: list[str] = Field(default_factory=list)
 
 
 class DataChecks(Record):
     """checks.json: what the data look like before anything is trained.
 
-    `findings` is None in studies that are older than these checks.
+    `findings` is None in studies that are older than these checks. `levels` are empty where no image
+    has more than 8 bits a value.
     """
 
     source: str
@@ -138,6 +142,7 @@ class DataChecks(Record):
     set_aside: list[dict[str, str]]
     masks: bool
     findings: DataFindings | None = None
+    levels: list[Level] = Field(default_factory=list)
 
 
 class Suspect(Record):

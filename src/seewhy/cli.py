@@ -248,7 +248,7 @@ def check(
     checked = check_images(config, out_dir, Silent() if quiet else _Bars())
     findings = checked.findings
     out.print(_checks_table(checked.checks, findings))
-    for sentence in findings.sentences or ["Nothing wrong was found."]:
+    for sentence in (*findings.notes, *(findings.sentences or ["Nothing wrong was found."])):
         out.print(sentence, markup=False, highlight=False)
     worst = [g for g in findings.duplicates.first if len(g.splits) > 1 or len(g.labels) > 1]
     for group in worst[:SHOWN]:

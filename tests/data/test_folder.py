@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_listed_and_told(tmp_path: Path) -> None:
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     listing = listed(tmp_path)
     assert listing.paths == ("a/bad.jpg", "a/gone.png", "a/good.png", "a/phone.heic")
-    for index, reason in ((0, "is no JPEG"), (1, "No such file"), (3, "is no JPEG")):
+    for index, reason in ((0, "is no JPEG"), (1, "No such file"), (3, "cannot be decoded")):
         with pytest.raises(UnreadableImageError, match=reason) as caught:
             listing.load(index)
         assert str(tmp_path) not in str(caught.value)

@@ -6,16 +6,15 @@ It knows names and places of files, not what is in them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from seewhy.data.decode import decode_image
 from seewhy.data.listing import Listing
-from seewhy.errors import DataError, UnreadableImageError
+from seewhy.data.picture_files import PictureFiles
+from seewhy.errors import DataError
 from seewhy.records import SetAside, Split
 
 READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -78,14 +77,16 @@ def list_folder(
         )
     classes = tuple(sorted({_shown(path.name) for _, part in parts for path in _folders(part)}))
     number = {name: k for k, name in enumerate(classes)}
+    files = PictureFiles(tuple(item.file for item in found), max_megapixels, at_least)
     return Listing(
         source=_shown(str(root)) + (f" and {_shown(str(test))}" if test else ""),
         classes=classes,
         paths=tuple(item.shown for item in found),
         labels=np.array([number[item.label] for item in found], dtype=np.int64),
         splits=tuple(item.split for item in found),
-        load=_loader([item.file for item in found], max_megapixels, at_least),
+        load=files.load,
         set_aside=tuple(item for _, part in parts for item in _loose_images(part, root)),
+        deep=files,
     )
 
 
@@ -138,19 +139,6 @@ def _is_divided(root: Path, named: dict[Split, Path]) -> bool:
     if "train" not in named or not any(_folders(named["train"])):
         return False
     return len(named) > 1 or len(list(_folders(root))) == 1
-
-
-def _loader(
-    files: list[Path], max_megapixels: float, at_least: int | None
-) -> Callable[[int], NDArray[np.uint8]]:
-    def load(index: int) -> NDArray[np.uint8]:
-        try:
-            return decode_image(files[index], max_megapixels, at_least)
-        # Who lists the image names it by its place in the folder, so the message need not.
-        except UnreadableImageError as error:
-            raise UnreadableImageError(error.reason) from error
-
-    return load
 
 
 def _in_class_folders(folder: Path, root: Path, split: Split | None) -> Iterator[_Found]:

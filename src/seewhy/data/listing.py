@@ -7,11 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.levels import Levels, Span
 from seewhy.records import SetAside, Split
+
+
+class DeepValues(Protocol):
+    """The values of images that may have more than 8 bits a value; callable from threads."""
+
+    def is_deep(self, index: int) -> bool:
+        """Tell quickly whether image `index` may have more than 8 bits a value."""
+
+    def measure(self, index: int) -> Span | None:
+        """Return the range of image `index`'s values; None for 8 bits and where it is unreadable."""
+
+    def loader(self, levels: Levels) -> Callable[[int], NDArray[np.uint8]]:
+        """Return a `Listing.load` that takes these levels for black and white."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,8 @@ class Listing:
         Side, pixels, where all images are squares of one size.
     set_aside : tuple of SetAside
         What was found but belongs to no class.
+    deep : DeepValues, optional
+        Where images may have more than 8 bits a value.
     """
 
     source: str
@@ -51,3 +68,4 @@ class Listing:
     load_mask: Callable[[int], NDArray[np.bool_]] | None = None
     native_size: int | None = None
     set_aside: tuple[SetAside, ...] = ()
+    deep: DeepValues | None = None

@@ -18,6 +18,7 @@ from seewhy.data.faults import find_faults
 from seewhy.data.listing import Listing
 from seewhy.data.measure import measure_images
 from seewhy.data.pixels import Kept, keep_masks, keep_pixels
+from seewhy.data.settling import settle_levels
 from seewhy.data.sources import find_images
 from seewhy.data.splits import check_classes, draw_splits, missing_splits
 from seewhy.errors import DataError
@@ -91,6 +92,7 @@ def working_size(listing: Listing, input_size: int) -> int:
 def _decode_and_check(
     listing: Listing, config: StudyConfig, size: int, run: RunDirectory, progress: Progress
 ) -> tuple[Dataset, DataFindings]:
+    listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
     kept = keep_pixels(listing, size, run.pixels_path, progress)
     if kept.set_aside:
         count = len(kept.set_aside)
@@ -127,10 +129,13 @@ def _decode_and_check(
         masks=masks,
         set_aside=(*listing.set_aside, *kept.set_aside),
         groups=duplicates.groups if config.data.keep_duplicates_together else None,
+        levels=decision.levels,
     )
     faults = find_faults(measures, kept.sizes, size)
     drawn = config.data.keep_duplicates_together and bool(missing_splits(readable))
-    return dataset, check_data(dataset, faults, duplicates, threshold, drawn)
+    found = check_data(dataset, faults, duplicates, threshold, drawn)
+    told = {"notes": list(decision.notes), "sentences": [*decision.warnings, *found.sentences]}
+    return dataset, found.model_copy(update=told)
 
 
 def _divide(

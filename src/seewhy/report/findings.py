@@ -74,6 +74,7 @@ def findings_section(study: Study, store: PictureStore) -> Section:
         for group in found.duplicates.first[:MOST_GROUPS]
     ]
     return {
+        "notes": found.notes,
         "sentences": found.sentences,
         "faults": faults,
         "duplicates": found.duplicates,
