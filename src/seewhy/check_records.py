@@ -117,8 +117,8 @@ class ClassBalance(Record):
 class DataFindings(Record):
     """What the checks found among the images; lists are bounded, counts are not.
 
-    `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes` say
-    what was decided about the images: which of their values are black and white.
+    `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes`
+    say what was decided about the images: which of their values are black and white.
     """
 
     images: int
@@ -132,8 +132,8 @@ class DataFindings(Record):
 class DataChecks(Record):
     """checks.json: what the data look like before anything is trained.
 
-    `findings` is None in studies that are older than these checks. `levels` are empty where no image
-    has more than 8 bits a value.
+    `findings` is None in studies that are older than these checks. `levels` are empty where no
+    image has more than 8 bits a value.
     """
 
     source: str

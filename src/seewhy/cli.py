@@ -331,6 +331,15 @@ def explain(
     backbone: BackboneOption = None,
     stage: StageOption = None,
     batch_size: Annotated[int, typer.Option(help="Pictures held in memory at once.")] = 16,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            help="White in pictures of more than 8 bits a value.", show_default="as in the study"
+        ),
+    ] = None,
+    black: Annotated[
+        float | None, typer.Option(help="Black in them.", show_default="as in the study")
+    ] = None,
     device: DeviceOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -358,6 +367,8 @@ def explain(
         against=tuple(against or ()),
         opacity=opacity,
         batch_size=batch_size,
+        white=white,
+        black=black,
     )
     progress = Silent() if quiet else _Bars()
     done = explain_pictures(classifier, images, out_dir, asking, progress)

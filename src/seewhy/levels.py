@@ -13,17 +13,17 @@ from typing import Literal
 
 from seewhy.errors import DataError
 
-Kind = Literal["16-bit", "32-bit", "float"]
-KINDS: tuple[Kind, ...] = ("16-bit", "32-bit", "float")
+Kind = Literal["16-bit", "integer", "float"]
+KINDS: tuple[Kind, ...] = ("16-bit", "integer", "float")
 # What 8, 10, 12, 14 and 16 bits can hold.
 _WHOLE = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 USUAL_WHITE: Mapping[Kind, tuple[float, ...]] = {
     "16-bit": _WHOLE,
-    "32-bit": _WHOLE,
+    "integer": _WHOLE,
     "float": (1.0, *_WHOLE),
 }
 # Resampling with a bicubic or Lanczos filter leaves floats that pass black and white a little.
-OVERSHOOT: Mapping[Kind, float] = {"16-bit": 0.0, "32-bit": 0.0, "float": 0.1}
+OVERSHOOT: Mapping[Kind, float] = {"16-bit": 0.0, "integer": 0.0, "float": 0.1}
 # Pictures that fill less of a usual range than this would be nearly black in it.
 LEAST_FILLED = 1 / 16
 
@@ -34,7 +34,7 @@ class Span:
 
     Attributes
     ----------
-    kind : {"16-bit", "32-bit", "float"}
+    kind : {"16-bit", "integer", "float"}
     low, high : float
         The lowest and the highest finite value.
     odd : bool, default False
@@ -75,6 +75,9 @@ class Levels:
         return Levels(self.known + more)
 
 
+NO_LEVELS = Levels()
+
+
 @dataclass(frozen=True)
 class Decision:
     """What was decided for a data set.
@@ -88,7 +91,7 @@ class Decision:
         Sentences about pictures that this does not suit.
     """
 
-    levels: Levels = Levels()
+    levels: Levels = NO_LEVELS
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -102,7 +105,7 @@ def choose_level(kind: Kind, low: float, high: float) -> Level:
 
     Parameters
     ----------
-    kind : {"16-bit", "32-bit", "float"}
+    kind : {"16-bit", "integer", "float"}
     low, high : float
         The lowest and the highest value.
 

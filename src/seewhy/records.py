@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seewhy.faithfulness_records import FaithfulnessSummary
-from seewhy.levels import Levels
+from seewhy.levels import NO_LEVELS, Levels
 
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
@@ -89,7 +89,7 @@ class Dataset:
     masks: NDArray[np.bool_] | None = None
     set_aside: tuple[SetAside, ...] = ()
     groups: NDArray[np.int64] | None = None
-    levels: Levels = Levels()
+    levels: Levels = NO_LEVELS
 
     def where(self, split: Split) -> NDArray[np.int64]:
         """Return the indices of one split's images, ascending."""

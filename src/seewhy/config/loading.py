@@ -153,9 +153,7 @@ def _path(value: object, name: str) -> str:
     try:
         text = os.fspath(value)  # type: ignore[call-overload]
     except TypeError as error:
-        raise ConfigError(
-            f"{name}: expected a path, but got {type(value).__name__}"
-        ) from error
+        raise ConfigError(f"{name}: expected a path, but got {type(value).__name__}") from error
     return os.fsdecode(text)
 
 

@@ -160,10 +160,13 @@ def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> Span |
 @contextmanager
 def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[Image.Image, Storage | None]]:
     """Open an image file; whatever goes wrong with it becomes an error that names it."""
-    with _named_errors(str(path), max_megapixels), quietly(max_megapixels):
-        with open_picture(path) as image:
-            _check_size(image.size, max_megapixels)
-            yield image, storage_of(image)
+    with (
+        _named_errors(str(path), max_megapixels),
+        quietly(max_megapixels),
+        open_picture(path) as image,
+    ):
+        _check_size(image.size, max_megapixels)
+        yield image, storage_of(image)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from seewhy.errors import UnreadableImageError
 from seewhy.levels import Kind, Level, Levels, Span, choose_level
 
 PHOTOMETRIC = 262  # the TIFF tag that says whether 0 is white
+NOTHING_FINITE = "holds no finite value"
 PER_BYTE = 257  # 16-bit values a step of the upper byte stands for, 65535 / 255
 
 
@@ -26,7 +27,7 @@ class Storage:
 
     Attributes
     ----------
-    kind : {"16-bit", "32-bit", "float"}
+    kind : {"16-bit", "integer", "float"}
     coarse : bool
         Whether Pillow reads only the upper 8 of 16 bits.
     unsigned : bool
@@ -53,7 +54,7 @@ def storage_of(image: Image.Image) -> Storage | None:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return Storage("16-bit", white_is_zero=white_is_zero)
     if image.mode == "I":
-        return Storage("32-bit", unsigned=raw in ("I;32N", "I;32", "I;32B"))
+        return Storage("integer", unsigned=raw in ("I;32N", "I;32", "I;32B"))
     if image.mode == "F":
         return Storage("float", white_is_zero=white_is_zero)
     return Storage("16-bit", coarse=True) if ";16" in raw else None
@@ -89,7 +90,7 @@ def span_of_values(values: NDArray[Any], kind: Kind) -> Span:
         if not finite.all():
             values, odd = values[finite], True
     if values.size == 0:
-        raise UnreadableImageError("holds no finite value")
+        raise UnreadableImageError(NOTHING_FINITE)
     return Span(kind, float(values.min()), float(values.max()), odd)
 
 
@@ -103,14 +104,14 @@ def deep_to_rgb(image: Image.Image, storage: Storage, levels: Levels) -> Image.I
     levels : Levels
         A kind that is not in it is judged by this picture alone.
     """
-    level = levels.of(storage.kind)
-    if level is None:
-        span = span_of(image, storage)
-        level = choose_level(span.kind, span.low, span.high)
     if storage.coarse:
+        level = levels.of(storage.kind)
+        if level is None:
+            span = span_of(image, storage)
+            level = choose_level(span.kind, span.low, span.high)
         return _stretched(image, level)
     values = _values(image, storage)
-    grey = to_8_bit(values, level)
+    grey = values_to_8_bit(values, storage.kind, levels)
     if storage.white_is_zero:
         grey = 255 - grey
     transparent = image.info.get("transparency")
@@ -118,6 +119,40 @@ def deep_to_rgb(image: Image.Image, storage: Storage, levels: Levels) -> Image.I
         alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
         return Image.merge("LA", (Image.fromarray(grey), Image.fromarray(alpha)))
     return Image.fromarray(grey)
+
+
+def kind_of_values(dtype: np.dtype[Any]) -> Kind | None:
+    """Return the kind of an array's values; None for 8 bits.
+
+    Raises
+    ------
+    TypeError
+        For values that are no brightness: truth values, complex numbers, text, objects.
+    """
+    if dtype.kind not in "uif":
+        raise TypeError(f"expected numbers, but got {dtype}")
+    if dtype == np.uint8:
+        return None
+    if dtype.kind == "f":
+        return "float"
+    return "16-bit" if dtype.kind == "u" and dtype.itemsize == 2 else "integer"
+
+
+def values_to_8_bit(values: NDArray[Any], kind: Kind, levels: Levels) -> NDArray[np.uint8]:
+    """Scale one picture's values to 8 bits; a kind that has no level is judged by them alone.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where no value is finite.
+    """
+    level = levels.of(kind)
+    if level is None:
+        span = span_of_values(values, kind)
+        level = choose_level(kind, span.low, span.high)
+    elif kind == "float" and not np.isfinite(values).any():
+        raise UnreadableImageError(NOTHING_FINITE)
+    return to_8_bit(values, level)
 
 
 def to_8_bit(values: NDArray[Any], level: Level) -> NDArray[np.uint8]:
@@ -148,7 +183,7 @@ def _values(image: Image.Image, storage: Storage) -> NDArray[Any]:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Return how Pillow reads the values from the file, ``RGB;16B``; empty where it does not say."""
+    """Return how Pillow reads the file's values, ``RGB;16B``; empty where it does not say."""
     tile = getattr(image, "tile", None)
     arguments = tile[0][3] if tile else ""
     if isinstance(arguments, tuple):
@@ -168,5 +203,5 @@ def _stretched(image: Image.Image, level: Level) -> Image.Image:
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     upper = Level(level.kind, level.black, max(level.white // 256, 1.0) * PER_BYTE)
     steps = to_8_bit(np.arange(256) * PER_BYTE, upper).tolist()
-    same = list(range(256))
-    return image.point([step for band in image.getbands() for step in (same if band == "A" else steps)])
+    table = [list(range(256)) if band == "A" else steps for band in image.getbands()]
+    return image.point([step for band in table for step in band])

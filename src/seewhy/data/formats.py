@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from seewhy.errors import UnreadableImageError
 
@@ -66,9 +66,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         return Image.open(path, formats=formats)
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(
-            f"is no {NAMES} image, or its beginning is damaged"
-        ) from error
+        raise UnreadableImageError(f"is no {NAMES} image, or its beginning is damaged") from error
 
 
 def may_be_deep(head: bytes) -> bool:
@@ -96,7 +94,8 @@ def _open_heif(path: Path) -> Image.Image:
             "is a HEIC picture, which an optional package reads: pip install 'seewhy[heic]'"
         ) from error
     # Not registered with Pillow: what other code of this process opens stays as it was.
-    opened: Image.Image = HeifImageFile(path)
+    opener: Any = HeifImageFile
+    opened: Image.Image = opener(path)
     return opened
 
 
@@ -165,7 +164,7 @@ def _libtiff_handlers(error: int | None, warning: int | None) -> tuple[int | Non
 def _libtiff(name: str) -> Any:
     with suppress(OSError, AttributeError):
         # Looked up through Pillow's own module, so that it is the library Pillow uses.
-        function = getattr(ctypes.CDLL(Image.core.__file__), name)
+        function = getattr(ctypes.CDLL(_imaging.__file__), name)
         function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_void_p
         return function
     return None

@@ -23,7 +23,7 @@ class DeepValues(Protocol):
         """Tell quickly whether image `index` may have more than 8 bits a value."""
 
     def measure(self, index: int) -> Span | None:
-        """Return the range of image `index`'s values; None for 8 bits and where it is unreadable."""
+        """Return the range of image `index`'s values; None for 8 bits and where unreadable."""
 
     def loader(self, levels: Levels) -> Callable[[int], NDArray[np.uint8]]:
         """Return a `Listing.load` that takes these levels for black and white."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import BackboneError, RunError
 from seewhy.files.writing import writing
-from seewhy.levels import Level, Levels
+from seewhy.levels import NO_LEVELS, Level, Levels
 from seewhy.models.backbones import create_architecture
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.records import Preprocess
@@ -111,7 +111,7 @@ class Design:
     classes: tuple[str, ...]
     preprocess: Preprocess
     working_size: int
-    levels: Levels = Levels()
+    levels: Levels = NO_LEVELS
 
 
 class Classifier(nn.Module):

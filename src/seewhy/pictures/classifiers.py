@@ -18,6 +18,7 @@ from torch import nn
 from seewhy.config import BackboneConfig, DataConfig
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
 from seewhy.explanation.layers import LayerInfo, choose_layer, list_layers
+from seewhy.levels import NO_LEVELS, Levels
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.compute import choose_compute
@@ -52,6 +53,9 @@ class NamedClassifier:
         The layer that ``auto`` explains.
     max_megapixels : float
         Larger pictures are not decoded.
+    levels : Levels
+        What is black and white in pictures of more than 8 bits a value; empty where the weights
+        come from no study, or from one without such pictures.
     """
 
     name: str
@@ -63,6 +67,7 @@ class NamedClassifier:
     working_size: int
     layer: str
     max_megapixels: float
+    levels: Levels = NO_LEVELS
 
     def find_class(self, word: str) -> int:
         """Return the output that a word names.
@@ -269,6 +274,7 @@ def _of_run(
         working_size=design.working_size,
         layer=classifier.map_layer,
         max_megapixels=RunDirectory(root).read_config().data.max_megapixels,
+        levels=design.levels,
     )
 
 
