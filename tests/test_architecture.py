@@ -12,6 +12,7 @@ BASE = {"errors"}
 RECORDS = BASE | {
     "faithfulness_records",
     "levels",
+    "arguments",
     "config",
     "records",
     "check_records",
@@ -31,7 +32,8 @@ EVERYTHING = PARTS | {"audit", "training", "evaluation", "report", "provenance"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
-    "config": BASE,
+    "arguments": BASE | {"progress"},
+    "config": BASE | {"arguments"},
     "faithfulness_records": set(),
     "levels": BASE,
     "records": BASE | {"faithfulness_records", "levels"},

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seewhy.arguments import listener, run_root
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.mending import Reason, mend, reasons_of
 from seewhy.audit.outcome import Judged, outcome
@@ -31,7 +32,7 @@ from seewhy.files.writing import writing
 from seewhy.models.classifier import read_classifier
 from seewhy.models.compute import choose_compute, repeatable, without_denormals
 from seewhy.models.names import slugs
-from seewhy.progress import Advance, Progress, Silent
+from seewhy.progress import Advance, Progress
 from seewhy.records import Dataset
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
@@ -119,8 +120,8 @@ def mend_run(
         Where there is no finished study or a mended one, a classifier has not been audited, a
         record is damaged, or what lies there was mended for other findings or began otherwise.
     """
-    progress = progress or Silent()
-    run = RunDirectory.open(Path(root))
+    progress = listener(progress)
+    run = RunDirectory.open(run_root(root))
     _refuse_mended(run)
     config = run.read_config()
     with taking_up(run.root, config):

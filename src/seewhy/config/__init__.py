@@ -1,6 +1,6 @@
 """What a study is made of, and how it is read from what a person typed."""
 
-from seewhy.config.loading import PRESETS, load_config, validate
+from seewhy.config.loading import PRESETS, Source, load_config, name_backbone, validate
 from seewhy.config.schema import (
     AUGMENTATIONS,
     CAM_METHODS,
@@ -33,7 +33,9 @@ __all__ = [
     "HeadConfig",
     "InputConfig",
     "SearchConfig",
+    "Source",
     "StudyConfig",
     "load_config",
+    "name_backbone",
     "validate",
 ]

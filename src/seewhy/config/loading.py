@@ -9,20 +9,22 @@ from __future__ import annotations
 import operator
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from seewhy.config.schema import DEFAULT_BACKBONE, StudyConfig
-from seewhy.errors import ConfigError, near_names
+from seewhy.arguments import path_text
+from seewhy.config.schema import DEFAULT_BACKBONE, BackboneConfig, StudyConfig
+from seewhy.config.sentences import brief, sentence, shown
+from seewhy.errors import ConfigError
 
 PRESETS = ("demo", "paper")
 # Sources that are names, not places.
 BUILT_IN = (*PRESETS, "cifar10.2")
-LONGEST_VALUE = 120
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | StudyConfig
 
@@ -71,9 +73,10 @@ def load_config(
     """
     values, origin = _base_values(source)
     if test is not None:
-        _assign(values, "data.test", _path(test, "test"))
-    if backbones:
-        values["backbone"] = [backbones] if isinstance(backbones, str) else list(backbones)
+        _assign(values, "data.test", path_text(test, "test"))
+    named = _several(backbones, "backbones")
+    if named:
+        values["backbone"] = named
     if seed is not None:
         values["seed"] = _plain(seed)
     if device is not None:
@@ -94,8 +97,24 @@ def validate(values: Mapping[str, Any], origin: str) -> StudyConfig:
     """
     try:
         return StudyConfig.model_validate(_with_backbones(dict(values)))
+    except ConfigError as error:
+        raise ConfigError(f"{shown(origin)}: {error}") from error
+
+
+def name_backbone(name: str, weights: str | os.PathLike[str] | None = None) -> BackboneConfig:
+    """Return a backbone by its name and where its weights come from, default ``pretrained``.
+
+    Raises
+    ------
+    ConfigError
+        For weights that are none of the kinds.
+    """
+    if isinstance(weights, os.PathLike):
+        weights = f"local-dir:{os.fsdecode(os.fspath(weights))}"
+    try:
+        return BackboneConfig(name=name, weights="pretrained" if weights is None else weights)
     except ValidationError as error:
-        raise ConfigError(f"{_shown(origin)}: {_sentence(error)}") from error
+        raise ConfigError(sentence(error, StudyConfig)) from error
 
 
 def _base_values(source: Source) -> tuple[dict[str, Any], str]:
@@ -108,7 +127,7 @@ def _base_values(source: Source) -> tuple[dict[str, Any], str]:
         if isinstance(data, dict) and isinstance(data.get("source"), str):
             values.setdefault("name", _name_of(data["source"]))
         return values, "the configuration"
-    text = _path(source, "source")
+    text = path_text(source, "source")
     if not isinstance(source, str) and text in BUILT_IN:
         text = str(Path(text).absolute())
     if text in PRESETS:
@@ -120,41 +139,30 @@ def _base_values(source: Source) -> tuple[dict[str, Any], str]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    shown = _shown(str(path))
+    name = shown(str(path))
     try:
         # Editors of Windows begin a file with a mark that TOML does not know.
         values = tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{shown}: there is no such config file") from error
+        raise ConfigError(f"{name}: there is no such config file") from error
     except RecursionError as error:
-        raise ConfigError(f"{shown}: not a TOML file (nested too deeply)") from error
+        raise ConfigError(f"{name}: not a TOML file (nested too deeply)") from error
     # Also numbers of more digits than Python reads, and a zero byte in the file's name.
     except ValueError as error:
-        raise ConfigError(f"{shown}: not a TOML file ({error})") from error
+        raise ConfigError(f"{name}: not a TOML file ({error})") from error
     except OSError as error:
-        raise ConfigError(f"{shown}: cannot be read ({error.strerror})") from error
+        raise ConfigError(f"{name}: cannot be read ({error.strerror})") from error
     values.setdefault("name", _name_of(str(path)))
     return values
 
 
 def _name_of(source: str) -> str:
     path = Path(source)
-    try:
-        known = path.suffix.lower() in (".npz", ".toml")
-        stem = path.stem if known else path.resolve().name
-    except (OSError, ValueError):
-        stem = path.name
+    with suppress(OSError, ValueError, RuntimeError):  # a circle of links, a zero byte
+        path = path.resolve()
+    stem = path.stem if path.suffix.lower() in (".npz", ".toml") else path.name
     stem = stem.replace("\\", "_").replace("\0", "_")
     return stem if stem.strip(".") else "study"
-
-
-def _path(value: object, name: str) -> str:
-    """Return a path as text, as it was named."""
-    try:
-        text = os.fspath(value)  # type: ignore[call-overload]
-    except TypeError as error:
-        raise ConfigError(f"{name}: expected a path, but got {type(value).__name__}") from error
-    return os.fsdecode(text)
 
 
 def _plain(value: Any) -> Any:
@@ -175,6 +183,15 @@ def _plain(value: Any) -> Any:
         return value
 
 
+def _several(values: object, name: str) -> list[Any]:
+    """Return several values as a list, and one text as a list of one."""
+    if isinstance(values, str):
+        return [values]
+    if isinstance(values, Sequence | Set):
+        return list(values)
+    raise ConfigError(f"{name}: expected one or several texts, but got {brief(values)}")
+
+
 def _with_backbones(values: dict[str, Any]) -> dict[str, Any]:
     """Let a single backbone, and one that is only named, be what ``[[backbone]]`` makes of it."""
     given = values.get("backbone")
@@ -189,10 +206,10 @@ def _pairs(settings: str | Sequence[str] | Mapping[str, Any]) -> list[tuple[str,
     if isinstance(settings, Mapping):
         return [(str(key), _plain(value)) for key, value in settings.items()]
     pairs = []
-    for setting in [settings] if isinstance(settings, str) else settings:
+    for setting in _several(settings, "settings"):
         key, equals, text = str(setting).partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"expected --set key=value, but got {_brief(setting)}")
+            raise ConfigError(f"expected --set key=value, but got {brief(setting)}")
         pairs.append((key.strip(), _value(key.strip(), text.strip())))
     return pairs
 
@@ -214,7 +231,7 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"--set {_shown(key)}: {section!r} holds no keys that can be set this way"
+                f"--set {shown(key)}: {section!r} holds no keys that can be set this way"
             )
         values = inner
     values[last] = value
@@ -251,44 +268,3 @@ def _section(key: str) -> type[BaseModel] | None:
     field = StudyConfig.model_fields.get(key)
     kind = field.annotation if field else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    key = _shown(".".join(str(part) for part in first["loc"]) or "the configuration")
-    if first["type"] == "extra_forbidden":
-        return (
-            f"unknown key {key!r}{near_names(key, _known_keys())} (the keys are in "
-            "docs/configuration.md)"
-        )
-    message = _shown(first["msg"].removeprefix("Value error, "))
-    if message.startswith("expected"):
-        return f"{key}: {message}"
-    return f"{key}: {message[0].lower()}{message[1:]}, but got {_brief(first['input'])}"
-
-
-def _brief(value: object) -> str:
-    """Write a value for a message, cut where it is long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of more digits than Python writes
-        text = f"a {type(value).__name__} that is too large to be shown"
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
-
-
-def _shown(text: str) -> str:
-    """Return text on one line: control characters and lone surrogates escaped."""
-    escaped = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-    return escaped if len(escaped) <= 4 * LONGEST_VALUE else f"{escaped[: 4 * LONGEST_VALUE]}…"
-
-
-def _known_keys() -> list[str]:
-    keys: list[str] = []
-    for name in StudyConfig.model_fields:
-        keys.append(name)
-        section = _section(name)
-        if section is not None:
-            keys += [f"{name}.{inner}" for inner in section.model_fields]
-    return keys

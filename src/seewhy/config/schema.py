@@ -13,12 +13,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from seewhy.errors import near_names
+from seewhy.config.sentences import sentence
+from seewhy.errors import ConfigError, near_names
 
 AUGMENTATIONS = ("crop", "translate", "flip", "erase")
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
@@ -428,6 +431,17 @@ class StudyConfig(_Section):
                 "gradcam, which works with any head"
             )
         return self
+
+    # Defined last, so that it wraps the validators above.
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_sentence(
+        cls, values: object, handler: ModelWrapValidatorHandler[StudyConfig]
+    ) -> StudyConfig:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise ConfigError(sentence(error, cls)) from error
 
     @property
     def further_seeds(self) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ import timm
 import torch
 from torch import nn
 
-from seewhy.config import BackboneConfig, DataConfig
+from seewhy.arguments import path_text, run_root
+from seewhy.config import DataConfig, name_backbone
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
 from seewhy.explanation.layers import LayerInfo, choose_layer, list_layers
 from seewhy.levels import NO_LEVELS, Levels
@@ -24,12 +25,13 @@ from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.compute import choose_compute
 from seewhy.models.imagenet import NoWordError, class_names, group_classes
 from seewhy.models.names import LOCAL, SHORT_NAMES
-from seewhy.records import Preprocess, Stage
+from seewhy.records import STAGES, Preprocess, Stage
 from seewhy.rundir import RunDirectory
 
 TIMM = "timm:"
 _KINDS = f"{TIMM}NAME, {LOCAL}PATH or a finished study's run directory"
 _MOST_LISTED = 5
+LARGEST_INPUT = 4096
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,12 @@ class NamedClassifier:
     max_megapixels: float
     levels: Levels = NO_LEVELS
 
-    def find_class(self, word: str) -> int:
+    def find_class(self, word: str | int) -> int:
         """Return the output that a word names.
 
         Parameters
         ----------
-        word : str
+        word : str or int
             The class's name, another word WordNet has for it, its WordNet id or its number.
 
         Raises
@@ -82,6 +84,7 @@ class NamedClassifier:
         ConfigError
             Where there is none, or several.
         """
+        word = str(word)
         plain = word.strip().casefold()
         for names in (self.classes, self.labels):
             found = [k for k, name in enumerate(names) if name.casefold() == plain]
@@ -142,6 +145,13 @@ def open_classifier(
     SeewhyError
         Where there is no such classifier, or an option does not go with it.
     """
+    if isinstance(word, nn.Module):
+        raise ConfigError(
+            "classifier: expected a word, but got a network; seewhy.explain takes it as it is"
+        )
+    word = path_text(word, "classifier")
+    if size is not None and (not isinstance(size, int) or not 0 < size <= LARGEST_INPUT):
+        raise ConfigError(f"size: expected 1 … {LARGEST_INPUT} pixels, but got {size!r}")
     where = choose_compute(device, "float32").device
     if not word.startswith((TIMM, LOCAL)):
         _refuse(word, "a timm network or a folder of weights", weights=weights, size=size)
@@ -149,7 +159,7 @@ def open_classifier(
     _refuse(word, "a run directory", backbone=backbone, stage=stage)
     if word.startswith(LOCAL):
         _refuse(word, f"{TIMM}NAME", weights=weights)
-    config = BackboneConfig(name=word.removeprefix(TIMM), weights=weights or "pretrained")
+    config = name_backbone(word.removeprefix(TIMM), weights)
     network = load_network(config, size, seed=0)
     module = network.model.to(where)
     image = _image(network.preprocess.size, where)
@@ -191,7 +201,9 @@ def load_classifier(
     RunError
         Where there is no such study or backbone, or the file is damaged.
     """
-    run = RunDirectory.open(Path(root))
+    run = RunDirectory.open(run_root(root))
+    if stage not in STAGES:
+        raise ConfigError(f"stage: expected {' or '.join(STAGES)}, but got {stage!r}")
     slugs = list(run.read_summary().backbones)
     slug = backbone or slugs[0]
     if slug not in slugs:

@@ -17,6 +17,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from seewhy.arguments import run_root
 from seewhy.errors import RunError
 from seewhy.files.writing import writing
 from seewhy.records import Summary
@@ -99,7 +100,7 @@ def redraw_report(root: Path | str) -> Path:
     RunError
         Where there is no finished study, or a record is missing or damaged.
     """
-    run = RunDirectory.open(Path(root))
+    run = RunDirectory.open(run_root(root))
     return build_report(run, run.read_summary())
 
 
@@ -116,7 +117,7 @@ def write_as_markdown(root: Path | str) -> Path:
     RunError
         Where there is no finished study, or a record is missing or damaged.
     """
-    run = RunDirectory.open(Path(root))
+    run = RunDirectory.open(run_root(root))
     study = _read(run, run.read_summary())
     page = _sections(study, PictureStore(study.data), pictures.samples(study.data))
     write_parts(run, page, _style())
