@@ -32,6 +32,7 @@ EVERYTHING = PARTS | {"audit", "training", "evaluation", "report", "provenance"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
+    "console": set(),
     "arguments": BASE | {"progress"},
     "config": BASE | {"arguments"},
     "faithfulness_records": set(),
@@ -70,7 +71,17 @@ ALLOWED = {
     "study": EVERYTHING | {"work", "backbone_study", "taking_up"},
     "mended_study": EVERYTHING | {"work", "backbone_study", "study", "taking_up"},
     "cli": RECORDS
-    | {"study", "mended_study", "stopping", "pictures", "checking", "comparing", "audit", "report"}
+    | {
+        "console",
+        "study",
+        "mended_study",
+        "stopping",
+        "pictures",
+        "checking",
+        "comparing",
+        "audit",
+        "report",
+    }
     | {"models"},
     "__init__": {
         "config",

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, cast
+from typing import IO, Annotated, Literal, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -30,6 +30,7 @@ from rich.table import Table
 from seewhy import __version__
 from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import load_config
+from seewhy.console import Stream, fit_encoding
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
 from seewhy.stopping import stopping_gently
@@ -43,8 +44,9 @@ app = typer.Typer(
 )
 # Of what `check` finds: groups of duplicates, and paths in a row of its table.
 SHOWN, EXAMPLES = 10, 3
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+# Rich takes anything that can be written to for a file.
+out = Console(file=cast(IO[str], Stream("stdout", forgiving=False)), soft_wrap=True)
+err = Console(file=cast(IO[str], Stream("stderr", forgiving=True)), soft_wrap=True)
 
 
 class _Bars:
@@ -540,10 +542,16 @@ def models() -> None:
 
 def main() -> None:
     """Run the command line; what the user can mend becomes one sentence and exit code 2."""
+    fit_encoding()
     try:
         app()
     except SeewhyError as error:
         _fail(str(error))
+    except UnicodeEncodeError as error:
+        _fail(
+            f"the name {error.object!a} cannot be a file's name in this system's encoding "
+            f"({error.encoding}); set PYTHONUTF8=1"
+        )
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail("no space left on the disk; free some, or choose another place with --out")
