@@ -311,3 +311,12 @@ def test_pillows_log_stays_off_standard_error(tmp_path: Path) -> None:
     decode_image(tmp_path / "a.tif")
     handlers = logging.getLogger("PIL").handlers
     assert sum(isinstance(handler, logging.NullHandler) for handler in handlers) == 1
+
+
+def test_a_reason_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.heic"
+    save(path, BLOCKS)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UnreadableImageError, match="cannot be decoded") as caught:
+        decode_image(path)
+    assert "\n" not in str(caught.value)

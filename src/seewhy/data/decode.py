@@ -182,6 +182,7 @@ def _named_errors(name: str, max_megapixels: float) -> Iterator[None]:
     # Over damaged bytes Pillow raises nearly anything: struct.error, SyntaxError, KeyError.
     except Exception as error:
         text = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        text = " ".join(text.split())  # libheif's messages end with a new line
         raise UnreadableImageError(f"cannot be decoded ({text})", name) from error
 
 
