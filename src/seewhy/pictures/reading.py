@@ -32,6 +32,7 @@ from seewhy.models.classifier import Classifier
 from seewhy.pictures.classifiers import NamedClassifier
 
 MAX_MEGAPIXELS = 100.0
+UNLIMITED = 1e9  # an array is in memory already
 Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 
@@ -190,4 +191,4 @@ def _array_to_rgb(array: NDArray[Any], levels: Levels) -> NDArray[np.uint8]:
             f"expected an array (H, W, 3) or (H, W), but got {array.shape} {array.dtype}{hint}"
         )
     eight = array if kind is None else values_to_8_bit(array, kind, levels)
-    return decode_picture(Image.fromarray(np.ascontiguousarray(eight)), float("inf"))
+    return decode_picture(Image.fromarray(np.ascontiguousarray(eight)), UNLIMITED)
