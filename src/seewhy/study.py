@@ -179,7 +179,7 @@ def _data(
     check_words(data.classes, config.baseline.words)
     check_folds(data, config.data.folds)
     findings = run.read_checks().findings
-    for sentence in findings.sentences if findings else ():
+    for sentence in (*findings.notes, *findings.sentences) if findings else ():
         progress.say(f"data checks: {sentence}")
         log.info("data checks: %s", sentence)
     return data

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ from PIL import Image, UnidentifiedImageError
 
 from seewhy.errors import UnreadableImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# Pillow reads them by itself; formats that run another program or guess from text are left out.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "QOI", "PCX", "SGI"),
+    *("SUN", "ICO", "PSD", "DDS"),
+)
+# Nothing at the beginning of these files tells them: only the suffix does.
+BY_SUFFIX = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA"}
 EXIF_ORIENTATION = 0x0112
 # What has to be done to the stored rows to see the picture upright, by EXIF orientation.
 UPRIGHT = {
@@ -44,7 +51,7 @@ def decode_image(
     Parameters
     ----------
     path : Path
-        A JPEG, PNG, WebP, BMP, GIF or TIFF file; its content decides, not its suffix.
+        A file of one of `FORMATS`; its content decides, not its suffix.
     max_megapixels : float, default 100
         A larger image is refused before it is decoded.
     at_least : int, optional
@@ -62,7 +69,7 @@ def decode_image(
         With the reason: not an image, too large, empty, cut short or damaged.
     """
     try:
-        with _pillow_limit(max_megapixels), Image.open(path, formats=FORMATS) as image:
+        with _pillow_limit(max_megapixels), _open(path) as image:
             _check_size(image.size, max_megapixels)
             if at_least is not None:
                 # JPEG alone heeds this; twice the size needed leaves the last step to `fit_square`.
@@ -145,6 +152,22 @@ def middle_square(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
+@cache
+def known_formats() -> tuple[str, ...]:
+    """Return those of `FORMATS` that this Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _open(path: Path) -> Image.Image:
+    return Image.open(path, formats=(*known_formats(), *_by_suffix(path)))
+
+
+def _by_suffix(path: Path) -> tuple[str, ...]:
+    found = BY_SUFFIX.get(path.suffix.lower())
+    return (found,) if found else ()
+
+
 class _Limit:
     """Pillow's own pixel limit is a global; it is lent to us while any of our threads decodes."""
 
@@ -192,7 +215,10 @@ def _too_large(max_megapixels: float) -> str:
 def _not_an_image(path: Path) -> str:
     if path.is_file() and path.stat().st_size == 0:
         return "is an empty file"
-    return "is no JPEG, PNG, WebP, BMP, GIF or TIFF image, or its beginning is damaged"
+    return (
+        "is no JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000, PNM or TGA image, or its "
+        "beginning is damaged"
+    )
 
 
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:

@@ -1,0 +1,150 @@
+"""Folders with two meanings, refused: splits that may be classes, classes that may be splits.
+
+Each refusal says what was seen and how the folders have to be named.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from seewhy.data.class_names import class_name, spelling
+from seewhy.data.looking import Look, name_of, names_of
+from seewhy.data.split_names import Named, Role, is_hardly_a_class, is_numbered_part, read_name
+from seewhy.data.walking import folders_in, identity, pictures_in
+from seewhy.errors import DataError
+from seewhy.wording import count, some
+
+AS_CLASSES = "--set data.top_folders=classes"
+
+
+def refuse_unclear(
+    look: Look, place: Path, tops: list[Path], alone: bool, option: str = ""
+) -> None:
+    """Refuse class folders that may be something else.
+
+    Parameters
+    ----------
+    look : Look
+    place : Path
+        The folder of the class folders.
+    tops : list of Path
+        These.
+    alone : bool
+        Whether nothing says that `place` holds classes, as its own name in a split would.
+    option : str
+        What named `place`.
+    """
+    full = [folder for folder in tops if look.full(folder)]
+    if alone and not option:
+        _refuse_wrapper(look, place, tops)
+    _refuse_splits_within(look, place, full, option)
+    if alone:
+        _refuse_stray_splits(look, place, full, option)
+    _refuse_same_inside(look, place, full, option)
+
+
+def _refuse_wrapper(look: Look, place: Path, tops: list[Path]) -> None:
+    """Refuse a single folder, as a zip file leaves it, and say what is inside."""
+    if len(tops) != 1 or pictures_in(place):
+        return
+    inner, inside, seen = tops[0], folders_in(tops[0]), {identity(place)}
+    while len(inside) == 1 and not pictures_in(inner) and identity(inner) not in seen:
+        seen.add(identity(inner))
+        inner, inside = inside[0], folders_in(inside[0])
+    if len(inside) < 2 or pictures_in(inner):
+        return
+    raise DataError(
+        f"{place}: holds the single folder {name_of(tops[0])}, and a study needs at least two "
+        f"classes; {look.place(inner)} holds {count(len(inside), 'folder')} ({names_of(inside)}): "
+        f"name {shlex.quote(str(inner))} as the source"
+    )
+
+
+def _refuse_splits_within(look: Look, place: Path, tops: list[Path], option: str) -> None:
+    """Refuse ``CLASS/train/``, and a data set of its own beside class folders."""
+    divided = [folder for folder in tops if divides(look.classes(folder))]
+    if not divided:
+        return
+    parts = names_of([one for one in look.classes(divided[0]) if read_name(one.name)])
+    if len(divided) == len(tops) > 1:
+        raise DataError(
+            f"{option}{place}: each of its {len(tops)} folders ({names_of(tops)}) is divided into "
+            f"{parts}; expected the splits first: train/CLASS/IMAGE.jpg, test/CLASS/IMAGE.jpg"
+        )
+    raise DataError(
+        f"{option}{place}: {name_of(divided[0])} is divided into {parts}; name "
+        f"{shlex.quote(str(divided[0]))} as the source, or take it out of the class folders"
+    )
+
+
+def divides(folders: list[Path]) -> bool:
+    """Tell folders whose names divide a data set."""
+    stems: dict[tuple[str, ...], list[tuple[Path, Role]]] = defaultdict(list)
+    for folder in folders:
+        said = read_name(folder.name)
+        if said is not None:
+            stems[said.stem].append((folder, said.role))
+    return any(map(is_pair, stems.values()))
+
+
+def _refuse_stray_splits(look: Look, place: Path, tops: list[Path], option: str) -> None:
+    """Refuse ``test/`` beside classes, ``train/`` with classes of its own, and flat folds."""
+    others = len(tops) > 1
+    for folder in tops:
+        if others and is_hardly_a_class(folder.name):
+            raise DataError(
+                f"{option}{place}: {name_of(folder)} lies beside {_others(tops, folder)} and is "
+                "named like a split; put the class folders into train/, or name the test images "
+                f"with --test (if it is a class: {AS_CLASSES})"
+            )
+        said = read_name(folder.name)
+        deep = len(look.classes(folder)) > 1 and not pictures_in(folder)
+        flat = any(not look.classes(one) for one in tops)
+        if others and deep and flat and said is not None and said == Named("train", ()):
+            raise DataError(
+                f"{option}{place}: {name_of(folder)} holds folders of its own "
+                f"({names_of(look.classes(folder))}), like a split, and lies beside "
+                f"{_others(tops, folder)}; name them val/ or test/, or name "
+                f"{shlex.quote(str(folder))} as the source (if it is a class: {AS_CLASSES})"
+            )
+    if others and all(is_numbered_part(folder.name) for folder in tops):
+        flat = not any(look.classes(folder) for folder in tops)
+        if flat:
+            raise DataError(
+                f"{option}{place}: {names_of(tops)} are named like parts of a data set and hold no "
+                f"class folders; expected CLASS/IMAGE.jpg (if they are classes: {AS_CLASSES})"
+            )
+
+
+def _refuse_same_inside(look: Look, place: Path, tops: list[Path], option: str) -> None:
+    """Refuse folders that hold the same subfolders: parts of one data set, most likely."""
+    inside = {folder: look.classes(folder) for folder in tops}
+    if len(tops) < 2 or not all(inside.values()) or all(map(pictures_in, tops)):
+        return
+    times = Counter(
+        name
+        for folders in inside.values()
+        for name in {spelling(class_name(one.name)) for one in folders}
+    )
+    shared = [name for name, number in times.items() if number > 1]
+    if len(shared) < 2 or 2 * len(shared) < len(times):
+        return
+    first, second = (shlex.quote(str(folder)) for folder in tops[:2])
+    raise DataError(
+        f"{option}{place}: {names_of(tops)} hold the same folders ({some(sorted(shared))}), so "
+        "either may be the classes; if the upper ones are parts of one data set, name them "
+        f"train/, val/ and test/ (or name two of them: {first} --test {second}), or merge them "
+        f"(data.folds makes folds); if the upper ones are the classes: {AS_CLASSES}"
+    )
+
+
+def is_pair(found: list[tuple[Path, Role]]) -> bool:
+    """Tell ``train/`` with ``val/`` or ``test/`` beside it."""
+    roles = {role for _, role in found}
+    return "train" in roles and bool(roles & {"validation", "test", "eval"})
+
+
+def _others(tops: list[Path], folder: Path) -> str:
+    return names_of([one for one in tops if one != folder])
