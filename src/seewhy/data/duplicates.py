@@ -3,9 +3,9 @@
 Exact copies have equal pixels. For near ones each image is compared twice, as perceptual hashes
 are, but with numbers in place of bits: coarsely (its brightness on 8 × 8 places) with all others in
 matrix products, and then in its detail (32 × 32 places, what lies below a blur taken away) with
-the few that are alike coarsely. So two views of one sea are not taken for near duplicates, though a
-copy that was recompressed, resized, recoloured or shifted by a pixel of the thumbnail is, and so are
-the frames of a fixed camera, which share the detail of the scene. Mirrored, turned or strongly
+the few that are alike coarsely. So two views of one sea are not taken for near duplicates, though
+a copy that was recompressed, resized, recoloured or shifted by a pixel of the thumbnail is, and so
+are the frames of a fixed camera, which share the detail of the scene. Mirrored, turned or strongly
 cropped copies are not found.
 
 It knows no labels, splits or files.

@@ -104,8 +104,6 @@ def _existing(text: str, expected: str) -> Path:
             return path
     except OSError as error:
         raise DataError(f"{text}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{text!r}: is no path ({error})") from error
     known = [*PRESETS, CIFAR102]
     # Beside names that are built in, what lies where the person looked for it.
     with contextlib.suppress(OSError):

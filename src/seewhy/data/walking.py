@@ -5,6 +5,7 @@ It knows names and places of files, not what they mean.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,15 +25,20 @@ def entries(folder: Path) -> list[Path]:
     DataError
         Where it cannot be read.
     """
+    return [folder / entry.name for entry in _scan(os.fspath(folder))]
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
     try:
-        found = [e for e in folder.iterdir() if not e.name.startswith((".", *_SYSTEM))]
+        with os.scandir(folder) as found:
+            visible = [entry for entry in found if not entry.name.startswith((".", *_SYSTEM))]
     except FileNotFoundError as error:
         raise DataError(f"{folder}: there is no such folder") from error
     except NotADirectoryError as error:
         raise DataError(f"{folder}: is no folder; expected one of class folders") from error
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
-    return sorted(found, key=lambda entry: entry.name)
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -56,23 +62,24 @@ def files_below(folder: Path, without: set[Identity]) -> Iterator[Path]:
     """
     seen = set(without)
 
-    def enter(place: Path) -> Iterator[Path]:
+    def enter(place: str) -> Iterator[os.DirEntry[str]]:
         key = identity(place)
         if key in seen:
             return iter(())
         seen.add(key)
-        return iter(entries(place))
+        return iter(_scan(place))
 
-    # A stack of its own: folders may be nested deeper than Python's calls.
-    open_folders = [enter(folder)]
+    # A stack of its own, and no paths made of folders: they may be nested deeper than Python's
+    # calls.
+    open_folders = [enter(os.fspath(folder))]
     while open_folders:
         entry = next(open_folders[-1], None)
         if entry is None:
             open_folders.pop()
         elif is_folder(entry):
-            open_folders.append(enter(entry))
+            open_folders.append(enter(entry.path))
         else:
-            yield entry
+            yield Path(entry.path)
 
 
 def holds_pictures(folder: Path, without: set[Identity]) -> bool:
@@ -80,7 +87,7 @@ def holds_pictures(folder: Path, without: set[Identity]) -> bool:
     return any(is_file(file) and is_picture(file) for file in files_below(folder, without))
 
 
-def is_folder(entry: Path) -> bool:
+def is_folder(entry: Path | os.DirEntry[str]) -> bool:
     """Tell a folder, or a link to one; what cannot be looked at is none."""
     try:
         return entry.is_dir()
@@ -99,7 +106,7 @@ def is_file(entry: Path) -> bool:
         return entry.is_symlink()
 
 
-def identity(folder: Path) -> Identity:
+def identity(folder: Path | str) -> Identity:
     """Return what two ways to one folder share.
 
     Raises
@@ -108,7 +115,7 @@ def identity(folder: Path) -> Identity:
         Where it cannot be looked at.
     """
     try:
-        status = folder.stat()
+        status = os.stat(folder)  # noqa: PTH116 (a Path of a deep folder takes long to make)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
     return status.st_dev, status.st_ino
