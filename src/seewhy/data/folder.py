@@ -21,7 +21,7 @@ from seewhy.data.decode import decode_image
 from seewhy.data.folder_layout import Layout, Part, find_layout
 from seewhy.data.listing import Listing
 from seewhy.data.picture_suffixes import is_picture, suffix_of
-from seewhy.data.walking import entries, files_below, folders_in, identity, is_file, is_folder
+from seewhy.data.walking import entries, files_below, identity, is_file, is_folder
 from seewhy.errors import DataError, UnreadableImageError
 from seewhy.records import SetAside, Split
 from seewhy.wording import count, listing, some
@@ -80,16 +80,14 @@ def list_folder(
     layout = find_layout(root, test, as_classes=top_folders == "classes")
     found: list[_Found] = []
     others = _Others()
-    folders: dict[Part, list[Path]] = {}
     for part in layout.parts:
-        folders[part] = folders_in(part.folder)
-        refuse_escapes((one.name for one in folders[part]), str(part.folder))
-        for folder in folders[part]:
+        refuse_escapes((one.name for one in part.classes), str(part.folder))
+        for folder in part.classes:
             found += _in_class_folder(folder, part, root, layout, others)
     set_aside = [item for place in layout.loose for item in _loose(place, root, others)]
     if not found:
         raise DataError(_nothing(root, len(set_aside)))
-    names = {part: {class_name(one.name) for one in inside} for part, inside in folders.items()}
+    names = {part: {class_name(one.name) for one in part.classes} for part in layout.parts}
     _refuse_empty(root, found, names, others)
     _refuse_strangers(root, names)
     classes = in_order(name for part in names.values() for name in part)

@@ -30,6 +30,7 @@ class Part:
 
     split: Split | None
     folder: Path
+    classes: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,13 @@ def find_layout(root: Path, test: Path | None, as_classes: bool = False) -> Layo
                 "those for training"
             )
         apart = {identity(test)} - above
-    tops = [folder for folder in folders_in(root) if identity(folder) not in apart]
+    inside = folders_in(root)
+    tops = [folder for folder in inside if identity(folder) not in apart]
     look = Look(root, frozenset(above | apart))
-    layout = Layout((Part(None, root),), loose=(root,))
+    layout = Layout((Part(None, root, tuple(tops)),), loose=(root,))
     if not as_classes:
-        layout = _divided(look, tops, test) or layout
+        # The folder that --test names still tells that its neighbours are splits.
+        layout = _divided(look, inside, tops, test) or layout
         if layout.parts[0].split is None:
             refuse_unclear(look, root, tops, alone=True)
     if test is not None:
@@ -92,9 +95,9 @@ def find_layout(root: Path, test: Path | None, as_classes: bool = False) -> Layo
     return replace(layout, without=look.without)
 
 
-def _divided(look: Look, tops: list[Path], test: Path | None) -> Layout | None:
+def _divided(look: Look, inside: list[Path], tops: list[Path], test: Path | None) -> Layout | None:
     """Read ``train/`` with ``val/`` or ``test/`` beside it; None where there is no such pair."""
-    named = [(folder, said) for folder in tops if (said := read_name(folder.name)) is not None]
+    named = [(folder, said) for folder in inside if (said := read_name(folder.name)) is not None]
     stems: dict[tuple[str, ...], list[tuple[Path, Role]]] = defaultdict(list)
     for folder, said in named:
         stems[said.stem].append((folder, said.role))
@@ -106,8 +109,8 @@ def _divided(look: Look, tops: list[Path], test: Path | None) -> Layout | None:
             "train/CLASS/IMAGE.jpg and test/CLASS/IMAGE.jpg"
         )
     if not pairs:
-        alone = len(tops) == 1 and bool(named) and named[0][1].role == "train"
-        if not alone or not look.classes(tops[0]):
+        alone = len(inside) == 1 and bool(named) and named[0][1].role == "train"
+        if not alone or not look.classes(inside[0]):
             return None
         pairs = [named[0][1].stem]
     return _read_parts(look, tops, stems[pairs[0]], test)
@@ -120,7 +123,7 @@ def _read_parts(
     folders = _one_each(look.root, named)
     notes: list[str] = []
     replaced = folders.pop("test", None) if test is not None else None
-    if replaced is not None:
+    if replaced in tops:
         notes.append(f"{name_of(replaced)} was not read: --test takes its place.")
     inner = {split: _unwrapped(folder) for split, folder in folders.items()}
     firsts = [folders_in(folder) for folder in inner.values()]
@@ -137,8 +140,8 @@ def _read_parts(
             continue
         flat = _flat(look, inner[split], classes)
         if flat is None:
-            parts.append(Part(split, inner[split]))
-            refuse_unclear(look, inner[split], folders_in(inner[split]), alone=False)
+            parts.append(Part(split, inner[split], tuple(folders_in(inner[split]))))
+            refuse_unclear(look, inner[split], list(parts[-1].classes), alone=False)
         elif split == "test":
             notes.append(_unlabelled(look, flat, "a test set is drawn from the training images"))
         else:
@@ -235,10 +238,9 @@ def _no_classes(look: Look, folder: Path) -> str:
 
 def _with_test(look: Look, layout: Layout, test: Path) -> Layout:
     """Add the folder that ``--test`` names; it is used, or refused, never left out."""
-    training = layout.parts[0].folder
-    above = {identity(place) for place in (test.resolve(), *test.resolve().parents)}
+    above = {identity(place) for place in test.resolve().parents}
     inside = Look(test, frozenset(above))
-    classes = [class_name(one.name) for one in folders_in(training)]
+    classes = [class_name(one.name) for one in layout.parts[0].classes]
     folder = _unwrapped(test)
     found = inside.classes(folder)
     if not found:
@@ -257,8 +259,8 @@ def _with_test(look: Look, layout: Layout, test: Path) -> Layout:
         )
     refuse_unclear(inside, folder, found, alone=True, option="--test ")
     parts = tuple(one for one in layout.parts if one.split != "test")
-    loose = (*layout.loose, folder)
-    return replace(layout, parts=(*parts, Part("test", folder)), loose=loose)
+    tested = Part("test", folder, tuple(folders_in(folder)))
+    return replace(layout, parts=(*parts, tested), loose=(*layout.loose, folder))
 
 
 def _said(part: Part) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from seewhy.data.class_names import shown
@@ -17,10 +17,13 @@ class Look:
 
     root: Path
     without: frozenset[Identity]
+    _full: dict[Path, bool] = field(default_factory=dict, repr=False)
 
     def full(self, folder: Path) -> bool:
         """Tell whether a folder holds a picture, at any depth."""
-        return holds_pictures(folder, set(self.without))
+        if folder not in self._full:
+            self._full[folder] = holds_pictures(folder, set(self.without))
+        return self._full[folder]
 
     def classes(self, folder: Path) -> list[Path]:
         """Return the folders in a folder that hold pictures."""
