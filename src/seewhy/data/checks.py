@@ -64,7 +64,9 @@ def check_data(
     """
     recorded = [_fault(data, one) for one in faults]
     groups = _duplicates(data, duplicates, threshold, drawn)
-    balance = _balance(data)
+    counts = data.counts()["train"]
+    few = [name for name, number in counts.items() if number < FEW]
+    balance = _balance(counts, few)
     return DataFindings(
         images=len(data.ids),
         faults=recorded,
@@ -74,7 +76,7 @@ def check_data(
             *_set_aside_sentences(data),
             *(_fault_sentence(one) for one in recorded if one.count),
             *_duplicate_sentences(groups, _largest_near(duplicates)),
-            *_balance_sentences(balance),
+            *_balance_sentences(balance, few),
         ],
     )
 
@@ -179,8 +181,7 @@ def _seen(data: Dataset, members: Sequence[NDArray[np.int64]]) -> dict[str, int]
     return seen
 
 
-def _balance(data: Dataset) -> ClassBalance:
-    counts = data.counts()["train"]
+def _balance(counts: dict[str, int], few: list[str]) -> ClassBalance:
     largest = max(counts, key=lambda name: counts[name])
     smallest = min(counts, key=lambda name: counts[name])
     return ClassBalance(
@@ -188,7 +189,7 @@ def _balance(data: Dataset) -> ClassBalance:
         smallest=smallest,
         ratio=round(counts[largest] / counts[smallest], 2),
         few_below=FEW,
-        few=[name for name, count in counts.items() if count < FEW][:MOST_CLASSES],
+        few=few[:MOST_CLASSES],
     )
 
 
@@ -253,15 +254,15 @@ def _near_sentence(found: DuplicatesRecord, largest: int) -> str:
     )
 
 
-def _balance_sentences(balance: ClassBalance) -> list[str]:
+def _balance_sentences(balance: ClassBalance, few: list[str]) -> list[str]:
     sentences = []
     if balance.ratio > UNEVEN:
         sentences.append(
             f"Class {balance.largest!r} has {balance.ratio:g} times as many training images as "
             f"{balance.smallest!r}: accuracy alone hides how the small classes fare."
         )
-    if balance.few:
-        names = some([repr(name) for name in balance.few])
+    if few:
+        names = some([repr(name) for name in few])
         sentences.append(
             f"Fewer than {balance.few_below} training images: {names}; what is said about such a "
             "class is uncertain."
