@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from pathlib import PurePath
 
 import numpy as np
 
@@ -25,6 +27,18 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 def shown(name: str) -> str:
     """Turn a file's name into text that is UTF-8, escaping bytes that are not."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def printable(path: PurePath | str) -> str:
+    """Turn a path into text for one line: other bytes and control characters escaped."""
+    text = shown(str(path))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def argument(path: PurePath | str) -> str:
+    """Write a path as the argument of a command; where that takes more than a line, in Python."""
+    text = str(path)
+    return shlex.quote(text) if text.isprintable() else repr(text)
 
 
 def class_name(folder: str) -> str:

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.check_records import OtherFiles
-from seewhy.data.class_names import alike, class_name, in_order, refuse_escapes, shown, spelling
+from seewhy.data.class_names import (
+    alike,
+    class_name,
+    in_order,
+    printable,
+    refuse_escapes,
+    shown,
+    spelling,
+)
 from seewhy.data.decode import decode_image
 from seewhy.data.folder_layout import Layout, Part, find_layout
 from seewhy.data.listing import Listing
@@ -81,7 +89,7 @@ def list_folder(
     found: list[_Found] = []
     others = _Others()
     for part in layout.parts:
-        refuse_escapes((one.name for one in part.classes), str(part.folder))
+        refuse_escapes((one.name for one in part.classes), printable(part.folder))
         for folder in part.classes:
             found += _in_class_folder(folder, part, root, layout, others)
     set_aside = [item for place in layout.loose for item in _loose(place, root, others)]
@@ -93,7 +101,7 @@ def list_folder(
     classes = in_order(name for part in names.values() for name in part)
     number = {name: k for k, name in enumerate(classes)}
     return Listing(
-        source=shown(str(root)) + (f" and {shown(str(test))}" if test else ""),
+        source=printable(root) + (f" and {printable(test)}" if test else ""),
         classes=classes,
         paths=tuple(item.shown for item in found),
         labels=np.array([number[item.label] for item in found], dtype=np.int64),
@@ -189,7 +197,8 @@ def _nothing(root: Path, loose: int) -> str:
     if loose:
         holds = f"{count(loose, 'image')}, but none in class folders"
     return (
-        f"{root}: holds {holds}; expected CLASS/IMAGE.jpg, or train/, val/ and test/ with class "
+        f"{printable(root)}: holds {holds}; expected CLASS/IMAGE.jpg, or train/, val/ and test/ "
+        "with class "
         "folders in each"
     )
 
@@ -214,7 +223,8 @@ def _refuse_empty(
         for name in dict.fromkeys(empty)
     ]
     raise DataError(
-        f"{root}: {count(len(said), 'class folder holds', 'class folders hold')} no images: "
+        f"{printable(root)}: {count(len(said), 'class folder holds', 'class folders hold')} no "
+        "images: "
         f"{some(said, 20)}; add some or take them out"
     )
 
@@ -234,11 +244,13 @@ def _refuse_strangers(root: Path, names: dict[Part, set[str]]) -> None:
         ]
         if pairs:
             raise DataError(
-                f"{root}: the classes of the training and the {part.split} images are spelled "
+                f"{printable(root)}: the classes of the training and the {part.split} images are "
+                "spelled "
                 f"differently: {some(pairs)}; rename one of each"
             )
         raise DataError(
-            f"{part.folder}: {count(len(strange), 'class has', 'classes have')} no training "
+            f"{printable(part.folder)}: {count(len(strange), 'class has', 'classes have')} no "
+            "training "
             f"images: {some([repr(name) for name in strange])}; training has "
             f"{some([repr(name) for name in in_order(training)])}"
         )

@@ -7,12 +7,11 @@ round, would make a study of something else.
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seewhy.data.class_names import class_name, shown, spelling
+from seewhy.data.class_names import argument, class_name, printable, shown, spelling
 from seewhy.data.looking import Look, name_of, names_of
 from seewhy.data.split_names import Role, is_filler, read_name
 from seewhy.data.unclear_folders import AS_CLASSES, divides, is_pair, refuse_unclear
@@ -77,7 +76,8 @@ def find_layout(root: Path, test: Path | None, as_classes: bool = False) -> Layo
         entries(test)
         if identity(test) == identity(root):
             raise DataError(
-                f"{root}: is named as source and as --test; test images must be others than "
+                f"{printable(root)}: is named as source and as --test; test images must be others "
+                "than "
                 "those for training"
             )
         apart = {identity(test)} - above
@@ -105,7 +105,8 @@ def _divided(look: Look, inside: list[Path], tops: list[Path], test: Path | None
     if len(pairs) > 1:
         folders = names_of([folder for stem in pairs for folder, _ in stems[stem]])
         raise DataError(
-            f"{look.root}: the folders {folders} name both a class and a split; expected "
+            f"{printable(look.root)}: the folders {folders} name both a class and a split; "
+            "expected "
             "train/CLASS/IMAGE.jpg and test/CLASS/IMAGE.jpg"
         )
     if not pairs:
@@ -160,14 +161,16 @@ def _one_each(root: Path, named: list[tuple[Path, Role]]) -> dict[Split, Path]:
     for folder, role in named:
         if role in found:
             raise DataError(
-                f"{root}: holds both {name_of(found[role])} and {name_of(folder)}; keep one of them"
+                f"{printable(root)}: holds both {name_of(found[role])} and {name_of(folder)}; "
+                "keep one of them"
             )
         found[role] = folder
     if "eval" in found:
         free = next((split for split in ("test", "validation") if split not in found), None)
         if free is None:
             raise DataError(
-                f"{root}: holds both {name_of(found['test'])} and {name_of(found['eval'])}; "
+                f"{printable(root)}: holds both {name_of(found['test'])} and "
+                f"{name_of(found['eval'])}; "
                 "keep one of them"
             )
         found[free] = found.pop("eval")
@@ -195,7 +198,8 @@ def _flat(look: Look, folder: Path, classes: set[str]) -> Path | None:
         return folder
     if not look.full(folder):
         raise DataError(
-            f"{folder}: holds no pictures; add class folders with some, or remove the folder, and "
+            f"{printable(folder)}: holds no pictures; add class folders with some, or remove the "
+            "folder, and "
             "a part of the training images is held out instead"
         )
     known = any(spelling(class_name(one.name)) in classes for one in inside)
@@ -206,7 +210,7 @@ def _flat(look: Look, folder: Path, classes: set[str]) -> Path | None:
 
 
 def _unlabelled(look: Look, folder: Path, instead: str) -> str:
-    where = shlex.quote(str(folder))
+    where = argument(folder)
     return (
         f"{look.place(folder)} holds {count(look.pictures(folder), 'picture')} in no class "
         f"folders, so their classes are not known: they are not the test images, {instead}; "
@@ -219,7 +223,7 @@ def _beside(look: Look, folder: Path) -> str:
     said = read_name(folder.name)
     hint = ""
     if number and said is not None and said.role == "unlabelled":
-        hint = f"; `seewhy explain RUN {shlex.quote(str(folder))}` predicts them"
+        hint = f"; `seewhy explain RUN {argument(folder)}` predicts them"
     return (
         f"{name_of(folder)} ({count(number, 'picture')}) lies beside the split folders and was not "
         f"read{hint}."
@@ -230,8 +234,8 @@ def _no_classes(look: Look, folder: Path) -> str:
     number = look.pictures(folder)
     holds = f"{count(number, 'picture')}, but no class folders" if number else "no pictures"
     return (
-        f"{folder}: is named like a split and holds {holds}; expected "
-        f"{shown(folder.name)}/CLASS/IMAGE.jpg (if the folders in {shown(str(look.root))} are "
+        f"{printable(folder)}: is named like a split and holds {holds}; expected "
+        f"{shown(folder.name)}/CLASS/IMAGE.jpg (if the folders in {printable(look.root)} are "
         f"classes: {AS_CLASSES})"
     )
 
@@ -246,15 +250,16 @@ def _with_test(look: Look, layout: Layout, test: Path) -> Layout:
     if not found:
         number = inside.pictures(test)
         holds = f"{count(number, 'picture')}, but no class folders" if number else "no pictures"
-        how = f"; `seewhy explain RUN {shlex.quote(str(test))}` predicts them" if number else ""
+        how = f"; `seewhy explain RUN {argument(test)}` predicts them" if number else ""
         raise DataError(
-            f"--test {test}: holds {holds}, so there is nothing to test with; expected "
-            f"CLASS/IMAGE.jpg with the classes of {shown(str(look.root))} "
+            f"--test {printable(test)}: holds {holds}, so there is nothing to test with; expected "
+            f"CLASS/IMAGE.jpg with the classes of {printable(look.root)} "
             f"({some([repr(name) for name in classes])}){how}"
         )
     if divides(found):
         raise DataError(
-            f"--test {test}: is divided itself, into {names_of(found)}; name the one folder whose "
+            f"--test {printable(test)}: is divided itself, into {names_of(found)}; name the one "
+            "folder whose "
             "images are the test images"
         )
     refuse_unclear(inside, folder, found, alone=True, option="--test ")

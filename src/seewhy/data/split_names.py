@@ -29,7 +29,7 @@ _FILLERS = frozenset(
     | {"jpg", "jpeg", "png"}
 )
 # Folders beside class folders that are hardly classes, without a training folder beside them.
-_NO_CLASS = frozenset({"test", "tests", "testing", "val", "validation"})
+_NO_CLASS = frozenset({"test", "tests", "testing", "val", "validation", "holdout", "heldout"})
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+")
 _NUMBERED = re.compile(r"(fold|split|cv)s?[\W_]*\d+", re.IGNORECASE)
 
@@ -62,9 +62,7 @@ def read_name(name: str) -> Named | None:
     >>> read_name("seg_train"), read_name("Testing"), read_name("trainval")
     (Named(role='train', stem=('seg',)), Named(role='test', stem=()), None)
     """
-    words = [word.casefold() for word in _WORDS.findall(unicodedata.normalize("NFKC", name))]
-    text = " ".join(words).replace("hold out", "holdout").replace("held out", "heldout")
-    words = [_bare(word) for word in text.split()]
+    words = _words(name)
     roles = [word for word in words if word in _ROLES]
     if len(roles) != 1:
         return None
@@ -81,13 +79,18 @@ def is_filler(name: str) -> bool:
 def is_hardly_a_class(name: str) -> bool:
     """Tell ``test`` and ``validation``, which no class is called."""
     named = read_name(name)
-    words = [_bare(word.casefold()) for word in _WORDS.findall(name)]
-    return named is not None and not named.stem and any(word in _NO_CLASS for word in words)
+    return named is not None and not named.stem and bool(_NO_CLASS & set(_words(name)))
 
 
 def is_numbered_part(name: str) -> bool:
     """Tell ``fold0`` and ``split_3``."""
     return _NUMBERED.fullmatch(name.strip()) is not None
+
+
+def _words(name: str) -> list[str]:
+    words = [word.casefold() for word in _WORDS.findall(unicodedata.normalize("NFKC", name))]
+    text = " ".join(words).replace("hold out", "holdout").replace("held out", "heldout")
+    return [_bare(word) for word in text.split()]
 
 
 def _bare(word: str) -> str:

@@ -5,11 +5,11 @@ Each refusal says what was seen and how the folders have to be named.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from seewhy.data.class_names import class_name, spelling
+from seewhy.data.class_names import argument, class_name, printable, spelling
 from seewhy.data.looking import Look, name_of, names_of
 from seewhy.data.split_names import Named, Role, is_hardly_a_class, is_numbered_part, read_name
 from seewhy.data.walking import folders_in, identity, pictures_in
@@ -40,6 +40,11 @@ def refuse_unclear(
     if alone and not option:
         _refuse_wrapper(look, place, tops)
     _refuse_splits_within(look, place, full, option)
+    if not alone and divides(full):
+        raise DataError(
+            f"{printable(place)}: is a split by its name and divided once more, into "
+            f"{names_of(full)}; expected class folders"
+        )
     if alone:
         _refuse_stray_splits(look, place, full, option)
     _refuse_same_inside(look, place, full, option)
@@ -56,9 +61,10 @@ def _refuse_wrapper(look: Look, place: Path, tops: list[Path]) -> None:
     if len(inside) < 2 or pictures_in(inner):
         return
     raise DataError(
-        f"{place}: holds the single folder {name_of(tops[0])}, and a study needs at least two "
+        f"{printable(place)}: holds the single folder {name_of(tops[0])}, and a study needs at "
+        "least two "
         f"classes; {look.place(inner)} holds {count(len(inside), 'folder')} ({names_of(inside)}): "
-        f"name {shlex.quote(str(inner))} as the source"
+        f"name {argument(inner)} as the source"
     )
 
 
@@ -70,12 +76,13 @@ def _refuse_splits_within(look: Look, place: Path, tops: list[Path], option: str
     parts = names_of([one for one in look.classes(divided[0]) if read_name(one.name)])
     if len(divided) == len(tops) > 1:
         raise DataError(
-            f"{option}{place}: each of its {len(tops)} folders ({names_of(tops)}) is divided into "
+            f"{option}{printable(place)}: each of its {len(tops)} folders ({names_of(tops)}) is "
+            "divided into "
             f"{parts}; expected the splits first: train/CLASS/IMAGE.jpg, test/CLASS/IMAGE.jpg"
         )
     raise DataError(
-        f"{option}{place}: {name_of(divided[0])} is divided into {parts}; name "
-        f"{shlex.quote(str(divided[0]))} as the source, or take it out of the class folders"
+        f"{option}{printable(place)}: {name_of(divided[0])} is divided into {parts}; name "
+        f"{argument(divided[0])} as the source, or take it out of the class folders"
     )
 
 
@@ -95,7 +102,8 @@ def _refuse_stray_splits(look: Look, place: Path, tops: list[Path], option: str)
     for folder in tops:
         if others and is_hardly_a_class(folder.name):
             raise DataError(
-                f"{option}{place}: {name_of(folder)} lies beside {_others(tops, folder)} and is "
+                f"{option}{printable(place)}: {name_of(folder)} lies beside "
+                f"{_others(tops, folder)} and is "
                 "named like a split; put the class folders into train/, or name the test images "
                 f"with --test (if it is a class: {AS_CLASSES})"
             )
@@ -104,16 +112,17 @@ def _refuse_stray_splits(look: Look, place: Path, tops: list[Path], option: str)
         flat = any(not look.classes(one) for one in tops)
         if others and deep and flat and said is not None and said == Named("train", ()):
             raise DataError(
-                f"{option}{place}: {name_of(folder)} holds folders of its own "
+                f"{option}{printable(place)}: {name_of(folder)} holds folders of its own "
                 f"({names_of(look.classes(folder))}), like a split, and lies beside "
                 f"{_others(tops, folder)}; name them val/ or test/, or name "
-                f"{shlex.quote(str(folder))} as the source (if it is a class: {AS_CLASSES})"
+                f"{argument(folder)} as the source (if it is a class: {AS_CLASSES})"
             )
     if others and all(is_numbered_part(folder.name) for folder in tops):
         flat = not any(look.classes(folder) for folder in tops)
         if flat:
             raise DataError(
-                f"{option}{place}: {names_of(tops)} are named like parts of a data set and hold no "
+                f"{option}{printable(place)}: {names_of(tops)} are named like parts of a data set "
+                "and hold no "
                 f"class folders; expected CLASS/IMAGE.jpg (if they are classes: {AS_CLASSES})"
             )
 
@@ -123,21 +132,28 @@ def _refuse_same_inside(look: Look, place: Path, tops: list[Path], option: str) 
     inside = {folder: look.classes(folder) for folder in tops}
     if len(tops) < 2 or not all(inside.values()) or all(map(pictures_in, tops)):
         return
-    times = Counter(
-        name
-        for folders in inside.values()
-        for name in {spelling(class_name(one.name)) for one in folders}
+    shared = _shared(inside.values(), class_name) or _shared(
+        inside.values(), lambda name: spelling(class_name(name))
     )
-    shared = [name for name, number in times.items() if number > 1]
-    if len(shared) < 2 or 2 * len(shared) < len(times):
+    if not shared:
         return
-    first, second = (shlex.quote(str(folder)) for folder in tops[:2])
+    first, second = (argument(folder) for folder in tops[:2])
     raise DataError(
-        f"{option}{place}: {names_of(tops)} hold the same folders ({some(sorted(shared))}), so "
+        f"{option}{printable(place)}: {names_of(tops)} hold the same folders "
+        f"({some(sorted(map(printable, shared)))}), so "
         "either may be the classes; if the upper ones are parts of one data set, name them "
         f"train/, val/ and test/ (or name two of them: {first} --test {second}), or merge them "
         f"(data.folds makes folds); if the upper ones are the classes: {AS_CLASSES}"
     )
+
+
+def _shared(inside: Iterable[list[Path]], called: Callable[[str], str]) -> list[str]:
+    """Return the names that several folders share, where these are most of their names."""
+    times = Counter(
+        name for folders in inside for name in {called(folder.name) for folder in folders}
+    )
+    shared = [name for name, number in times.items() if number > 1]
+    return shared if len(shared) > 1 and 2 * len(shared) >= len(times) else []
 
 
 def is_pair(found: list[tuple[Path, Role]]) -> bool:

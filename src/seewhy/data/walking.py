@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from seewhy.data.class_names import printable
 from seewhy.data.picture_suffixes import is_picture
 from seewhy.errors import DataError
 
@@ -33,11 +34,13 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             visible = [entry for entry in found if not entry.name.startswith((".", *_SYSTEM))]
     except FileNotFoundError as error:
-        raise DataError(f"{folder}: there is no such folder") from error
+        raise DataError(f"{printable(folder)}: there is no such folder") from error
     except NotADirectoryError as error:
-        raise DataError(f"{folder}: is no folder; expected one of class folders") from error
+        raise DataError(
+            f"{printable(folder)}: is no folder; expected one of class folders"
+        ) from error
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{printable(folder)}: cannot be read ({error.strerror})") from error
     return sorted(visible, key=lambda entry: entry.name)
 
 
@@ -117,7 +120,7 @@ def identity(folder: Path | str) -> Identity:
     try:
         status = os.stat(folder)  # noqa: PTH116 (a Path of a deep folder takes long to make)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{printable(folder)}: cannot be read ({error.strerror})") from error
     return status.st_dev, status.st_ino
 
 

@@ -1,0 +1,219 @@
+"""Folder trees drawn at random, each from a meaning that is known: read so, or refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from seewhy.data.folder import list_folder
+from seewhy.errors import DataError
+
+TREES = 500
+LIMIT = 10
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _encoded(kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.effect_noise((40, 40), 60).convert("RGB").save(stream, kind)
+    return stream.getvalue()
+
+
+CONTENT = {kind: _encoded(kind) for kind in ("PNG", "JPEG", "PPM", "TGA", "BMP", "WEBP")}
+# Suffixes of pictures, with what is in the file: its own kind or another one, or nothing of use.
+PICTURES = {
+    ".png": "PNG", ".PNG": "PNG", ".jpg": "JPEG", ".JPeG": "JPEG", ".ppm": "PPM", ".tga": "TGA",
+    ".bmp": "BMP", ".webp": "WEBP", ".gif": "PNG", "": "JPEG",
+}  # fmt: skip
+OTHERS = (".txt", ".csv", ".mp4", ".json", ".npy", "")
+KNOWN = {
+    "train": ("train", "Training", "train_set", "TRAIN", "trainset", "train-images", "train2017"),
+    "validation": ("val", "valid", "Validation", "dev", "validate", "val_set", "VAL"),
+    "test": ("test", "Testing", "test_set", "TEST", "testset", "holdout", "test2017"),
+}
+ODD = (
+    "a\nb", "-rf", "--help", "...", ".hidden", " lead", "trail ", "tab\t", "x" * 255, "e\u0301",
+    "\u00e9", "Cat", "cat", "CAT", "10", "9", "010", "-1", "$(reboot)", "`id`", "'", '"', "\\",
+    "\\xff", "[red]", "%s{0}", "\x1b[31m", "train", "test", "val", "fold0", "fold_1", "images",
+    "data", "con", "\u202egnp", "\U0001f408", "a:b", "*", "?", "~", "#recycle", "@eaDir",
+)  # fmt: skip
+
+plain_names = st.text("abcdefghijklmno", min_size=3, max_size=8).map(lambda text: f"{text}k")
+odd_text = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=12)
+odd_bytes = st.binary(min_size=1, max_size=12).map(
+    lambda raw: os.fsdecode(raw.replace(b"/", b"_").replace(b"\0", b"_"))
+)
+names = st.one_of(plain_names, plain_names, st.sampled_from(ODD), odd_text, odd_bytes)
+
+
+@dataclass
+class Tree:
+    """What to make, and what it means.
+
+    `files` are places and contents, `links` places and targets; `meaning` counts the pictures of
+    each class and split. `clean` trees must be read.
+    """
+
+    files: dict[tuple[str, ...], bytes] = field(default_factory=dict)
+    links: dict[tuple[str, ...], str] = field(default_factory=dict)
+    folders: set[tuple[str, ...]] = field(default_factory=set)
+    pipes: set[tuple[str, ...]] = field(default_factory=set)
+    meaning: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    clean: bool = True
+    kind: str = ""
+    test: bool = False
+
+
+def named(folder: str) -> str:
+    return unicodedata.normalize("NFC", os.fsencode(folder).decode("utf-8", "backslashreplace"))
+
+
+def hidden(*place: str) -> bool:
+    system = ("__MACOSX", "@eaDir", "#recycle")
+    return any(part.startswith((".", *system)) for part in place)
+
+
+@st.composite
+def fill(
+    draw: st.DrawFn, tree: Tree, place: tuple[str, ...], label: str, split: str | None, calm: bool
+) -> None:
+    """Put pictures, other files and links into a class folder."""
+    tree.folders.add(place)
+    count = draw(st.integers(1 if calm else 0, 5))
+    for number in range(count):
+        inside = draw(st.lists(plain_names if calm else names, max_size=0 if calm else 2))
+        suffix = draw(st.sampled_from(list(PICTURES)))
+        base = f"{number}{'' if calm else draw(names)}"
+        if not suffix:
+            base = base.replace(".", "_")
+        base = base.encode("utf-8", "surrogateescape")[:200].decode("utf-8", "surrogateescape")
+        where = (*place, *inside, base + suffix)
+        if _is_taken(tree, where):
+            continue
+        tree.files[where] = CONTENT[PICTURES[suffix]]
+        if not hidden(*where):
+            tree.meaning[named(label), split] += 1
+    if calm:
+        return
+    for number in range(draw(st.integers(0, 2))):
+        where = (*place, f"other{number}{draw(st.sampled_from(OTHERS))}")
+        tree.files[where] = b"P6 is no picture"
+    kind = draw(st.sampled_from(["none", "none", "cycle", "up", "dangling", "long", "pipe", "out"]))
+    where = (*place, f"link {draw(plain_names)}.png")
+    if kind == "pipe":
+        tree.pipes.add(where)
+    elif kind != "none":
+        target = {
+            "cycle": ".", "up": "..", "dangling": "nowhere", "long": "x" * 300,
+            "out": "/".join([".."] * len(place) + ["outside"]),
+        }[kind]  # fmt: skip
+        tree.links[where] = target
+        # Links to nothing are pictures that cannot be read; the folder outside holds two.
+        if not hidden(*where):
+            tree.meaning[named(label), split] += {"dangling": 1, "long": 1, "out": 2}.get(kind, 0)
+
+
+def _is_taken(tree: Tree, where: tuple[str, ...]) -> bool:
+    """Tell whether a file, or a folder above, is there as something else."""
+    above = [where[:k] for k in range(1, len(where))]
+    return (
+        where in tree.files
+        or where in tree.folders
+        or any(one in tree.files or one in tree.links or one in tree.pipes for one in above)
+        or any(place[: len(where)] == where for place in tree.files)
+    )
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Tree:
+    kind = draw(
+        st.sampled_from(
+            ["classes", "classes", "splits", "splits", "wrapped", "parts", "inverted", "stray",
+             "with test", "loose test", "flat test", "soup"]
+        )
+    )  # fmt: skip
+    calm = draw(st.booleans())
+    tree = Tree(kind=kind, clean=calm and kind in ("classes", "splits", "with test"))
+    pool = plain_names if calm else names
+    classes = draw(st.lists(pool, min_size=2, max_size=5, unique_by=lambda name: name))
+    known = [draw(st.sampled_from(KNOWN[split])) for split in KNOWN]
+    split_of = dict(zip(known, KNOWN, strict=True))
+    chosen = draw(st.sampled_from([known, [known[0], known[2]], known[:2]]))
+    if kind == "classes":
+        for name in classes:
+            draw(fill(tree, (name,), name, None, calm))
+    elif kind in ("splits", "wrapped"):
+        for part in chosen:
+            inside = (part, part) if kind == "wrapped" else (part,)
+            for name in classes:
+                draw(fill(tree, (*inside, name), name, split_of[part], calm))
+    elif kind == "parts":
+        for part in draw(st.lists(pool, min_size=2, max_size=4, unique=True)):
+            for name in classes:
+                draw(fill(tree, (part, name), name, part, True))
+    elif kind == "inverted":
+        for name in classes:
+            for part in chosen:
+                draw(fill(tree, (name, part), name, split_of[part], True))
+    elif kind == "stray":
+        for name in classes:
+            draw(fill(tree, (name,), name, None, calm))
+        stray = draw(st.sampled_from(KNOWN["test"]))
+        if stray not in classes:
+            tree.files[stray, "1.png"] = CONTENT["PNG"]
+            tree.meaning["", "unlabelled"] += 1
+    elif kind in ("with test", "loose test"):
+        tree.test = True
+        for name in classes:
+            draw(fill(tree, (name,), name, None, calm))
+            if kind == "with test":
+                draw(fill(tree, ("held apart", name), name, "test", calm))
+        if kind == "loose test":
+            tree.files["held apart", "1.png"] = CONTENT["PNG"]
+            tree.meaning["", "refuse"] += 1
+    elif kind == "flat test":
+        for name in classes:
+            draw(fill(tree, (known[0], name), name, "train", calm))
+        tree.files[known[2], "1.png"] = CONTENT["PNG"]
+    else:
+        for number in range(draw(st.integers(0, 8))):
+            where = tuple(draw(st.lists(names, min_size=1, max_size=4)))
+            draw(fill(tree, (*where, str(number)), "", "soup", False))
+    if not calm and draw(st.booleans()):
+        tree.files[("cover.png",)] = CONTENT["PNG"]
+        tree.files[("labels.csv",)] = b"x"
+    for key in [key for key in tree.meaning if hidden(key[0])]:
+        del tree.meaning[key]
+    return tree
+
+
+def make(tree: Tree, root: Path) -> None:
+    def at(place: tuple[str, ...]) -> str:
+        path = os.path.join(root, *(os.fsencode(part).decode("utf-8", "surrogateescape")[:255] for part in place))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+    outside = root / "outside"
+    for place in tree.folders:
+        os.makedirs(at(place), exist_ok=True)
+    for place, content in tree.files.items():
+        Path(at(place)).write_bytes(content)
+    for place, target in tree.links.items():
+        os.symlink(target, at(place))
+    for place in tree.pipes:
+        os.mkfifo(at(place))
