@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unicodedata
@@ -58,7 +59,9 @@ odd_text = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_s
 odd_bytes = st.binary(min_size=1, max_size=12).map(
     lambda raw: os.fsdecode(raw.replace(b"/", b"_").replace(b"\0", b"_"))
 )
-names = st.one_of(plain_names, plain_names, st.sampled_from(ODD), odd_text, odd_bytes)
+names = st.one_of(plain_names, plain_names, st.sampled_from(ODD), odd_text, odd_bytes).filter(
+    lambda name: name not in (".", "..")
+)
 
 
 @dataclass
@@ -120,7 +123,7 @@ def fill(
     elif kind != "none":
         target = {
             "cycle": ".", "up": "..", "dangling": "nowhere", "long": "x" * 300,
-            "out": "/".join([".."] * len(place) + ["outside"]),
+            "out": "/".join([".."] * (len(place) + 1) + ["outside"]),
         }[kind]  # fmt: skip
         tree.links[where] = target
         # Links to nothing are pictures that cannot be read; the folder outside holds two.
@@ -150,7 +153,7 @@ def trees(draw: st.DrawFn) -> Tree:
     calm = draw(st.booleans())
     tree = Tree(kind=kind, clean=calm and kind in ("classes", "splits", "with test"))
     pool = plain_names if calm else names
-    classes = draw(st.lists(pool, min_size=2, max_size=5, unique_by=lambda name: name))
+    classes = draw(st.lists(pool, min_size=2, max_size=5, unique=True))
     known = [draw(st.sampled_from(KNOWN[split])) for split in KNOWN]
     split_of = dict(zip(known, KNOWN, strict=True))
     chosen = draw(st.sampled_from([known, [known[0], known[2]], known[:2]]))
@@ -163,9 +166,9 @@ def trees(draw: st.DrawFn) -> Tree:
             for name in classes:
                 draw(fill(tree, (*inside, name), name, split_of[part], calm))
     elif kind == "parts":
-        for part in draw(st.lists(pool, min_size=2, max_size=4, unique=True)):
+        for part in draw(st.lists(pool.filter(_no_split), min_size=2, max_size=4, unique=True)):
             for name in classes:
-                draw(fill(tree, (part, name), name, part, True))
+                draw(fill(tree, (part, name), name, split_of.get(part, part), True))
     elif kind == "inverted":
         for name in classes:
             for part in chosen:
@@ -197,23 +200,127 @@ def trees(draw: st.DrawFn) -> Tree:
     if not calm and draw(st.booleans()):
         tree.files[("cover.png",)] = CONTENT["PNG"]
         tree.files[("labels.csv",)] = b"x"
-    for key in [key for key in tree.meaning if hidden(key[0])]:
-        del tree.meaning[key]
+    # Names that mean splits by themselves, or leave less than two classes, mean nothing certain.
+    visible = {name for name in classes if not hidden(name)}
+    if len({named(name) for name in visible}) < 2 or not all(map(_no_split, visible)):
+        tree.kind = "soup"
     return tree
 
 
-def make(tree: Tree, root: Path) -> None:
-    def at(place: tuple[str, ...]) -> str:
-        path = os.path.join(root, *(os.fsencode(part).decode("utf-8", "surrogateescape")[:255] for part in place))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+def _no_split(name: str) -> bool:
+    return name not in ("train", "test", "val")
+
+
+def make(tree: Tree, place: Path) -> Path:
+    """Make a tree below a folder; return the source."""
+    root = place / "source"
+    (place / "outside").mkdir()
+    for name in ("1.png", "2.png"):
+        (place / "outside" / name).write_bytes(CONTENT["PNG"])
+    root.mkdir()
+
+    def at(parts: tuple[str, ...]) -> Path:
+        path = root.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    outside = root / "outside"
-    for place in tree.folders:
-        os.makedirs(at(place), exist_ok=True)
-    for place, content in tree.files.items():
-        Path(at(place)).write_bytes(content)
-    for place, target in tree.links.items():
-        os.symlink(target, at(place))
-    for place in tree.pipes:
-        os.mkfifo(at(place))
+    for parts in tree.folders:
+        at(parts).mkdir(exist_ok=True)
+    for parts, content in tree.files.items():
+        at(parts).write_bytes(content)
+    for parts, target in tree.links.items():
+        at(parts).symlink_to(target)
+    for parts in tree.pipes:
+        os.mkfifo(at(parts))
+    return root
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """End what takes longer than anyone waits."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"took more than {LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def holds(tree: Tree, root: Path) -> str:
+    """Read a tree, and hold what is read against its meaning; return what became of it."""
+    try:
+        with limited():
+            found = list_folder(root, root / "held apart" if tree.test else None, 100)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1, error
+        str(error).encode("utf-8")
+        assert not tree.clean, error
+        return "refused"
+    if tree.kind == "soup":
+        return "read"
+    read = Counter(
+        (found.classes[label], split)
+        for label, split in zip(found.labels.tolist(), found.splits, strict=True)
+    )
+    assert read == +tree.meaning
+    assert set(found.classes) == {name for name, _ in +tree.meaning}
+    if tree.kind == "flat test":
+        assert any("1 picture in no class folders" in note for note in found.notes)
+    return "read"
+
+
+SETTINGS = settings(
+    deadline=None, database=None, derandomize=True, phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck), print_blob=False,
+)  # fmt: skip
+
+
+@settings(SETTINGS, max_examples=15)
+@given(trees())
+def test_a_tree_is_read_as_it_is_meant_or_refused(tree: Tree) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        holds(tree, make(tree, Path(place)))
+
+
+@pytest.mark.soak
+def test_many_trees_and_what_the_command_line_says_of_them(
+    seewhy: CommandLine, tmp_path: Path
+) -> None:
+    """Each tree through `list_folder` against its meaning, then through `seewhy check`."""
+    became: Counter[tuple[str, str, int]] = Counter()
+    slowest = 0.0
+
+    @settings(SETTINGS, max_examples=TREES)
+    @given(trees())
+    def look(tree: Tree) -> None:
+        nonlocal slowest
+        with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+            root = make(tree, Path(place))
+            listed = holds(tree, root)
+            test = ("--test", root / "held apart") if tree.test else ()
+            start = time.monotonic()
+            done = seewhy("check", root, *test, "--set=input.size=32", "--quiet", cwd=Path(place))
+            slowest = max(slowest, time.monotonic() - start)
+        assert done.returncode in (0, 2), done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        if done.returncode == 2:
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+            assert done.stderr.startswith("seewhy: ")
+        else:
+            assert listed == "read"
+        became[tree.kind, listed, done.returncode] += 1
+
+    look()
+    lines = [f"{sum(became.values())} trees, the slowest check {slowest:.1f} s"]
+    lines += [
+        f"{kind}: {listed}, exit code {code}: {number}"
+        for (kind, listed, code), number in sorted(became.items())
+    ]
+    sys.stdout.write("\n".join(["", *lines, ""]))
+    assert sum(became.values()) >= TREES
+    assert slowest < LIMIT
