@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -31,11 +32,13 @@ CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 def _encoded(kind: str) -> bytes:
     stream = io.BytesIO()
-    Image.effect_noise((40, 40), 60).convert("RGB").save(stream, kind)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(stream, kind)
     return stream.getvalue()
 
 
 CONTENT = {kind: _encoded(kind) for kind in ("PNG", "JPEG", "PPM", "TGA", "BMP", "WEBP")}
+CONTENT["none"] = b"P6 is no picture"
 # Suffixes of pictures, with what is in the file: its own kind or another one, or nothing of use.
 PICTURES = {
     ".png": "PNG", ".PNG": "PNG", ".jpg": "JPEG", ".JPeG": "JPEG", ".ppm": "PPM", ".tga": "TGA",
@@ -68,11 +71,11 @@ names = st.one_of(plain_names, plain_names, st.sampled_from(ODD), odd_text, odd_
 class Tree:
     """What to make, and what it means.
 
-    `files` are places and contents, `links` places and targets; `meaning` counts the pictures of
-    each class and split. `clean` trees must be read.
+    `files` are places and what is in them, `links` places and targets; `meaning` counts the
+    pictures of each class and split. `clean` trees must be read.
     """
 
-    files: dict[tuple[str, ...], bytes] = field(default_factory=dict)
+    files: dict[tuple[str, ...], str] = field(default_factory=dict)
     links: dict[tuple[str, ...], str] = field(default_factory=dict)
     folders: set[tuple[str, ...]] = field(default_factory=set)
     pipes: set[tuple[str, ...]] = field(default_factory=set)
@@ -108,14 +111,14 @@ def fill(
         where = (*place, *inside, base + suffix)
         if _is_taken(tree, where):
             continue
-        tree.files[where] = CONTENT[PICTURES[suffix]]
+        tree.files[where] = PICTURES[suffix]
         if not hidden(*where):
             tree.meaning[named(label), split] += 1
     if calm:
         return
     for number in range(draw(st.integers(0, 2))):
         where = (*place, f"other{number}{draw(st.sampled_from(OTHERS))}")
-        tree.files[where] = b"P6 is no picture"
+        tree.files[where] = "none"
     kind = draw(st.sampled_from(["none", "none", "cycle", "up", "dangling", "long", "pipe", "out"]))
     where = (*place, f"link {draw(plain_names)}.png")
     if kind == "pipe":
@@ -178,7 +181,7 @@ def trees(draw: st.DrawFn) -> Tree:
             draw(fill(tree, (name,), name, None, calm))
         stray = draw(st.sampled_from(KNOWN["test"]))
         if stray not in classes:
-            tree.files[stray, "1.png"] = CONTENT["PNG"]
+            tree.files[stray, "1.png"] = "PNG"
             tree.meaning["", "unlabelled"] += 1
     elif kind in ("with test", "loose test"):
         tree.test = True
@@ -187,19 +190,19 @@ def trees(draw: st.DrawFn) -> Tree:
             if kind == "with test":
                 draw(fill(tree, ("held apart", name), name, "test", calm))
         if kind == "loose test":
-            tree.files["held apart", "1.png"] = CONTENT["PNG"]
+            tree.files["held apart", "1.png"] = "PNG"
             tree.meaning["", "refuse"] += 1
     elif kind == "flat test":
         for name in classes:
             draw(fill(tree, (known[0], name), name, "train", calm))
-        tree.files[known[2], "1.png"] = CONTENT["PNG"]
+        tree.files[known[2], "1.png"] = "PNG"
     else:
         for number in range(draw(st.integers(0, 8))):
             where = tuple(draw(st.lists(names, min_size=1, max_size=4)))
             draw(fill(tree, (*where, str(number)), "", "soup", False))
     if not calm and draw(st.booleans()):
-        tree.files[("cover.png",)] = CONTENT["PNG"]
-        tree.files[("labels.csv",)] = b"x"
+        tree.files[("cover.png",)] = "PNG"
+        tree.files[("labels.csv",)] = "none"
     # Names that mean splits by themselves, or leave less than two classes, mean nothing certain.
     visible = {name for name in classes if not hidden(name)}
     if len({named(name) for name in visible}) < 2 or not all(map(_no_split, visible)):
@@ -226,8 +229,8 @@ def make(tree: Tree, place: Path) -> Path:
 
     for parts in tree.folders:
         at(parts).mkdir(exist_ok=True)
-    for parts, content in tree.files.items():
-        at(parts).write_bytes(content)
+    for parts, kind in tree.files.items():
+        at(parts).write_bytes(CONTENT[kind])
     for parts, target in tree.links.items():
         at(parts).symlink_to(target)
     for parts in tree.pipes:
@@ -303,9 +306,16 @@ def test_many_trees_and_what_the_command_line_says_of_them(
             root = make(tree, Path(place))
             listed = holds(tree, root)
             test = ("--test", root / "held apart") if tree.test else ()
-            start = time.monotonic()
-            done = seewhy("check", root, *test, "--set=input.size=32", "--quiet", cwd=Path(place))
-            slowest = max(slowest, time.monotonic() - start)
+            for _ in range(3):
+                start = time.monotonic()
+                done = seewhy(
+                    *("check", root, *test, "--set=input.size=32", "--quiet"), cwd=Path(place)
+                )
+                took = time.monotonic() - start
+                # What hangs hangs again; a busy machine need not be slow twice.
+                if took < LIMIT:
+                    break
+            slowest = max(slowest, took)
         assert done.returncode in (0, 2), done.stderr
         assert "Traceback" not in done.stdout + done.stderr
         if done.returncode == 2:
