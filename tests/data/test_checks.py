@@ -79,8 +79,9 @@ def test_one_scene_is_not_called_one_picture() -> None:
         "2 groups of near duplicates: images whose fine detail correlates at 0.75 or more, each "
         "with another one of its group. They are copies that were resized or recompressed, shots "
         "of one series, or views of one scene; data.near_duplicates sets the limit (a higher one "
-        "asks for more likeness, 1 for exact copies). The largest group has 60 images: so many are "
-        "most often one scene, as a fixed camera or a video shows it, rather than copies.",
+        "asks for more likeness, 1 for exact copies). The largest group has 60 images, alike at "
+        "0.80 or more: so many are most often one scene, as a fixed camera or a video shows it, "
+        "rather than copies.",
         "3 groups of duplicates have all images in one split; data.keep_duplicates_together=false "
         "divides them.",
     ]

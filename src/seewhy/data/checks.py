@@ -161,11 +161,14 @@ def _group(data: Dataset, images: NDArray[np.int64], similarity: float) -> Dupli
     )
 
 
-def _largest_near(duplicates: Duplicates) -> int:
-    """Count the images of the largest group that is not of exact copies alone."""
+def _largest_near(duplicates: Duplicates) -> tuple[int, float]:
+    """Return the size and similarity of the largest group that is not of exact copies alone."""
     sizes = np.bincount(duplicates.groups[duplicates.groups >= 0], minlength=1)
-    near = sizes[: len(duplicates.similarity)][duplicates.similarity < 1]
-    return int(near.max(initial=0))
+    sizes = np.where(duplicates.similarity < 1, sizes[: len(duplicates.similarity)], 0)
+    if not sizes.any():
+        return 0, 1.0
+    largest = int(sizes.argmax())
+    return int(sizes[largest]), float(duplicates.similarity[largest])
 
 
 def _seen(data: Dataset, members: Sequence[NDArray[np.int64]]) -> dict[str, int]:
@@ -203,7 +206,7 @@ def _fault_sentence(fault: ImageFault) -> str:
     return f"{_count(fault.count, 'image')} {verb} {fault.fault}: {fault.rule}."
 
 
-def _duplicate_sentences(found: DuplicatesRecord, largest: int) -> list[str]:
+def _duplicate_sentences(found: DuplicatesRecord, largest: tuple[int, float]) -> list[str]:
     if not found.groups:
         return []
     sentences = []
@@ -233,24 +236,25 @@ def _duplicate_sentences(found: DuplicatesRecord, largest: int) -> list[str]:
     if found.conflicting:
         sentences.append(
             f"{_count(found.conflicting, 'group')} of duplicates {_have(found.conflicting)} "
-            "different labels for images that are the same or nearly alike; look at them."
+            "different labels for images that are the same or nearly alike; look at them (in views "
+            "of one scene the labels may be right)."
         )
     return sentences
 
 
-def _near_sentence(found: DuplicatesRecord, largest: int) -> str:
+def _near_sentence(found: DuplicatesRecord, largest: tuple[int, float]) -> str:
     """Say how alike near duplicates are, what they may be, and which setting decides."""
-    many = largest >= MANY
+    size, similarity = largest
     scene = (
-        f" The largest group has {largest:,} images: so many are most often one scene, as a fixed "
-        "camera or a video shows it, rather than copies."
+        f" The largest group has {size:,} images, alike at {similarity:.2f} or more: so many are "
+        "most often one scene, as a fixed camera or a video shows it, rather than copies."
     )
     return (
         f"{_count(found.near, 'group')} of near duplicates: images whose fine detail correlates "
         f"at {found.threshold:g} or more, each with another one of its group. They are copies "
         "that were resized or recompressed, shots of one series, or views of one scene; "
         "data.near_duplicates sets the limit (a higher one asks for more likeness, 1 for exact "
-        f"copies).{scene * many}"
+        f"copies).{scene * (size >= MANY)}"
     )
 
 
