@@ -69,9 +69,9 @@ class DataConfig(_Section):
         Share of the training images held out for validation, stratified.
     held_out : float, default 0.2
         Share of a folder's images held out as test images where it has no ``test/``.
-    top_folders : {"auto", "classes"}, default "auto"
-        What the folders in a folder are: splits where their names say so, else classes; or classes
-        whatever they are called.
+    top_folders : {"auto", "classes", "splits"}, default "auto"
+        What the folders in a folder are: splits where their names say so, else classes; classes
+        whatever they are called; or splits, with folders in them that are classes.
     max_megapixels : float, default 100
         Larger pictures are set aside before they are decoded.
     near_duplicates : float, default 0.75
@@ -93,7 +93,7 @@ class DataConfig(_Section):
     test: str | None = None
     validation: Share = 0.1
     held_out: Share = 0.2
-    top_folders: Literal["auto", "classes"] = "auto"
+    top_folders: Literal["auto", "classes", "splits"] = "auto"
     max_megapixels: Annotated[float, Field(gt=0)] = 100.0
     near_duplicates: Annotated[float, Field(ge=0.5, le=1)] = 0.75
     keep_duplicates_together: bool = True

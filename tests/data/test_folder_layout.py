@@ -146,6 +146,22 @@ def test_a_person_may_say_that_they_are_classes(tmp_path: Path, folders: tuple[s
     assert set(found.splits) == {None}
 
 
+def test_a_person_may_say_that_they_are_splits(tmp_path: Path) -> None:
+    tree(tmp_path, "train/left", "train/right", "test/left", "test/right")
+    with pytest.raises(DataError, match=r"train: left/, right/ .* --set data.top_folders=splits"):
+        listed(tmp_path)
+    found = listed(tmp_path, top_folders="splits")
+    assert (found.classes, counts(found)) == (("left", "right"), {TRAIN: 8, TEST: 8})
+    with pytest.raises(DataError, match="is splits, but there is no train/ with val/ or test/"):
+        listed(tmp_path / "train", top_folders="splits")
+
+
+def test_a_split_that_is_divided_again(tmp_path: Path) -> None:
+    tree(tmp_path, "train/train", "train/val", "test/train")
+    with pytest.raises(DataError, match="train: is a split by its name and divided once more"):
+        listed(tmp_path)
+
+
 def test_what_a_zip_holds_can_be_named(tmp_path: Path) -> None:
     tree(tmp_path, "my pets/v1")
     with pytest.raises(DataError) as caught:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from seewhy.data.class_names import (
     spelling,
 )
 from seewhy.data.decode import decode_image
-from seewhy.data.folder_layout import Layout, Part, find_layout
+from seewhy.data.folder_layout import Layout, Part, TopFolders, find_layout
 from seewhy.data.listing import Listing
 from seewhy.data.picture_suffixes import is_picture, suffix_of
 from seewhy.data.walking import entries, files_below, identity, is_file, is_folder
@@ -53,7 +52,7 @@ def list_folder(
     test: Path | None,
     max_megapixels: float,
     at_least: int | None = None,
-    top_folders: Literal["auto", "classes"] = "auto",
+    top_folders: TopFolders = "auto",
 ) -> Listing:
     """List the images in a folder of class folders.
 
@@ -72,8 +71,8 @@ def list_folder(
         Larger images are refused when they are loaded.
     at_least : int, optional
         See `seewhy.data.decode.decode_image`.
-    top_folders : {"auto", "classes"}, default "auto"
-        "classes": the folders in `root` are classes, whatever they are called.
+    top_folders : {"auto", "classes", "splits"}, default "auto"
+        See `seewhy.data.folder_layout.find_layout`.
 
     Returns
     -------
@@ -85,7 +84,7 @@ def list_folder(
     DataError
         Where a folder cannot be read, holds no images in class folders, or has two meanings.
     """
-    layout = find_layout(root, test, as_classes=top_folders == "classes")
+    layout = find_layout(root, test, top_folders)
     found: list[_Found] = []
     others = _Others()
     for part in layout.parts:

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from seewhy.data.class_names import argument, class_name, printable, shown, spelling
 from seewhy.data.looking import Look, name_of, names_of
 from seewhy.data.split_names import Role, is_filler, read_name
 from seewhy.data.unclear_folders import AS_CLASSES, divides, is_pair, refuse_unclear
-from seewhy.data.walking import Identity, entries, folders_in, identity, pictures_in
+from seewhy.data.walking import Identity, entries, folders_in, has_pictures, identity
 from seewhy.errors import DataError
 from seewhy.records import SPLITS, Split
 from seewhy.wording import count, listing, some
 
+TopFolders = Literal["auto", "classes", "splits"]
 _WORDS: dict[Split, str] = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -53,7 +55,7 @@ class Layout:
     without: frozenset[Identity] = frozenset()
 
 
-def find_layout(root: Path, test: Path | None, as_classes: bool = False) -> Layout:
+def find_layout(root: Path, test: Path | None, top_folders: TopFolders = "auto") -> Layout:
     """Find the folders of class folders.
 
     Parameters
@@ -61,8 +63,9 @@ def find_layout(root: Path, test: Path | None, as_classes: bool = False) -> Layo
     root : Path
     test : Path, optional
         A folder of class folders with the test images.
-    as_classes : bool, default False
-        The folders in `root` are classes, whatever they are called.
+    top_folders : {"auto", "classes", "splits"}, default "auto"
+        What the folders in `root` are: splits where their names say so, else classes; classes
+        whatever they are called; or splits, with folders in them that are classes.
 
     Raises
     ------
@@ -77,21 +80,26 @@ def find_layout(root: Path, test: Path | None, as_classes: bool = False) -> Layo
         if identity(test) == identity(root):
             raise DataError(
                 f"{printable(root)}: is named as source and as --test; test images must be others "
-                "than "
-                "those for training"
+                "than those for training"
             )
         apart = {identity(test)} - above
     inside = folders_in(root)
     tops = [folder for folder in inside if identity(folder) not in apart]
     look = Look(root, frozenset(above | apart))
     layout = Layout((Part(None, root, tuple(tops)),), loose=(root,))
-    if not as_classes:
+    if top_folders != "classes":
         # The folder that --test names still tells that its neighbours are splits.
         layout = _divided(look, inside, tops, test) or layout
-        if layout.parts[0].split is None:
-            refuse_unclear(look, root, tops, alone=True)
+    if top_folders == "splits" and layout.parts[0].split is None:
+        raise DataError(
+            f"{printable(root)}: data.top_folders is splits, but there is no train/ with val/ or "
+            f"test/ beside it; there is {names_of(tops) or 'no folder'}"
+        )
+    if top_folders == "auto":
+        for part in layout.parts:
+            refuse_unclear(look, part.folder, list(part.classes), alone=part.split is None)
     if test is not None:
-        layout = _with_test(look, layout, test)
+        layout = _with_test(look, layout, test, sure=top_folders != "auto")
     return replace(layout, without=look.without)
 
 
@@ -106,8 +114,7 @@ def _divided(look: Look, inside: list[Path], tops: list[Path], test: Path | None
         folders = names_of([folder for stem in pairs for folder, _ in stems[stem]])
         raise DataError(
             f"{printable(look.root)}: the folders {folders} name both a class and a split; "
-            "expected "
-            "train/CLASS/IMAGE.jpg and test/CLASS/IMAGE.jpg"
+            "expected train/CLASS/IMAGE.jpg and test/CLASS/IMAGE.jpg"
         )
     if not pairs:
         alone = len(inside) == 1 and bool(named) and named[0][1].role == "train"
@@ -129,7 +136,7 @@ def _read_parts(
     inner = {split: _unwrapped(folder) for split, folder in folders.items()}
     firsts = [folders_in(folder) for folder in inner.values()]
     if all(len(found) == 1 and is_filler(found[0].name) for found in firsts) and all(
-        look.classes(found[0]) and not pictures_in(found[0]) for found in firsts
+        look.classes(found[0]) and not has_pictures(found[0]) for found in firsts
     ):
         inner = {split: found[0] for split, found in zip(inner, firsts, strict=True)}
     classes = {spelling(class_name(one.name)) for one in folders_in(inner["train"])}
@@ -142,7 +149,6 @@ def _read_parts(
         flat = _flat(look, inner[split], classes)
         if flat is None:
             parts.append(Part(split, inner[split], tuple(folders_in(inner[split]))))
-            refuse_unclear(look, inner[split], list(parts[-1].classes), alone=False)
         elif split == "test":
             notes.append(_unlabelled(look, flat, "a test set is drawn from the training images"))
         else:
@@ -159,6 +165,8 @@ def _one_each(root: Path, named: list[tuple[Path, Role]]) -> dict[Split, Path]:
     """Give each split its one folder; ``eval`` is the test where nothing else is."""
     found: dict[str, Path] = {}
     for folder, role in named:
+        if role == "unlabelled":
+            continue
         if role in found:
             raise DataError(
                 f"{printable(root)}: holds both {name_of(found[role])} and {name_of(folder)}; "
@@ -170,8 +178,7 @@ def _one_each(root: Path, named: list[tuple[Path, Role]]) -> dict[Split, Path]:
         if free is None:
             raise DataError(
                 f"{printable(root)}: holds both {name_of(found['test'])} and "
-                f"{name_of(found['eval'])}; "
-                "keep one of them"
+                f"{name_of(found['eval'])}; keep one of them"
             )
         found[free] = found.pop("eval")
     return {split: found[split] for split in SPLITS if split in found}
@@ -182,7 +189,7 @@ def _unwrapped(folder: Path) -> Path:
     said, seen = read_name(folder.name), {identity(folder)}
     while True:
         inside = folders_in(folder)
-        if len(inside) != 1 or pictures_in(folder) or identity(inside[0]) in seen:
+        if len(inside) != 1 or has_pictures(folder) or identity(inside[0]) in seen:
             return folder
         again = read_name(inside[0].name)
         if said is None or again is None or again.role != said.role:
@@ -194,17 +201,16 @@ def _unwrapped(folder: Path) -> Path:
 def _flat(look: Look, folder: Path, classes: set[str]) -> Path | None:
     """Return where a split's pictures lie in no class folders; None where there are some."""
     inside = folders_in(folder)
-    if not inside and pictures_in(folder):
+    if not inside and has_pictures(folder):
         return folder
     if not look.full(folder):
         raise DataError(
             f"{printable(folder)}: holds no pictures; add class folders with some, or remove the "
-            "folder, and "
-            "a part of the training images is held out instead"
+            "folder, and a part of the training images is held out instead"
         )
     known = any(spelling(class_name(one.name)) in classes for one in inside)
     # One folder that is no class: test/images/, or test/unknown/ as other libraries want it.
-    if len(inside) == 1 and not known and pictures_in(inside[0]) and not folders_in(inside[0]):
+    if len(inside) == 1 and not known and has_pictures(inside[0]) and not folders_in(inside[0]):
         return inside[0]
     return None
 
@@ -240,7 +246,7 @@ def _no_classes(look: Look, folder: Path) -> str:
     )
 
 
-def _with_test(look: Look, layout: Layout, test: Path) -> Layout:
+def _with_test(look: Look, layout: Layout, test: Path, sure: bool) -> Layout:
     """Add the folder that ``--test`` names; it is used, or refused, never left out."""
     above = {identity(place) for place in test.resolve().parents}
     inside = Look(test, frozenset(above))
@@ -259,10 +265,10 @@ def _with_test(look: Look, layout: Layout, test: Path) -> Layout:
     if divides(found):
         raise DataError(
             f"--test {printable(test)}: is divided itself, into {names_of(found)}; name the one "
-            "folder whose "
-            "images are the test images"
+            "folder whose images are the test images"
         )
-    refuse_unclear(inside, folder, found, alone=True, option="--test ")
+    if not sure:
+        refuse_unclear(inside, folder, found, alone=True, option="--test ")
     parts = tuple(one for one in layout.parts if one.split != "test")
     tested = Part("test", folder, tuple(folders_in(folder)))
     return replace(layout, parts=(*parts, tested), loose=(*layout.loose, folder))

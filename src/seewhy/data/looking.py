@@ -18,6 +18,7 @@ class Look:
     root: Path
     without: frozenset[Identity]
     _full: dict[Path, bool] = field(default_factory=dict, repr=False)
+    _classes: dict[Path, list[Path]] = field(default_factory=dict, repr=False)
 
     def full(self, folder: Path) -> bool:
         """Tell whether a folder holds a picture, at any depth."""
@@ -27,7 +28,9 @@ class Look:
 
     def classes(self, folder: Path) -> list[Path]:
         """Return the folders in a folder that hold pictures."""
-        return [one for one in folders_in(folder) if self.full(one)]
+        if folder not in self._classes:
+            self._classes[folder] = [one for one in folders_in(folder) if self.full(one)]
+        return self._classes[folder]
 
     def pictures(self, folder: Path) -> int:
         """Count the pictures below a folder."""

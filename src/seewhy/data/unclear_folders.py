@@ -12,11 +12,12 @@ from pathlib import Path
 from seewhy.data.class_names import argument, class_name, printable, spelling
 from seewhy.data.looking import Look, name_of, names_of
 from seewhy.data.split_names import Named, Role, is_hardly_a_class, is_numbered_part, read_name
-from seewhy.data.walking import folders_in, identity, pictures_in
+from seewhy.data.walking import folders_in, has_pictures, identity
 from seewhy.errors import DataError
 from seewhy.wording import count, some
 
 AS_CLASSES = "--set data.top_folders=classes"
+AS_SPLITS = "--set data.top_folders=splits"
 
 
 def refuse_unclear(
@@ -47,24 +48,23 @@ def refuse_unclear(
         )
     if alone:
         _refuse_stray_splits(look, place, full, option)
-    _refuse_same_inside(look, place, full, option)
+    _refuse_same_inside(look, place, full, option, AS_CLASSES if alone else AS_SPLITS)
 
 
 def _refuse_wrapper(look: Look, place: Path, tops: list[Path]) -> None:
     """Refuse a single folder, as a zip file leaves it, and say what is inside."""
-    if len(tops) != 1 or pictures_in(place):
+    if len(tops) != 1 or has_pictures(place):
         return
     inner, inside, seen = tops[0], folders_in(tops[0]), {identity(place)}
-    while len(inside) == 1 and not pictures_in(inner) and identity(inner) not in seen:
+    while len(inside) == 1 and not has_pictures(inner) and identity(inner) not in seen:
         seen.add(identity(inner))
         inner, inside = inside[0], folders_in(inside[0])
-    if len(inside) < 2 or pictures_in(inner):
+    if len(inside) < 2 or has_pictures(inner):
         return
     raise DataError(
         f"{printable(place)}: holds the single folder {name_of(tops[0])}, and a study needs at "
-        "least two "
-        f"classes; {look.place(inner)} holds {count(len(inside), 'folder')} ({names_of(inside)}): "
-        f"name {argument(inner)} as the source"
+        f"least two classes; {look.place(inner)} holds {count(len(inside), 'folder')} "
+        f"({names_of(inside)}): name {argument(inner)} as the source"
     )
 
 
@@ -77,8 +77,8 @@ def _refuse_splits_within(look: Look, place: Path, tops: list[Path], option: str
     if len(divided) == len(tops) > 1:
         raise DataError(
             f"{option}{printable(place)}: each of its {len(tops)} folders ({names_of(tops)}) is "
-            "divided into "
-            f"{parts}; expected the splits first: train/CLASS/IMAGE.jpg, test/CLASS/IMAGE.jpg"
+            f"divided into {parts}; expected the splits first: train/CLASS/IMAGE.jpg, "
+            "test/CLASS/IMAGE.jpg"
         )
     raise DataError(
         f"{option}{printable(place)}: {name_of(divided[0])} is divided into {parts}; name "
@@ -103,34 +103,34 @@ def _refuse_stray_splits(look: Look, place: Path, tops: list[Path], option: str)
         if others and is_hardly_a_class(folder.name):
             raise DataError(
                 f"{option}{printable(place)}: {name_of(folder)} lies beside "
-                f"{_others(tops, folder)} and is "
-                "named like a split; put the class folders into train/, or name the test images "
-                f"with --test (if it is a class: {AS_CLASSES})"
+                f"{_others(tops, folder)} and is named like a split; put the class folders into "
+                f"train/, or name the test images with --test (if it is a class: {AS_CLASSES})"
             )
         said = read_name(folder.name)
-        deep = len(look.classes(folder)) > 1 and not pictures_in(folder)
-        flat = any(not look.classes(one) for one in tops)
-        if others and deep and flat and said is not None and said == Named("train", ()):
+        if not others or said != Named("train", ()):
+            continue
+        deep = len(look.classes(folder)) > 1 and not has_pictures(folder)
+        if deep and any(not look.classes(one) for one in tops):
             raise DataError(
                 f"{option}{printable(place)}: {name_of(folder)} holds folders of its own "
                 f"({names_of(look.classes(folder))}), like a split, and lies beside "
                 f"{_others(tops, folder)}; name them val/ or test/, or name "
                 f"{argument(folder)} as the source (if it is a class: {AS_CLASSES})"
             )
-    if others and all(is_numbered_part(folder.name) for folder in tops):
-        flat = not any(look.classes(folder) for folder in tops)
-        if flat:
-            raise DataError(
-                f"{option}{printable(place)}: {names_of(tops)} are named like parts of a data set "
-                "and hold no "
-                f"class folders; expected CLASS/IMAGE.jpg (if they are classes: {AS_CLASSES})"
-            )
+    numbered = others and all(is_numbered_part(folder.name) for folder in tops)
+    if numbered and not any(map(look.classes, tops)):
+        raise DataError(
+            f"{option}{printable(place)}: {names_of(tops)} are named like parts of a data set and "
+            f"hold no class folders; expected CLASS/IMAGE.jpg (if they are classes: {AS_CLASSES})"
+        )
 
 
-def _refuse_same_inside(look: Look, place: Path, tops: list[Path], option: str) -> None:
+def _refuse_same_inside(
+    look: Look, place: Path, tops: list[Path], option: str, setting: str
+) -> None:
     """Refuse folders that hold the same subfolders: parts of one data set, most likely."""
     inside = {folder: look.classes(folder) for folder in tops}
-    if len(tops) < 2 or not all(inside.values()) or all(map(pictures_in, tops)):
+    if len(tops) < 2 or not all(inside.values()) or all(map(has_pictures, tops)):
         return
     shared = _shared(inside.values(), class_name) or _shared(
         inside.values(), lambda name: spelling(class_name(name))
@@ -140,10 +140,10 @@ def _refuse_same_inside(look: Look, place: Path, tops: list[Path], option: str) 
     first, second = (argument(folder) for folder in tops[:2])
     raise DataError(
         f"{option}{printable(place)}: {names_of(tops)} hold the same folders "
-        f"({some(sorted(map(printable, shared)))}), so "
-        "either may be the classes; if the upper ones are parts of one data set, name them "
-        f"train/, val/ and test/ (or name two of them: {first} --test {second}), or merge them "
-        f"(data.folds makes folds); if the upper ones are the classes: {AS_CLASSES}"
+        f"({some(sorted(map(printable, shared)))}), so either may be the classes; if the upper "
+        "ones are parts of one data set, name them train/, val/ and test/ (or name two of them: "
+        f"{first} --test {second}), or merge them (data.folds makes folds); if the upper ones are "
+        f"the classes: {setting}"
     )
 
 

@@ -46,12 +46,13 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
 
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder, without those that hold studies."""
-    return [e for e in entries(folder) if is_folder(e) and not _holds_studies(e)]
+    found = [entry for entry in _scan(os.fspath(folder)) if is_folder(entry)]
+    return [folder / entry.name for entry in found if not _holds_studies(entry.path)]
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files that lie in a folder itself."""
-    return [e for e in entries(folder) if is_file(e) and is_picture(e)]
+def has_pictures(folder: Path) -> bool:
+    """Tell whether a picture file lies in a folder itself."""
+    return any(is_file(entry) and is_picture(entry) for entry in entries(folder))
 
 
 def files_below(folder: Path, without: set[Identity]) -> Iterator[Path]:
@@ -124,9 +125,10 @@ def identity(folder: Path | str) -> Identity:
     return status.st_dev, status.st_ino
 
 
-def _holds_studies(folder: Path) -> bool:
+def _holds_studies(folder: str) -> bool:
     """Tell a run directory, or a folder of them, from a class: `seewhy run .` makes one here."""
+    inside = [entry.path for entry in _scan(folder) if is_folder(entry)]
     return any(
-        is_file(place / "config.toml") and is_file(place / "study.log")
-        for place in (folder, *(e for e in entries(folder) if is_folder(e)))
+        is_file(Path(place, "config.toml")) and is_file(Path(place, "study.log"))
+        for place in (folder, *inside)
     )
