@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.data.folder import list_folder
+from seewhy.data.folder import list_folder, list_pictures
 from seewhy.data.listing import Listing
 from seewhy.errors import DataError, UnreadableImageError
 
@@ -241,6 +241,13 @@ def test_pictures_of_every_kind_are_read_and_the_rest_is_listed(tmp_path: Path) 
         (".mp4", 1, ["a/film.mp4"]),
         (".npy", 1, ["a/mask.npy"]),
     ]
+
+
+def test_pictures_to_predict_are_found_by_content_too(tmp_path: Path) -> None:
+    put(tmp_path, "test/IMG_1", "test/b.ppm", "test/deep/c.tga", "test/.hidden.png")
+    (tmp_path / "test" / "README").write_text("no picture")
+    found = list_pictures(tmp_path / "test", tmp_path / "nowhere")
+    assert [file.name for file in found] == ["IMG_1", "b.ppm", "c.tga"]
 
 
 def test_names_are_compared_in_one_normal_form(tmp_path: Path) -> None:
