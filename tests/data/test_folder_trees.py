@@ -45,6 +45,8 @@ PICTURES = {
     ".bmp": "BMP", ".webp": "WEBP", ".gif": "PNG", "": "JPEG",
 }  # fmt: skip
 OTHERS = (".txt", ".csv", ".mp4", ".json", ".npy", "")
+# Kinds of trees that have to be read where nothing odd is in them.
+READ = ("classes", "splits", "wrapped", "with test", "flat test")
 KNOWN = {
     "train": ("train", "Training", "train_set", "TRAIN", "trainset", "train-images", "train2017"),
     "validation": ("val", "valid", "Validation", "dev", "validate", "val_set", "VAL"),
@@ -154,7 +156,7 @@ def trees(draw: st.DrawFn) -> Tree:
         )
     )  # fmt: skip
     calm = draw(st.booleans())
-    tree = Tree(kind=kind, clean=calm and kind in ("classes", "splits", "with test"))
+    tree = Tree(kind=kind, clean=calm and kind in READ)
     pool = plain_names if calm else names
     classes = draw(st.lists(pool, min_size=2, max_size=5, unique=True))
     known = [draw(st.sampled_from(KNOWN[split])) for split in KNOWN]
