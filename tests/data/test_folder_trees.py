@@ -98,11 +98,17 @@ def hidden(*place: str) -> bool:
 
 @st.composite
 def fill(
-    draw: st.DrawFn, tree: Tree, place: tuple[str, ...], label: str, split: str | None, calm: bool
+    draw: st.DrawFn,
+    tree: Tree,
+    place: tuple[str, ...],
+    label: str,
+    split: str | None,
+    calm: bool,
+    least: int = 0,
 ) -> None:
     """Put pictures, other files and links into a class folder."""
     tree.folders.add(place)
-    count = draw(st.integers(1 if calm else 0, 5))
+    count = draw(st.integers(max(least, int(calm)), least + 5))
     for number in range(count):
         inside = draw(st.lists(plain_names if calm else names, max_size=0 if calm else 2))
         suffix = draw(st.sampled_from(list(PICTURES)))
@@ -148,7 +154,8 @@ def _is_taken(tree: Tree, where: tuple[str, ...]) -> bool:
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> Tree:
+def trees(draw: st.DrawFn, least: int = 0) -> Tree:
+    """Draw a tree; a class folder has at least so many pictures, and one where nothing is odd."""
     kind = draw(
         st.sampled_from(
             ["classes", "classes", "splits", "splits", "wrapped", "parts", "inverted", "stray",
@@ -164,12 +171,12 @@ def trees(draw: st.DrawFn) -> Tree:
     chosen = draw(st.sampled_from([known, [known[0], known[2]], known[:2]]))
     if kind == "classes":
         for name in classes:
-            draw(fill(tree, (name,), name, None, calm))
+            draw(fill(tree, (name,), name, None, calm, least))
     elif kind in ("splits", "wrapped"):
         for part in chosen:
             inside = (part, part) if kind == "wrapped" else (part,)
             for name in classes:
-                draw(fill(tree, (*inside, name), name, split_of[part], calm))
+                draw(fill(tree, (*inside, name), name, split_of[part], calm, least))
     elif kind == "parts":
         for part in draw(st.lists(pool.filter(_no_split), min_size=2, max_size=4, unique=True)):
             for name in classes:
@@ -180,7 +187,7 @@ def trees(draw: st.DrawFn) -> Tree:
                 draw(fill(tree, (name, part), name, split_of[part], True))
     elif kind == "stray":
         for name in classes:
-            draw(fill(tree, (name,), name, None, calm))
+            draw(fill(tree, (name,), name, None, calm, least))
         stray = draw(st.sampled_from(KNOWN["test"]))
         if stray not in classes:
             tree.files[stray, "1.png"] = "PNG"
@@ -188,15 +195,15 @@ def trees(draw: st.DrawFn) -> Tree:
     elif kind in ("with test", "loose test"):
         tree.test = True
         for name in classes:
-            draw(fill(tree, (name,), name, None, calm))
+            draw(fill(tree, (name,), name, None, calm, least))
             if kind == "with test":
-                draw(fill(tree, ("held apart", name), name, "test", calm))
+                draw(fill(tree, ("held apart", name), name, "test", calm, least))
         if kind == "loose test":
             tree.files["held apart", "1.png"] = "PNG"
             tree.meaning["", "refuse"] += 1
     elif kind == "flat test":
         for name in classes:
-            draw(fill(tree, (known[0], name), name, "train", calm))
+            draw(fill(tree, (known[0], name), name, "train", calm, least))
         tree.files[known[2], "1.png"] = "PNG"
     else:
         for number in range(draw(st.integers(0, 8))):
@@ -318,7 +325,7 @@ def test_what_the_command_line_says_of_trees(seewhy: CommandLine, tmp_path: Path
     slowest = 0.0
 
     @settings(SETTINGS, max_examples=CHECKED)
-    @given(trees())
+    @given(trees(least=3))
     def look(tree: Tree) -> None:
         nonlocal slowest
         with tempfile.TemporaryDirectory(dir=tmp_path) as place:
