@@ -52,7 +52,7 @@ class DuplicateImage(Record):
 
 
 class DuplicateGroup(Record):
-    """Images that show the same picture.
+    """Images that are the same or nearly alike.
 
     `kind` is "exact" where all members have the same pixels at the working size. `similarity` is
     the least one that holds the group together, 1 for exact copies. `labels` and `splits` are those
@@ -114,11 +114,24 @@ class ClassBalance(Record):
     few: list[str]
 
 
+class OtherFiles(Record):
+    """Files beside the pictures that were not read, of one kind.
+
+    `suffix` is theirs, empty where they have none; `first` are the places of the first of them.
+    """
+
+    suffix: str
+    count: int
+    first: list[str]
+
+
 class DataFindings(Record):
     """What the checks found among the images; lists are bounded, counts are not.
 
     `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes`
-    say what was decided about the images: which of their values are black and white.
+    say how the source was read: which folder is which split, what was not read; and which values of
+    the images are black and white. `other_files` are files that are no pictures, the most frequent
+    kind first.
     """
 
     images: int
@@ -127,6 +140,7 @@ class DataFindings(Record):
     balance: ClassBalance
     sentences: list[str]
     notes: list[str] = Field(default_factory=list)
+    other_files: list[OtherFiles] = Field(default_factory=list)
 
 
 class DataChecks(Record):

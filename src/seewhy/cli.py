@@ -33,7 +33,9 @@ from seewhy.config import load_config
 from seewhy.console import Stream, fit_encoding
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
+from seewhy.records import SPLITS
 from seewhy.stopping import stopping_gently
+from seewhy.wording import plain
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +46,8 @@ app = typer.Typer(
 )
 # Of what `check` finds: groups of duplicates, and paths in a row of its table.
 SHOWN, EXAMPLES = 10, 3
+# Classes in its other table: 210 of them would fill several screens.
+CLASSES = 20
 # Rich takes anything that can be written to for a file.
 out = Console(file=cast(IO[str], Stream("stdout", forgiving=False)), soft_wrap=True)
 err = Console(file=cast(IO[str], Stream("stderr", forgiving=True)), soft_wrap=True)
@@ -249,7 +253,8 @@ def check(
 
     checked = check_images(config, out_dir, Silent() if quiet else _Bars())
     findings = checked.findings
-    out.print(_checks_table(checked.checks, findings))
+    for table in (_classes_table(checked.checks), _checks_table(checked.checks, findings)):
+        out.print(table)
     for sentence in (*findings.notes, *(findings.sentences or ["Nothing wrong was found."])):
         out.print(sentence, markup=False, highlight=False)
     worst = [g for g in findings.duplicates.first if len(g.splits) > 1 or len(g.labels) > 1]
@@ -265,6 +270,21 @@ def check(
         raise typer.Exit(1)
 
 
+def _classes_table(checks: DataChecks) -> Table:
+    """Put the images of each class and split into a table; of many classes the first."""
+    counts = checks.counts
+    names = list(counts["train"])
+    title = f"{len(names):,} classes"
+    if len(names) > CLASSES + 1:
+        names, title = names[:CLASSES], f"{title}, the first {CLASSES} of them"
+    table = Table("class", "training", "validation", "test", title=title)
+    for name in names:
+        table.add_row(escape(plain(name, 60)), *(f"{counts[split][name]:,}" for split in SPLITS))
+    totals = (f"{sum(counts[split].values()):,}" for split in SPLITS)
+    table.add_row("all", *totals, style="bold")
+    return table
+
+
 def _checks_table(checks: DataChecks, findings: DataFindings) -> Table:
     """Put counts and the first examples into a table."""
     found = findings.duplicates
@@ -277,7 +297,11 @@ def _checks_table(checks: DataChecks, findings: DataFindings) -> Table:
         groups = [group for group in found.first if group.kind == kind]
         rows.append((name, number, [group.images[0].path for group in groups]))
     rows.append(("duplicates across splits, groups", found.leaking, []))
-    rows.append(("one picture, several labels, groups", found.conflicting, []))
+    rows.append(("duplicates with several labels, groups", found.conflicting, []))
+    rows += [
+        (f"other files: {one.suffix or 'no suffix'}", one.count, one.first)
+        for one in findings.other_files
+    ]
     images = f"{findings.images:,} images, {len(checks.counts['train'])} classes"
     table = Table("check", "found", "for example", title=images)
     for name, number, examples in rows:

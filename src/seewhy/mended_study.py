@@ -38,6 +38,7 @@ from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.study import Prepare, conduct_study
 from seewhy.taking_up import taking_up
+from seewhy.wording import some
 
 
 class _Mended:
@@ -191,7 +192,7 @@ def _mend(
         if not mended.summary_path.is_file():
             # What is there tells of a classifier that has been deleted.
             run.forget_mending(slug)
-            classes = ", ".join(dict.fromkeys(data.classes[one.label] for one in reasons))
+            classes = some(list(dict.fromkeys(data.classes[one.label] for one in reasons)))
             progress.say(f"{slug}: mending {classes}")
             prepare = _preparing(run, data, reasons, config.seed)
             conduct_study(config, mended, prepare, _Mended(progress), command or sys.argv)

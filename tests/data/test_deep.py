@@ -19,6 +19,7 @@ from PIL import Image
 
 from seewhy.config import load_config
 from seewhy.data.decode import decode_image, decode_picture, is_deep, measure_image
+from seewhy.data.picture_suffixes import is_picture
 from seewhy.data.prepare import prepare_data
 from seewhy.errors import DataError, UnreadableImageError
 from seewhy.levels import Level, Levels, Span
@@ -164,7 +165,10 @@ def test_one_decision_for_a_data_set(
     means, checks = study(tmp_path / "d", tmp_path / "run")
     assert means == [expected[1]] * 12 + [expected[0]] * 12
     assert checks.levels[0].white == white
-    assert f"as black and {white:,} as white in all of them" in checks.findings.notes[0]
+    # How the folder was read, then what was decided.
+    read, decided = checks.findings.notes
+    assert read.startswith("Split folders: ")
+    assert f"as black and {white:,} as white in all of them" in decided
     assert RunDirectory(tmp_path / "run").read_dataset().levels == Levels(tuple(checks.levels))
 
 
@@ -250,6 +254,8 @@ def test_heic_without_its_package_names_it(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UnreadableImageError, match=r"is a HEIC picture, .*seewhy\[heic\]"):
         decode_image(tmp_path / "a.jpg")
+    # Without a suffix it is a picture too, to be set aside with that sentence.
+    assert is_picture((tmp_path / "a.jpg").rename(tmp_path / "a"))
 
 
 def test_formats_without_a_mark_go_by_their_suffix(tmp_path: Path) -> None:

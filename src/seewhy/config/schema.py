@@ -81,16 +81,19 @@ class DataConfig(_Section):
         Share of the training images held out for validation, stratified.
     held_out : float, default 0.2
         Share of a folder's images held out as test images where it has no ``test/``.
+    top_folders : {"auto", "classes", "splits"}, default "auto"
+        What the folders in a folder are: splits where their names say so, else classes; classes
+        whatever they are called; or splits, with folders in them that are classes.
     max_megapixels : float, default 100
         Larger pictures are set aside before they are decoded.
     white, black : float, optional
         Which values are white and black in pictures of more than 8 bits a value; default: found
         from the values of all pictures, see `seewhy.levels`.
     near_duplicates : float, default 0.75
-        Correlation of their detail from which two images count as the same picture; 1 leaves exact
-        copies alone.
+        Correlation of their fine detail from which two images count as near duplicates; 1: only
+        exact copies count.
     keep_duplicates_together : bool, default True
-        Whether a split that is drawn leaves images of the same picture on one side.
+        Whether a split that is drawn leaves duplicates, exact and near, on one side.
     folds : int, default 0
         Folds of the training and validation images, each held out once; 0 for none.
     folds_stages : {"adaptation", "both"}, default "adaptation"
@@ -105,6 +108,7 @@ class DataConfig(_Section):
     test: str | None = None
     validation: Share = 0.1
     held_out: Share = 0.2
+    top_folders: Literal["auto", "classes", "splits"] = "auto"
     max_megapixels: Annotated[float, Field(gt=0)] = 100.0
     white: float | None = None
     black: float | None = None

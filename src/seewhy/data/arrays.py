@@ -9,6 +9,7 @@ module does not know where the files come from.
 from __future__ import annotations
 
 import math
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def list_arrays(train: Path, test: Path | None) -> Listing:
     if last.names != first.names:
         raise DataError(
             f"{test}: its label_names are not those of {train}; expected the same names in the "
-            f"same order"
+            f"same order{_first_difference(first.names, last.names)}"
         )
     images = _Images(tuple(part.images for part in parts))
     names = first.names or _numbers(first.labels, train)
@@ -242,12 +243,20 @@ def _names(names: NDArray[Any], path: Path) -> tuple[str, ...]:
             f"{path}: expected label_names as (K,) text, but got {names.shape} {names.dtype}"
         )
     texts = tuple(
-        name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+        unicodedata.normalize(
+            "NFC", name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+        )
         for name in names.tolist()
     )
     if len(set(texts)) != len(texts) or "" in texts:
         raise DataError(f"{path}: label_names holds an empty name or one name twice")
     return texts
+
+
+def _first_difference(names: tuple[str, ...] | None, others: tuple[str, ...] | None) -> str:
+    pairs = zip(names or (), others or (), strict=False)
+    differing = next(((one, other) for one, other in pairs if one != other), None)
+    return "" if differing is None else f", but got {differing[1]!r} for {differing[0]!r}"
 
 
 def _check_labels(labels: NDArray[np.int64], classes: int, path: Path) -> None:

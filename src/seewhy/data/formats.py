@@ -60,9 +60,9 @@ def open_picture(path: Path) -> Image.Image:
         head = stream.read(HEAD)
     if not head:
         raise UnreadableImageError("is an empty file")
-    if _is_heif(head):
+    if is_heif(head):
         return _open_heif(path)
-    formats = [*_known(), *filter(None, [BY_SUFFIX.get(path.suffix.lower())])]
+    formats = [*known_formats(), *filter(None, [BY_SUFFIX.get(path.suffix.lower())])]
     try:
         return Image.open(path, formats=formats)
     except UnidentifiedImageError as error:
@@ -78,7 +78,8 @@ def may_be_deep(head: bytes) -> bool:
     return not head.startswith(shallow) and head[4:8] != b"ftyp"
 
 
-def _is_heif(head: bytes) -> bool:
+def is_heif(head: bytes) -> bool:
+    """Tell by a file's first bytes whether it is a HEIC picture."""
     if head[4:8] != b"ftyp":
         return False
     length = min(int.from_bytes(head[:4], "big"), len(head))
@@ -100,7 +101,7 @@ def _open_heif(path: Path) -> Image.Image:
 
 
 @cache
-def _known() -> tuple[str, ...]:
+def known_formats() -> tuple[str, ...]:
     """Return those of `FORMATS` that this Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.check_records import OtherFiles
 from seewhy.levels import Levels, Span
 from seewhy.records import SetAside, Split
 
@@ -38,7 +39,8 @@ class Listing:
     source : str
         What the images are, for people.
     classes : tuple of str
-        Class names: sorted for folders, in the order of ``label_names`` for ``.npz`` files.
+        Class names: sorted for folders (numbers by value), in the order of ``label_names`` for
+        ``.npz`` files.
     paths : tuple of str
         One an image, shown to people; for folders relative, with forward slashes.
     labels : ndarray of int64, shape (N,)
@@ -55,6 +57,10 @@ class Listing:
         Side, pixels, where all images are squares of one size.
     set_aside : tuple of SetAside
         What was found but belongs to no class.
+    notes : tuple of str
+        How the source was read, a sentence each: which folder is which split, what was left out.
+    other_files : tuple of OtherFiles
+        Files beside the pictures, by kind.
     deep : DeepValues, optional
         Where images may have more than 8 bits a value.
     """
@@ -68,4 +74,6 @@ class Listing:
     load_mask: Callable[[int], NDArray[np.bool_]] | None = None
     native_size: int | None = None
     set_aside: tuple[SetAside, ...] = ()
+    notes: tuple[str, ...] = ()
+    other_files: tuple[OtherFiles, ...] = ()
     deep: DeepValues | None = None

@@ -13,6 +13,7 @@ import numpy as np
 from seewhy.check_records import DataFindings
 from seewhy.config import StudyConfig
 from seewhy.data.checks import check_data
+from seewhy.data.class_names import count_classes
 from seewhy.data.duplicates import Duplicates, find_duplicates
 from seewhy.data.faults import find_faults
 from seewhy.data.listing import Listing
@@ -56,6 +57,7 @@ def prepare_data(
         Where the run directory cannot be written.
     """
     listing = find_images(config, progress, at_least=input_size)
+    progress.say(count_classes(listing))
     # Once before the work, and once more in `draw_splits` without what could not be read.
     check_classes(listing)
     try:
@@ -134,7 +136,11 @@ def _decode_and_check(
     faults = find_faults(measures, kept.sizes, size)
     drawn = config.data.keep_duplicates_together and bool(missing_splits(readable))
     found = check_data(dataset, faults, duplicates, threshold, drawn)
-    told = {"notes": list(decision.notes), "sentences": [*decision.warnings, *found.sentences]}
+    told = {
+        "notes": [*listing.notes, *decision.notes],
+        "sentences": [*decision.warnings, *found.sentences],
+        "other_files": list(listing.other_files),
+    }
     return dataset, found.model_copy(update=told)
 
 

@@ -6,7 +6,8 @@ explained. Knows where classifiers come from, not what is asked of them: no pict
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from seewhy.models.imagenet import NoWordError, class_names, group_classes
 from seewhy.models.names import LOCAL, SHORT_NAMES
 from seewhy.records import STAGES, Preprocess, Stage
 from seewhy.rundir import RunDirectory
+from seewhy.wording import listing, some
 
 TIMM = "timm:"
 _KINDS = f"{TIMM}NAME, {LOCAL}PATH or a finished study's run directory"
@@ -84,13 +86,22 @@ class NamedClassifier:
         ConfigError
             Where there is none, or several.
         """
-        word = str(word)
-        plain = word.strip().casefold()
-        for names in (self.classes, self.labels):
-            found = [k for k, name in enumerate(names) if name.casefold() == plain]
-            if len(found) == 1:
-                return found[0]
+        word = unicodedata.normalize("NFC", str(word))
+        found = _called(word, self.classes) or _called(word, self.labels)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = listing([repr(self.classes[k]) for k in found], "or")
+            raise ConfigError(f"class {word!r}: {self.name} has {names}; name one exactly")
+        plain = word.strip()
         if plain.isascii() and plain.isdigit():
+            numbers = [name for name in self.classes if name.strip().isdecimal()]
+            # Where classes are called by numbers, a number is a name and never a place.
+            if numbers and self.labels == self.classes:
+                raise ConfigError(
+                    f"class {word!r}: {self.name} has no class of that name; its classes are "
+                    f"{some([repr(name) for name in self.classes])}"
+                )
             if int(plain) < len(self.classes):
                 return int(plain)
             raise ConfigError(
@@ -114,6 +125,19 @@ class NamedClassifier:
             f"class {word!r}: stands for {len(members)} classes of {self.name} ({names}{more}); "
             "name one of them"
         )
+
+
+def _called(word: str, names: Sequence[str]) -> list[int]:
+    """Return the places of the names that a word means: exactly, else in another spelling."""
+    exact = [k for k, name in enumerate(names) if name == word]
+    if exact:
+        return exact
+    plain = word.strip().casefold()
+    found = [k for k, name in enumerate(names) if name.strip().casefold() == plain]
+    if found or not plain.isdecimal():
+        return found
+    # 3 for the class 003.
+    return [k for k, name in enumerate(names) if name.isdecimal() and int(name) == int(plain)]
 
 
 def open_classifier(
