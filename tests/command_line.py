@@ -40,10 +40,12 @@ def run(asked: dict[str, Any]) -> int:
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             os.dup2(os.open(name, flags), number)
         sys.argv = ["seewhy", *asked["arguments"]]
+        # As Python itself does it at its start.
+        encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
         sys.stdin, sys.stdout, sys.stderr = (
             os.fdopen(0),
-            os.fdopen(1, "w", encoding="utf-8"),
-            os.fdopen(2, "w", encoding="utf-8"),
+            os.fdopen(1, "w", encoding=encoding),
+            os.fdopen(2, "w", encoding=encoding, errors="backslashreplace"),
         )
         os._exit(_command())
     _, status = os.waitpid(process, 0)

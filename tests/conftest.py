@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +141,60 @@ class Stopping:
 def stopping() -> type[Stopping]:
     """Return the progress that ends the work by itself: a test module cannot import this one."""
     return Stopping
+
+
+class TooLong(BaseException):
+    """A case took longer than it may; no `except Exception` of the code under test catches this."""
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    def ring(number: int, frame: object) -> None:
+        raise TooLong(f"longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def within() -> Callable[[float], AbstractContextManager[None]]:
+    """A context that fails what takes longer than so many seconds."""
+    return _within
+
+
+def _mutate(content: bytes, rng: random.Random) -> bytes:
+    """Damage a file's content: bits, bytes, numbers of a header, a piece cut out or put in."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        size = max(len(data), 1)
+        # Half of the damage lies where headers do.
+        place = rng.randrange(min(size, 80)) if rng.random() < 0.5 else rng.randrange(size)
+        kind = rng.randrange(7)
+        if kind == 0 and data:
+            data[place] ^= 1 << rng.randrange(8)
+        elif kind == 1 and data:
+            data[place] = rng.randrange(256)
+        elif kind == 2:
+            number = rng.choice((0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFF, 65536))
+            data[place : place + 4] = number.to_bytes(4, rng.choice(("little", "big")))
+        elif kind == 3:
+            del data[place:]
+        elif kind == 4:
+            del data[place : place + rng.randrange(1, 40)]
+        elif kind == 5:
+            data[place:place] = rng.randbytes(rng.randrange(1, 40))
+        else:
+            other = rng.randrange(size)
+            data[place : place + 16] = data[other : other + 16]
+    return bytes(data)
+
+
+@pytest.fixture(scope="session")
+def mutate() -> Callable[[bytes, random.Random], bytes]:
+    """Damage a file's content at random."""
+    return _mutate

@@ -11,6 +11,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "seewhy"
 BASE = {"errors"}
 RECORDS = BASE | {
     "faithfulness_records",
+    "levels",
+    "arguments",
     "config",
     "records",
     "check_records",
@@ -30,16 +32,19 @@ EVERYTHING = PARTS | {"audit", "training", "evaluation", "report", "provenance"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
-    "config": BASE,
+    "console": set(),
+    "arguments": BASE | {"progress"},
+    "config": BASE | {"arguments"},
     "faithfulness_records": set(),
-    "records": BASE | {"faithfulness_records"},
-    "check_records": {"records"},
+    "levels": BASE,
+    "records": BASE | {"faithfulness_records", "levels"},
+    "check_records": {"records", "levels"},
     "audit_records": {"records"},
     "backbone_records": {"records", "check_records", "audit_records", "faithfulness_records"},
     "evaluation_records": BASE | {"records"},
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
-    "files": BASE | {"records", "check_records", "audit_records"},
+    "files": BASE | {"records", "check_records", "audit_records", "levels"},
     "rundir": BASE
     | {"config", "records", "check_records", "audit_records", "backbone_records"}
     | {"evaluation_records", "faithfulness_records", "files"},
@@ -71,8 +76,19 @@ ALLOWED = {
     "mended_study": EVERYTHING
     | {"work", "backbone_study", "study", "same_study", "taking_up", "failures"},
     "cli": RUNS
-    | {"study", "mended_study", "stopping", "pictures", "checking", "comparing", "audit", "report"}
-    | {"models", "evaluating"},
+    | {
+        "console",
+        "study",
+        "mended_study",
+        "stopping",
+        "pictures",
+        "checking",
+        "comparing",
+        "evaluating",
+        "audit",
+        "report",
+    }
+    | {"models"},
     "__init__": {
         "config",
         "errors",

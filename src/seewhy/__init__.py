@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seewhy.mended_study import mend_run
     from seewhy.models.classifier import Classifier
     from seewhy.pictures.classifiers import NamedClassifier, load_classifier, open_classifier
-    from seewhy.pictures.explaining import read_images
+    from seewhy.pictures.reading import read_images
     from seewhy.report.build import redraw_report
     from seewhy.study import Study, run_study
 
@@ -35,7 +35,7 @@ _HOMES = {
     "NamedClassifier": "seewhy.pictures.classifiers",
     "load_classifier": "seewhy.pictures.classifiers",
     "open_classifier": "seewhy.pictures.classifiers",
-    "read_images": "seewhy.pictures.explaining",
+    "read_images": "seewhy.pictures.reading",
     "Study": "seewhy.study",
     "redraw_report": "seewhy.report.build",
     "run_study": "seewhy.study",

@@ -268,6 +268,7 @@ def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) ->
         classes=classes,
         preprocess=backbone.preprocess,
         working_size=int(work.data.pixels.shape[1]),
+        levels=work.data.levels,
     )
     return Classifier(cut, new_head(features.pooled, config, classes), design)
 

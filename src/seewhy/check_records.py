@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from seewhy.levels import Level
 from seewhy.records import Rate, Record, Split
 
 Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
@@ -51,7 +52,7 @@ class DuplicateImage(Record):
 
 
 class DuplicateGroup(Record):
-    """Images that show the same picture.
+    """Images that are the same or nearly alike.
 
     `kind` is "exact" where all members have the same pixels at the working size. `similarity` is
     the least one that holds the group together, 1 for exact copies. `labels` and `splits` are those
@@ -115,10 +116,24 @@ class ClassBalance(Record):
     few: list[str]
 
 
+class OtherFiles(Record):
+    """Files beside the pictures that were not read, of one kind.
+
+    `suffix` is theirs, empty where they have none; `first` are the places of the first of them.
+    """
+
+    suffix: str
+    count: int
+    first: list[str]
+
+
 class DataFindings(Record):
     """What the checks found among the images; lists are bounded, counts are not.
 
-    `sentences` say in plain words what is wrong, one thing each; empty where nothing is.
+    `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes`
+    say how the source was read: which folder is which split, what was not read; and which values of
+    the images are black and white. `other_files` are files that are no pictures, the most frequent
+    kind first.
     """
 
     images: int
@@ -126,13 +141,15 @@ class DataFindings(Record):
     duplicates: DuplicatesRecord
     balance: ClassBalance
     sentences: list[str]
+    notes: list[str] = Field(default_factory=list)
+    other_files: list[OtherFiles] = Field(default_factory=list)
 
 
 class DataChecks(Record):
     """checks.json: what the data look like before anything is trained.
 
     `findings` is None in studies that are older than these checks, and where the checks failed:
-    `failed` then says why.
+    `failed` then says why. `levels` are empty where no image has more than 8 bits a value.
     """
 
     source: str
@@ -142,6 +159,7 @@ class DataChecks(Record):
     masks: bool
     findings: DataFindings | None = None
     failed: str | None = None
+    levels: list[Level] = Field(default_factory=list)
 
 
 class Suspect(Record):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, cast
+from typing import IO, Annotated, Literal, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -31,11 +31,12 @@ from seewhy import __version__
 from seewhy.audit_records import Audit
 from seewhy.check_records import DataChecks, DataFindings
 from seewhy.config import load_config
+from seewhy.console import Stream, fit_encoding
 from seewhy.errors import SeewhyError
 from seewhy.progress import Advance, Silent
-from seewhy.records import FailedStep
+from seewhy.records import SPLITS, FailedStep
 from seewhy.stopping import stopping_gently
-from seewhy.wording import failure, remedy
+from seewhy.wording import failure, plain, remedy
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,8 +47,11 @@ app = typer.Typer(
 )
 # Of what `check` finds: groups of duplicates, and paths in a row of its table.
 SHOWN, EXAMPLES = 10, 3
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+# Classes in its other table: 210 of them would fill several screens.
+CLASSES = 20
+# Rich takes anything that can be written to for a file.
+out = Console(file=cast(IO[str], Stream("stdout", forgiving=False)), soft_wrap=True)
+err = Console(file=cast(IO[str], Stream("stderr", forgiving=True)), soft_wrap=True)
 
 
 class _Bars:
@@ -269,8 +273,9 @@ def check(
 
     checked = check_images(config, out_dir, Silent() if quiet else _Bars())
     findings = checked.findings
-    out.print(_checks_table(checked.checks, findings))
-    for sentence in findings.sentences or ["Nothing wrong was found."]:
+    for table in (_classes_table(checked.checks), _checks_table(checked.checks, findings)):
+        out.print(table)
+    for sentence in (*findings.notes, *(findings.sentences or ["Nothing wrong was found."])):
         out.print(sentence, markup=False, highlight=False)
     worst = [g for g in findings.duplicates.first if len(g.splits) > 1 or len(g.labels) > 1]
     for group in worst[:SHOWN]:
@@ -285,6 +290,21 @@ def check(
         raise typer.Exit(1)
 
 
+def _classes_table(checks: DataChecks) -> Table:
+    """Put the images of each class and split into a table; of many classes the first."""
+    counts = checks.counts
+    names = list(counts["train"])
+    title = f"{len(names):,} classes"
+    if len(names) > CLASSES + 1:
+        names, title = names[:CLASSES], f"{title}, the first {CLASSES} of them"
+    table = Table("class", "training", "validation", "test", title=title)
+    for name in names:
+        table.add_row(escape(plain(name, 60)), *(f"{counts[split][name]:,}" for split in SPLITS))
+    totals = (f"{sum(counts[split].values()):,}" for split in SPLITS)
+    table.add_row("all", *totals, style="bold")
+    return table
+
+
 def _checks_table(checks: DataChecks, findings: DataFindings) -> Table:
     """Put counts and the first examples into a table."""
     found = findings.duplicates
@@ -297,7 +317,11 @@ def _checks_table(checks: DataChecks, findings: DataFindings) -> Table:
         groups = [group for group in found.first if group.kind == kind]
         rows.append((name, number, [group.images[0].path for group in groups]))
     rows.append(("duplicates across splits, groups", found.leaking, []))
-    rows.append(("one picture, several labels, groups", found.conflicting, []))
+    rows.append(("duplicates with several labels, groups", found.conflicting, []))
+    rows += [
+        (f"other files: {one.suffix or 'no suffix'}", one.count, one.first)
+        for one in findings.other_files
+    ]
     images = f"{findings.images:,} images, {len(checks.counts['train'])} classes"
     table = Table("check", "found", "for example", title=images)
     for name, number, examples in rows:
@@ -353,6 +377,15 @@ def explain(
     backbone: BackboneOption = None,
     stage: StageOption = None,
     batch_size: Annotated[int, typer.Option(help="Pictures held in memory at once.")] = 16,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            help="White in pictures of more than 8 bits a value.", show_default="as in the study"
+        ),
+    ] = None,
+    black: Annotated[
+        float | None, typer.Option(help="Black in them.", show_default="as in the study")
+    ] = None,
     device: DeviceOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -380,6 +413,8 @@ def explain(
         against=tuple(against or ()),
         opacity=opacity,
         batch_size=batch_size,
+        white=white,
+        black=black,
     )
     progress = Silent() if quiet else _Bars()
     done = explain_pictures(classifier, images, out_dir, asking, progress)
@@ -570,10 +605,16 @@ def models() -> None:
 
 def main() -> None:
     """Run the command line; what the user can mend becomes one sentence and exit code 2."""
+    fit_encoding()
     try:
         app()
     except SeewhyError as error:
         _fail(str(error))
+    except UnicodeEncodeError as error:
+        _fail(
+            f"the name {error.object!a} cannot be a file's name in this system's encoding "
+            f"({error.encoding}); set PYTHONUTF8=1"
+        )
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail("no space left on the disk; free some, or choose another place with --out")

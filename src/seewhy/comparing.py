@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.arguments import run_root
 from seewhy.backbone_records import BackboneRecords
 from seewhy.errors import RunError
 from seewhy.evaluation.compare import compare
@@ -67,7 +68,7 @@ def compare_studies(
     """
     if out is not None:
         refuse_study_files(Path(out))
-    runs = _opened([Path(root) for root in roots])
+    runs = _opened([run_root(root) for root in roots])
     classes = tuple(runs[0].read_summary().data.classes)
     first = _test_images(runs[0].read_dataset())
     records: dict[str, BackboneRecords] = {}

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seewhy.arguments import listener, run_root
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.mending import Reason, mend, reasons_of
 from seewhy.audit.outcome import Judged, outcome
@@ -33,13 +34,14 @@ from seewhy.files.writing import writing
 from seewhy.models.classifier import read_classifier
 from seewhy.models.compute import choose_compute, repeatable, without_denormals
 from seewhy.models.names import slugs
-from seewhy.progress import Advance, Progress, Silent
+from seewhy.progress import Advance, Progress
 from seewhy.records import Dataset, Summary
 from seewhy.report.build import build_report
 from seewhy.rundir import RunDirectory
 from seewhy.same_study import refuse_changed_files, with_places
 from seewhy.study import Prepare, conduct_study
 from seewhy.taking_up import taking_up
+from seewhy.wording import some
 
 
 class _Mended:
@@ -125,8 +127,8 @@ def mend_run(
         Where there is no finished study or a mended one, a classifier has not been audited, a
         record is damaged, or what lies there was mended for other findings or began otherwise.
     """
-    progress = progress or Silent()
-    run = RunDirectory.open(Path(root))
+    progress = listener(progress)
+    run = RunDirectory.open(run_root(root))
     _refuse_mended(run)
     config = run.read_config()
     with taking_up(run.root, config):
@@ -221,7 +223,7 @@ def _mend(
         if not mended.summary_path.is_file():
             # What is there tells of a classifier that has been deleted.
             run.forget_mending(slug)
-            classes = ", ".join(dict.fromkeys(data.classes[one.label] for one in reasons))
+            classes = some(list(dict.fromkeys(data.classes[one.label] for one in reasons)))
             progress.say(f"{slug}: mending {classes}")
             prepare = _preparing(run, data, reasons, config.seed)
             conduct_study(config, mended, prepare, _Mended(progress), command or sys.argv)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from seewhy.faithfulness_records import FaithfulnessSummary
+from seewhy.levels import NO_LEVELS, Levels
 
 Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
@@ -87,6 +88,8 @@ class Dataset:
     set_aside : tuple of SetAside
     groups : ndarray of int64, (N,), optional
         Equal numbers for duplicates that stay together when images are divided, -1 for any other.
+    levels : Levels
+        What was taken for black and white in images of more than 8 bits a value.
     """
 
     source: str
@@ -99,6 +102,7 @@ class Dataset:
     masks: NDArray[np.bool_] | None = None
     set_aside: tuple[SetAside, ...] = ()
     groups: NDArray[np.int64] | None = None
+    levels: Levels = NO_LEVELS
 
     def where(self, split: Split) -> NDArray[np.int64]:
         """Return the indices of one split's images, ascending."""

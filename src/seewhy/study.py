@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from seewhy.arguments import listener, path_text
 from seewhy.backbone_study import study_backbone
-from seewhy.config import StudyConfig
+from seewhy.config import Source, StudyConfig, load_config
 from seewhy.data.folds import check_folds
 from seewhy.data.prepare import prepare_data
 from seewhy.data.source_files import named_places, source_files
@@ -33,7 +34,7 @@ from seewhy.models.compute import Compute, choose_compute, repeatable, without_d
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.models.imagenet import check_words
 from seewhy.models.names import slugs
-from seewhy.progress import Progress, Silent
+from seewhy.progress import Progress
 from seewhy.provenance import Clock, data_key, package_versions, provenance
 from seewhy.records import BackboneSummary, Begun, Dataset, DataSummary, FailedStep, Summary
 from seewhy.report.build import build_report
@@ -59,11 +60,11 @@ class Study:
 
 def run_folder(config: StudyConfig, out: Path | str | None = None) -> Path:
     """Return where a study lies: `out`, or ``runs/NAME``."""
-    return Path(out) if out else Path("runs") / config.name
+    return Path(path_text(out, "out")) if out else Path("runs") / config.name
 
 
 def run_study(
-    config: StudyConfig,
+    config: Source,
     out: Path | str | None = None,
     progress: Progress | None = None,
     command: Sequence[str] = (),
@@ -73,8 +74,8 @@ def run_study(
 
     Parameters
     ----------
-    config : StudyConfig
-        See `seewhy.load_config`.
+    config : StudyConfig, or anything that `seewhy.load_config` takes
+        A folder's path, for one.
     out : Path or str, optional
         The run directory; default ``runs/NAME``. A study that `config` began there goes on
         behind its last finished trial or epoch, and ends with the numbers it would have had.
@@ -94,7 +95,8 @@ def run_study(
     SeewhyError
         For input that cannot be used; nothing stays behind where no backbone was begun.
     """
-    progress = progress or Silent()
+    progress = listener(progress)
+    config = config if isinstance(config, StudyConfig) else load_config(config)
     if fresh:
         check_source(config)  # before what is there is deleted
     with taking_up(run_folder(config, out), config, fresh) as run:
@@ -204,7 +206,7 @@ def _data(
     check_words(data.classes, config.baseline.words)
     check_folds(data, config.data.folds, config.data.validation, config.seed)
     findings = run.read_checks().findings
-    for sentence in findings.sentences if findings else ():
+    for sentence in (*findings.notes, *findings.sentences) if findings else ():
         progress.say(f"data checks: {sentence}")
         log.info("data checks: %s", sentence)
     return data

@@ -42,6 +42,20 @@ def listing(names: Sequence[str], joint: str = "and") -> str:
     return f"{', '.join(names[:-1])} {joint} {names[-1]}"
 
 
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Write the first names of many, ``a, b, c, … (210 in all)``; a few are written in full.
+
+    Parameters
+    ----------
+    names : sequence of str
+    most : int, default 5
+        One more is still written in full.
+    """
+    if len(names) <= most + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])}, … ({len(names):,} in all)"
+
+
 def duration(seconds: float) -> str:
     """Write a time as people say it, ``8.3 s``, ``4 min 10 s``, ``2 h 5 min``."""
     if seconds < 59.95:

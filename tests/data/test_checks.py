@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,37 @@ def test_groups_leaks_and_conflicts_are_counted() -> None:
     assert [(one.id, one.label, one.split) for one in first.images] == [
         ("000003", "dog", "train"),
         ("000006", "cat", "validation"),
+    ]
+
+
+def test_one_scene_is_not_called_one_picture() -> None:
+    data = dataset(["train"] * 60 + ["test"] * 20, [0] * 40 + [1] * 40)
+    groups = [0] * 60 + [1, 1] + [2] * 3 + [-1] * 15
+    found = check_data(data, (), duplicates(groups, [0.8, 1, 0.93]), 0.75, drawn=True)
+    assert found.sentences[:3] == [
+        "1 group of exact copies: images with the same pixels at the working size.",
+        "2 groups of near duplicates: images whose fine detail correlates at 0.75 or more, each "
+        "with another one of its group. They are copies that were resized or recompressed, shots "
+        "of one series, or views of one scene; data.near_duplicates sets the limit (a higher one "
+        "asks for more likeness, 1 for exact copies). The largest group has 60 images, alike at "
+        "0.80 or more: so many are most often one scene, as a fixed camera or a video shows it, "
+        "rather than copies.",
+        "3 groups of duplicates have all images in one split; data.keep_duplicates_together=false "
+        "divides them.",
+    ]
+    assert "same picture" not in found.model_dump_json()
+    few = check_data(data, (), duplicates([0] * 5 + [-1] * 75, [0.8]), 0.75, drawn=False)
+    assert "largest group" not in few.model_dump_json()
+
+
+def test_many_classes_with_few_images_are_counted() -> None:
+    data = replace(
+        dataset(["train"] * 210, list(range(210))), classes=tuple(f"class {k}" for k in range(210))
+    )
+    found = check_data(data, (), duplicates([-1] * 210, []), 0.75, drawn=False)
+    assert found.sentences == [
+        "Fewer than 10 training images: 'class 0', 'class 1', 'class 2', 'class 3', 'class 4', … "
+        "(210 in all); what is said about such a class is uncertain."
     ]
 
 

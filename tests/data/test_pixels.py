@@ -140,7 +140,7 @@ def test_another_error_ends_the_work_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_little_is_decoded_ahead() -> None:
     seen: list[int] = []
-    results = module._in_threads(seen.append, 50_000)
+    results = module.in_threads(seen.append, 50_000)
     next(results)
     time.sleep(0.1)  # Long enough for all of them, were they under way.
     ahead = len(seen)

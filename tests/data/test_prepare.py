@@ -63,7 +63,10 @@ def test_a_folder_with_bad_images(tmp_path: Path) -> None:
         ("<b>/03.png", "is an emp"),
         ("<b>/stray.jpg", "is no JPE"),
     ]
-    assert progress.heard == ["2 images set aside; the report lists them"]
+    assert progress.heard == [
+        "2 classes, 21 images: '<b>' 11, 'a,\"\\nb\\'' 10",
+        "2 images set aside; the report lists them",
+    ]
     # 9 and 10 left: two each for the test, one each for validation.
     assert [sum(data.counts()[split].values()) for split in data.counts()] == [13, 2, 4]
     assert len(set(data.ids)) == 19

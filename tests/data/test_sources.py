@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,11 @@ def test_a_folder(tmp_path: Path) -> None:
         (tmp_path / "mine" / name).mkdir(parents=True)
         Image.new("RGB", (3, 3)).save(tmp_path / "mine" / name / "1.png")
     assert find(str(tmp_path / "mine")).classes == ("a", "b")
-    both = find(str(tmp_path / "mine"), test=str(tmp_path / "mine"))
+    copied = shutil.copytree(tmp_path / "mine", tmp_path / "theirs")
+    both = find(str(tmp_path / "mine"), test=str(copied))
     assert both.splits == (None, None, "test", "test")
+    with pytest.raises(DataError, match="is named as source and as --test"):
+        find(str(tmp_path / "mine"), test=str(tmp_path / "theirs" / ".." / "mine"))
     limited = find(str(tmp_path / "mine"), settings=["data.max_megapixels=0.000008"])
     with pytest.raises(DataError, match="3×3 pixels"):
         limited.load(0)

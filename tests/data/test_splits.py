@@ -119,6 +119,13 @@ def test_a_further_class_leaves_the_others_alone() -> None:
         ([0, 0, 0, 1, 1], ["train", "train", "test", "train", "train"], 2, "'b' has no test imag"),
         ([0, 0, 0, 1], ["train", "train", "test", "test"], 2, "'b' has 0 images for training"),
         ([0, 0, 0, 1], ["train", "train", "validation", "train"], 2, "'b' has no validation"),
+        ([0] * 9 + [1, 2], None, 3, r"2 classes \('b', 'c'\) have fewer than 3 images for train"),
+        (
+            [0, 0, 0, 1, 1, 2, 2],
+            ["train", "train", "test", "train", "train", "train", "train"],
+            3,
+            r"2 classes \('b', 'c'\) have no test images, though other classes have; add some",
+        ),
     ],
 )
 def test_a_class_that_cannot_be_divided_is_named(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from seewhy.config import BackboneConfig
 from seewhy.errors import RunError
+from seewhy.levels import NO_LEVELS, Level, Levels
 from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import (
     Classifier,
@@ -51,6 +55,20 @@ def test_a_classifier_comes_back_to_the_last_bit(
     assert back.map_layer == classifier.map_layer
     assert not back.training
     assert path.stat().st_mode & 0o044  # others may read it, as any other file of the run
+
+
+def test_black_and_white_come_back_and_older_files_have_none(tmp_path: Path) -> None:
+    classifier = _classifier("resnet18")
+    path = tmp_path / "model.safetensors"
+    levels = Levels((Level("16-bit", 0.0, 4095.0), Level("float", -1.5, 0.1)))
+    classifier.design = replace(classifier.design, levels=levels)
+    save_classifier(classifier, path)
+    assert read_classifier(path).design.levels == levels
+    with safe_open(path, "pt") as stored:
+        design = json.loads(stored.metadata()["seewhy"])
+    del design["levels"]
+    save_file(load_file(path), path, metadata={"seewhy": json.dumps(design)})
+    assert read_classifier(path).design.levels == NO_LEVELS
 
 
 def test_the_prefix_stays_in_evaluation_mode() -> None:
@@ -104,8 +122,6 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, damage: str) -> None:
     elif damage == "no design":
         save_file(tensors, path)
     else:
-        from safetensors import safe_open
-
         with safe_open(path, "pt") as stored:
             design = stored.metadata()
         if damage == "a tensor less":

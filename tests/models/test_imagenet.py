@@ -139,6 +139,19 @@ def test_no_word_names_every_class_and_near_words() -> None:
     assert "\n" not in message
 
 
+def test_a_word_is_for_the_class_of_that_very_name_first() -> None:
+    grouping = group_classes(["Dog", "dog", "3"], imagenet_wnids(), {"Dog": "cat", "3": "frog"})
+    assert grouping.words == ("cat", "dog", "frog")
+    grouping = group_classes(["Dog", "3"], imagenet_wnids(), {"dog": "cat", "3": "frog"})
+    assert grouping.words == ("cat", "frog")
+
+
+def test_many_classes_without_a_word_are_counted() -> None:
+    with pytest.raises(NoWordError) as caught:
+        group_classes([f"xq{k}" for k in range(210)], imagenet_wnids(), {})
+    assert "'xq0', 'xq1', 'xq2', 'xq3', 'xq4', … (210 in all)" in str(caught.value)
+
+
 def test_groups_follow_the_outputs_given() -> None:
     """Any subset and order of ids; ids outside ImageNet-1k are in no group."""
     wnids = ["n02129165", "n99999999", "n02124075", "n01440764"]  # lion, none, Egyptian cat, tench

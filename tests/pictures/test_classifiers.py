@@ -77,6 +77,55 @@ def test_what_is_no_class_or_several_is_named(
     assert sentence in str(caught.value)
 
 
+def called(*classes: str) -> NamedClassifier:
+    """A study's classifier with these classes."""
+    preprocess = Preprocess(32, (0.0,) * 3, (1.0,) * 3, "bilinear")
+    return NamedClassifier(
+        "net", "", torch.nn.Identity(), classes, classes, preprocess, 32, "", 1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "word", "index"),
+    [
+        # A number is the class of that name, however it is written, before it is a place.
+        (("1", "2", "3", "10"), "3", 2),
+        (("1", "2", "3", "10"), "10", 3),
+        (("001", "002", "003", "004"), "3", 2),
+        (("cat", "dog", "fly", "3"), "3", 3),
+        (("cat", "dog", "fly", "owl"), "3", 3),
+        # The very spelling comes first; another one will do where only one class has it.
+        (("A", "a", "b"), "a", 1),
+        (("A", "a", "b"), "A", 0),
+        (("A", "a", "b"), "B", 2),
+        (("cat ", "dog"), "cat", 0),
+        (("\u00e9t\u00e9", "dog"), "e\u0301te\u0301", 0),
+    ],
+)
+def test_a_class_is_found_by_its_name(classes: tuple[str, ...], word: str, index: int) -> None:
+    assert called(*classes).find_class(word) == index
+
+
+@pytest.mark.parametrize(
+    ("classes", "word", "sentence"),
+    [
+        # Place 0 is the class 1: a number that is no name must not stand for it.
+        (("1", "2", "3"), "0", "net has no class of that name; its classes are '1', '2', '3'"),
+        (("001", "002", "003"), "0", "has no class of that name"),
+        (("cat", "7"), "1", "has no class of that name; its classes are 'cat', '7'"),
+        (("CAT", "Cat", "dog"), "cat", "net has 'CAT' or 'Cat'; name one exactly"),
+        (("3", "03", "4"), "003", "net has '3' or '03'; name one exactly"),
+        (tuple(map(str, range(1, 211))), "0", "'1', '2', '3', '4', '5', … (210 in all)"),
+    ],
+)
+def test_a_number_or_a_spelling_that_is_no_name(
+    classes: tuple[str, ...], word: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        called(*classes).find_class(word)
+    assert sentence in str(caught.value)
+
+
 def test_a_folder_of_weights_says_what_its_outputs_are_called(tmp_path: Path) -> None:
     save_local(tmp_path / "named", 3, ["n01440764", "dachshund", "7"])
     save_local(tmp_path / "unnamed", 3)

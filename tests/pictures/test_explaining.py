@@ -17,8 +17,9 @@ from seewhy.pictures import drawing
 from seewhy.pictures.asking import Asking
 from seewhy.pictures.classifiers import NamedClassifier
 from seewhy.pictures.drawing import Artist
-from seewhy.pictures.explaining import explain_pictures, read_images
+from seewhy.pictures.explaining import explain_pictures
 from seewhy.pictures.manifest import Picture, read_manifest
+from seewhy.pictures.reading import read_images
 
 Draw = Callable[..., Path]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seewhy.pictures.names import Names, find_pictures, shown_name, slug
+from seewhy.data.class_names import printable
+from seewhy.pictures.names import Names, find_pictures, slug
 
 
 def touch(root: Path, *names: str) -> None:
@@ -67,4 +68,4 @@ def test_words_as_parts_of_names() -> None:
     assert slug("gradcam++") == "gradcampp"
     assert slug("../../etc") == "etc"
     assert slug("!") == "_"
-    assert shown_name("a\x07b") == r"a\x07b"
+    assert printable("a\x07b") == r"a\x07b"

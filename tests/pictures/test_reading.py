@@ -17,7 +17,7 @@ from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import Classifier, Design, Head
 from seewhy.models.cut import cut_trunk
 from seewhy.pictures.classifiers import load_classifier
-from seewhy.pictures.explaining import read_images
+from seewhy.pictures.reading import read_images
 
 
 @pytest.fixture(scope="module")

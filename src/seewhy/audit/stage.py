@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.arguments import run_root
 from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import audit_classifier
 from seewhy.audit.details import Detail
@@ -135,7 +136,7 @@ def audit_run(
     RunError
         Where there is no finished study or no such backbone, or a record is damaged.
     """
-    run = RunDirectory.open(Path(root))
+    run = RunDirectory.open(run_root(root))
     summary, config = run.read_summary(), run.read_config()
     slugs = list(summary.backbones)
     if backbone is not None and backbone not in slugs:

@@ -1,13 +1,15 @@
 """``.npz`` files in CIFAR-10.2's format as a listing, never unpickled.
 
-A file holds ``images`` (N, H, W, 3) uint8, ``labels`` (N,) integers and, where classes have names,
-``label_names`` (K,). Headers are judged before anything is allocated. This module does not know
-where the files come from.
+A file holds ``images`` (N, H, W, 3), ``labels`` (N,) integers and, where classes have names,
+``label_names`` (K,). Images are uint8, or other integers and floats, whose black and white
+`seewhy.levels` decides over both files. Headers are judged before anything is allocated. This
+module does not know where the files come from.
 """
 
 from __future__ import annotations
 
 import math
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,19 +20,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.data.deep import kind_of_values, span_of_values, values_to_8_bit
 from seewhy.data.listing import Listing
-from seewhy.errors import DataError
+from seewhy.errors import DataError, UnreadableImageError
+from seewhy.levels import Levels, Span
 from seewhy.records import Split
 
 MAX_BYTES = 64 * 2**30
-EXPECTED = "expected images (N, H, W, 3) uint8, labels (N,) integers and label_names (K,)"
+EXPECTED = "expected images (N, H, W, 3) of numbers, labels (N,) integers and label_names (K,)"
 
 
 @dataclass(frozen=True)
 class _Arrays:
     """What one file holds; `names` is None where it has no label_names."""
 
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     names: tuple[str, ...] | None
 
@@ -62,8 +66,9 @@ def list_arrays(train: Path, test: Path | None) -> Listing:
     if last.names != first.names:
         raise DataError(
             f"{test}: its label_names are not those of {train}; expected the same names in the "
-            f"same order"
+            f"same order{_first_difference(first.names, last.names)}"
         )
+    images = _Images(tuple(part.images for part in parts))
     names = first.names or _numbers(first.labels, train)
     for part, file in zip(parts, files, strict=True):
         _check_labels(part.labels, len(names), file)
@@ -78,20 +83,46 @@ def list_arrays(train: Path, test: Path | None) -> Listing:
         ),
         labels=np.concatenate([part.labels for part in parts]),
         splits=tuple(split for split, part in zip(given, parts, strict=True) for _ in part.labels),
-        load=_loader(first.images, last.images),
+        load=images.loader(Levels()),
         native_size=_native_size(parts),
+        deep=images,
     )
 
 
-def _loader(
-    first: NDArray[np.uint8], last: NDArray[np.uint8]
-) -> Callable[[int], NDArray[np.uint8]]:
-    def load(index: int) -> NDArray[np.uint8]:
-        image: NDArray[np.uint8]
+@dataclass(frozen=True)
+class _Images:
+    """The images of one file or two, one after the other; see `seewhy.data.listing.DeepValues`."""
+
+    parts: tuple[NDArray[Any], ...]
+
+    def _image(self, index: int) -> NDArray[Any]:
+        image: NDArray[Any]
+        first, last = self.parts[0], self.parts[-1]
         image = first[index] if index < len(first) else last[index - len(first)]
         return image
 
-    return load
+    def is_deep(self, index: int) -> bool:
+        """Tell whether image `index` has more than 8 bits a value."""
+        return self._image(index).dtype != np.uint8
+
+    def measure(self, index: int) -> Span | None:
+        """Return the range of image `index`'s values; None where none of them is finite."""
+        image = self._image(index)
+        kind = kind_of_values(image.dtype)
+        try:
+            return span_of_values(image, kind) if kind else None
+        except UnreadableImageError:
+            return None
+
+    def loader(self, levels: Levels) -> Callable[[int], NDArray[np.uint8]]:
+        """Return what loads an image, with what is black and white in all of them."""
+
+        def load(index: int) -> NDArray[np.uint8]:
+            image = self._image(index)
+            kind = kind_of_values(image.dtype)
+            return values_to_8_bit(image, kind, levels) if kind else image
+
+        return load
 
 
 def _native_size(parts: list[_Arrays]) -> int | None:
@@ -170,10 +201,11 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _images(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+def _images(images: NDArray[Any], path: Path) -> NDArray[Any]:
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype.kind not in "uif":
         raise DataError(
-            f"{path}: expected images as (N, H, W, 3) uint8, but got {images.shape} {images.dtype}"
+            f"{path}: expected images as (N, H, W, 3) integers or floats, but got {images.shape} "
+            f"{images.dtype}"
         )
     if 0 in images.shape:
         raise DataError(f"{path}: holds no images, its images array is {images.shape}")
@@ -211,12 +243,20 @@ def _names(names: NDArray[Any], path: Path) -> tuple[str, ...]:
             f"{path}: expected label_names as (K,) text, but got {names.shape} {names.dtype}"
         )
     texts = tuple(
-        name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+        unicodedata.normalize(
+            "NFC", name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+        )
         for name in names.tolist()
     )
     if len(set(texts)) != len(texts) or "" in texts:
         raise DataError(f"{path}: label_names holds an empty name or one name twice")
     return texts
+
+
+def _first_difference(names: tuple[str, ...] | None, others: tuple[str, ...] | None) -> str:
+    pairs = zip(names or (), others or (), strict=False)
+    differing = next(((one, other) for one, other in pairs if one != other), None)
+    return "" if differing is None else f", but got {differing[1]!r} for {differing[0]!r}"
 
 
 def _check_labels(labels: NDArray[np.int64], classes: int, path: Path) -> None:

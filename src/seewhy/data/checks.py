@@ -25,6 +25,7 @@ from seewhy.data.duplicates import Duplicates
 from seewhy.data.faults import FaultyImages
 from seewhy.data.splits import TornGroup
 from seewhy.records import SPLITS, Dataset
+from seewhy.wording import some
 
 MOST_IMAGES = 100
 MOST_GROUPS = 100
@@ -35,6 +36,8 @@ MOST_TORN = 3
 # Training images a class: with fewer, validation and test accuracies say little about it.
 FEW = 10
 UNEVEN = 3.0
+# A group of near duplicates with so many images is more than a picture and its copies.
+MANY = 6
 
 
 def check_data(
@@ -67,7 +70,9 @@ def check_data(
     """
     recorded = [_fault(data, one) for one in faults]
     groups = _duplicates(data, duplicates, threshold, drawn, torn)
-    balance = _balance(data)
+    counts = data.counts()["train"]
+    few = [name for name, number in counts.items() if number < FEW]
+    balance = _balance(counts, few)
     return DataFindings(
         images=len(data.ids),
         faults=recorded,
@@ -76,9 +81,9 @@ def check_data(
         sentences=[
             *_set_aside_sentences(data),
             *(_fault_sentence(one) for one in recorded if one.count),
-            *_duplicate_sentences(groups),
+            *_duplicate_sentences(groups, _largest_near(duplicates)),
             *_torn_sentences(data, duplicates, torn),
-            *_balance_sentences(balance),
+            *_balance_sentences(balance, few),
         ],
     )
 
@@ -173,6 +178,16 @@ def _group(
     )
 
 
+def _largest_near(duplicates: Duplicates) -> tuple[int, float]:
+    """Return the size and similarity of the largest group that is not of exact copies alone."""
+    sizes = np.bincount(duplicates.groups[duplicates.groups >= 0], minlength=1)
+    sizes = np.where(duplicates.similarity < 1, sizes[: len(duplicates.similarity)], 0)
+    if not sizes.any():
+        return 0, 1.0
+    largest = int(sizes.argmax())
+    return int(sizes[largest]), float(duplicates.similarity[largest])
+
+
 def _seen(data: Dataset, members: Sequence[NDArray[np.int64]]) -> dict[str, int]:
     """Count validation and test images whose picture was there in an earlier split."""
     splits = np.asarray(data.splits)
@@ -186,8 +201,7 @@ def _seen(data: Dataset, members: Sequence[NDArray[np.int64]]) -> dict[str, int]
     return seen
 
 
-def _balance(data: Dataset) -> ClassBalance:
-    counts = data.counts()["train"]
+def _balance(counts: dict[str, int], few: list[str]) -> ClassBalance:
     largest = max(counts, key=lambda name: counts[name])
     smallest = min(counts, key=lambda name: counts[name])
     return ClassBalance(
@@ -195,7 +209,7 @@ def _balance(data: Dataset) -> ClassBalance:
         smallest=smallest,
         ratio=round(counts[largest] / counts[smallest], 2),
         few_below=FEW,
-        few=[name for name, count in counts.items() if count < FEW][:MOST_CLASSES],
+        few=few[:MOST_CLASSES],
     )
 
 
@@ -209,15 +223,22 @@ def _fault_sentence(fault: ImageFault) -> str:
     return f"{_count(fault.count, 'image')} {verb} {fault.fault}: {fault.rule}."
 
 
-def _duplicate_sentences(found: DuplicatesRecord) -> list[str]:
+def _duplicate_sentences(found: DuplicatesRecord, largest: tuple[int, float]) -> list[str]:
     if not found.groups:
         return []
-    together = f"; {found.kept_together} of them were kept within one split"
-    sentences = [
-        f"{_count(found.images, 'image')} show the same picture as another, in "
-        f"{_count(found.groups, 'group')} ({found.exact} of exact copies, {found.near} of near "
-        f"ones){together * bool(found.kept_together)}."
-    ]
+    sentences = []
+    if found.exact:
+        sentences.append(
+            f"{_count(found.exact, 'group')} of exact copies: images with the same pixels at the "
+            "working size."
+        )
+    if found.near:
+        sentences.append(_near_sentence(found, largest))
+    if found.kept_together:
+        sentences.append(
+            f"{_count(found.kept_together, 'group')} of duplicates {_have(found.kept_together)} "
+            "all images in one split; data.keep_duplicates_together=false divides them."
+        )
     if found.seen["test"]:
         sentences.append(
             f"{_count(found.seen['test'], 'test image')} {_have(found.seen['test'])} a duplicate "
@@ -232,7 +253,8 @@ def _duplicate_sentences(found: DuplicatesRecord) -> list[str]:
     if found.conflicting:
         sentences.append(
             f"{_count(found.conflicting, 'group')} of duplicates {_have(found.conflicting)} "
-            "different labels for what looks like the same picture; look at them."
+            "different labels for images that are the same or nearly alike; look at them (in views "
+            "of one scene the labels may be right)."
         )
     return sentences
 
@@ -257,15 +279,31 @@ def _torn_for(data: Dataset, one: TornGroup) -> str:
     return f"kept whole, it would leave class {data.classes[one.label]!r} without images in one"
 
 
-def _balance_sentences(balance: ClassBalance) -> list[str]:
+def _near_sentence(found: DuplicatesRecord, largest: tuple[int, float]) -> str:
+    """Say how alike near duplicates are, what they may be, and which setting decides."""
+    size, similarity = largest
+    scene = (
+        f" The largest group has {size:,} images, alike at {similarity:.2f} or more: so many are "
+        "most often one scene, as a fixed camera or a video shows it, rather than copies."
+    )
+    return (
+        f"{_count(found.near, 'group')} of near duplicates: images whose fine detail correlates "
+        f"at {found.threshold:g} or more, each with another one of its group. They are copies "
+        "that were resized or recompressed, shots of one series, or views of one scene; "
+        "data.near_duplicates sets the limit (a higher one asks for more likeness, 1 for exact "
+        f"copies).{scene * (size >= MANY)}"
+    )
+
+
+def _balance_sentences(balance: ClassBalance, few: list[str]) -> list[str]:
     sentences = []
     if balance.ratio > UNEVEN:
         sentences.append(
             f"Class {balance.largest!r} has {balance.ratio:g} times as many training images as "
             f"{balance.smallest!r}: accuracy alone hides how the small classes fare."
         )
-    if balance.few:
-        names = ", ".join(map(repr, balance.few))
+    if few:
+        names = some([repr(name) for name in few])
         sentences.append(
             f"Fewer than {balance.few_below} training images: {names}; what is said about such a "
             "class is uncertain."

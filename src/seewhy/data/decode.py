@@ -6,20 +6,19 @@ This module knows files and arrays, not classes, splits or networks.
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from seewhy.data.deep import Storage, deep_to_rgb, span_of, storage_of
+from seewhy.data.formats import HEAD, may_be_deep, open_picture, quietly
 from seewhy.errors import UnreadableImageError
+from seewhy.levels import Levels, Span
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 EXIF_ORIENTATION = 0x0112
 # What has to be done to the stored rows to see the picture upright, by EXIF orientation.
 UPRIGHT = {
@@ -34,22 +33,28 @@ UPRIGHT = {
 
 
 def decode_image(
-    path: Path, max_megapixels: float = 100.0, at_least: int | None = None
+    path: Path,
+    max_megapixels: float = 100.0,
+    at_least: int | None = None,
+    levels: Levels | None = None,
 ) -> NDArray[np.uint8]:
     """Decode one image file.
 
     The first frame of an animation is taken, EXIF rotation applied, transparency laid on white,
-    and 16-bit values scaled to 8 bits (divided by 257, not clipped).
+    and values of more than 8 bits scaled to 8.
 
     Parameters
     ----------
     path : Path
-        A JPEG, PNG, WebP, BMP, GIF or TIFF file; its content decides, not its suffix.
+        A file of one of `seewhy.data.formats.FORMATS`; its content decides, not its suffix.
     max_megapixels : float, default 100
         A larger image is refused before it is decoded.
     at_least : int, optional
         The shorter side that is needed, pixels: a JPEG of more than twice that may come at a half,
         a quarter or an eighth of its size, which is several times as fast.
+    levels : Levels, optional
+        What is black and white in images of more than 8 bits a value; an image of a kind that is
+        not in it is judged by its own values.
 
     Returns
     -------
@@ -61,26 +66,124 @@ def decode_image(
     UnreadableImageError
         With the reason: not an image, too large, empty, cut short or damaged.
     """
+    with _opened(path, max_megapixels) as (image, storage):
+        if at_least is not None:
+            # JPEG alone heeds this; twice the size needed leaves the last step to `fit_square`.
+            image.draft(None, (2 * at_least, 2 * at_least))
+        image.load()
+        return np.array(_upright(_to_rgb(image, storage, levels or Levels()), image))
+
+
+def decode_picture(
+    image: Image.Image, max_megapixels: float = 100.0, levels: Levels | None = None
+) -> NDArray[np.uint8]:
+    """Turn an image that Pillow has opened, or made, into RGB as `decode_image` does.
+
+    Parameters
+    ----------
+    image : Image
+    max_megapixels : float, default 100
+    levels : Levels, optional
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be decoded.
+    """
+    with _named_errors("the image", max_megapixels), quietly(max_megapixels):
+        _check_size(image.size, max_megapixels)
+        storage = storage_of(image)
+        image.load()
+        return np.array(_upright(_to_rgb(image, storage, levels or Levels()), image))
+
+
+def is_deep(path: Path) -> bool:
+    """Tell by the first bytes whether a file may have more than 8 bits a value.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+        False too where it cannot be read.
+    """
     try:
-        with _pillow_limit(max_megapixels), Image.open(path, formats=FORMATS) as image:
-            _check_size(image.size, max_megapixels)
-            if at_least is not None:
-                # JPEG alone heeds this; twice the size needed leaves the last step to `fit_square`.
-                image.draft(None, (2 * at_least, 2 * at_least))
+        with path.open("rb") as stream:
+            return may_be_deep(stream.read(HEAD))
+    except OSError:
+        return False
+
+
+def measure_image(path: Path, max_megapixels: float = 100.0) -> Span | None:
+    """Return the range of an image file's values, where it has more than 8 bits a value.
+
+    Parameters
+    ----------
+    path : Path
+    max_megapixels : float, default 100
+
+    Returns
+    -------
+    Span or None
+        None for 8 bits, and where the file cannot be decoded.
+    """
+    try:
+        with _opened(path, max_megapixels) as (image, storage):
+            if storage is None:
+                return None
             image.load()
-            return np.array(_upright(_to_rgb(image), image))
+            return span_of(image, storage)
+    except UnreadableImageError:
+        return None
+
+
+def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> Span | None:
+    """Return the range of an opened image's values, as `measure_image` does."""
+    try:
+        with _named_errors("the image", max_megapixels), quietly(max_megapixels):
+            _check_size(image.size, max_megapixels)
+            storage = storage_of(image)
+            if storage is None:
+                return None
+            image.load()
+            return span_of(image, storage)
+    except UnreadableImageError:
+        return None
+
+
+@contextmanager
+def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[Image.Image, Storage | None]]:
+    """Open an image file; whatever goes wrong with it becomes an error that names it."""
+    with (
+        _named_errors(str(path), max_megapixels),
+        quietly(max_megapixels),
+        open_picture(path) as image,
+    ):
+        _check_size(image.size, max_megapixels)
+        yield image, storage_of(image)
+
+
+@contextmanager
+def _named_errors(name: str, max_megapixels: float) -> Iterator[None]:
+    try:
+        yield
     except UnreadableImageError as error:
-        raise UnreadableImageError(error.reason, str(path)) from None
+        raise UnreadableImageError(error.reason, name) from None
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(_too_large(max_megapixels), str(path)) from error
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError(_not_an_image(path), str(path)) from error
+        raise UnreadableImageError(_too_large(max_megapixels), name) from error
     except MemoryError as error:
-        raise UnreadableImageError("does not fit the memory", str(path)) from error
+        raise UnreadableImageError("does not fit the memory", name) from error
     # Over damaged bytes Pillow raises nearly anything: struct.error, SyntaxError, KeyError.
     except Exception as error:
         text = str(getattr(error, "strerror", None) or error or type(error).__name__)
-        raise UnreadableImageError(f"cannot be decoded ({text})", str(path)) from error
+        text = " ".join(text.split())  # libheif's messages end with a new line
+        raise UnreadableImageError(f"cannot be decoded ({text})", name) from error
 
 
 def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -145,38 +248,6 @@ def middle_square(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-class _Limit:
-    """Pillow's own pixel limit is a global; it is lent to us while any of our threads decodes."""
-
-    lock = threading.Lock()
-    users = 0
-    before: int | None = None
-    filters: Any = None
-
-
-@contextmanager
-def _pillow_limit(max_megapixels: float) -> Iterator[None]:
-    """Let Pillow refuse what is beyond our limit, without warnings, and give its own limit back."""
-    wanted = max(1, int(max_megapixels * 1e6))
-    with _Limit.lock:
-        if _Limit.users == 0:
-            _Limit.before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, wanted
-            _Limit.filters = warnings.catch_warnings()
-            _Limit.filters.__enter__()
-            # Bombs are checked above; warnings over damaged metadata would help nobody.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or wanted, wanted)
-        _Limit.users += 1
-    try:
-        yield
-    finally:
-        with _Limit.lock:
-            _Limit.users -= 1
-            if _Limit.users == 0:
-                Image.MAX_IMAGE_PIXELS = _Limit.before
-                _Limit.filters.__exit__(None, None, None)
-
-
 def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
     width, height = size
     if width < 1 or height < 1:
@@ -189,12 +260,6 @@ def _too_large(max_megapixels: float) -> str:
     return f"more than {max_megapixels:g} megapixels (data.max_megapixels)"
 
 
-def _not_an_image(path: Path) -> str:
-    if path.is_file() and path.stat().st_size == 0:
-        return "is an empty file"
-    return "is no JPEG, PNG, WebP, BMP, GIF or TIFF image, or its beginning is damaged"
-
-
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
     try:
         orientation = original.getexif().get(EXIF_ORIENTATION, 1)
@@ -205,28 +270,12 @@ def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bit(np.asarray(image), image)).convert("RGB")
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+def _to_rgb(image: Image.Image, storage: Storage | None, levels: Levels) -> Image.Image:
+    transparent = "transparency" in image.info
+    if storage is not None:
+        image = deep_to_rgb(image, storage, levels)
+    if transparent or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
-
-
-def _to_8_bit(values: NDArray[Any], image: Image.Image) -> NDArray[np.uint8]:
-    """Scale one channel of 16 or 32 bits, integers or floats, to 0 … 255.
-
-    16-bit modes and all of PNG span 65535. The others do not say what white is: it is taken as the
-    smallest of 1 (floats), 255 and 65535 that no value passes, else the values are stretched.
-    """
-    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    whites = [255.0, 65535.0] if image.mode == "I" else [1.0, 255.0, 65535.0]
-    if image.mode.startswith("I;16") or image.format == "PNG":
-        whites = [65535.0]
-    white = next((white for white in whites if high <= white), None)
-    if low < 0 or white is None:
-        values, white = values - low, max(high - low, 1.0)
-    return np.rint(values * 255.0 / white).astype(np.uint8)

@@ -1,11 +1,12 @@
-"""Which images show the same picture: exact copies, and near ones.
+"""Which images are the same or nearly alike: exact copies, and near duplicates.
 
 Exact copies have equal pixels. For near ones each image is compared twice, as perceptual hashes
 are, but with numbers in place of bits: coarsely (its brightness on 8 × 8 places) with all others in
 matrix products, and then in its detail (32 × 32 places, what lies below a blur taken away) with
-the few that are alike coarsely. So two views of one sea are not taken for the same picture,
-though a copy that was recompressed, resized, recoloured or shifted by a pixel of the thumbnail is.
-Mirrored, turned or strongly cropped copies are not found.
+the few that are alike coarsely. So two views of one sea are not taken for near duplicates, though
+a copy that was recompressed, resized, recoloured or shifted by a pixel of the thumbnail is, and so
+are the frames of a fixed camera, which share the detail of the scene. Mirrored, turned or strongly
+cropped copies are not found.
 
 It knows no labels, splits or files.
 """
@@ -40,7 +41,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which images show the same picture.
+    """Which images are the same or nearly alike.
 
     Attributes
     ----------
@@ -59,7 +60,7 @@ class Duplicates:
 def find_duplicates(
     digests: NDArray[np.bytes_], thumbs: NDArray[np.uint8], threshold: float
 ) -> Duplicates:
-    """Group the images that show the same picture.
+    """Group the images that are the same or nearly alike.
 
     A group is what pairs of duplicates hold together: its first and last need not be alike. The
     time grows with the square of the number of images, in matrix products 64 wide, and does not
@@ -122,7 +123,7 @@ def _near_pairs(thumbs: NDArray[np.uint8], threshold: float) -> tuple[Pairs, Val
     """Find pairs of near duplicates, enough to hold every group together.
 
     An image is compared in detail with the 32 later ones that are most alike coarsely. Where more
-    show one picture (a film's frames, say), that suffices: each but the last finds a later one.
+    are alike (a film's frames, say), that suffices: each but the last finds a later one.
     """
     pairs = _candidates(_coarse(thumbs))
     similarity = _similarity(_detail(thumbs), pairs, threshold)

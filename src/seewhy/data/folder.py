@@ -1,33 +1,39 @@
 """A folder of class folders as a listing; nothing is decoded here.
 
-It knows names and places of files, not what is in them.
+It puts together where the class folders are (``folder_layout.py``), the files in them
+(``walking.py``), and what the classes are called (``class_names.py``).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from seewhy.data.decode import decode_image
+from seewhy.check_records import OtherFiles
+from seewhy.data.class_names import (
+    alike,
+    class_name,
+    in_order,
+    printable,
+    refuse_escapes,
+    shown,
+    spelling,
+)
+from seewhy.data.folder_layout import Layout, Part, TopFolders, find_layout
 from seewhy.data.listing import Listing
-from seewhy.errors import DataError, UnreadableImageError
+from seewhy.data.picture_files import PictureFiles
+from seewhy.data.picture_suffixes import is_picture, suffix_of
+from seewhy.data.walking import entries, files_below, identity, is_file, is_folder
+from seewhy.errors import DataError
 from seewhy.records import SetAside, Split
+from seewhy.wording import count, listing, some
 
-READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-# Pictures that cannot be read: listing them lets them be set aside by name, not overlooked.
-UNREADABLE = (".heic", ".heif", ".avif", ".jxl", ".jp2")
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+# Files that are no pictures: kinds that are listed, and places of each.
+MOST_KINDS, MOST_PLACES = 20, 3
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,19 @@ class _Found:
 
 
 def list_folder(
-    root: Path, test: Path | None, max_megapixels: float, at_least: int | None = None
+    root: Path,
+    test: Path | None,
+    max_megapixels: float,
+    at_least: int | None = None,
+    top_folders: TopFolders = "auto",
 ) -> Listing:
     """List the images in a folder of class folders.
 
-    Two layouts: ``class/image.jpg``, or ``train/ [val/] test/`` with class folders in each (then
-    other folders beside them are left alone). Images may lie deeper inside a class folder. Hidden
-    files and files without an image's suffix are ignored; links are followed, but not in circles.
+    Two layouts: ``class/image.jpg``, or ``train/ [val/] test/`` with class folders in each, under
+    any of the names that `seewhy.data.split_names` knows. Images may lie deeper inside a class
+    folder. A file is an image by its suffix, without a suffix by its content; hidden files are
+    ignored, others counted. Links are followed, but not in circles. Names of classes are compared
+    in Unicode's composed form.
 
     Parameters
     ----------
@@ -58,6 +70,8 @@ def list_folder(
         Larger images are refused when they are loaded.
     at_least : int, optional
         See `seewhy.data.decode.decode_image`.
+    top_folders : {"auto", "classes", "splits"}, default "auto"
+        See `seewhy.data.folder_layout.find_layout`.
 
     Returns
     -------
@@ -67,26 +81,36 @@ def list_folder(
     Raises
     ------
     DataError
-        Where a folder cannot be read, holds no class folders or no images.
+        Where a folder cannot be read, holds no images in class folders, or has two meanings.
     """
-    parts = _parts(root, test)
-    found = [item for split, part in parts for item in _in_class_folders(part, root, split)]
+    layout = find_layout(root, test, top_folders)
+    found: list[_Found] = []
+    others = _Others()
+    for part in layout.parts:
+        refuse_escapes((one.name for one in part.classes), printable(part.folder))
+        for folder in part.classes:
+            found += _in_class_folder(folder, part, root, layout, others)
+    set_aside = [item for place in layout.loose for item in _loose(place, root, others)]
     if not found:
-        raise DataError(
-            f"{root}: holds no images in class folders; expected CLASS/IMAGE.jpg, "
-            f"or train/, val/ and test/ with class folders in each"
-        )
-    classes = tuple(sorted({_shown(path.name) for _, part in parts for path in _folders(part)}))
+        raise DataError(_nothing(root, len(set_aside)))
+    names = {part: {class_name(one.name) for one in part.classes} for part in layout.parts}
+    _refuse_empty(root, found, names, others)
+    _refuse_strangers(root, names)
+    classes = in_order(name for part in names.values() for name in part)
     number = {name: k for k, name in enumerate(classes)}
+    files = PictureFiles(tuple(item.file for item in found), max_megapixels, at_least)
     return Listing(
-        source=_shown(str(root)) + (f" and {_shown(str(test))}" if test else ""),
+        source=printable(root) + (f" and {printable(test)}" if test else ""),
         classes=classes,
         paths=tuple(item.shown for item in found),
         labels=np.array([number[item.label] for item in found], dtype=np.int64),
         splits=tuple(item.split for item in found),
         files=tuple(item.file for item in found),
-        load=_loader([item.file for item in found], max_megapixels, at_least),
-        set_aside=tuple(item for _, part in parts for item in _loose_images(part, root)),
+        load=files.load,
+        set_aside=tuple(set_aside),
+        deep=files,
+        notes=(*layout.notes, *_spellings(classes)),
+        other_files=others.kinds(),
     )
 
 
@@ -102,128 +126,145 @@ def list_pictures(folder: Path, without: Path | None = None) -> list[Path]:
     Returns
     -------
     list of Path
-        By suffix; what cannot be read is among them. Hidden files and folders are left out, links
-        are followed, but not in circles.
+        By suffix, without one by content; what cannot be read is among them. Hidden files and
+        folders are left out, links are followed, but not in circles.
 
     Raises
     ------
     DataError
         Where a folder cannot be read.
     """
-    seen = {_identity(without)} if without is not None and without.is_dir() else set()
-    return list(_images(folder, seen))
+    apart = {identity(without)} if without is not None and without.is_dir() else set()
+    return [file for file in files_below(folder, apart) if is_file(file) and is_picture(file)]
 
 
-def _parts(root: Path, test: Path | None) -> list[tuple[Split | None, Path]]:
-    """Find the folders of class folders, each with the split its name gives it."""
-    named: dict[Split, Path] = {}
-    for folder in _folders(root):
-        split = SPLIT_NAMES.get(folder.name.lower())
-        if split in named:
-            raise DataError(
-                f"{root}: holds both {named[split].name}/ and {folder.name}/; keep one of them"
-            )
-        if split:
-            named[split] = folder
-    parts: list[tuple[Split | None, Path]] = [(None, root)]
-    if _is_divided(root, named):
-        parts = [(split, named[split]) for split in SPLIT_NAMES.values() if split in named]
-        parts = list(dict.fromkeys(parts))
-    if test is not None:
-        parts = [(split, folder) for split, folder in parts if split != "test"] + [("test", test)]
-    return parts
+class _Others:
+    """Files that are no pictures, counted by suffix."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[str]] = defaultdict(list)
+        self._counts: dict[str, int] = defaultdict(int)
+        self.of_class: dict[str, int] = defaultdict(int)
+
+    def add(self, file: Path, place: str) -> None:
+        suffix = suffix_of(file.name)
+        self._counts[suffix] += 1
+        if len(self._places[suffix]) < MOST_PLACES:
+            self._places[suffix].append(place)
+
+    def kinds(self) -> tuple[OtherFiles, ...]:
+        order = sorted(self._counts, key=lambda suffix: (-self._counts[suffix], suffix))
+        return tuple(
+            OtherFiles(suffix=suffix, count=self._counts[suffix], first=self._places[suffix])
+            for suffix in order[:MOST_KINDS]
+        )
 
 
-def _is_divided(root: Path, named: dict[Split, Path]) -> bool:
-    """Tell ``train/CLASS/`` beside ``test/`` from a class that happens to be called train."""
-    if "train" not in named or not any(_folders(named["train"])):
-        return False
-    return len(named) > 1 or len(list(_folders(root))) == 1
+def _in_class_folder(
+    folder: Path, part: Part, root: Path, layout: Layout, others: _Others
+) -> list[_Found]:
+    """List the images of one class folder; the folders above it are not entered again."""
+    place = part.folder.resolve()
+    above = {identity(one) for one in (place, *place.parents)}
+    # The folder that --test names is entered as the test part alone.
+    without = above if part.split == "test" else above | layout.without
+    label = class_name(folder.name)
+    found = []
+    for file in files_below(folder, without):
+        named = _place(file, part.folder, root)
+        if is_file(file) and is_picture(file):
+            found.append(_Found(file, named, label, part.split))
+        else:
+            others.add(file, named)
+            others.of_class[label] += 1
+    return found
 
 
-def _loader(
-    files: list[Path], max_megapixels: float, at_least: int | None
-) -> Callable[[int], NDArray[np.uint8]]:
-    def load(index: int) -> NDArray[np.uint8]:
-        try:
-            return decode_image(files[index], max_megapixels, at_least)
-        # Who lists the image names it by its place in the folder, so the message need not.
-        except UnreadableImageError as error:
-            raise UnreadableImageError(error.reason) from error
-
-    return load
-
-
-def _in_class_folders(folder: Path, root: Path, split: Split | None) -> Iterator[_Found]:
-    above = {_identity(place) for place in (folder.resolve(), *folder.resolve().parents)}
-    for class_folder in _folders(folder):
-        for file in _images(class_folder, set(above)):
-            label = _shown(class_folder.name)
-            yield _Found(file, _place(file, folder, root), label, split)
+def _loose(folder: Path, root: Path, others: _Others) -> list[SetAside]:
+    """Return the images that lie in a folder of class folders itself."""
+    found = []
+    for entry in entries(folder):
+        if is_folder(entry):
+            continue
+        if is_file(entry) and is_picture(entry):
+            found.append(SetAside(_place(entry, folder, root), "lies in no class folder"))
+        else:
+            others.add(entry, _place(entry, folder, root))
+    return found
 
 
-def _images(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """All image files below `folder`, sorted; `seen` holds the folders not to enter again."""
-    identity = _identity(folder)
-    if identity in seen:
+def _nothing(root: Path, loose: int) -> str:
+    holds = "no images in class folders"
+    if loose:
+        holds = f"{count(loose, 'image')}, but none in class folders"
+    return (
+        f"{printable(root)}: holds {holds}; expected CLASS/IMAGE.jpg, or train/, val/ and test/ "
+        "with class "
+        "folders in each"
+    )
+
+
+def _refuse_empty(
+    root: Path, found: Sequence[_Found], names: dict[Part, set[str]], others: _Others
+) -> None:
+    """Refuse class folders without images, all of them at once."""
+    filled = {(item.split, item.label) for item in found}
+    empty = [
+        name
+        for part, known in names.items()
+        for name in in_order(known)
+        if (part.split, name) not in filled
+    ]
+    if not empty:
         return
-    seen.add(identity)
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _images(entry, seen)
-        elif _is_image(entry):
-            yield entry
+    said = [
+        f"{name!r} ({count(others.of_class[name], 'other file')})"
+        if others.of_class[name]
+        else repr(name)
+        for name in dict.fromkeys(empty)
+    ]
+    raise DataError(
+        f"{printable(root)}: {count(len(said), 'class folder holds', 'class folders hold')} no "
+        "images: "
+        f"{some(said, 20)}; add some or take them out"
+    )
 
 
-def _loose_images(folder: Path, root: Path) -> Iterator[SetAside]:
-    for entry in _entries(folder):
-        if not entry.is_dir() and _is_image(entry):
-            yield SetAside(_place(entry, folder, root), "lies in no class folder")
+def _refuse_strangers(root: Path, names: dict[Part, set[str]]) -> None:
+    """Refuse classes that only another split than training has, with near spellings."""
+    (_, training), *rest = names.items()
+    for part, known in rest:
+        strange = in_order(known - training)
+        if not strange:
+            continue
+        nearest = {spelling(name): name for name in training}
+        pairs = [
+            f"{nearest[spelling(name)]!r} and {name!r}"
+            for name in strange
+            if spelling(name) in nearest
+        ]
+        if pairs:
+            raise DataError(
+                f"{printable(root)}: the classes of the training and the {part.split} images are "
+                "spelled "
+                f"differently: {some(pairs)}; rename one of each"
+            )
+        raise DataError(
+            f"{printable(part.folder)}: {count(len(strange), 'class has', 'classes have')} no "
+            "training "
+            f"images: {some([repr(name) for name in strange])}; training has "
+            f"{some([repr(name) for name in in_order(training)])}"
+        )
+
+
+def _spellings(classes: Sequence[str]) -> list[str]:
+    pairs = [listing([repr(name) for name in group]) for group in alike(classes)]
+    if not pairs:
+        return []
+    return [f"Classes that differ only in case, blanks or hyphens stay apart: {some(pairs)}."]
 
 
 def _place(file: Path, folder: Path, root: Path) -> str:
     """Name a file by its place in `root`, or in the other folder that holds the test images."""
     base = root if folder.is_relative_to(root) else folder.parent
-    return _shown(file.relative_to(base).as_posix())
-
-
-def _is_image(entry: Path) -> bool:
-    # A dangling link counts: it is an image that cannot be read. A socket or a pipe does not, as
-    # opening one could wait for ever.
-    is_kind = entry.is_file() or (entry.is_symlink() and not entry.exists())
-    return is_kind and entry.suffix.lower() in READABLE + UNREADABLE
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    return (e for e in _entries(folder) if e.is_dir() and not _holds_studies(e))
-
-
-def _holds_studies(folder: Path) -> bool:
-    """Tell a run directory, or a folder of them, from a class: `seewhy run .` makes one here."""
-    return any(
-        (place / "config.toml").is_file() and (place / "study.log").is_file()
-        for place in (folder, *(e for e in _entries(folder) if e.is_dir()))
-    )
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return what lies in `folder`, sorted, without what is hidden."""
-    try:
-        visible = [e for e in folder.iterdir() if not e.name.startswith((".", "__MACOSX"))]
-    except FileNotFoundError as error:
-        raise DataError(f"{folder}: there is no such folder") from error
-    except NotADirectoryError as error:
-        raise DataError(f"{folder}: is no folder; expected one of class folders") from error
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
-    return sorted(visible, key=lambda entry: entry.name)
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
-
-
-def _shown(name: str) -> str:
-    """Turn a file's name into text that is UTF-8, escaping bytes that are not."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return shown(file.relative_to(base).as_posix())

@@ -8,11 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.check_records import OtherFiles
+from seewhy.levels import Levels, Span
 from seewhy.records import SetAside, Split
+
+
+class DeepValues(Protocol):
+    """The values of images that may have more than 8 bits a value; callable from threads."""
+
+    def is_deep(self, index: int) -> bool:
+        """Tell quickly whether image `index` may have more than 8 bits a value."""
+
+    def measure(self, index: int) -> Span | None:
+        """Return the range of image `index`'s values; None for 8 bits and where unreadable."""
+
+    def loader(self, levels: Levels) -> Callable[[int], NDArray[np.uint8]]:
+        """Return a `Listing.load` that takes these levels for black and white."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,8 @@ class Listing:
     source : str
         What the images are, for people.
     classes : tuple of str
-        Class names: sorted for folders, in the order of ``label_names`` for ``.npz`` files.
+        Class names: sorted for folders (numbers by value), in the order of ``label_names`` for
+        ``.npz`` files.
     paths : tuple of str
         One an image, shown to people; for folders relative, with forward slashes.
     labels : ndarray of int64, shape (N,)
@@ -43,6 +60,12 @@ class Listing:
         Of folders: the file of each image; else empty.
     set_aside : tuple of SetAside
         What was found but belongs to no class.
+    notes : tuple of str
+        How the source was read, a sentence each: which folder is which split, what was left out.
+    other_files : tuple of OtherFiles
+        Files beside the pictures, by kind.
+    deep : DeepValues, optional
+        Where images may have more than 8 bits a value.
     """
 
     source: str
@@ -55,3 +78,6 @@ class Listing:
     native_size: int | None = None
     files: tuple[Path, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
+    notes: tuple[str, ...] = ()
+    other_files: tuple[OtherFiles, ...] = ()
+    deep: DeepValues | None = None

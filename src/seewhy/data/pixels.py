@@ -94,7 +94,7 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
     def readable() -> Iterator[NDArray[np.uint8]]:
         count = len(listing.paths)
         with progress.task("decode images", count) as advance:
-            for index, done in enumerate(_in_threads(work, count)):
+            for index, done in enumerate(in_threads(work, count)):
                 if isinstance(done, UnreadableImageError):
                     set_aside.append(SetAside(listing.paths[index], done.reason))
                 else:
@@ -149,7 +149,7 @@ def keep_masks(
     return masks
 
 
-def _in_threads(work: Callable[[int], Item], count: int) -> Iterator[Item]:
+def in_threads(work: Callable[[int], Item], count: int) -> Iterator[Item]:
     """Yield ``work(0)``, ``work(1)``, … in order, with a few chunks ahead at most."""
     workers = min(16, os.cpu_count() or 1)
     pending: deque[Future[list[Item]]] = deque()

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from seewhy.check_records import DataFindings
 from seewhy.config import StudyConfig
 from seewhy.data.checks import check_data
+from seewhy.data.class_names import count_classes
 from seewhy.data.duplicates import find_duplicates
 from seewhy.data.faults import find_faults
 from seewhy.data.listing import Listing
 from seewhy.data.measure import measure_images
 from seewhy.data.pixels import Kept, keep_masks, keep_pixels
+from seewhy.data.settling import settle_levels
 from seewhy.data.sources import find_images
 from seewhy.data.splits import Division, check_classes, divide, missing_splits
 from seewhy.errors import DataError
@@ -58,6 +60,7 @@ def prepare_data(
         Where the run directory cannot be written.
     """
     listing = find_images(config, progress, at_least=input_size)
+    progress.say(count_classes(listing))
     # Once before the work, and once more in `divide` without what could not be read.
     check_classes(listing)
     try:
@@ -101,6 +104,7 @@ def _decode_and_check(
     progress: Progress,
     failures: Failures,
 ) -> tuple[Dataset, DataFindings | None]:
+    listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
     kept = keep_pixels(listing, size, run.pixels_path, progress)
     if kept.set_aside:
         count = len(kept.set_aside)
@@ -140,13 +144,20 @@ def _decode_and_check(
         masks=masks,
         set_aside=(*listing.set_aside, *kept.set_aside),
         groups=groups,
+        levels=decision.levels,
     )
     if measures is None or duplicates is None:
         return dataset, None
     with failures.optional("data checks"):
         faults = find_faults(measures, kept.sizes, size)
         drawn = together and bool(missing_splits(readable))
-        return dataset, check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
+        found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
+        told = {
+            "notes": [*listing.notes, *decision.notes],
+            "sentences": [*decision.warnings, *found.sentences],
+            "other_files": list(listing.other_files),
+        }
+        return dataset, found.model_copy(update=told)
     return dataset, None
 
 

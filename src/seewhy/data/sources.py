@@ -6,6 +6,7 @@ for CIFAR-10.2's download into the cache.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
     wanted = "a folder of class folders" if source.is_dir() else "an .npz file"
     test = None if data.test is None else _existing(data.test, f"expected {wanted}")
     if source.is_dir():
-        return list_folder(source, test, data.max_megapixels, at_least)
+        return list_folder(source, test, data.max_megapixels, at_least, data.top_folders)
     if source.suffix.lower() != ".npz":
         raise DataError(f"{source}: is a file of another kind; {EXPECTED}")
     if test is not None and test.is_dir():
@@ -104,7 +105,7 @@ def _existing(text: str, expected: str) -> Path:
     except OSError as error:
         raise DataError(f"{text}: cannot be read ({error.strerror})") from error
     known = [*PRESETS, CIFAR102]
-    if path.parent.is_dir():
-        # Beside names that are built in, what lies where the person looked for it.
+    # Beside names that are built in, what lies where the person looked for it.
+    with contextlib.suppress(OSError):
         known += [str(path.parent / entry.name) for entry in path.parent.iterdir()]
     raise DataError(f"{text}: there is no such file or folder; {expected}{near_names(text, known)}")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from seewhy.data.listing import Listing
 from seewhy.errors import DataError
 from seewhy.records import SPLITS, Split
+from seewhy.wording import count, some
 
 
 @dataclass(frozen=True)
@@ -227,32 +228,39 @@ def check_classes(listing: Listing, set_aside: Sequence[int] = ()) -> None:
     Raises
     ------
     DataError
-        With less than two classes, or for the first class that lacks images.
+        With less than two classes, or for all classes that lack images.
     """
     classes = listing.classes
     if len(classes) < 2:
         has = f"holds the single class {classes[0]!r}" if classes else "holds no classes"
         raise DataError(f"{listing.source}: {has}; expected at least two classes of images")
-    given = [split for split in SPLITS if split in listing.splits]
-    to_draw = missing_splits(listing)
-    training = np.array([split in (None, "train") for split in listing.splits], dtype=bool)
     splits = np.array([split or "train" for split in listing.splits])
-    for label, name in enumerate(classes):
-        mine = listing.labels == label
-        lost = _lost(list(set_aside).count(label))
-        for split in given:
-            if split != "train" and not (mine & (splits == split)).any():
-                raise DataError(
-                    f"{listing.source}: class {name!r} has no {split} images, though other "
-                    f"classes have{lost}; add some or take the class out"
-                )
-        count, needed = int((mine & training).sum()), 1 + len(to_draw)
-        if count < needed:
-            raise DataError(
-                f"{listing.source}: class {name!r} has {count} image{'s'[: count != 1]} for "
-                f"{' and '.join(('training', *reversed(to_draw)))}, but needs at least "
-                f"{needed}{lost}; add some or take the class out"
-            )
+    for split in (split for split in SPLITS[1:] if split in listing.splits):
+        there = np.bincount(listing.labels[splits == split], minlength=len(classes))
+        lacking = np.flatnonzero(there == 0).tolist()
+        if lacking:
+            lack = f"no {split} images, though other classes have"
+            raise DataError(f"{listing.source}: {_lack(lacking, listing, lack, lack, set_aside)}")
+    to_draw = missing_splits(listing)
+    counts = np.bincount(listing.labels[splits == "train"], minlength=len(classes))
+    needed = 1 + len(to_draw)
+    few = np.flatnonzero(counts < needed).tolist()
+    if few:
+        purpose = " and ".join(("training", *reversed(to_draw)))
+        each = f"fewer than {needed} image{'s'[: needed != 1]} for {purpose}"
+        one = f"{count(int(counts[few[0]]), 'image')} for {purpose}, but needs at least {needed}"
+        raise DataError(f"{listing.source}: {_lack(few, listing, one, each, set_aside)}")
+
+
+def _lack(
+    labels: Sequence[int], listing: Listing, one: str, each: str, set_aside: Sequence[int]
+) -> str:
+    """Say what one class has, or what each of several has, and what to do."""
+    names = [repr(listing.classes[label]) for label in labels]
+    if len(names) == 1:
+        lost = _lost(list(set_aside).count(labels[0]))
+        return f"class {names[0]} has {one}{lost}; add some or take the class out"
+    return f"{len(names)} classes ({some(names, 20)}) have {each}; add some or take them out"
 
 
 def missing_splits(listing: Listing) -> list[Split]:

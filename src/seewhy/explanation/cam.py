@@ -211,13 +211,14 @@ def explain(
 def _check(model: nn.Module, images: Tensor, activation: str, smooth: int, batch_size: int) -> None:
     """Name what cannot be explained before anything runs."""
     if not isinstance(model, nn.Module):
-        raise ConfigError(
-            f"model: expected an nn.Module, but got {type(model).__name__}; "
-            "seewhy.open_classifier loads one by its name"
-        )
+        held = isinstance(getattr(model, "module", None), nn.Module)
+        hint = "take its .module" if held else "seewhy.open_classifier loads one by its name"
+        raise ConfigError(f"model: expected an nn.Module, but got {type(model).__name__}; {hint}")
     if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
         got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        hint = "; images[None] makes one of it" if getattr(images, "ndim", 0) == 3 else ""
+        hint = "; seewhy.read_images makes one of files, images of Pillow's and arrays"
+        if isinstance(images, Tensor):
+            hint = "; images[None] makes one of it" if images.ndim == 3 else ""
         raise ConfigError(
             f"images: expected a batch (N, C, H, W) of one or more, but got {got}{hint}"
         )
@@ -239,7 +240,8 @@ def _check(model: nn.Module, images: Tensor, activation: str, smooth: int, batch
         )
     if activation not in ("softmax", "sigmoid"):
         raise ConfigError(f"activation: expected 'softmax' or 'sigmoid', but got {activation!r}")
-    if smooth < 0 or batch_size < 1:
+    whole = isinstance(smooth, int) and isinstance(batch_size, int)
+    if not whole or smooth < 0 or batch_size < 1:
         raise ConfigError(
             "expected smooth to be 0 or more and batch_size 1 or more, but got "
             f"{smooth} and {batch_size}"

@@ -136,6 +136,11 @@ def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
     list of LayerInfo
         Those that put out a tensor; a layer that runs several times comes with its last output.
     """
+    if not isinstance(model, nn.Module) or not isinstance(image, Tensor):
+        raise ConfigError(
+            "expected a network and one preprocessed image, nn.Module and Tensor, but got "
+            f"{type(model).__name__} and {type(image).__name__}"
+        )
     modes = [(module, module.training) for module in model.modules()]
     try:
         visits = _visit(model.eval(), image[:1])

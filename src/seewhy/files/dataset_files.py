@@ -16,6 +16,7 @@ from seewhy.check_records import DataChecks, DataFindings
 from seewhy.errors import RunError
 from seewhy.files.json_records import read_record, write_record
 from seewhy.files.tables import Rows, Table, read_rows, write_table
+from seewhy.levels import Levels
 from seewhy.records import Dataset, SetAside, Split
 
 
@@ -54,6 +55,7 @@ def write(
         masks=data.masks is not None,
         findings=findings,
         failed=failed,
+        levels=list(data.levels.known),
     )
     write_record(checks, found)
 
@@ -87,6 +89,7 @@ def read(index: Path, checks: Path, pixels: Path, masks: Path) -> Dataset:
             masks=np.load(masks, mmap_mode="r", allow_pickle=False) if found.masks else None,
             set_aside=tuple(SetAside(**item) for item in found.set_aside),
             groups=_read_groups(rows),
+            levels=Levels(tuple(found.levels)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{index.parent}: cannot be read ({error})") from error

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import BackboneError, RunError
 from seewhy.files.writing import writing
+from seewhy.levels import NO_LEVELS, Level, Levels
 from seewhy.models.backbones import create_architecture
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.records import Preprocess
@@ -99,6 +100,8 @@ class Design:
     working_size : int
         Side of the squares that the study's images were decoded to, pixels; new pictures take
         the same two steps, to this size and then to the input's.
+    levels : Levels
+        What is black and white in pictures of more than 8 bits a value, as in the study.
     """
 
     architecture: str
@@ -108,6 +111,7 @@ class Design:
     classes: tuple[str, ...]
     preprocess: Preprocess
     working_size: int
+    levels: Levels = NO_LEVELS
 
 
 class Classifier(nn.Module):
@@ -231,4 +235,11 @@ def _design(stored: dict[str, Any]) -> Design:
             interpolation=preprocess["interpolation"],
         ),
         working_size=int(stored["working_size"]),
+        # Files of earlier versions have none.
+        levels=Levels(
+            tuple(
+                Level(level["kind"], float(level["black"]), float(level["white"]))
+                for level in stored.get("levels", {}).get("known", ())
+            )
+        ),
     )

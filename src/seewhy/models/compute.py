@@ -5,6 +5,7 @@ Knows processors, not networks: a `Compute` is chosen once a study and handed on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,8 +69,12 @@ def choose_compute(device: str, precision: str) -> Compute:
     Raises
     ------
     ConfigError
-        Where a CUDA device is asked for that this machine or this PyTorch does not have.
+        For a device of another kind, and a CUDA device that this machine or this PyTorch does not
+        have.
     """
+    device = str(device)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", device):
+        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N, but got {device!r}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = torch.device(device)

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.errors import ConfigError, SeewhyError, near_names
+from seewhy.wording import listing, some
 
 CIFAR10_CLASSES = frozenset(
     ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -47,6 +48,8 @@ _PLURALS = (
     ("men", "man"),
     ("ies", "y"),
 )
+# Classes without a word that a message names.
+MOST_NAMED = 5
 _WNID = re.compile(r"n\d{8}")
 
 
@@ -149,15 +152,16 @@ def group_classes(
         Where `words` names something that is no class.
     """
     check_words(classes, words)
-    chosen = {_plain(name): word for name, word in words.items()}
+    # A word for a class by its very name is not one for another that differs only in case.
+    spelled = {_plain(name): word for name, word in words.items() if name not in classes}
     if {_plain(name) for name in classes} == CIFAR10_CLASSES:
-        chosen = STAND_INS | chosen
+        spelled = STAND_INS | spelled
     below = _below(wnids)
     senses = _senses(below)
     found: list[str] = []
     missing: dict[str, str] = {}
     for name in classes:
-        word = chosen.get(_plain(name), name)
+        word = words.get(name) or spelled.get(_plain(name), name)
         entry = next((form for form in _forms(word) if form in senses), None)
         if entry is None:
             missing[name] = word
@@ -252,7 +256,7 @@ def _no_word(missing: Mapping[str, str], senses: Mapping[str, object]) -> str:
     ]
     name, word = next(iter(missing.items()))
     stand_in = STAND_INS.get(_plain(name), "WORD")
-    listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+    listed = listing(named) if len(named) <= MOST_NAMED else some(named, MOST_NAMED)
     return (
         f"the classifier's ImageNet classes hold nothing that WordNet calls {listed}; give another "
         f"word, as in --set {shlex.quote(f'baseline.words.{name}={stand_in}')}"

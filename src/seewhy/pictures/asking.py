@@ -40,6 +40,9 @@ class Asking:
         Of the overlays, 0 … 1.
     batch_size : int
         How many pictures are held at once.
+    white, black : float, optional
+        Which values are white and black in pictures of more than 8 bits a value; default: as in
+        the classifier's study, else found from all pictures.
     """
 
     classes: tuple[str, ...] = ("predicted",)
@@ -48,6 +51,8 @@ class Asking:
     against: tuple[str, ...] = ()
     opacity: float = 0.5
     batch_size: int = 16
+    white: float | None = None
+    black: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ explained. Knows where classifiers come from, not what is asked of them: no pict
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +16,24 @@ import timm
 import torch
 from torch import nn
 
-from seewhy.config import BackboneConfig, DataConfig
+from seewhy.arguments import path_text, run_root
+from seewhy.config import DataConfig, name_backbone
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
 from seewhy.explanation.layers import LayerInfo, choose_layer, list_layers
+from seewhy.levels import NO_LEVELS, Levels
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.compute import choose_compute
 from seewhy.models.imagenet import NoWordError, class_names, group_classes
 from seewhy.models.names import LOCAL, SHORT_NAMES
-from seewhy.records import Preprocess, Stage
+from seewhy.records import STAGES, Preprocess, Stage
 from seewhy.rundir import RunDirectory
+from seewhy.wording import listing, some
 
 TIMM = "timm:"
 _KINDS = f"{TIMM}NAME, {LOCAL}PATH or a finished study's run directory"
 _MOST_LISTED = 5
+LARGEST_INPUT = 4096
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ class NamedClassifier:
         The layer that ``auto`` explains.
     max_megapixels : float
         Larger pictures are not decoded.
+    levels : Levels
+        What is black and white in pictures of more than 8 bits a value; empty where the weights
+        come from no study, or from one without such pictures.
     """
 
     name: str
@@ -63,13 +71,14 @@ class NamedClassifier:
     working_size: int
     layer: str
     max_megapixels: float
+    levels: Levels = NO_LEVELS
 
-    def find_class(self, word: str) -> int:
+    def find_class(self, word: str | int) -> int:
         """Return the output that a word names.
 
         Parameters
         ----------
-        word : str
+        word : str or int
             The class's name, another word WordNet has for it, its WordNet id or its number.
 
         Raises
@@ -77,12 +86,22 @@ class NamedClassifier:
         ConfigError
             Where there is none, or several.
         """
-        plain = word.strip().casefold()
-        for names in (self.classes, self.labels):
-            found = [k for k, name in enumerate(names) if name.casefold() == plain]
-            if len(found) == 1:
-                return found[0]
+        word = unicodedata.normalize("NFC", str(word))
+        found = _called(word, self.classes) or _called(word, self.labels)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = listing([repr(self.classes[k]) for k in found], "or")
+            raise ConfigError(f"class {word!r}: {self.name} has {names}; name one exactly")
+        plain = word.strip()
         if plain.isascii() and plain.isdigit():
+            numbers = [name for name in self.classes if name.strip().isdecimal()]
+            # Where classes are called by numbers, a number is a name and never a place.
+            if numbers and self.labels == self.classes:
+                raise ConfigError(
+                    f"class {word!r}: {self.name} has no class of that name; its classes are "
+                    f"{some([repr(name) for name in self.classes])}"
+                )
             if int(plain) < len(self.classes):
                 return int(plain)
             raise ConfigError(
@@ -106,6 +125,19 @@ class NamedClassifier:
             f"class {word!r}: stands for {len(members)} classes of {self.name} ({names}{more}); "
             "name one of them"
         )
+
+
+def _called(word: str, names: Sequence[str]) -> list[int]:
+    """Return the places of the names that a word means: exactly, else in another spelling."""
+    exact = [k for k, name in enumerate(names) if name == word]
+    if exact:
+        return exact
+    plain = word.strip().casefold()
+    found = [k for k, name in enumerate(names) if name.strip().casefold() == plain]
+    if found or not plain.isdecimal():
+        return found
+    # 3 for the class 003.
+    return [k for k, name in enumerate(names) if name.isdecimal() and int(name) == int(plain)]
 
 
 def open_classifier(
@@ -137,6 +169,13 @@ def open_classifier(
     SeewhyError
         Where there is no such classifier, or an option does not go with it.
     """
+    if isinstance(word, nn.Module):
+        raise ConfigError(
+            "classifier: expected a word, but got a network; seewhy.explain takes it as it is"
+        )
+    word = path_text(word, "classifier")
+    if size is not None and (not isinstance(size, int) or not 0 < size <= LARGEST_INPUT):
+        raise ConfigError(f"size: expected 1 … {LARGEST_INPUT} pixels, but got {size!r}")
     where = choose_compute(device, "float32").device
     if not word.startswith((TIMM, LOCAL)):
         _refuse(word, "a timm network or a folder of weights", weights=weights, size=size)
@@ -144,7 +183,7 @@ def open_classifier(
     _refuse(word, "a run directory", backbone=backbone, stage=stage)
     if word.startswith(LOCAL):
         _refuse(word, f"{TIMM}NAME", weights=weights)
-    config = BackboneConfig(name=word.removeprefix(TIMM), weights=weights or "pretrained")
+    config = name_backbone(word.removeprefix(TIMM), weights)
     network = load_network(config, size, seed=0)
     module = network.model.to(where)
     image = _image(network.preprocess.size, where)
@@ -186,7 +225,9 @@ def load_classifier(
     RunError
         Where there is no such study or backbone, or the file is damaged.
     """
-    run = RunDirectory.open(Path(root))
+    run = RunDirectory.open(run_root(root))
+    if stage not in STAGES:
+        raise ConfigError(f"stage: expected {' or '.join(STAGES)}, but got {stage!r}")
     slugs = list(run.read_summary().backbones)
     slug = backbone or slugs[0]
     if slug not in slugs:
@@ -269,6 +310,7 @@ def _of_run(
         working_size=design.working_size,
         layer=classifier.map_layer,
         max_megapixels=RunDirectory(root).read_config().data.max_megapixels,
+        levels=design.levels,
     )
 
 

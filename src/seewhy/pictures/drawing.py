@@ -17,6 +17,7 @@ from seewhy.data.decode import decode_image, middle_square
 from seewhy.explanation.cam import Explanation
 from seewhy.explanation.methods.registry import Method
 from seewhy.files.writing import writing
+from seewhy.levels import NO_LEVELS, Levels
 from seewhy.pictures.manifest import Picture, PictureMap
 from seewhy.pictures.names import Found, Names, slug
 from seewhy.pictures.sheet import Block, Tile, draw_sheet, tile_size
@@ -45,6 +46,8 @@ class Artist:
     opacity : float
     max_megapixels : float
         Larger pictures are not decoded.
+    levels : Levels
+        What is black and white in pictures of more than 8 bits a value.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class Artist:
     rather_than: str
     opacity: float
     max_megapixels: float
+    levels: Levels = NO_LEVELS
     names: Names = field(default_factory=Names)
 
     def draw(
@@ -75,7 +79,7 @@ class Artist:
         RunError
             Where the folder cannot be written.
         """
-        whole = decode_image(found.path, self.max_megapixels)
+        whole = decode_image(found.path, self.max_megapixels, levels=self.levels)
         shown = _bounded(whole)
         picture = _Shown(shown, middle_square(shown.shape), _tile(shown))
         first = explanations[0][1]

@@ -6,63 +6,27 @@ Of all that was decoded only one batch is held. Knows nothing of how a classifie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from seewhy.data.decode import decode_image, fit_square
-from seewhy.data.pixels import to_input
-from seewhy.errors import DataError, UnreadableImageError
+from seewhy.data.decode import is_deep, measure_image
+from seewhy.errors import UnreadableImageError
 from seewhy.explanation.cam import Explanation
 from seewhy.explanation.methods.registry import Method
-from seewhy.models.classifier import Classifier
+from seewhy.levels import Levels, decide_levels
 from seewhy.pictures.asking import Asking, Question, read_question
 from seewhy.pictures.classifiers import NamedClassifier
 from seewhy.pictures.drawing import Artist
 from seewhy.pictures.manifest import NAME as MANIFEST
 from seewhy.pictures.manifest import FailedPicture, Manifest, Picture, write_manifest
 from seewhy.pictures.names import Found, find_pictures
+from seewhy.pictures.reading import read_square, squares_to_input
 from seewhy.progress import Progress, Silent
-from seewhy.records import Preprocess
 from seewhy.rundir import refuse_study_files
-
-
-def read_images(
-    paths: Path | str | Sequence[Path | str], classifier: Classifier | NamedClassifier
-) -> Tensor:
-    """Read picture files as a classifier's input, cropped to their central square.
-
-    They are decoded, resized and normalised exactly as a study's own images are.
-
-    Parameters
-    ----------
-    paths : Path, str or a sequence of them
-        At least one.
-    classifier : Classifier or NamedClassifier
-
-    Returns
-    -------
-    Tensor, (N, 3, size, size) float32
-        Preprocessed, on the classifier's device.
-
-    Raises
-    ------
-    UnreadableImageError
-        Naming the first file that cannot be decoded.
-    DataError
-        Where no file is named.
-    """
-    named = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not named:
-        raise DataError("expected at least one picture file, but got none")
-    own = classifier.design if isinstance(classifier, Classifier) else classifier
-    squares = [_read_square(Path(path), own.working_size) for path in named]
-    module = classifier if isinstance(classifier, Classifier) else classifier.module
-    return _to_input(squares, own.preprocess, module)
 
 
 def explain_pictures(
@@ -100,10 +64,12 @@ def explain_pictures(
     RunError
         Where `out` cannot be written.
     """
-    asking, folder = asking or Asking(), Path(out)
+    asking, folder, progress = asking or Asking(), Path(out), progress or Silent()
     refuse_study_files(folder)
     question = read_question(classifier, asking)
     rather_than = ", ".join(classifier.classes[k] for k in question.against)
+    found, failed = find_pictures([Path(path) for path in paths], without=folder)
+    classifier = replace(classifier, levels=_find_levels(classifier, asking, found, progress))
     artist = Artist(
         folder,
         classifier.classes,
@@ -111,12 +77,12 @@ def explain_pictures(
         rather_than,
         asking.opacity,
         classifier.max_megapixels,
+        classifier.levels,
     )
-    found, failed = find_pictures([Path(path) for path in paths], without=folder)
     pictures: list[Picture] = []
     failures = list(failed)
     waiting = iter(found)
-    with (progress or Silent()).task("explain", len(found)) as advance:
+    with progress.task("explain", len(found)) as advance:
         while batch := list(islice(waiting, asking.batch_size)):
             asked, answers = _explain_batch(classifier, question, batch, failures)
             if asked and not pictures:
@@ -154,13 +120,13 @@ def _explain_batch(
     for one in batch:
         try:
             size, most = classifier.working_size, classifier.max_megapixels
-            squares.append(_read_square(one.path, size, most))
+            squares.append(read_square(one.path, size, most, classifier.levels))
             asked.append(one)
         except UnreadableImageError as error:
             failures.append(FailedPicture(path=one.shown, reason=error.reason))
     if not asked:
         return [], []
-    images = _to_input(squares, classifier.preprocess, classifier.module)
+    images = squares_to_input(squares, classifier.preprocess, classifier.module)
     opposed = question.opposed(classifier.module, images)
     for one, k in zip(asked, opposed, strict=True):
         if k is not None:
@@ -171,12 +137,16 @@ def _explain_batch(
     return [asked[row] for row in kept], answers
 
 
-def _read_square(path: Path, size: int, max_megapixels: float = 100.0) -> NDArray[np.uint8]:
-    return fit_square(decode_image(path, max_megapixels, at_least=size), size)
-
-
-def _to_input(
-    squares: Sequence[NDArray[np.uint8]], preprocess: Preprocess, module: nn.Module
-) -> Tensor:
-    device = next(module.parameters()).device
-    return to_input(torch.from_numpy(np.stack(squares)), preprocess, device)
+def _find_levels(
+    classifier: NamedClassifier, asking: Asking, found: Sequence[Found], progress: Progress
+) -> Levels:
+    """Return what is black and white in the pictures: as in the study, else found from them all."""
+    deep = [one for one in found if is_deep(one.path)]
+    measured = [(one.shown, measure_image(one.path, classifier.max_megapixels)) for one in deep]
+    spans = [(name, span) for name, span in measured if span is not None]
+    if asking.white is None and asking.black is None:
+        spans = [one for one in spans if classifier.levels.of(one[1].kind) is None]
+    decision = decide_levels(spans, asking.white, asking.black)
+    for sentence in (*decision.notes, *decision.warnings):
+        progress.say(sentence)
+    return decision.levels.and_of(classifier.levels)

@@ -5,12 +5,12 @@ Knows names and places of files; opens none of them.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
+from seewhy.data.class_names import printable
 from seewhy.data.folder import list_pictures
 from seewhy.errors import DataError
 from seewhy.pictures.manifest import FailedPicture
@@ -65,18 +65,18 @@ def find_pictures(
         try:
             files = list_pictures(path, without) if path.is_dir() else [path]
         except DataError as error:
-            failed.append(FailedPicture(path=shown_name(path), reason=str(error)))
+            failed.append(FailedPicture(path=printable(path), reason=str(error)))
             continue
         if not files:
             reason = "the folder holds no picture files"
-            failed.append(FailedPicture(path=shown_name(path), reason=reason))
+            failed.append(FailedPicture(path=printable(path), reason=reason))
         for file in files:
             # A pipe would let its reader wait for ever; what is missing is named by the decoder.
             if file.exists() and not file.is_file():
-                failed.append(FailedPicture(path=shown_name(file), reason="is no regular file"))
+                failed.append(FailedPicture(path=printable(file), reason="is no regular file"))
                 continue
             place = places.free(_place(file, path, alone=len(paths) == 1))
-            found.append(Found(file, shown_name(file), place))
+            found.append(Found(file, printable(file), place))
     return tuple(found), tuple(failed)
 
 
@@ -101,12 +101,6 @@ def slug(words: str) -> str:
     return re.sub(r"\W+", "_", words.replace("+", "p"))[:_LONGEST_SLUG].strip("_") or "_"
 
 
-def shown_name(path: PurePath | str) -> str:
-    """Turn a path into text that can be printed: other bytes and control characters escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _place(file: Path, named: Path, alone: bool) -> str:
     if file == named:
         return _part(file.stem)
@@ -118,5 +112,5 @@ def _place(file: Path, named: Path, alone: bool) -> str:
 
 def _part(name: str) -> str:
     """Cut one part of a path to a length that leaves room for endings."""
-    safe = shown_name(name).replace("\\", "_") or "_"
+    safe = printable(name).replace("\\", "_") or "_"
     return safe.encode()[:_LONGEST].decode("utf-8", "ignore")

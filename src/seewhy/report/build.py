@@ -18,6 +18,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from seewhy.arguments import run_root
 from seewhy.errors import RunError
 from seewhy.failures import Failures
 from seewhy.files.lock import under_lock
@@ -108,7 +109,7 @@ def redraw_report(root: Path | str) -> Path:
     RunError
         Where there is no finished study, or a record is missing or damaged.
     """
-    run = RunDirectory.open(Path(root))
+    run = RunDirectory.open(run_root(root))
     summary = run.read_summary()
     summary.failed = [one for one in summary.failed if one.step != "report"]
     path = build_report(run, summary)
@@ -130,7 +131,7 @@ def write_as_markdown(root: Path | str) -> Path:
     RunError
         Where there is no finished study, or a record is missing or damaged.
     """
-    run = RunDirectory.open(Path(root))
+    run = RunDirectory.open(run_root(root))
     study = _read(run, run.read_summary())
     page = _sections(study, PictureStore(study.data), pictures.samples(study.data))
     write_parts(run, page, _style())

@@ -12,10 +12,12 @@ from seewhy.report.gallery import Gallery, Shot
 from seewhy.report.pictures import PictureStore
 from seewhy.report.study import Section, Study
 from seewhy.report.tables import Table, Value
-from seewhy.wording import count, listing
+from seewhy.wording import count, listing, some
 
 # Pictures shown of each fault; groups of duplicates, and images of each; suspects of each kind.
 MOST_FAULTS, MOST_GROUPS, MOST_COPIES, MOST_SUSPECTS = 8, 12, 4, 12
+# Labels of one group that its title names.
+MOST_LABELS = 4
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -75,7 +77,9 @@ def findings_section(study: Study, store: PictureStore) -> Section:
         for group in found.duplicates.first[:MOST_GROUPS]
     ]
     return {
+        "notes": found.notes,
         "sentences": found.sentences,
+        "other_files": found.other_files,
         "faults": faults,
         "duplicates": found.duplicates,
         "groups": groups,
@@ -162,7 +166,11 @@ def _group_title(kind: str, splits: Sequence[str], labels: Sequence[str]) -> str
     said = "Exact copies" if kind == "exact" else "Near duplicates"
     if len(splits) > 1:
         said += f" in {listing([SPLIT_WORDS[split] for split in splits])}"
-    return said + (f", called {listing(labels)}" if len(labels) > 1 else "")
+    return said + (
+        f", called {some(labels) if len(labels) > MOST_LABELS else listing(labels)}"
+        if len(labels) > 1
+        else ""
+    )
 
 
 def _fault_table(found: DataFindings) -> Table:

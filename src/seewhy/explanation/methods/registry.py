@@ -121,7 +121,7 @@ def find_method(name: str) -> Method:
         Where there is none; names those that are near.
     """
     known = {**METHODS, **ATTRIBUTIONS}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ConfigError(
             f"explanation method {name!r} is unknown{near_names(str(name), known)}; "
             f"there are: {', '.join(known)}"

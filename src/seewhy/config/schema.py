@@ -1,30 +1,28 @@
 """What a study is made of: one TOML file, the same names on the command line and in Python.
 
-`load_config` turns what a person typed (a preset's name, a ``.toml`` file, a folder, an ``.npz``
-file, ``cifar10.2``) and their overrides into one validated `StudyConfig`. Unknown keys are refused
-with near names. This module knows nothing of images, networks or run directories.
+Every key with its default and its bounds; unknown keys are refused. How what a person typed becomes
+a configuration is in ``loading.py``. This module knows nothing of images, networks or run
+directories.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from seewhy.config.sentences import sentence
 from seewhy.errors import ConfigError, near_names
 
-PRESETS = ("demo", "paper")
 AUGMENTATIONS = ("crop", "translate", "flip", "erase")
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 # The methods that explain a layer behind the cut; those that need pixels or attention do not.
@@ -45,15 +43,29 @@ CAM_METHODS = (
 )
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
+# Larger ones than PyTorch and NumPy count with would end in their errors.
+MOST = 2**31 - 1
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 DropShare = Annotated[float, Field(ge=0, lt=1)]
-BatchSize = Annotated[int, Field(ge=2)]
+BatchSize = Annotated[int, Field(ge=2, le=MOST)]
 Loss = Literal["cross-entropy", "kl-divergence"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false where a number is meant: Python takes them for 1 and 0."""
+        items = value if isinstance(value, (list, tuple)) else (value,)
+        hint = cls.model_fields[str(info.field_name)].annotation
+        if hint is not bool and any(isinstance(item, bool) for item in items):
+            raise ValueError(f"expected no truth value, but got {str(value).lower()}")
+        return value
 
 
 class DataConfig(_Section):
@@ -69,13 +81,19 @@ class DataConfig(_Section):
         Share of the training images held out for validation, stratified.
     held_out : float, default 0.2
         Share of a folder's images held out as test images where it has no ``test/``.
+    top_folders : {"auto", "classes", "splits"}, default "auto"
+        What the folders in a folder are: splits where their names say so, else classes; classes
+        whatever they are called; or splits, with folders in them that are classes.
     max_megapixels : float, default 100
         Larger pictures are set aside before they are decoded.
+    white, black : float, optional
+        Which values are white and black in pictures of more than 8 bits a value; default: found
+        from the values of all pictures, see `seewhy.levels`.
     near_duplicates : float, default 0.75
-        Correlation of their detail from which two images count as the same picture; 1 leaves exact
-        copies alone.
+        Correlation of their fine detail from which two images count as near duplicates; 1: only
+        exact copies count.
     keep_duplicates_together : bool, default True
-        Whether a split that is drawn leaves images of the same picture on one side.
+        Whether a split that is drawn leaves duplicates, exact and near, on one side.
     folds : int, default 0
         Folds of the training and validation images, each held out once; 0 for none.
     folds_stages : {"adaptation", "both"}, default "adaptation"
@@ -90,13 +108,16 @@ class DataConfig(_Section):
     test: str | None = None
     validation: Share = 0.1
     held_out: Share = 0.2
+    top_folders: Literal["auto", "classes", "splits"] = "auto"
     max_megapixels: Annotated[float, Field(gt=0)] = 100.0
+    white: float | None = None
+    black: float | None = None
     near_duplicates: Annotated[float, Field(ge=0.5, le=1)] = 0.75
     keep_duplicates_together: bool = True
-    folds: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=0, le=MOST)] = 0
     folds_stages: Literal["adaptation", "both"] = "adaptation"
-    demo_train: Annotated[int, Field(ge=10)] = 120
-    demo_test: Annotated[int, Field(ge=4)] = 40
+    demo_train: Annotated[int, Field(ge=10, le=MOST)] = 120
+    demo_test: Annotated[int, Field(ge=4, le=MOST)] = 40
     demo_size: Annotated[int, Field(ge=96, le=512)] = 128
 
     @field_validator("folds")
@@ -105,6 +126,14 @@ class DataConfig(_Section):
         if value == 1:
             raise ValueError("expected 0 (no folds) or at least 2, but got 1")
         return value
+
+    @model_validator(mode="after")
+    def _white_above_black(self) -> DataConfig:
+        if self.white is not None and not self.white > (self.black or 0.0):
+            raise ValueError(
+                f"expected white above black ({self.black or 0.0:g}), but got {self.white:g}"
+            )
+        return self
 
 
 class InputConfig(_Section):
@@ -230,7 +259,7 @@ class SearchConfig(_Section):
         Range of p: hidden layer i gets ``trunc(p / 2**i)`` units.
     """
 
-    trials: Annotated[int, Field(ge=0)] = 35
+    trials: Annotated[int, Field(ge=0, le=MOST)] = 35
     sampler: Literal["gp", "tpe", "random"] = "gp"
     max_layers: Annotated[int, Field(ge=1, le=8)] = 3
     objective: Literal["adaptation", "both"] = "adaptation"
@@ -332,7 +361,7 @@ class ExplanationConfig(_Section):
 
     method: str = "gradcam"
     layer: str | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"
-    faithfulness: Annotated[int, Field(ge=0)] = 32
+    faithfulness: Annotated[int, Field(ge=0, le=MOST)] = 32
 
     @field_validator("method")
     @classmethod
@@ -407,143 +436,18 @@ class StudyConfig(_Section):
             )
         return self
 
+    # Defined last, so that it wraps the validators above.
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_sentence(
+        cls, values: object, handler: ModelWrapValidatorHandler[StudyConfig]
+    ) -> StudyConfig:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise ConfigError(sentence(error, cls)) from error
+
     @property
     def further_seeds(self) -> tuple[int, ...]:
         """The seeds of the other trainings that `seeds` asks for."""
         return tuple(range(self.seed + 1, self.seed + self.seeds))
-
-
-def load_config(
-    source: str,
-    *,
-    test: str | None = None,
-    backbones: Sequence[str] = (),
-    seed: int | None = None,
-    device: str | None = None,
-    settings: Sequence[str] = (),
-) -> StudyConfig:
-    """Turn what a person typed into a study's configuration.
-
-    Parameters
-    ----------
-    source : str
-        A preset's name, a ``.toml`` file, or anything `DataConfig.source` takes.
-    test : str, optional
-        Overrides ``data.test``.
-    backbones : sequence of str, optional
-        Override the backbones; each with its pretrained weights.
-    seed : int, optional
-    device : str, optional
-    settings : sequence of str, optional
-        ``key=value`` pairs as ``--set`` takes them; they win over everything else.
-
-    Returns
-    -------
-    StudyConfig
-
-    Raises
-    ------
-    ConfigError
-        For a file that is missing or no TOML, an unknown key, or a value out of range.
-    """
-    values = _base_values(source)
-    if test is not None:
-        _assign(values, "data.test", test)
-    if backbones:
-        values["backbone"] = [{"name": name} for name in backbones]
-    if seed is not None:
-        values["seed"] = seed
-    if device is not None:
-        values["device"] = device
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"expected --set key=value, but got {setting!r}")
-        _assign(values, key.strip(), _value(text.strip()))
-    return validate(values, origin=source)
-
-
-def validate(values: Mapping[str, Any], origin: str) -> StudyConfig:
-    """Check `values` against `StudyConfig`; `origin` names where they come from.
-
-    Raises
-    ------
-    ConfigError
-        One sentence naming the first key that is wrong.
-    """
-    try:
-        return StudyConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{origin}: {_sentence(error)}") from error
-
-
-def _base_values(source: str) -> dict[str, Any]:
-    if source in PRESETS:
-        text = resources.files("seewhy").joinpath("presets", f"{source}.toml").read_text("utf-8")
-        return tomllib.loads(text)
-    if source.endswith(".toml"):
-        path = Path(source)
-        try:
-            values = tomllib.loads(path.read_text("utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigError(f"{source}: there is no such config file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source}: not a TOML file ({error})") from error
-        except OSError as error:
-            raise ConfigError(f"{source}: cannot be read ({error.strerror})") from error
-        values.setdefault("name", path.stem)
-        return values
-    return {"name": _name_of(source), "data": {"source": source}}
-
-
-def _name_of(source: str) -> str:
-    path = Path(source).resolve()
-    stem = path.stem if path.suffix == ".npz" else path.name
-    return stem or "study"
-
-
-def _assign(values: dict[str, Any], key: str, value: object) -> None:
-    *sections, last = key.split(".")
-    if sections == ["backbone"] and isinstance(values.get("backbone", []), list):
-        # What is set for "backbone" is set for each of them.
-        for one in values.setdefault("backbone", [{"name": DEFAULT_BACKBONE}]):
-            one[last] = value
-        return
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {key}: {section!r} holds no keys that can be set this way")
-        values = inner
-    values[last] = value
-
-
-def _value(text: str) -> object:
-    """Read `text` as a TOML value where it is one, else take it as it stands."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the configuration"
-    if first["type"] == "extra_forbidden":
-        known = _known_keys()
-        return (
-            f"unknown key {key!r}{near_names(key, known)} (the keys are in docs/configuration.md)"
-        )
-    message = first["msg"].removeprefix("Value error, ")
-    if message.startswith("expected"):
-        return f"{key}: {message}"
-    return f"{key}: {message[0].lower()}{message[1:]}, but got {first['input']!r}"
-
-
-def _known_keys() -> list[str]:
-    keys: list[str] = []
-    for name, field in StudyConfig.model_fields.items():
-        keys.append(name)
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            keys += [f"{name}.{inner}" for inner in section.model_fields]
-    return keys
