@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation.layers import choose_layer, find_layer, list_layers
+from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layers import list_layers, name_layer
 from seewhy.explanation.layout import Layout, read_layout
 
 SQUARE = torch.Size([2, 3, 224, 224])

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError
-from seewhy.explanation.layers import choose_layer, list_layers
+from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layers import list_layers
 from seewhy.models.imagenet import class_names, imagenet_wnids
 from seewhy.pictures.asking import Asking, read_question
 from seewhy.pictures.classifiers import NamedClassifier, describe_layers, open_classifier

@@ -6,7 +6,7 @@ the model is different afterwards. Knows no formula and no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -18,10 +18,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.backward import gradients_of
-from seewhy.explanation.layers import find_layer, output_layout
+from seewhy.explanation.endings import ask
+from seewhy.explanation.layers import find_layer, output_layout, run_of
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
-from seewhy.explanation.targets import Answer, Question, Target, read_answer
+from seewhy.explanation.refusals import gradient_stops
+from seewhy.explanation.runs import Runs
+from seewhy.explanation.targets import Answer, Question, Target
 
 Graph = Literal["once", "twice", "none"]
 
@@ -67,14 +70,14 @@ class Recorded:
     output : Tensor
         As the layer put it out; with the graph behind it.
     layout : Layout
-    calls : int
-        How often the layer ran; the output is its last.
+    run : int
+        Of which of the layer's runs the output is, from 1.
     """
 
     name: str
     output: Tensor
     layout: Layout
-    calls: int
+    run: int
 
     @cached_property
     def maps(self) -> Tensor:
@@ -116,46 +119,31 @@ def record(
     ConfigError
         For a layer that does not run, or whose output is no map; for an output without logits.
     """
-    outputs: dict[str, list[Tensor]] = {name: [] for name in names}
-    alone = len(names) == 1
+    traced = graph != "none"
+    runs = [Runs(name, run_of(model, name), len(names) == 1, traced) for name in names]
+
+    def run() -> object:
+        for one in runs:
+            one.clear()
+        return model(images)
+
     with ExitStack() as stack:
-        stack.callback(torch.set_grad_enabled, False)
-        for name in names:
-            hook = _recorder(outputs[name], alone, graph)
-            stack.callback(find_layer(model, name).register_forward_hook(hook).remove)
+        # Nothing before the layers asks for a gradient, so no graph is kept of it; and a model
+        # that leaves a no_grad of its own finds gradients on again.
+        stack.enter_context(torch.set_grad_enabled(traced and bool(names)))
+        for one in runs:
+            module = find_layer(model, one.name)
+            stack.callback(module.register_forward_hook(one.hook).remove)
         if graph == "twice":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        answer = read_answer(model(images), target, len(images))
-    return answer, {name: _recorded(model, name, outputs[name], images) for name in names}
+        answer = ask(model, run, target, len(images))
+    return answer, {one.name: _recorded(model, one, answer.logits, images) for one in runs}
 
 
-def _recorder(
-    outputs: list[Tensor], alone: bool, graph: Graph
-) -> Callable[[nn.Module, object, object], Tensor | None]:
-    def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
-        if not isinstance(output, Tensor):
-            return None
-        if graph == "none":
-            outputs.append(output.clone())
-            return None
-        if alone or not output.requires_grad:
-            # A copy of its own: what shares the output's storage may be overwritten later.
-            output = output.detach().clone().requires_grad_()
-        outputs.append(output)
-        torch.set_grad_enabled(True)
-        # The clone takes what an in-place layer behind the target would do to the map.
-        return output.clone()
-
-    return hook
-
-
-def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor) -> Recorded:
-    if not outputs:
-        raise ConfigError(
-            f"layer {name!r}: the model's forward pass does not reach it, or it puts out no tensor"
-        )
-    output = outputs[-1]
-    layout = output_layout(model, find_layer(model, name), output, images)
+def _recorded(model: nn.Module, runs: Runs, scores: Tensor, images: Tensor) -> Recorded:
+    name, run = runs.name, runs.chosen(scores)
+    output = runs.outputs[run]
+    layout = output_layout(model, name, output, images)
     if layout is None and output.ndim == 4:
         # Named by somebody who knows: a single place, or a map that was cropped.
         layout = Layout("channels first", (int(output.shape[2]), int(output.shape[3])))
@@ -164,7 +152,7 @@ def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor
             f"layer {name!r}: expected a spatial map (N, C, h, w), (N, h, w, C) or a grid of "
             f"tokens, but it puts out {tuple(output.shape)}"
         )
-    return Recorded(name, output, layout, len(outputs))
+    return Recorded(name, output, layout, run)
 
 
 @dataclass(frozen=True)
@@ -299,8 +287,8 @@ class Case:
 
     def _unconnected(self, name: str) -> ConfigError:
         return ConfigError(
-            f"layer {name!r}: the scores do not depend on it through anything that has a "
-            "gradient; choose a layer on the way to the logits"
+            f"layer {name!r}: the scores do not depend on it through anything that has a gradient"
+            f"{gradient_stops(self.model) or '; choose a layer on the way to the logits'}"
         )
 
 

@@ -17,7 +17,8 @@ from torch import nn
 
 from seewhy.config import BackboneConfig, DataConfig
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
-from seewhy.explanation.layers import LayerInfo, choose_layer, list_layers
+from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layers import LayerInfo, list_layers
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.compute import choose_compute

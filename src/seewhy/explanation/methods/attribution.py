@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.endings import ask
 from seewhy.explanation.engine import Case
-from seewhy.explanation.targets import Question, read_answer
+from seewhy.explanation.targets import Question
 
 PREFIX = "captum:"
 
@@ -86,7 +88,8 @@ def _scorer(case: Case, column: int) -> Callable[[Tensor], Tensor]:
             None if references is None else references[owners],
             case.question.strength,
         )
-        logits = read_answer(case.model(images), case.target, len(images)).logits
+        run = partial(case.model, images)
+        logits = ask(case.model, run, case.target, len(images)).logits
         return asked.select(logits)[:, 0]
 
     return score
