@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import Case, record, undisturbed
 from seewhy.explanation.methods.registry import Layers, Method, find_method
-from seewhy.explanation.refusals import check_images, check_model, check_scores, matching_types
+from seewhy.explanation.refusals import (
+    check_dependence,
+    check_images,
+    check_model,
+    check_scores,
+    matching_types,
+)
 from seewhy.explanation.targets import (
     Activation,
     Classes,
@@ -198,6 +204,8 @@ def explain(
         names = chosen.layer_names(model, images, layer, target)
         answer, layers = record(model, images, names, target, chosen.graph)
         check_scores(model, images, answer.logits.detach())
+        for recorded in layers.values():
+            check_dependence(images, recorded.name, recorded.maps)
         question = _question(classes, against, chosen, answer.logits.detach())
         case = Case(model, images, answer, layers, question, target, batch_size, chosen.graph)
         by_layer = _smoothed(case, chosen, smooth, noise, seed) if smooth else chosen.run(case)

@@ -37,9 +37,9 @@ def attends(name: str, module: nn.Module) -> bool:
     """Tell an attention layer by its class's name, or by what its block calls it."""
     kind = type(module).__name__.lower()
     called = name.rpartition(".")[2]
-    if called in _ATTENTION_NAMES or kind.endswith("attn"):
+    if called in _ATTENTION_NAMES:
         return True
-    return "attention" in kind and not _is_block(module)
+    return ("attention" in kind or kind.endswith("attn")) and not _is_block(module)
 
 
 def _is_block(module: nn.Module) -> bool:

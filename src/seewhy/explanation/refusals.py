@@ -128,6 +128,24 @@ def check_scores(model: nn.Module, images: Tensor, scores: Tensor) -> None:
     raise ConfigError(f"model: its scores for image {row} are {kind}: {reason}")
 
 
+def check_dependence(images: Tensor, name: str, maps: Tensor) -> None:
+    """Refuse a layer that puts out the same maps (N, C, h, w) for two different images.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for row in range(1, len(images)):
+        if not torch.equal(images[row], images[0]):
+            # Zeros may come from a layer that is silent for both.
+            if torch.equal(maps[row], maps[0]) and bool(maps[0].any()):
+                raise ConfigError(
+                    f"layer {name!r}: puts out the same for different images, so it does not "
+                    "depend on them; choose a layer on the way from the images to the scores"
+                )
+            return
+
+
 def _finite(values: Tensor) -> bool:
     return bool(values.isfinite().all())
 

@@ -110,7 +110,7 @@ def _traced(model: nn.Module, image: Tensor, target: Target | None) -> Pass:
         with _watching(model, image, visits):
             # A copy: models may change their input in place, which a leaf does not allow.
             output = model(leaf.clone())
-        scores, outputs = _outcome(output, target)
+        scores, outputs = _outcome(output, target, len(image))
     return Pass(visits, any(t.requires_grad for t in scores), scores, outputs)
 
 
@@ -128,7 +128,7 @@ def _plain(model: nn.Module, image: Tensor, target: Target | None) -> Pass:
     with torch.no_grad():
         with _watching(model, image, visits):
             output = model(image)
-        scores, outputs = _outcome(output, target)
+        scores, outputs = _outcome(output, target, len(image))
         if not image.is_meta:
             again: list[Visit] = []
             with torch.random.fork_rng(devices=[]), _watching(model, image, again):
@@ -205,11 +205,13 @@ def token_facts(model: nn.Module) -> tuple[int | None, tuple[int, int] | None]:
     return prefix, grid
 
 
-def _outcome(output: object, target: Target | None) -> tuple[list[Tensor], list[Tensor]]:
+def _outcome(
+    output: object, target: Target | None, count: int
+) -> tuple[list[Tensor], list[Tensor]]:
     """Return the scores, and the model's outputs that they are taken from as values."""
     given = list(_tensors(output))
     try:
-        scores = [find_scores(output, target, 1)]
+        scores = [find_scores(output, target, count)]
     except ConfigError:
         # Said by the pass that is explained; here any output will do.
         return given, given

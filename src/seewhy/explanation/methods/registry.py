@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seewhy.errors import ConfigError, near_names
+from seewhy.errors import ConfigError, SeewhyError, near_names
 from seewhy.explanation.choosing import choose_layer
 from seewhy.explanation.engine import Case, Graph
 from seewhy.explanation.layers import name_layer
@@ -111,8 +111,20 @@ class Method:
             elif self.needs == "attention":
                 names.extend(attention.attention_blocks(model))
             else:
-                names.append(choose_layer(model, images[:1], target))
+                names.append(_chosen(model, images, target))
         return tuple(dict.fromkeys(names))
+
+
+def _chosen(model: nn.Module, images: Tensor, target: Target | None) -> str:
+    try:
+        return choose_layer(model, images[:1], target)
+    except SeewhyError:
+        raise
+    # A network made for batches of one size alone says so with whatever its layers raise.
+    except Exception:
+        if len(images) == 1:
+            raise
+        return choose_layer(model, images, target)
 
 
 def find_method(name: str) -> Method:
