@@ -93,7 +93,9 @@ def test_a_small_probability_is_not_shown_as_a_half() -> None:
         model.fc.bias.fill_(-4)
     found = explain(model, IMAGES, layer="conv")
     # sigmoid(-4) = 0.018
-    torch.testing.assert_close(found.probabilities[0], torch.tensor([0.9820, 0.0180]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        found.probabilities[0], torch.tensor([0.9820, 0.0180]), atol=1e-4, rtol=0
+    )
     assert found.predicted.tolist() == [0, 0, 0]
 
 

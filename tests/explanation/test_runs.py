@@ -77,9 +77,9 @@ def test_an_ambiguous_run_is_named_with_what_to_choose(layer: str) -> None:
 
 
 def test_a_run_that_does_not_happen_is_named() -> None:
-    with pytest.raises(ConfigError, match="layer 'one.conv@3': runs only 2 times"):
+    with pytest.raises(ConfigError, match=r"layer 'one.conv@3': runs only 2 times"):
         explain(Wrapped(_siamese), IMAGES, layer="one.conv@3")
-    with pytest.raises(ConfigError, match="layer 'one.cnv@1' is unknown"):
+    with pytest.raises(ConfigError, match=r"layer 'one.cnv@1' is unknown"):
         explain(Wrapped(_siamese), IMAGES, layer="one.cnv@1")
 
 

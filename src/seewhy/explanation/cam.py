@@ -18,6 +18,7 @@ from seewhy.explanation.engine import Case, record, undisturbed
 from seewhy.explanation.methods.registry import Layers, Method, find_method
 from seewhy.explanation.refusals import (
     check_dependence,
+    check_gradients,
     check_images,
     check_model,
     check_scores,
@@ -204,6 +205,10 @@ def explain(
         names = chosen.layer_names(model, images, layer, target)
         answer, layers = record(model, images, names, target, chosen.graph)
         check_scores(model, images, answer.logits.detach())
+        if chosen.needs in ("gradients", "curvatures"):
+            check_gradients(model, answer.logits)
+        elif chosen.needs in ("image gradients", "attention", "input"):
+            check_gradients(model, None)
         for recorded in layers.values():
             check_dependence(images, recorded.name, recorded.maps)
         question = _question(classes, against, chosen, answer.logits.detach())

@@ -149,28 +149,36 @@ def _check_single(chosen: Visit, maps: list[Visit], found: Pass, joined: bool) -
     With `joined`, two maps that both work on a third are parts of one block, as in transformers
     whose attention stands beside other layers.
     """
+    others = _beside(chosen, maps, found, joined)
+    same = [other for other in others if other.name == chosen.name]
+    if same:
+        runs = [visit for visit in found.visits if visit.name == chosen.name]
+        first, second = sorted((runs.index(same[-1]) + 1, runs.index(chosen) + 1))
+        raise ConfigError(
+            f"layer {chosen.name!r}: runs {len(runs)} times on different inputs in one forward "
+            f"pass, and each run has a map of its own; choose {chosen.name}@{first} or "
+            f"{chosen.name}@{second}"
+        )
+    if others:
+        raise ConfigError(
+            f"auto: the layers {others[-1].name!r} and {chosen.name!r} lead to the scores side by "
+            "side; name one of them with layer=, or both for one map"
+        )
+
+
+def _beside(chosen: Visit, maps: list[Visit], found: Pass, joined: bool) -> list[Visit]:
+    """Return the maps that lead to the scores past the chosen one, and are not made of it."""
     own = behind(chosen.node, set())[1]
-    beside = _behind_scores(found, {chosen.node}) - own
-    for other in reversed(maps):
-        if other.node not in beside:
+    past = _behind_scores(found, {chosen.node}) - own
+    others = []
+    for other in maps:
+        if other.node not in past:
             continue
         theirs = behind(other.node, set())[1]
-        if chosen.node in theirs:
-            continue
-        if joined and any(one.node in own and one.node in theirs for one in maps):
-            continue
-        if other.name == chosen.name:
-            runs = [visit for visit in found.visits if visit.name == chosen.name]
-            numbers = sorted((runs.index(other) + 1, runs.index(chosen) + 1))
-            raise ConfigError(
-                f"layer {chosen.name!r}: runs {len(runs)} times on different inputs in one forward "
-                f"pass, and each run has a map of its own; choose {chosen.name}@{numbers[0]} or "
-                f"{chosen.name}@{numbers[1]} with layer="
-            )
-        raise ConfigError(
-            f"auto: the layers {other.name!r} and {chosen.name!r} lead to "
-            "the scores side by side; name one of them with layer=, or both for one map"
-        )
+        common = joined and any(one.node in own and one.node in theirs for one in maps)
+        if chosen.node not in theirs and not common:
+            others.append(other)
+    return others
 
 
 def _unpooled(visits: list[Visit]) -> Iterator[Visit]:

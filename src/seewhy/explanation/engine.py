@@ -22,7 +22,6 @@ from seewhy.explanation.endings import ask
 from seewhy.explanation.layers import find_layer, output_layout, run_of
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
-from seewhy.explanation.refusals import gradient_stops
 from seewhy.explanation.runs import Runs
 from seewhy.explanation.targets import Answer, Question, Target
 
@@ -287,8 +286,8 @@ class Case:
 
     def _unconnected(self, name: str) -> ConfigError:
         return ConfigError(
-            f"layer {name!r}: the scores do not depend on it through anything that has a gradient"
-            f"{gradient_stops(self.model) or '; choose a layer on the way to the logits'}"
+            f"layer {name!r}: the scores do not depend on it through anything that has a "
+            "gradient; choose a layer on the way to the logits"
         )
 
 

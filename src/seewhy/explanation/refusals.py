@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 
 from seewhy.errors import ConfigError, first_line
+from seewhy.explanation.visits import behind
 
 
 def check_model(model: object) -> nn.Module:
@@ -150,13 +151,30 @@ def _finite(values: Tensor) -> bool:
     return bool(values.isfinite().all())
 
 
-def gradient_stops(model: nn.Module) -> str:
-    """Return what keeps gradients from a layer, where the model shows it; else the empty text."""
+def check_gradients(model: nn.Module, scores: Tensor | None) -> None:
+    """Refuse to go back through layers that compute in integers.
+
+    Parameters
+    ----------
+    model : nn.Module
+    scores : Tensor, (N, M), or None
+        With the graph that is gone back through; None where that is all of the model.
+
+    Raises
+    ------
+    ConfigError
+    """
     for name, module in model.named_modules():
         if name and "quantized" in type(module).__module__:
-            return (
-                f": the model's {name!r} computes in integers ({type(module).__name__}); explain "
-                "the float network it was made from, or choose a method without gradients, "
-                "eigencam or ablationcam"
-            )
-    return ""
+            break
+    else:
+        return
+    if scores is not None and scores.grad_fn is not None:
+        nodes = behind(scores.grad_fn, set())[1]
+        # PyTorch's node for functions that have no gradient.
+        if not any(node.name().endswith("WarnNotImplemented") for node in nodes):
+            return
+    raise ConfigError(
+        f"model: its {name!r} computes in integers ({type(module).__name__}), which have no "
+        "gradient; explain the float network it was made from, or choose eigencam or ablationcam"
+    )
