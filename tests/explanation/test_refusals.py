@@ -56,7 +56,7 @@ def _lazy() -> nn.Module:
         (_traced, "was made by torch.jit .*; explain the nn.Module it was made from"),
         (_exported, "an exported program runs as one graph.* it was exported from"),
         (lambda: _exported().module(), "comes from torch.export .* it was exported from"),
-        (_lazy, "its parameter '4.weight' has no shape yet.* send a batch through the model once"),
+        (_lazy, "its weight '4.weight' has no shape yet.* send a batch through the model once"),
         (lambda: "resnet18", "expected an nn.Module, but got str"),
     ],
 )

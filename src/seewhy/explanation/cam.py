@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import Case, record, undisturbed
-from seewhy.explanation.methods.registry import Layers, Method, find_method
+from seewhy.explanation.methods.registry import LayerChoice, Method, find_method
 from seewhy.explanation.refusals import (
     check_dependence,
     check_gradients,
@@ -51,7 +51,8 @@ class Explanation:
     classes : Tensor, (N, K) int64
         The class each map is for.
     logits, probabilities : Tensor, (N, M) float32
-        Of a single-logit network both hold two classes: (−z, z).
+        Of a single-logit network both hold two classes: (−z, z). Of one that ends in softmax or
+        sigmoid the logits are what is before it.
     layer : str
         Several are joined by commas.
     method : str
@@ -118,7 +119,7 @@ def explain(
     model: nn.Module,
     images: Tensor,
     classes: Classes = None,
-    layer: Layers = "auto",
+    layer: LayerChoice = "auto",
     method: str = "gradcam",
     *,
     against: Classes = None,
@@ -134,8 +135,8 @@ def explain(
     Parameters
     ----------
     model : nn.Module
-        Any classifier that turns `images` into logits (N, M), or (N,) or (N, 1) for two classes;
-        frozen or not, in any mode (it is evaluated), with hooks of its own or without. It is
+        Any classifier that turns `images` into logits (N, M), or (N,) or (N, 1) for two classes,
+        or into their softmax or sigmoid, which is left out; frozen or not, in any mode (it is evaluated), with hooks of its own or without. It is
         afterwards as it was before.
     images : Tensor, (N, C, H, W) float
         Preprocessed, on the model's device.
@@ -143,10 +144,12 @@ def explain(
         What to explain: the predicted class of each image; ``"top3"`` (any number); ``"all"``;
         one index for all images; one for each; a list of indices for each, of equal length; or a
         function that makes such indices of the logits (N, M).
-    layer : str or sequence of str, default "auto"
-        Name of the target module as in ``model.named_modules()``; ``auto`` takes the last
-        spatial map before pooling, or a transformer's last norm before its last attention.
-        Several names give one map of them all, see `Explanation`.
+    layer : str, nn.Module or sequence of them, default "auto"
+        The target module, or its name as in ``model.named_modules()`` (without what
+        torch.compile and the like put around it); ``auto`` takes the last spatial map before
+        pooling, or a transformer's last norm before its last attention. Several give one map of
+        them all, see `Explanation`. ``"NAME@2"`` is the second run of a layer that runs on
+        different inputs in one forward pass.
     method : str, default "gradcam"
         A name in `seewhy.explanation.methods.METHODS`.
     against : int, sequence or Tensor, optional
@@ -158,7 +161,7 @@ def explain(
         logits: one head of several, a segmentation's sum over a mask.
     activation : {"softmax", "sigmoid"}, default "softmax"
         What makes probabilities of logits; ``sigmoid`` for classifiers of several labels. A
-        single logit always takes the sigmoid.
+        single logit always takes the sigmoid, and a network that ends in either its own.
     smooth : int, default 0
         Average the maps of this many noisy copies of the images instead.
     noise : float, default 0.15
@@ -177,7 +180,8 @@ def explain(
     ------
     ConfigError
         For an unknown method or layer, a layer without a map, classes out of range, an output
-        that holds no logits, or images that are not a float batch.
+        that holds no logits, scores that are no numbers, or images that are not a float batch of
+        the weights' type.
 
     References
     ----------

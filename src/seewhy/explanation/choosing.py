@@ -107,7 +107,7 @@ def _leading(found: Pass) -> list[Visit]:
     """Return the calls that depend on the image and lead to the scores."""
     visits = [visit for visit in found.visits if visit.name]
     if not found.traced:
-        return visits
+        return [visit for visit in visits if visit.ended not in found.fixed]
     nodes = _behind_scores(found, set())
     return [visit for visit in visits if visit.node in nodes]
 

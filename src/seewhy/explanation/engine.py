@@ -102,7 +102,7 @@ def record(
     names : tuple of str
         The layers; none for a plain forward.
     target : callable, optional
-        See `read_answer`.
+        See `find_scores`.
     graph : {"once", "twice", "none"}, default "once"
         How often what lies behind the layers can be differentiated; twice keeps to kernels that
         allow it.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from seewhy.errors import ConfigError, first_line
 from seewhy.explanation.visits import behind
@@ -21,7 +22,7 @@ def check_model(model: object) -> nn.Module:
     ConfigError
     """
     kind = type(model).__name__
-    if isinstance(model, torch.export.ExportedProgram):
+    if kind == "ExportedProgram":
         raise ConfigError(
             "model: an exported program runs as one graph, in which no layer can be recorded; "
             "explain the nn.Module it was exported from"
@@ -41,10 +42,10 @@ def check_model(model: object) -> nn.Module:
             f"model: {kind} comes from torch.export and runs as one graph, in which no layer can "
             "be recorded; explain the nn.Module it was exported from"
         )
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, UninitializedTensorMixin):
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(value):
             raise ConfigError(
-                f"model: its parameter {name!r} has no shape yet, since it belongs to a lazy "
+                f"model: its weight {name!r} has no shape yet, since it belongs to a lazy "
                 "module; send a batch through the model once, then explain it"
             )
     return model
@@ -97,7 +98,7 @@ def matching_types(model: nn.Module, images: Tensor) -> Iterator[None]:
         yield
     except RuntimeError as error:
         types = {p.dtype for p in model.parameters() if p.is_floating_point()}
-        if not types or images.dtype in types:
+        if not types or images.dtype in types or not re.search(r"\bd?types?\b", str(error)):
             raise
         own = " and ".join(sorted(str(one) for one in types))
         raise ConfigError(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.layout import Layout, read_layout
 from seewhy.explanation.targets import Target, find_scores
-from seewhy.explanation.wrappers import layer_names, uncompiled
+from seewhy.explanation.wrappers import layer_names, uncompiled, unwrapped
 
 Node = Any
 
@@ -75,12 +75,15 @@ class Pass:
         What is explained; all outputs where that is not clear.
     outputs : list of Tensor
         Those outputs of the model whose values are the scores, in part or in sum.
+    fixed : frozenset of int
+        Without a graph: when the calls ended that put out the same for another image.
     """
 
     visits: list[Visit]
     traced: bool = False
     scores: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
+    fixed: frozenset[int] = frozenset()
 
 
 def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> Pass:
@@ -94,6 +97,7 @@ def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> Pass
     target : callable, optional
         See `find_scores`.
     """
+    model = unwrapped(model)
     with _frozen(model), uncompiled(), torch.inference_mode(False):
         try:
             found = _traced(model, image, target)
@@ -125,6 +129,7 @@ def _keep(value: None) -> Tensor:
 def _plain(model: nn.Module, image: Tensor, target: Target | None) -> Pass:
     """Run without a graph; what is the same for another image does not depend on it."""
     visits: list[Visit] = []
+    fixed: set[int] = set()
     with torch.no_grad():
         with _watching(model, image, visits):
             output = model(image)
@@ -136,8 +141,8 @@ def _plain(model: nn.Module, image: Tensor, target: Target | None) -> Pass:
                 model(image + noise.to(image))
             if [v.name for v in again] == [v.name for v in visits]:
                 pairs = zip(visits, again, strict=True)
-                visits = [a for a, b in pairs if not _same(a.output, b.output)]
-    return Pass(visits, False, scores, outputs)
+                fixed = {a.ended for a, b in pairs if _same(a.output, b.output)}
+    return Pass(visits, False, scores, outputs, frozenset(fixed))
 
 
 def _same(first: Tensor, second: Tensor) -> bool:

@@ -37,7 +37,7 @@ Needs = Literal[
     "input",
 ]
 Run = Callable[[Case], dict[str, Tensor]]
-Layers = str | nn.Module | Sequence[str | nn.Module]
+LayerChoice = str | nn.Module | Sequence[str | nn.Module]
 """What `explain` takes as layer: a name, a module, or several."""
 
 
@@ -80,7 +80,7 @@ class Method:
         return graphs.get(self.needs, "once")
 
     def layer_names(
-        self, model: nn.Module, images: Tensor, layer: Layers, target: Target | None = None
+        self, model: nn.Module, images: Tensor, layer: LayerChoice, target: Target | None = None
     ) -> tuple[str, ...]:
         """Return the names of the layers to record; every one exists.
 
