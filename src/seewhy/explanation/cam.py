@@ -136,8 +136,8 @@ def explain(
     ----------
     model : nn.Module
         Any classifier that turns `images` into logits (N, M), or (N,) or (N, 1) for two classes,
-        or into their softmax or sigmoid, which is left out; frozen or not, in any mode (it is evaluated), with hooks of its own or without. It is
-        afterwards as it was before.
+        or into their softmax or sigmoid, which is left out; frozen or not, in any mode (it is
+        evaluated), with hooks of its own or without. It is afterwards as it was before.
     images : Tensor, (N, C, H, W) float
         Preprocessed, on the model's device.
     classes : None, str, int, Tensor, sequence or callable, default None
