@@ -69,7 +69,7 @@ def test_of_two_views_through_one_trunk_each_has_its_own_map() -> None:
 @pytest.mark.parametrize("layer", ["auto", "one.conv"])
 def test_an_ambiguous_run_is_named_with_what_to_choose(layer: str) -> None:
     sentence = (
-        "layer 'one.conv': runs 2 times on different inputs in one forward pass, and each run has "
+        "layer 'one.conv': runs 2 times side by side in one forward pass, and each run has "
         "a map of its own; choose one.conv@1 or one.conv@2"
     )
     with pytest.raises(ConfigError, match=sentence):

@@ -148,8 +148,8 @@ def explain(
         The target module, or its name as in ``model.named_modules()`` (without what
         torch.compile and the like put around it); ``auto`` takes the last spatial map before
         pooling, or a transformer's last norm before its last attention. Several give one map of
-        them all, see `Explanation`. ``"NAME@2"`` is the second run of a layer that runs on
-        different inputs in one forward pass.
+        them all, see `Explanation`. ``"NAME@2"`` is the second run of a layer that runs
+        several times, side by side, in one forward pass.
     method : str, default "gradcam"
         A name in `seewhy.explanation.methods.METHODS`.
     against : int, sequence or Tensor, optional

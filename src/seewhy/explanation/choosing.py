@@ -155,7 +155,7 @@ def _check_single(chosen: Visit, maps: list[Visit], found: Pass, joined: bool) -
         runs = [visit for visit in found.visits if visit.name == chosen.name]
         first, second = sorted((runs.index(same[-1]) + 1, runs.index(chosen) + 1))
         raise ConfigError(
-            f"layer {chosen.name!r}: runs {len(runs)} times on different inputs in one forward "
+            f"layer {chosen.name!r}: runs {len(runs)} times side by side in one forward "
             f"pass, and each run has a map of its own; choose {chosen.name}@{first} or "
             f"{chosen.name}@{second}"
         )

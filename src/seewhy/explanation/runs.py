@@ -87,7 +87,7 @@ class Runs:
             if len(reached) > 1:
                 names = " or ".join(f"{self.name}@{run}" for run in reached[:4])
                 raise ConfigError(
-                    f"layer {self.name!r}: runs {self.count} times on different inputs in one "
+                    f"layer {self.name!r}: runs {self.count} times side by side in one "
                     f"forward pass, and each run has a map of its own; choose {names}"
                 )
             last = reached[0] if reached else last
