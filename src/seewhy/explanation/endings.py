@@ -171,10 +171,10 @@ class _Before(NamedTuple):
         """Tell of what function over the classes the probabilities are the values."""
         logits, plain = _rows(self.logits), _rows(self.plain)
         loose = self.plain.dtype in (torch.float16, torch.bfloat16)
-        near = {"rtol": 2e-2, "atol": 1e-2} if loose else {"rtol": 1e-3, "atol": 1e-5}
-        if logits.shape[1] > 1 and torch.allclose(logits.softmax(dim=1), plain, **near):
+        rtol, atol = (2e-2, 1e-2) if loose else (1e-3, 1e-5)
+        if logits.shape[1] > 1 and torch.allclose(logits.softmax(dim=1), plain, rtol, atol):
             return "softmax"
-        return "sigmoid" if torch.allclose(logits.sigmoid(), plain, **near) else None
+        return "sigmoid" if torch.allclose(logits.sigmoid(), plain, rtol, atol) else None
 
 
 class _Befores(TorchFunctionMode):
@@ -211,7 +211,9 @@ class _Befores(TorchFunctionMode):
             self._found[id(result)] = result, before
         return result
 
-    def _moved(self, func: object, args: tuple[Any, ...], kwargs: Any) -> _Before | None:
+    def _moved(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
+    ) -> _Before | None:
         """Return what lies before the result of a function of remembered tensors."""
         first = args[0] if args else kwargs.get("input")
         if func in _JOINS and isinstance(first, tuple | list):
@@ -219,8 +221,8 @@ class _Befores(TorchFunctionMode):
             known = [part for part in parts if part is not None]
             if not known or len(known) < len(parts):
                 return None
-            logits = func([part.logits for part in known], *args[1:], **kwargs)  # type: ignore[operator]
-            plain = func([part.plain for part in known], *args[1:], **kwargs)  # type: ignore[operator]
+            logits = func([part.logits for part in known], *args[1:], **kwargs)
+            plain = func([part.plain for part in known], *args[1:], **kwargs)
             return _Before(known[0].name, logits, plain)
         before = self.of(first)
         if before is None or func in _BOUNDS:
@@ -231,8 +233,8 @@ class _Befores(TorchFunctionMode):
             return None
         rest = {key: value for key, value in kwargs.items() if key != "input"}
         return before._replace(
-            logits=func(before.logits, *args[1:], **rest),  # type: ignore[operator]
-            plain=func(before.plain, *args[1:], **rest),  # type: ignore[operator]
+            logits=func(before.logits, *args[1:], **rest),
+            plain=func(before.plain, *args[1:], **rest),
         )
 
 

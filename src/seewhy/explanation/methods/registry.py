@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -98,8 +98,12 @@ class Method:
         ConfigError
             For an unknown name, and for any name where the method looks at the input alone.
         """
-        single = isinstance(layer, str | nn.Module) or not isinstance(layer, Sequence) or not layer
-        wanted = (layer,) if single else layer
+        wanted: Sequence[str | nn.Module]
+        if isinstance(layer, str | nn.Module) or not isinstance(layer, Sequence) or not layer:
+            # `name_layer` says what is wrong with anything but a name or a module.
+            wanted = (cast(str, layer),)
+        else:
+            wanted = layer
         if self.needs == "input":
             if tuple(wanted) != ("auto",):
                 raise ConfigError(f"layer: {self.name} explains the input and takes no layer")
