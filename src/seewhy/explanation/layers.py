@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.layout import Layout, read_layout
+from seewhy.explanation.turns import evaluating, hooked
 
 # Pooling makes a coarser copy of the map before it; that map is the better one to look at.
 _POOLS = (
@@ -136,12 +137,8 @@ def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
     list of LayerInfo
         Those that put out a tensor; a layer that runs several times comes with its last output.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        visits = _visit(model.eval(), image[:1])
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model):
+        visits = _visit(model, image[:1])
     last = {visit.name: visit for visit in visits}
     return [
         LayerInfo(
@@ -165,7 +162,7 @@ def choose_layer(model: nn.Module, image: Tensor) -> str:
     Parameters
     ----------
     model : nn.Module
-        In evaluation mode.
+        Its modes are as before afterwards.
     image : Tensor, (1, C, H, W)
         Sent through the model once, without a graph, unless a network of this structure was
         asked before.
@@ -176,9 +173,10 @@ def choose_layer(model: nn.Module, image: Tensor) -> str:
         Where no module puts out a map with more than one place.
     """
     structure = (image.shape[1:], *((name, type(m)) for name, m in model.named_modules()))
-    if model not in _chosen or _chosen[model][0] != structure:
-        _chosen[model] = structure, _choose(model, image)
-    return _chosen[model][1]
+    with evaluating(model):
+        if model not in _chosen or _chosen[model][0] != structure:
+            _chosen[model] = structure, _choose(model, image)
+        return _chosen[model][1]
 
 
 def _choose(model: nn.Module, image: Tensor) -> str:
@@ -253,19 +251,12 @@ def _watching(model: nn.Module, image: Tensor, visits: list[_Visit]) -> Iterator
 
         return hook
 
-    handles = [
-        handle
-        for name, module in model.named_modules()
-        for handle in (
-            module.register_forward_pre_hook(before),
-            module.register_forward_hook(after(name)),
-        )
-    ]
-    try:
+    named = list(model.named_modules())
+    with hooked(
+        after=[(module, after(name)) for name, module in named],
+        before=[(module, before) for _, module in named],
+    ):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _token_facts(model: nn.Module) -> tuple[int | None, tuple[int, int] | None]:

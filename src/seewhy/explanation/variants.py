@@ -14,6 +14,7 @@ from seewhy.errors import ConfigError
 from seewhy.explanation.engine import Case, Recorded, record
 from seewhy.explanation.layers import find_layer
 from seewhy.explanation.targets import read_answer
+from seewhy.explanation.turns import hooked
 
 # An unchanged output must give its image's logits again, within this part of their range.
 _AGREEMENT = 0.02
@@ -97,11 +98,8 @@ def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) 
     RuntimeError, ConfigError
         Where the network does not take a batch that grows at this layer.
     """
-    handle = find_layer(case.model, layer.name).register_forward_hook(_replacer(layer, outputs))
-    try:
+    with hooked([(find_layer(case.model, layer.name), _replacer(layer, outputs))]):
         return read_answer(case.model(images), case.target, len(outputs)).logits
-    finally:
-        handle.remove()
 
 
 def _replacer(layer: Recorded, outputs: Tensor) -> Callable[[nn.Module, object, object], object]:
