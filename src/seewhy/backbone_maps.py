@@ -18,7 +18,8 @@ from torch import Tensor
 from seewhy.evaluation.predict import as_predictions
 from seewhy.explanation.stream import ExplainedSet, explain_parts
 from seewhy.models.classifier import BehindCut
-from seewhy.progress import Advance
+from seewhy.models.cut import Cut
+from seewhy.progress import Advance, Progress
 from seewhy.records import Maps, Predictions, Stage
 from seewhy.training.features import BATCH, CutInput
 from seewhy.work import Work
@@ -89,8 +90,6 @@ def write_stage_maps(
     def parts(found: Iterable[ExplainedSet]) -> Iterator[Maps]:
         done = 0
         for part in found:
-            if not done and stage == "adaptation":
-                _warn_of_one_place(work, slug, part)
             rows = slice(done, done + len(part.maps))
             probabilities.append(part.probabilities)
             kept.append(part.restored()[wanted[rows], 0])
@@ -109,10 +108,32 @@ def write_stage_maps(
     return StageMaps(predictions, np.concatenate(kept), seconds)
 
 
+def warn_of_one_place(slug: str, cut: Cut, layers: tuple[str, ...], progress: Progress) -> None:
+    """Say, before anything is trained, that maps will show nothing at this input size.
+
+    Parameters
+    ----------
+    slug : str
+    cut : Cut
+        Of this backbone, at this size.
+    layers : tuple of str
+        Names, behind the cut, of the layers whose map is explained.
+    progress : Progress
+    """
+    if all(cut.grids.get(_in_trunk(layer)) == (1, 1) for layer in layers):
+        note = "its maps will have a single place at this size; choose a larger input.size"
+        log.warning("%s: %s", slug, note)
+        progress.say(f"{slug}: {note}")
+
+
 def shown_layers(layers: tuple[str, ...]) -> str:
     """Return how the layers are called in records: by their names in the trunk."""
-    names = (layer.removeprefix("tail").removeprefix(".") for layer in layers)
-    return ", ".join(name or "trunk output" for name in names)
+    return ", ".join(_in_trunk(layer) or "trunk output" for layer in layers)
+
+
+def _in_trunk(layer: str) -> str:
+    """Return the trunk's name of a layer behind the cut; the empty one is the trunk's output."""
+    return layer.removeprefix("tail").removeprefix(".")
 
 
 def _at_cut(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> Iterator[Tensor]:
@@ -120,13 +141,6 @@ def _at_cut(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> I
         chosen = indices[start : start + BATCH]
         yield at_cut.batch(chosen)
         advance(len(chosen))
-
-
-def _warn_of_one_place(work: Work, slug: str, found: ExplainedSet) -> None:
-    if found.maps[0, 0].size == 1:
-        note = "its maps have a single place at this size; choose a larger input.size"
-        log.warning("%s: %s", slug, note)
-        work.progress.say(f"{slug}: {note}")
 
 
 def _as_maps(

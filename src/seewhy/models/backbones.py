@@ -15,6 +15,7 @@ import timm
 import torch
 from timm.data.config import resolve_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from seewhy.config import BackboneConfig
@@ -23,6 +24,7 @@ from seewhy.models.cut import trace_trunk, trunk_shapes, weighted_layers
 from seewhy.models.names import LOCAL, architecture_of, full_name, timm_config
 from seewhy.models.weights import (
     LITE0,
+    LocalWeights,
     install,
     load_hub,
     read_lite0,
@@ -132,11 +134,14 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> Network
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         loaded = _load(config)
+    model = loaded.model.float().eval().requires_grad_(False)
+    preprocess = _preprocess(loaded, size)
+    _set_size(model, preprocess.size, loaded.name)
     return Network(
         name=loaded.name,
         weights=loaded.weights,
-        model=loaded.model.float().eval().requires_grad_(False),
-        preprocess=_preprocess(loaded, size),
+        model=model,
+        preprocess=preprocess,
         labels=loaded.labels,
         wnids=loaded.wnids,
         no_classifier=loaded.no_classifier,
@@ -209,17 +214,21 @@ def sketch_network(name: str, size: int | None) -> tuple[nn.Module, int]:
     name = full_name(name)
     with torch.device("meta"):
         model = _create(name).eval()
-    told = _Loaded(name, name, model, timm_config(model), None, None, None)
-    return model, _preprocess(told, size).size
+        told = _Loaded(name, name, model, timm_config(model), None, None, None)
+        side = _preprocess(told, size).size
+        _set_size(model, side, name)
+    return model, side
 
 
-def create_architecture(name: str) -> nn.Module:
+def create_architecture(name: str, size: int | None = None) -> nn.Module:
     """Create a timm model without a classifier, its weights random.
 
     Parameters
     ----------
     name : str
         As in `Backbone.name`; the tag, which names weights, is left out of account.
+    size : int, optional
+        Side of the input, pixels; default the architecture's own.
 
     Returns
     -------
@@ -229,11 +238,14 @@ def create_architecture(name: str) -> nn.Module:
     Raises
     ------
     BackboneError
-        Where timm does not know the architecture or cannot build it.
+        Where timm does not know the architecture or cannot build it for this size.
     """
     architecture = full_name(name.partition(".")[0]).partition(".")[0]
     with torch.random.fork_rng(devices=[]):
-        return _create(architecture, num_classes=0).eval()
+        model = _create(architecture, num_classes=0).eval()
+        if size is not None:
+            _set_size(model, size, architecture)
+    return model
 
 
 def measure_architecture(name: str) -> tuple[int, int]:
@@ -310,6 +322,7 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
                 f"name {LOCAL}{folder} alone"
             )
     model = _create(local.architecture, num_classes=local.classes)
+    _set_trained_size(model, local)
     trunk = list(trace_trunk(model.eval()).state_dict())
     complete = install(model, trunk, local.tensors, str(path))
     if complete:
@@ -320,6 +333,15 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
         labels, wnids, reason = (), None, "the weights have no classifier"
     name = _tagged(local.architecture, local.config.get("tag"))
     return _Loaded(name, f"{LOCAL}{folder}", model, local.config, labels, wnids, reason)
+
+
+def _set_trained_size(model: nn.Module, local: LocalWeights) -> None:
+    """Build a network for the size its weights have, where that is not the architecture's own."""
+    size = local.config.get("input_size")
+    own = model.state_dict()
+    differ = any(name in own and own[name].shape != t.shape for name, t in local.tensors.items())
+    if differ and isinstance(size, list | tuple) and len(size) == 3 and isinstance(size[1], int):
+        _set_size(model, size[1], local.architecture)
 
 
 def _labels(classes: int, told: Any) -> tuple[str, ...] | None:
@@ -358,6 +380,33 @@ def _create(name: str, **options: Any) -> nn.Module:
     except Exception as error:  # an architecture may refuse an option in any way
         raise BackboneError(f"{name}: timm cannot build it ({first_line(error)})") from error
     return model
+
+
+def _set_size(model: nn.Module, size: int, name: str) -> None:
+    """Have a network that is built for one input size take another one, where timm can.
+
+    Position embeddings are interpolated, windows keep their share of the map; convolutional
+    networks take any size as they are. What only a forward pass tells is left to it.
+    """
+    embed = getattr(model, "patch_embed", None)
+    if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad:
+        side = max(embed.patch_size)
+        if size % side:
+            # timm would leave the rest of the image out at the right and lower edge.
+            nearest = " or ".join(str(k * side) for k in (size // side, size // side + 1) if k)
+            raise BackboneError(
+                f"{name}: cannot take {size}×{size} images, as its patches have {side}×{side} "
+                f"pixels; choose a multiple of {side} as input size, {nearest} for example"
+            )
+    change = getattr(model, "set_input_size", None)
+    if callable(change):
+        try:
+            change(img_size=(size, size))
+        except Exception as error:  # each network refuses a size in its own way
+            raise BackboneError(
+                f"{name}: timm cannot fit it to {size}×{size} images ({first_line(error)}); "
+                "choose another input size"
+            ) from error
 
 
 def _drop_rest(model: nn.Module, trunk: list[str]) -> None:

@@ -45,8 +45,9 @@ def read_images(
 
     Returns
     -------
-    Tensor, (N, 3, size, size) float32
-        Preprocessed, on the classifier's device.
+    Tensor, (N, 3, size, size)
+        Preprocessed, on the classifier's device, in the type of its weights (float32 unless it
+        was converted, by ``half()`` for example).
 
     Raises
     ------
@@ -176,5 +177,6 @@ def _read_square(path: Path, size: int, max_megapixels: float = 100.0) -> NDArra
 def _to_input(
     squares: Sequence[NDArray[np.uint8]], preprocess: Preprocess, module: nn.Module
 ) -> Tensor:
-    device = next(module.parameters()).device
-    return to_input(torch.from_numpy(np.stack(squares)), preprocess, device)
+    weight = next(module.parameters())
+    images = to_input(torch.from_numpy(np.stack(squares)), preprocess, weight.device)
+    return images.to(weight.dtype) if weight.is_floating_point() else images
