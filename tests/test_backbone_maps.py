@@ -59,9 +59,9 @@ class _Told(Silent):
     ("size", "layers", "warns"),
     [
         (32, ("tail",), True),
-        (32, ("tail.layer4", "tail"), True),
+        (32, ("tail.layer4.0.act2", "tail"), True),
         # One of several layers is fine enough.
-        (32, ("tail.layer3", "tail.layer4"), False),
+        (32, ("tail.layer3.0.act3", "tail"), False),
         (33, ("tail",), False),
         (64, ("tail",), False),
     ],

@@ -83,8 +83,9 @@ class Network:
         As in `Backbone`.
     labels : tuple of str or None
         What the classifier's outputs are called, by WordNet ids or otherwise: as the weights'
-        folder says, else by the ImageNet set that has as many classes. None where nothing says
-        it, empty where there is no classifier.
+        folder says, else by the ImageNet set that has as many classes; two where a single output
+        decides between two named classes. None where nothing says it, empty where there is no
+        classifier.
     wnids, no_classifier
         As in `Backbone`.
     """
@@ -345,8 +346,12 @@ def _set_trained_size(model: nn.Module, local: LocalWeights) -> None:
 
 
 def _labels(classes: int, told: Any) -> tuple[str, ...] | None:
-    """Return what a classifier's outputs are called: as told, else by ImageNet's ids."""
-    if isinstance(told, list | tuple) and len(told) == classes:
+    """Return what a classifier's outputs are called: as told, else by ImageNet's ids.
+
+    A single output, which speaks for the second of two classes, may have the names of both.
+    """
+    fitting = (1, 2) if classes == 1 else (classes,)
+    if isinstance(told, list | tuple) and len(told) in fitting:
         return tuple(map(str, told))
     subset = infer_imagenet_subset({"num_classes": classes})
     if subset is None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.cam import Explanation, explain
 from seewhy.explanation.methods.registry import METHODS, Method, find_method
+from seewhy.explanation.targets import read_answer
 from seewhy.pictures.classifiers import NamedClassifier
 
 # Each class of a picture is a file: more than these nobody looks at.
@@ -98,7 +99,8 @@ class Question:
         if not self.against or not self.ranked:
             return [None] * len(images)
         with torch.inference_mode():
-            likeliest = module(images).topk(self.ranked, dim=1).indices.tolist()
+            logits = read_answer(module(images), None, len(images)).logits
+        likeliest = logits.topk(self.ranked, dim=1).indices.tolist()
         return [next((k for k in self.against if k in row), None) for row in likeliest]
 
 

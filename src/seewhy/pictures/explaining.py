@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seewhy.data.decode import decode_image, fit_square
 from seewhy.data.pixels import to_input
-from seewhy.errors import DataError, UnreadableImageError
+from seewhy.errors import ConfigError, DataError, UnreadableImageError
 from seewhy.explanation.cam import Explanation
 from seewhy.explanation.methods.registry import Method
 from seewhy.models.classifier import Classifier
@@ -167,7 +167,19 @@ def _explain_batch(
             failures.append(FailedPicture(path=one.shown, reason=reason))
     kept = [row for row, k in enumerate(opposed) if k is None]
     answers = question.ask(classifier.module, images[kept]) if kept else []
+    for _, answer in answers:
+        _check_names(classifier, answer)
     return [asked[row] for row in kept], answers
+
+
+def _check_names(classifier: NamedClassifier, answer: Explanation) -> None:
+    """Refuse to call classes by names that are not theirs."""
+    names, known = len(classifier.classes), answer.logits.shape[1]
+    if names not in (0, known):
+        raise ConfigError(
+            f"{classifier.name}: expected a name for each of its {known} classes, but got {names}: "
+            f"{', '.join(classifier.classes[:3])}{', …' if names > 3 else ''}"
+        )
 
 
 def _read_square(path: Path, size: int, max_megapixels: float = 100.0) -> NDArray[np.uint8]:
