@@ -7,7 +7,8 @@ import pytest
 import timm
 import torch
 
-from seewhy.backbone_maps import shown_layers, warn_of_one_place
+from seewhy.backbone_maps import shown_layers
+from seewhy.backbone_study import warn_of_one_place
 from seewhy.config import CAM_METHODS
 from seewhy.explanation.stream import explain_batches
 from seewhy.models.classifier import BehindCut, Head, map_layer

@@ -18,8 +18,7 @@ from torch import Tensor
 from seewhy.evaluation.predict import as_predictions
 from seewhy.explanation.stream import ExplainedSet, explain_parts
 from seewhy.models.classifier import BehindCut
-from seewhy.models.cut import Cut
-from seewhy.progress import Advance, Progress
+from seewhy.progress import Advance
 from seewhy.records import Maps, Predictions, Stage
 from seewhy.training.features import BATCH, CutInput
 from seewhy.work import Work
@@ -108,30 +107,12 @@ def write_stage_maps(
     return StageMaps(predictions, np.concatenate(kept), seconds)
 
 
-def warn_of_one_place(slug: str, cut: Cut, layers: tuple[str, ...], progress: Progress) -> None:
-    """Say, before anything is trained, that maps will show nothing at this input size.
-
-    Parameters
-    ----------
-    slug : str
-    cut : Cut
-        Of this backbone, at this size.
-    layers : tuple of str
-        Names, behind the cut, of the layers whose map is explained.
-    progress : Progress
-    """
-    if all(cut.grids.get(_in_trunk(layer)) == (1, 1) for layer in layers):
-        note = "its maps will have a single place at this size; choose a larger input.size"
-        log.warning("%s: %s", slug, note)
-        progress.say(f"{slug}: {note}")
-
-
 def shown_layers(layers: tuple[str, ...]) -> str:
     """Return how the layers are called in records: by their names in the trunk."""
-    return ", ".join(_in_trunk(layer) or "trunk output" for layer in layers)
+    return ", ".join(in_trunk(layer) or "trunk output" for layer in layers)
 
 
-def _in_trunk(layer: str) -> str:
+def in_trunk(layer: str) -> str:
     """Return the trunk's name of a layer behind the cut; the empty one is the trunk's output."""
     return layer.removeprefix("tail").removeprefix(".")
 

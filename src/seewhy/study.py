@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seewhy.backbone_maps import warn_of_one_place
-from seewhy.backbone_study import study_backbone
+from seewhy.backbone_study import study_backbone, warn_of_one_place
 from seewhy.config import StudyConfig
 from seewhy.data.folds import check_folds
 from seewhy.data.prepare import prepare_data

@@ -13,18 +13,16 @@ from typing import Any
 
 import timm
 import torch
-from timm.data.config import resolve_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
-from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from seewhy.config import BackboneConfig
 from seewhy.errors import BackboneError, first_line, near_names
 from seewhy.models.cut import trace_trunk, trunk_shapes, weighted_layers
+from seewhy.models.inputs import fit_size, fit_trained_size, read_preprocess
 from seewhy.models.names import LOCAL, architecture_of, full_name, timm_config
 from seewhy.models.weights import (
     LITE0,
-    LocalWeights,
     install,
     load_hub,
     read_lite0,
@@ -136,8 +134,8 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> Network
         torch.default_generator.manual_seed(seed)
         loaded = _load(config)
     model = loaded.model.float().eval().requires_grad_(False)
-    preprocess = _preprocess(loaded, size)
-    _set_size(model, preprocess.size, loaded.name)
+    preprocess = read_preprocess(loaded.config, size, loaded.weights)
+    fit_size(model, preprocess.size, loaded.name)
     return Network(
         name=loaded.name,
         weights=loaded.weights,
@@ -215,9 +213,8 @@ def sketch_network(name: str, size: int | None) -> tuple[nn.Module, int]:
     name = full_name(name)
     with torch.device("meta"):
         model = _create(name).eval()
-        told = _Loaded(name, name, model, timm_config(model), None, None, None)
-        side = _preprocess(told, size).size
-        _set_size(model, side, name)
+        side = read_preprocess(timm_config(model), size, name).size
+        fit_size(model, side, name)
     return model, side
 
 
@@ -245,7 +242,7 @@ def create_architecture(name: str, size: int | None = None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         model = _create(architecture, num_classes=0).eval()
         if size is not None:
-            _set_size(model, size, architecture)
+            fit_size(model, size, architecture)
     return model
 
 
@@ -323,7 +320,7 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
                 f"name {LOCAL}{folder} alone"
             )
     model = _create(local.architecture, num_classes=local.classes)
-    _set_trained_size(model, local)
+    fit_trained_size(model, local)
     trunk = list(trace_trunk(model.eval()).state_dict())
     complete = install(model, trunk, local.tensors, str(path))
     if complete:
@@ -334,15 +331,6 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
         labels, wnids, reason = (), None, "the weights have no classifier"
     name = _tagged(local.architecture, local.config.get("tag"))
     return _Loaded(name, f"{LOCAL}{folder}", model, local.config, labels, wnids, reason)
-
-
-def _set_trained_size(model: nn.Module, local: LocalWeights) -> None:
-    """Build a network for the size its weights have, where that is not the architecture's own."""
-    size = local.config.get("input_size")
-    own = model.state_dict()
-    differ = any(name in own and own[name].shape != t.shape for name, t in local.tensors.items())
-    if differ and isinstance(size, list | tuple) and len(size) == 3 and isinstance(size[1], int):
-        _set_size(model, size[1], local.architecture)
 
 
 def _labels(classes: int, told: Any) -> tuple[str, ...] | None:
@@ -387,33 +375,6 @@ def _create(name: str, **options: Any) -> nn.Module:
     return model
 
 
-def _set_size(model: nn.Module, size: int, name: str) -> None:
-    """Have a network that is built for one input size take another one, where timm can.
-
-    Position embeddings are interpolated, windows keep their share of the map; convolutional
-    networks take any size as they are. What only a forward pass tells is left to it.
-    """
-    embed = getattr(model, "patch_embed", None)
-    if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad:
-        side = max(embed.patch_size)
-        if size % side:
-            # timm would leave the rest of the image out at the right and lower edge.
-            nearest = " or ".join(str(k * side) for k in (size // side, size // side + 1) if k)
-            raise BackboneError(
-                f"{name}: cannot take {size}×{size} images, as its patches have {side}×{side} "
-                f"pixels; choose a multiple of {side} as input size, {nearest} for example"
-            )
-    change = getattr(model, "set_input_size", None)
-    if callable(change):
-        try:
-            change(img_size=(size, size))
-        except Exception as error:  # each network refuses a size in its own way
-            raise BackboneError(
-                f"{name}: timm cannot fit it to {size}×{size} images ({first_line(error)}); "
-                "choose another input size"
-            ) from error
-
-
 def _drop_rest(model: nn.Module, trunk: list[str]) -> None:
     """Take out what the weights did not fill, so that nobody asks random layers for an answer."""
     rooms = {name.partition(".")[0] for name in trunk}
@@ -425,36 +386,6 @@ def _drop_rest(model: nn.Module, trunk: list[str]) -> None:
 def _tagged(architecture: str, tag: object) -> str:
     known = isinstance(tag, str) and re.fullmatch(r"[A-Za-z0-9_-]+", tag)
     return f"{architecture}.{tag}" if known else architecture
-
-
-def _preprocess(loaded: _Loaded, size: int | None) -> Preprocess:
-    """Read what the weights were trained with, by timm's own rules and defaults."""
-    try:
-        found = resolve_data_config(pretrained_cfg=loaded.config)  # type: ignore[no-untyped-call]
-        channels, height, width = (int(side) for side in found["input_size"])
-        mean, std = _three(found["mean"]), _three(found["std"])
-        interpolation = found["interpolation"]
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise BackboneError(
-            f"{loaded.weights}: its preprocessing cannot be read ({first_line(error)}); expected "
-            "input_size, mean, std and interpolation as timm writes them"
-        ) from error
-    if channels != 3 or height != width or not 0 < height <= 4096 or min(std) <= 0:
-        raise BackboneError(
-            f"{loaded.weights}: expected square RGB input and a positive std, but got input_size "
-            f"{(channels, height, width)} and std {std}"
-        )
-    if interpolation not in ("bilinear", "bicubic"):
-        raise BackboneError(
-            f"{loaded.weights}: expected interpolation to be bilinear or bicubic, but got "
-            f"{interpolation!r}"
-        )
-    return Preprocess(size=size or height, mean=mean, std=std, interpolation=interpolation)
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
 
 
 def _key(architecture: str, tensors: dict[str, Tensor]) -> str:
