@@ -93,6 +93,35 @@ def test_a_folder_of_weights_says_what_its_outputs_are_called(tmp_path: Path) ->
     assert open_classifier(f"local-dir:{tmp_path / 'unnamed'}").classes == ("0", "1", "2")
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (None, ("0", "1")),
+        (["crack"], ("not crack", "crack")),
+        (["sound", "cracked"], ("sound", "cracked")),
+        # Names that fit nothing are not used.
+        (["a", "b", "c"], ("0", "1")),
+    ],
+)
+def test_a_single_logit_decides_between_two_classes(
+    tmp_path: Path, labels: list[str] | None, classes: tuple[str, str]
+) -> None:
+    save_local(tmp_path / "one", 1, labels)
+    one = open_classifier(f"local-dir:{tmp_path / 'one'}", device="cpu")
+    assert one.classes == classes
+    assert [one.find_class(word) for word in (*classes, "0", "1")] == [0, 1, 0, 1]
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    likeliest = (one.module(images)[:, 0] > 0).long().tolist()
+    for asked, ranked in (("predicted", 1), ("top2", 2), ("all", 2)):
+        ((_, found),) = read_question(one, Asking(classes=(asked,))).ask(one.module, images)
+        assert found.classes.shape == (2, ranked)
+        assert found.predicted.tolist() == likeliest
+    with pytest.raises(ConfigError, match="top3 asks for more than the 2 there are"):
+        read_question(one, Asking(classes=("top3",)))
+    against = read_question(one, Asking(classes=("top1",), against=(classes[0],)))
+    assert against.opposed(one.module, images) == [0 if k == 0 else None for k in likeliest]
+
+
 def test_weights_without_a_classifier_answer_only_what_needs_none(tmp_path: Path) -> None:
     save_local(tmp_path / "trunk", 0)
     trunk = open_classifier(f"local-dir:{tmp_path / 'trunk'}", device="cpu")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.targets import Target
+from seewhy.explanation.turns import evaluating
 from seewhy.explanation.visits import Node, Pass, Visit, behind, made_by, watch
 
 # Pooling makes a coarser copy of the map before it; that map is the better one to look at.
@@ -62,7 +63,7 @@ def choose_layer(model: nn.Module, image: Tensor, target: Target | None = None) 
     Parameters
     ----------
     model : nn.Module
-        In evaluation mode.
+        Its modes are as before afterwards.
     image : Tensor, (1, C, H, W)
         Sent through the model once, for a graph without values, unless a network of this
         structure was asked before without a target.
@@ -75,12 +76,13 @@ def choose_layer(model: nn.Module, image: Tensor, target: Target | None = None) 
         Where no module puts out a map with more than one place, or two layers lead to the scores
         side by side.
     """
-    if target is not None:
-        return _choose(model, image, target)
-    structure = (image.shape[1:], *((name, type(m)) for name, m in model.named_modules()))
-    if model not in _chosen or _chosen[model][0] != structure:
-        _chosen[model] = structure, _choose(model, image, None)
-    return _chosen[model][1]
+    with evaluating(model):
+        if target is not None:
+            return _choose(model, image, target)
+        structure = (image.shape[1:], *((name, type(m)) for name, m in model.named_modules()))
+        if model not in _chosen or _chosen[model][0] != structure:
+            _chosen[model] = structure, _choose(model, image, None)
+        return _chosen[model][1]
 
 
 def _choose(model: nn.Module, image: Tensor, target: Target | None) -> str:

@@ -14,7 +14,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.backward import gradients_of
@@ -24,6 +23,7 @@ from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
 from seewhy.explanation.runs import Runs
 from seewhy.explanation.targets import Answer, Question, Target
+from seewhy.explanation.turns import evaluating, hooked, math_attention
 
 Graph = Literal["once", "twice", "none"]
 
@@ -34,29 +34,36 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
 
     Inside, every submodule is in evaluation mode and no parameter asks for a gradient, so that
     the graph behind a layer keeps nothing for gradients of weights; gradients are off until a
-    layer's hook switches them on.
+    layer's hook switches them on. Threads take turns, see `evaluating`; a plain forward pass of
+    another thread meanwhile runs in evaluation mode.
 
     Parameters
     ----------
     model : nn.Module
     images : Tensor
         Names the device whose random state is kept beside the CPU's.
+
+    Raises
+    ------
+    ConfigError
+        Where another thread switched the model to training mode meanwhile.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
     cuda = [images.device] if images.device.type == "cuda" else []
-    # A model called under inference_mode would hand out tensors that can carry no graph.
-    with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.no_grad():
+    with (
+        evaluating(model),
+        torch.random.fork_rng(devices=cuda),
+        # A model called under inference_mode would hand out tensors that can carry no graph.
+        torch.inference_mode(False),
+        torch.no_grad(),
+    ):
+        asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
         try:
-            model.eval()
             for parameter in asked:
                 parameter.requires_grad_(False)
             yield
         finally:
             for parameter in asked:
                 parameter.requires_grad_()
-            for module, mode in modes:
-                module.training = mode
 
 
 @dataclass(frozen=True)
@@ -130,11 +137,9 @@ def record(
         # Nothing before the layers asks for a gradient, so no graph is kept of it; and a model
         # that leaves a no_grad of its own finds gradients on again.
         stack.enter_context(torch.set_grad_enabled(traced and bool(names)))
-        for one in runs:
-            module = find_layer(model, one.name)
-            stack.callback(module.register_forward_hook(one.hook).remove)
+        stack.enter_context(hooked([(find_layer(model, one.name), one.hook) for one in runs]))
         if graph == "twice":
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(math_attention())
         answer = ask(model, run, target, len(images))
     return answer, {one.name: _recorded(model, one, answer.logits, images) for one in runs}
 

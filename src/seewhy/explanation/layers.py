@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.layout import Layout, read_layout
+from seewhy.explanation.turns import evaluating, hooked
 from seewhy.explanation.visits import token_facts, watch
 from seewhy.explanation.wrappers import layer_names, plain_name, unwrapped
 
@@ -144,12 +145,8 @@ def _tokens_first(model: nn.Module, name: str, image: Tensor) -> bool:
             if isinstance(output, Tensor):
                 shapes.append(output.shape)
 
-        handle = find_layer(model, name).register_forward_hook(hook)
-        try:
-            with torch.no_grad():
-                model(image)
-        finally:
-            handle.remove()
+        with hooked([(find_layer(model, name), hook)]), torch.no_grad():
+            model(image)
         known[name] = len(shapes[-1]) == 3 and shapes[-1][0] != 1 == shapes[-1][1]
     return known[name]
 
@@ -170,12 +167,8 @@ def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
         Those that put out a tensor; a layer that runs several times comes with its last output.
     """
     model = unwrapped(model)
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        visits = watch(model.eval(), image[:1]).visits
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model):
+        visits = watch(model, image[:1]).visits
     last = {visit.name: visit for visit in visits}
     return [
         LayerInfo(

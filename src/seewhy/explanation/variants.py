@@ -14,6 +14,7 @@ from seewhy.errors import ConfigError
 from seewhy.explanation.endings import ask
 from seewhy.explanation.engine import Case, Recorded, record
 from seewhy.explanation.layers import find_layer
+from seewhy.explanation.turns import hooked
 
 # An unchanged output must give its image's logits again, within this part of their range.
 _AGREEMENT = 0.02
@@ -101,11 +102,8 @@ def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) 
     module = find_layer(case.model, layer.name)
 
     def run() -> object:
-        handle = module.register_forward_hook(_replacer(layer, outputs))
-        try:
+        with hooked([(module, _replacer(layer, outputs))]):
             return case.model(images)
-        finally:
-            handle.remove()
 
     return ask(case.model, run, case.target, outputs.shape[layer.layout.batch_axis]).logits
 

@@ -7,7 +7,7 @@ from the image, and which lead to the scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.layout import Layout, read_layout
 from seewhy.explanation.targets import Target, find_scores
+from seewhy.explanation.turns import hooked
 from seewhy.explanation.wrappers import layer_names, uncompiled, unwrapped
 
 Node = Any
@@ -92,7 +93,7 @@ def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> Pass
     Parameters
     ----------
     model : nn.Module
-        In evaluation mode; as it was before afterwards.
+        Held by the caller, see `evaluating`; as it was before afterwards.
     image : Tensor, (1, C, H, W)
     target : callable, optional
         See `find_scores`.
@@ -188,12 +189,12 @@ def _watching(model: nn.Module, image: Tensor, visits: list[Visit]) -> Iterator[
 
         return hook
 
-    with ExitStack() as stack:
-        for name, module in layer_names(model).items():
-            if isinstance(module, torch.jit.ScriptModule):
-                continue
-            stack.callback(module.register_forward_pre_hook(before).remove)
-            stack.callback(module.register_forward_hook(after(name)).remove)
+    named = layer_names(model).items()
+    watched = [(name, m) for name, m in named if not isinstance(m, torch.jit.ScriptModule)]
+    with hooked(
+        after=[(module, after(name)) for name, module in watched],
+        before=[(module, before) for _, module in watched],
+    ):
         yield
 
 

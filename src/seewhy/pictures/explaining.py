@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seewhy.data.decode import decode_image, fit_square
 from seewhy.data.pixels import to_input
-from seewhy.errors import DataError, UnreadableImageError
+from seewhy.errors import ConfigError, DataError, UnreadableImageError
 from seewhy.explanation.cam import Explanation
 from seewhy.explanation.methods.registry import Method
 from seewhy.models.classifier import Classifier
@@ -45,8 +45,9 @@ def read_images(
 
     Returns
     -------
-    Tensor, (N, 3, size, size) float32
-        Preprocessed, on the classifier's device.
+    Tensor, (N, 3, size, size)
+        Preprocessed, on the classifier's device, in the type of its weights (float32 unless it
+        was converted, by ``half()`` for example).
 
     Raises
     ------
@@ -166,7 +167,19 @@ def _explain_batch(
             failures.append(FailedPicture(path=one.shown, reason=reason))
     kept = [row for row, k in enumerate(opposed) if k is None]
     answers = question.ask(classifier.module, images[kept]) if kept else []
+    for _, answer in answers:
+        _check_names(classifier, answer)
     return [asked[row] for row in kept], answers
+
+
+def _check_names(classifier: NamedClassifier, answer: Explanation) -> None:
+    """Refuse to call classes by names that are not theirs."""
+    names, known = len(classifier.classes), answer.logits.shape[1]
+    if names not in (0, known):
+        raise ConfigError(
+            f"{classifier.name}: expected a name for each of its {known} classes, but got {names}: "
+            f"{', '.join(classifier.classes[:3])}{', …' if names > 3 else ''}"
+        )
 
 
 def _read_square(path: Path, size: int, max_megapixels: float = 100.0) -> NDArray[np.uint8]:
@@ -176,5 +189,6 @@ def _read_square(path: Path, size: int, max_megapixels: float = 100.0) -> NDArra
 def _to_input(
     squares: Sequence[NDArray[np.uint8]], preprocess: Preprocess, module: nn.Module
 ) -> Tensor:
-    device = next(module.parameters()).device
-    return to_input(torch.from_numpy(np.stack(squares)), preprocess, device)
+    weight = next(module.parameters())
+    images = to_input(torch.from_numpy(np.stack(squares)), preprocess, weight.device)
+    return images.to(weight.dtype) if weight.is_floating_point() else images

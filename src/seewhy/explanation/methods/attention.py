@@ -21,6 +21,7 @@ from seewhy.explanation.choosing import attends
 from seewhy.explanation.engine import Case, Recorded
 from seewhy.explanation.layers import find_layer
 from seewhy.explanation.layout import Layout
+from seewhy.explanation.turns import hooked
 from seewhy.explanation.variants import agree, logits_behind
 from seewhy.explanation.wrappers import layer_names
 
@@ -163,16 +164,14 @@ def _directions(case: Case) -> Tensor:
 def _hooked(
     model: nn.Module, hooks: dict[str, Callable[..., Tensor]], attention: _ReadAttention
 ) -> Iterator[None]:
-    handles = []
-    for name, hook in hooks.items():
-        block = find_layer(model, name)
-        handles.append(block.register_forward_pre_hook(attention.begin))
-        handles.append(block.register_forward_hook(hook))
+    blocks = {name: find_layer(model, name) for name in hooks}
     try:
-        yield
+        with hooked(
+            after=[(blocks[name], hook) for name, hook in hooks.items()],
+            before=[(block, attention.begin) for block in blocks.values()],
+        ):
+            yield
     finally:
-        for handle in handles:
-            handle.remove()
         torch.set_grad_enabled(False)
 
 

@@ -7,7 +7,6 @@ before it is asked.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -63,10 +62,10 @@ def attribute(case: Case, name: str) -> Tensor:
     maps = []
     for k in range(case.columns):
         method = getattr(_captum(name), kind)(_scorer(case, k))
-        with torch.enable_grad(), warnings.catch_warnings():
-            # Captum says that it asks the images for gradients; they are a copy of ours.
-            warnings.simplefilter("ignore")
-            found = method.attribute(case.images.detach().clone(), **arguments(case))
+        with torch.enable_grad():
+            # Captum warns where it has to ask the images for gradients itself.
+            images = case.images.detach().clone().requires_grad_()
+            found = method.attribute(images, **arguments(case))
         maps.append(found.detach().float().relu().sum(dim=1))
     return torch.stack(maps, dim=1)
 
