@@ -57,7 +57,7 @@ def _convolution(maps: Tensor, weight: Tensor, *more: Tensor, **options: int) ->
 MAPS: list[tuple[Callable[[Tensor], Tensor], str]] = [
     (lambda x: F.linear(x.mean((2, 3)), _weight(4, 5), _weight(4)), LEAF),
     (lambda x: F.linear(x.mean((-1, 2)).relu() / 3, _weight(4, 5)), LEAF),
-    (lambda x: F.linear(F.adaptive_avg_pool2d(x, 1).flatten(1), _weight(4, 5)), LEAF),
+    (lambda x: F.linear(F.adaptive_avg_pool2d(x, 1).flatten(1), _weight(4, 5)), "pool"),
     (lambda x: F.linear(F.gelu(x.mean((2, 3)) * _weight(5)), _weight(4, 5)), LEAF),
     (lambda x: F.linear(x.flatten(1), _weight(4, 60)), LEAF),
     (lambda x: _convolution(x, _weight(4, 5, 3, 4), _weight(4)).flatten(1), LEAF),
@@ -100,6 +100,9 @@ def test_heads_on_maps(
 ) -> None:
     form = torch.channels_last if channels_last else torch.contiguous_format
     leaf = _weight(2, 5, 3, 4).to(memory_format=form).requires_grad_()
+    if end == "pool":
+        # PyTorch restrides the mean of channels-last maps; only the closed form looks at that.
+        end = "AsStridedBackward1" if channels_last else LEAF
     ends = _check(head(leaf), leaf, monkeypatch)
     assert end in ends or (end == "AddmmBackward0" and "MmBackward0" in ends)
 
@@ -185,9 +188,9 @@ def test_more_scores_than_fit_in_memory_go_in_parts(monkeypatch: pytest.MonkeyPa
     together: list[int] = []
     walk = backward._walk
 
-    def watched(root: object, asked: Tensor, most: int) -> list[backward._Edge]:
+    def watched(root: object, place: int, asked: Tensor, most: int) -> list[backward._Edge]:
         together.append(len(asked))
-        return walk(root, asked, most)
+        return walk(root, place, asked, most)
 
     monkeypatch.setattr(backward, "_walk", watched)
     monkeypatch.setattr(backward, "_BUDGET", 2 * leaf.numel())

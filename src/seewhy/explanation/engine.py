@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.backward import gradients_of
+from seewhy.explanation.backward import differentiate, gradients_of
+from seewhy.explanation.graph import count_hooks
 from seewhy.explanation.layers import find_layer, output_layout
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
@@ -69,12 +70,16 @@ class Recorded:
     layout : Layout
     calls : int
         How often the layer ran; the output is its last.
+    hooked : bool
+        Whether hooks may have been put on tensors or nodes of the graph in the pass. Only autograd
+        runs them.
     """
 
     name: str
     output: Tensor
     layout: Layout
     calls: int
+    hooked: bool
 
     @cached_property
     def maps(self) -> Tensor:
@@ -125,8 +130,11 @@ def record(
             stack.callback(find_layer(model, name).register_forward_hook(hook).remove)
         if graph == "twice":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        before = count_hooks()
         answer = read_answer(model(images), target, len(images))
-    return answer, {name: _recorded(model, name, outputs[name], images) for name in names}
+        after = count_hooks()
+    hooked = before is None or after is None or after - before != 1
+    return answer, {name: _recorded(model, name, outputs[name], images, hooked) for name in names}
 
 
 def _recorder(
@@ -149,7 +157,9 @@ def _recorder(
     return hook
 
 
-def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor) -> Recorded:
+def _recorded(
+    model: nn.Module, name: str, outputs: list[Tensor], images: Tensor, hooked: bool
+) -> Recorded:
     if not outputs:
         raise ConfigError(
             f"layer {name!r}: the model's forward pass does not reach it, or it puts out no tensor"
@@ -164,7 +174,7 @@ def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor
             f"layer {name!r}: expected a spatial map (N, C, h, w), (N, h, w, C) or a grid of "
             f"tokens, but it puts out {tuple(output.shape)}"
         )
-    return Recorded(name, output, layout, len(outputs))
+    return Recorded(name, output, layout, len(outputs), hooked)
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ class Case:
 
         Then score k is ``Σ_c weights[k, c] · mean(A_c)`` and a constant, by construction.
         """
-        if len(self.layers) != 1 or self.logits.grad_fn is None:
+        if not self._may_walk or self.logits.grad_fn is None:
             return None
         (layer,) = self.layers.values()
         weight = pooled_weight(self.logits, layer.output, layer.layout)
@@ -244,9 +254,7 @@ class Case:
     @property
     def _may_walk(self) -> bool:
         """Whether all that autograd would do behind a single layer is in the graph's nodes."""
-        # Module.register_backward_hook leaves none, and may change gradients.
-        hooked = any(m._backward_hooks or m._backward_pre_hooks for m in self.model.modules())
-        return len(self.layers) == 1 and not hooked
+        return len(self.layers) == 1 and not any(layer.hooked for layer in self.layers.values())
 
     def _walked(self) -> Iterator[tuple[Tensor, ...]]:
         ((name, layer),) = self.layers.items()
@@ -284,18 +292,15 @@ class Case:
         outputs = [layer.output for layer in self.layers.values()]
         if not self.logits.requires_grad:
             raise self._unconnected(next(iter(self.layers)))
-        found = torch.autograd.grad(
-            self.logits,
-            outputs,
-            coefficients,
-            retain_graph=not last,
-            create_graph=twice,
-            allow_unused=True,
+        found = differentiate(
+            [self.logits], outputs, [coefficients], retain_graph=not last, create_graph=twice
         )
+        gradients = []
         for name, gradient in zip(self.layers, found, strict=True):
             if gradient is None:
                 raise self._unconnected(name)
-        return found
+            gradients.append(gradient)
+        return tuple(gradients)
 
     def _unconnected(self, name: str) -> ConfigError:
         return ConfigError(
