@@ -11,6 +11,7 @@ from torch import Tensor
 from seewhy.explanation.graph import (
     UNSURE,
     Node,
+    attribute,
     input_of_linear,
     saved,
     saved_weight,
@@ -18,6 +19,8 @@ from seewhy.explanation.graph import (
     skip,
 )
 from seewhy.explanation.layout import Layout
+
+_LEAF = "torch::autograd::AccumulateGrad"
 
 
 def pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | None:
@@ -57,7 +60,8 @@ def _pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | Non
     if (
         axes != set(layout.places)
         or tuple(saved(mean, "self_sym_sizes")) != tuple(leaf.shape)
-        or getattr(begin, "variable", None) is not leaf
+        or begin.name() != _LEAF
+        or attribute(begin, "variable") is not leaf
         or tuple(weight.shape) != (logits.shape[1], channels)
     ):
         return None

@@ -1,0 +1,85 @@
+"""Random heads: all classes at once give what autograd gives one class at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from torch import Tensor
+
+from seewhy.errors import ConfigError
+from seewhy.explanation.engine import Case, record, undisturbed
+from seewhy.explanation.targets import Question, read_classes
+
+from .heads import Network, Plan, plans
+
+# Relative to a class's largest gradient. What is computed in half precision is rounded after
+# other operations than autograd's, at 2⁻⁸ (bfloat16) and 2⁻¹¹ (float16) a time.
+TOLERANCES = {
+    "float64": 1e-9,
+    "float32": 1e-4,
+    "float16": 2e-2,
+    "bfloat16": 1e-1,
+    "autocast": 1e-1,
+}
+# Gradients as small as this are what rounding left of a sum that is zero.
+NOTHING = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-1, "autocast": 1e-1}
+
+
+@dataclass
+class Tally:
+    """What was compared."""
+
+    numbers: Counter[str] = field(default_factory=Counter)
+    worst: dict[str, float] = field(default_factory=dict)
+    refused: int = 0
+    autograd: int = 0
+
+
+def all_at_once(network: Network, images: Tensor, tally: Tally) -> list[Tensor]:
+    """Return the gradients of all classes as methods get them."""
+    with undisturbed(network, images), network.plan.context():
+        answer, layers = record(network, images, ("trunk",), None)
+        question = Question(read_classes("all", answer.logits.detach()))
+        case = Case(network, images, answer, layers, question, None, 8)
+        tally.autograd += not case._may_walk
+        return [found["trunk"] for found in case.gradients()]
+
+
+def compare(plan: Plan, tally: Tally) -> None:
+    network = Network(plan)
+    images = network.images()
+    try:
+        expected = list(network.one_by_one(images))
+    except RuntimeError:
+        # What autograd cannot do, or this processor not in this type.
+        tally.refused += 1
+        with pytest.raises((RuntimeError, ConfigError)):
+            all_at_once(network, images, tally)
+        return
+    if not any(right.any() for right in expected):
+        return
+    found = all_at_once(network, images, tally)
+    tally.numbers[plan.numbers] += 1
+    for ours, right in zip(found, expected, strict=True):
+        right = right.to(ours.dtype)
+        most = max(float(right.abs().max()), NOTHING[plan.numbers])
+        error = float((ours - right).abs().max()) / most
+        tally.worst[plan.numbers] = max(tally.worst.get(plan.numbers, 0.0), error)
+        assert error <= TOLERANCES[plan.numbers], (error, most)
+
+
+QUIET = {
+    "deadline": None,
+    "database": None,
+    "derandomize": True,
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+@settings(max_examples=150, **QUIET)
+@given(plans())
+def test_all_classes_at_once_are_each_class_alone(plan: Plan) -> None:
+    compare(plan, Tally())
