@@ -295,3 +295,29 @@ def test_what_another_pytorch_lacks_leads_to_autograd(
         monkeypatch.setattr(graph, "attribute", lacking)
         monkeypatch.setattr("seewhy.explanation.pooled.attribute", lacking)
         torch.testing.assert_close(gradients(model, images, (layer,)), expected)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_is_no_less_exact_than_autograd(kind: torch.dtype) -> None:
+    """Attention's weights and layer norm's sums are float32, as they are inside PyTorch."""
+    width, places = 16, 16
+    weights = [_number(48, width) / 2, _number(width, width) / 4, _number(3, width) / 4]
+
+    def behind(x: Tensor) -> Tensor:
+        projection, joining, last = (weight.to(x.dtype) for weight in weights)
+        tokens = x.flatten(2).transpose(1, 2)
+        made = F.linear(tokens, projection).reshape(2, places, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        found = F.scaled_dot_product_attention(*made.unbind(0)).transpose(1, 2)
+        tokens = tokens + F.linear(found.reshape(2, places, width), joining)
+        return F.linear(F.layer_norm(tokens, (width,))[:, 0], last)
+
+    model = Behind(behind).to(kind)
+    model.conv = nn.Conv2d(3, width, 1).to(kind)
+    images = _images().to(kind)
+    leaf = model.conv(images)
+    exact = alone(behind, leaf.double())
+    for found, theirs, right in zip(
+        gradients(model, images, ("conv",)), alone(behind, leaf), exact, strict=True
+    ):
+        error = (theirs.double() - right).norm() / right.norm()
+        assert (found.double() - right).norm() / right.norm() < 1.5 * error
