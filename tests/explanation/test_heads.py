@@ -19,15 +19,15 @@ from .heads import Network, Plan, plans
 # Relative to a class's largest gradient. What is computed in half precision is rounded after
 # other operations than autograd's, at 2⁻⁸ (bfloat16) and 2⁻¹¹ (float16) a time.
 TOLERANCES = {
-    "float64": 1e-9,
+    "float64": 1e-6,  # Gradients are handed out as float32.
     "float32": 1e-4,
-    "float16": 2e-2,
-    "bfloat16": 1e-1,
-    "autocast": 1e-1,
+    "float16": 1e-2,
+    "bfloat16": 3e-2,
+    "autocast": 3e-2,
 }
 # Below these, a gradient may be what rounding left of a sum that is zero (the mean of an instance
 # norm, say): errors are relative to these then.
-NOTHING = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1, "autocast": 1e-1}
+NOTHING = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1, "autocast": 1e-1}
 
 
 @dataclass
