@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.backward import gradients_of
+from seewhy.explanation.backward import differentiate, gradients_of
 from seewhy.explanation.endings import ask
 from seewhy.explanation.layers import find_layer, output_layout, run_of
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
 from seewhy.explanation.runs import Runs
 from seewhy.explanation.targets import Answer, Question, Target
-from seewhy.explanation.turns import evaluating, hooked, math_attention
+from seewhy.explanation.turns import evaluating, foreign_hooks, hooked, math_attention
 
 Graph = Literal["once", "twice", "none"]
 
@@ -78,12 +78,16 @@ class Recorded:
     layout : Layout
     run : int
         Of which of the layer's runs the output is, from 1.
+    hooked : bool
+        Whether hooks may have been put on tensors or nodes of the graph in the pass. Only autograd
+        runs them.
     """
 
     name: str
     output: Tensor
     layout: Layout
     run: int
+    hooked: bool
 
     @cached_property
     def maps(self) -> Tensor:
@@ -140,11 +144,15 @@ def record(
         stack.enter_context(hooked([(find_layer(model, one.name), one.hook) for one in runs]))
         if graph == "twice":
             stack.enter_context(math_attention())
+        before = foreign_hooks()
         answer = ask(model, run, target, len(images))
-    return answer, {one.name: _recorded(model, one, answer.logits, images) for one in runs}
+        changed = before is None or foreign_hooks() != before
+    return answer, {one.name: _recorded(model, one, answer.logits, images, changed) for one in runs}
 
 
-def _recorded(model: nn.Module, runs: Runs, scores: Tensor, images: Tensor) -> Recorded:
+def _recorded(
+    model: nn.Module, runs: Runs, scores: Tensor, images: Tensor, graph_hooked: bool
+) -> Recorded:
     name, run = runs.name, runs.chosen(scores)
     output = runs.outputs[run]
     layout = output_layout(model, name, output, images)
@@ -156,7 +164,7 @@ def _recorded(model: nn.Module, runs: Runs, scores: Tensor, images: Tensor) -> R
             f"layer {name!r}: expected a spatial map (N, C, h, w), (N, h, w, C) or a grid of "
             f"tokens, but it puts out {tuple(output.shape)}"
         )
-    return Recorded(name, output, layout, run)
+    return Recorded(name, output, layout, run, graph_hooked)
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,7 @@ class Case:
 
         Then score k is ``Σ_c weights[k, c] · mean(A_c)`` and a constant, by construction.
         """
-        if len(self.layers) != 1 or self.logits.grad_fn is None:
+        if not self._may_walk or self.logits.grad_fn is None:
             return None
         (layer,) = self.layers.values()
         weight = pooled_weight(self.logits, layer.output, layer.layout)
@@ -236,9 +244,7 @@ class Case:
     @property
     def _may_walk(self) -> bool:
         """Whether all that autograd would do behind a single layer is in the graph's nodes."""
-        # Module.register_backward_hook leaves none, and may change gradients.
-        hooked = any(m._backward_hooks or m._backward_pre_hooks for m in self.model.modules())
-        return len(self.layers) == 1 and not hooked
+        return len(self.layers) == 1 and not any(layer.hooked for layer in self.layers.values())
 
     def _walked(self) -> Iterator[tuple[Tensor, ...]]:
         ((name, layer),) = self.layers.items()
@@ -276,18 +282,15 @@ class Case:
         outputs = [layer.output for layer in self.layers.values()]
         if not self.logits.requires_grad:
             raise self._unconnected(next(iter(self.layers)))
-        found = torch.autograd.grad(
-            self.logits,
-            outputs,
-            coefficients,
-            retain_graph=not last,
-            create_graph=twice,
-            allow_unused=True,
+        found = differentiate(
+            [self.logits], outputs, [coefficients], retain_graph=not last, create_graph=twice
         )
+        gradients = []
         for name, gradient in zip(self.layers, found, strict=True):
             if gradient is None:
                 raise self._unconnected(name)
-        return found
+            gradients.append(gradient)
+        return tuple(gradients)
 
     def _unconnected(self, name: str) -> ConfigError:
         return ConfigError(

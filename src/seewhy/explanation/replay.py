@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.explanation.randomise import Course
-from seewhy.explanation.turns import hooked, own_thread
+from seewhy.explanation.turns import hooked, own_thread, register
 
 
 class Replay:
@@ -68,8 +68,8 @@ class Replay:
         names = [name for name in self._names[moment] if name in self._kept]
         changed: list[tuple[nn.Module, Any]] = []
         handles = [
-            model.register_forward_pre_hook(own_thread(self._starting), with_kwargs=True),
-            model.register_forward_hook(own_thread(self._ending), always_call=True),
+            register(model.register_forward_pre_hook, own_thread(self._starting), with_kwargs=True),
+            register(model.register_forward_hook, own_thread(self._ending), always_call=True),
         ]
         try:
             for name in names:

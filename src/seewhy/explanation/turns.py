@@ -14,8 +14,10 @@ from typing import Any
 
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.hooks import RemovableHandle
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.graph import count_hooks
 
 Hook = Callable[..., Any]
 
@@ -24,6 +26,10 @@ _holders: dict[int, int] = {}
 _wanted: dict[int, set[int]] = {}
 _released = Condition()
 _passes = local()
+
+# How many of the numbers that PyTorch gave to hooks went to seewhy's own.
+_numbers = Lock()
+_own_numbers = 0
 
 _attention_lock = Lock()
 _attention_users = 0
@@ -170,15 +176,43 @@ def hooked(
     handles = []
     try:
         for module, hook in before:
-            handles.append(module.register_forward_pre_hook(acting(hook)))
+            handles.append(register(module.register_forward_pre_hook, acting(hook)))
         for module, hook in after:
-            handles.append(module.register_forward_hook(acting(hook)))
+            handles.append(register(module.register_forward_hook, acting(hook)))
         _passes.current = inner
         yield
     finally:
         _passes.current = outer
         for handle in handles:
             handle.remove()
+
+
+def register(where: Callable[..., RemovableHandle], hook: Hook, **options: bool) -> RemovableHandle:
+    """Register a hook of seewhy's own, which `foreign_hooks` leaves out."""
+    global _own_numbers
+    with _numbers:
+        handle = where(hook, **options)
+        _own_numbers += 1
+    return handle
+
+
+def foreign_hooks() -> int | None:
+    """Count the hooks that were ever registered in this process, but for seewhy's own.
+
+    Returns
+    -------
+    int or None
+        Equal before and after a forward pass where it put no hook on anything, whatever seewhy
+        did meanwhile in this thread and others. None where PyTorch does not tell.
+    """
+    global _own_numbers
+    with _numbers:
+        found = count_hooks()
+        if found is None:
+            return None
+        # To count takes a number itself.
+        _own_numbers += 1
+        return found - _own_numbers
 
 
 def own_thread(hook: Hook) -> Hook:
