@@ -8,10 +8,12 @@ import timm
 import torch
 
 from seewhy.backbone_maps import shown_layers
+from seewhy.backbone_study import warn_of_one_place
 from seewhy.config import CAM_METHODS
 from seewhy.explanation.stream import explain_batches
 from seewhy.models.classifier import BehindCut, Head, map_layer
 from seewhy.models.cut import cut_trunk
+from seewhy.progress import Silent
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,33 @@ def test_every_method_explains_what_lies_behind_the_cut(cut, method: str) -> Non
 def test_layers_are_called_by_their_names_in_the_trunk() -> None:
     assert shown_layers(("tail.layer4.1.act2",)) == "layer4.1.act2"
     assert shown_layers(("tail", "tail.blocks.6")) == "trunk output, blocks.6"
+
+
+class _Told(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "warns"),
+    [
+        (32, ("tail",), True),
+        (32, ("tail.layer4.0.act2", "tail"), True),
+        # One of several layers is fine enough.
+        (32, ("tail.layer3.0.act3", "tail"), False),
+        (33, ("tail",), False),
+        (64, ("tail",), False),
+    ],
+)
+def test_maps_of_one_place_are_told_before_training(
+    size: int, layers: tuple[str, ...], warns: bool
+) -> None:
+    model = timm.create_model("test_resnet", num_classes=0).eval()
+    told = _Told()
+    cut = cut_trunk(model, 0.9, size)
+    warn_of_one_place("test", cut, layers, told)
+    sentence = "test: its maps will have a single place at this size; choose a larger input.size"
+    assert told.said == [sentence] * warns

@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[Refused, str]] = {
     "named": (lambda n: explain(n, torch.zeros(1, 3, 4, 4)), "take its .module"),
     "file": (lambda n: explain(n.module, "a.jpg"), "seewhy.read_images makes one of files"),
     "method": (lambda n: explain(n.module, torch.zeros(1, 3, 4, 4), method=["x"]), "is unknown"),
-    "layers": (lambda n: list_layers("timm:resnet18", 3), "expected a network and one preprocess"),
+    "layers": (lambda n: list_layers("timm:resnet18", 3), "model: expected an nn.Module"),
     "no picture": (lambda n: read_images([], n), "expected at least one picture file"),
     "a number": (lambda n: read_images([3], n), "pictures: expected files, images of Pillow's"),
     "a tensor": (lambda n: read_images(torch.zeros(1, 3, 4, 4), n), "the classifier's input as it"),

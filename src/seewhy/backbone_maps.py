@@ -90,8 +90,6 @@ def write_stage_maps(
     def parts(found: Iterable[ExplainedSet]) -> Iterator[Maps]:
         done = 0
         for part in found:
-            if not done and stage == "adaptation":
-                _warn_of_one_place(work, slug, part)
             rows = slice(done, done + len(part.maps))
             probabilities.append(part.probabilities)
             kept.append(part.restored()[wanted[rows], 0])
@@ -112,8 +110,12 @@ def write_stage_maps(
 
 def shown_layers(layers: tuple[str, ...]) -> str:
     """Return how the layers are called in records: by their names in the trunk."""
-    names = (layer.removeprefix("tail").removeprefix(".") for layer in layers)
-    return ", ".join(name or "trunk output" for name in names)
+    return ", ".join(in_trunk(layer) or "trunk output" for layer in layers)
+
+
+def in_trunk(layer: str) -> str:
+    """Return the trunk's name of a layer behind the cut; the empty one is the trunk's output."""
+    return layer.removeprefix("tail").removeprefix(".")
 
 
 def _at_cut(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> Iterator[Tensor]:
@@ -121,13 +123,6 @@ def _at_cut(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> I
         chosen = indices[start : start + BATCH]
         yield at_cut.batch(chosen)
         advance(len(chosen))
-
-
-def _warn_of_one_place(work: Work, slug: str, found: ExplainedSet) -> None:
-    if found.maps[0, 0].size == 1:
-        note = "its maps have a single place at this size; choose a larger input.size"
-        log.warning("%s: %s", slug, note)
-        work.progress.say(f"{slug}: {note}")
 
 
 def _as_maps(

@@ -16,7 +16,7 @@ from seewhy.audit.outliers import find_suspects
 from seewhy.audit.stage import audit_stage
 from seewhy.backbone_faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.backbone_folds import Repeated, repeat_stages, write_folds, write_out_of_fold
-from seewhy.backbone_maps import shown_layers, write_stage_maps
+from seewhy.backbone_maps import in_trunk, shown_layers, write_stage_maps
 from seewhy.config import HeadConfig, StudyConfig
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
@@ -24,7 +24,7 @@ from seewhy.evaluation.predict import as_predictions, predict_at_cut, predict_po
 from seewhy.models.backbones import Backbone
 from seewhy.models.classifier import BehindCut, Classifier, Design, save_classifier
 from seewhy.models.cut import Cut
-from seewhy.progress import Silent
+from seewhy.progress import Progress, Silent
 from seewhy.records import (
     BackboneSummary,
     BaselineSummary,
@@ -114,6 +114,24 @@ def study_backbone(
     )
     work.run.write_backbone(slug, summary)
     return summary
+
+
+def warn_of_one_place(slug: str, cut: Cut, layers: tuple[str, ...], progress: Progress) -> None:
+    """Say, before anything is trained, that maps will show nothing at this input size.
+
+    Parameters
+    ----------
+    slug : str
+    cut : Cut
+        Of this backbone, at this size.
+    layers : tuple of str
+        Names, behind the cut, of the layers whose map is explained.
+    progress : Progress
+    """
+    if all(cut.grids.get(in_trunk(layer)) == (1, 1) for layer in layers):
+        note = "its maps will have a single place at this size; choose a larger input.size"
+        log.warning("%s: %s", slug, note)
+        progress.say(f"{slug}: {note}")
 
 
 def _write_features(work: Work, slug: str, features: Features, recorded: Place | None) -> None:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seewhy.arguments import listener, path_text
-from seewhy.backbone_study import study_backbone
+from seewhy.backbone_study import study_backbone, warn_of_one_place
 from seewhy.config import Source, StudyConfig, load_config
 from seewhy.data.folds import check_folds
 from seewhy.data.prepare import prepare_data
@@ -150,6 +150,8 @@ def conduct_study(
         log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
         # What is wrong with a backbone is told before an image is decoded.
         cuts = _load_and_cut(config)
+        for slug, (_, cut, layers) in cuts.items():
+            warn_of_one_place(slug, cut, layers, progress)
         weights = {slug: backbone.weights_key for slug, (backbone, _, _) in cuts.items()}
         with clock.part("data"):
             data = _data(config, run, cuts, prepare, progress)

@@ -90,6 +90,14 @@ def test_a_detail_at_places_that_differ() -> None:
     assert moving_details(found, LABELS, 0, hot, reach=0.2, most=3) == []
 
 
+def test_images_with_an_empty_map_have_no_place_to_look_at() -> None:
+    found, places, hot = plant(1, anywhere=True)
+    hot[[i for i in range(len(hot)) if i not in places]] = np.nan
+    (detail,) = moving_details(found, LABELS, 1, hot, reach=0.2, most=3)
+    assert detail.places == places
+    assert moving_details(found, LABELS, 1, np.full_like(hot, np.nan), reach=0.2, most=3) == []
+
+
 def test_what_both_classes_share_is_no_detail() -> None:
     found, _, _ = plant(2, anywhere=False)
     found[:, 12:15, 3:7] = MARK

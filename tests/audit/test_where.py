@@ -44,3 +44,11 @@ def test_the_hottest_place() -> None:
     maps = np.zeros((1, 4, 8), np.float32)
     maps[0, 2, 5] = 1
     assert hottest(maps).tolist() == [[2.5 / 4, 5.5 / 8]]
+
+
+def test_an_empty_map_has_no_hottest_place() -> None:
+    maps = np.zeros((3, 4, 8), np.float32)
+    maps[1, 0, 0] = 1e-30
+    found = hottest(maps)
+    assert np.isnan(found[[0, 2]]).all()
+    assert found[1].tolist() == [0.5 / 4, 0.5 / 8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import pytest
 import torch
@@ -42,6 +43,16 @@ def test_attributions_by_hand(name: str, expected: Tensor) -> None:
     torch.testing.assert_close(found.maps[1], torch.stack([2 * one[1], one[1]]))
     assert found.layer == "input"
     assert found.method == f"captum:{name}"
+
+
+@pytest.mark.parametrize("name", ["saliency", "input_x_gradient", "occlusion"])
+def test_captum_does_not_warn_and_the_filters_of_warnings_stay(name: str) -> None:
+    pytest.importorskip("captum")
+    with pytest.MonkeyPatch.context() as patch:
+        # They belong to the process: threads that set them aside and back mix them up.
+        patch.delattr(warnings, "catch_warnings")
+        patch.setattr(warnings, "filters", [("error", None, Warning, None, 0)])
+        explain(Squares(), IMAGES, [0, 0], method=f"captum:{name}")
 
 
 def test_contrast_reaches_captum() -> None:

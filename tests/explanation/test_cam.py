@@ -165,12 +165,12 @@ def test_in_a_row_of_layers_every_one_has_its_own_gradient() -> None:
         ),
         ({"images": IMAGE[:0]}, r"of one or more, but got \(0, 1, 2, 2\)"),
         ({"images": IMAGE.numpy()}, "of one or more, but got ndarray"),
-        ({"images": IMAGE.to("meta")}, "images: lie on meta, but the model on cpu"),
+        ({"images": IMAGE.to("meta")}, "images: are on meta, but the model on cpu"),
         ({"layer": "cnv"}, "layer 'cnv' is unknown; did you mean conv"),
         ({"layer": "fc"}, "expected a spatial map"),
         ({"classes": "some"}, "expected classes to be None, 'all' or indices"),
         ({"classes": [2]}, "expected classes in 0 … 1"),
-        ({"classes": [0, 1]}, "one index for each of 1 images"),
+        ({"classes": [0, 1]}, "one index, one for each of 1 images"),
     ],
 )
 def test_what_cannot_be_explained_is_named(arguments: dict[str, object], sentence: str) -> None:

@@ -79,3 +79,14 @@ def test_a_map_that_is_its_mask_overlaps_wholly() -> None:
     assert energy_inside(maps, masks).tolist() == [1.0] * 4
     assert pointing_hits(maps, masks).tolist() == [1.0] * 4
     assert overlap(1.0 * ~masks, masks, 0.5).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("empty", [0.0, -1.0])
+def test_an_empty_map_points_nowhere(empty: float) -> None:
+    maps = torch.stack([torch.full((2, 3), empty), torch.ones(2, 3)])
+    masks = torch.zeros(2, 4, 6, dtype=torch.bool)
+    masks[:, :2, :2] = True  # the upper left corner, a sixth
+    for measure in (pointing_hits, energy_inside, lambda a, b: overlap(a, b, 0.5)):
+        found = measure(maps, masks)
+        assert found[0].isnan()
+        assert found[1].item() == pytest.approx(1 / 6)

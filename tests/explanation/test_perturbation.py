@@ -143,13 +143,13 @@ def test_ablation_of_tokens_takes_the_channel_from_all_of_them() -> None:
             return self.fc(self.norm(tokens).square()[:, 0] + self.norm(tokens).amax(1))
 
     model, images = Tokens(), torch.randn(1, 3, 16, 16)
-    found = explain(model, images, classes=[1], layer="norm", method="ablationcam")
+    found = explain(model, images, classes=[1], layer="norm@2", method="ablationcam")
     assert found.maps.shape == (1, 1, 4, 4)
     with torch.no_grad():
         tokens = model.embed(images).flatten(2).transpose(1, 2)
         tokens = model.norm(torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1))
 
-        # The norm runs twice; its last run is the one that is explained.
+        # The norm runs twice, side by side; its last run is explained.
         def score(last: Tensor) -> Tensor:
             return model.fc(tokens.square()[:, 0] + last.amax(1))[0, 1]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,9 @@ IMAGE = torch.tensor([[1.0, -2.0], [0.5, 4.0]]).view(1, 1, 2, 2)
         ("top1", [[1], [2]]),
         ("top3", [[1, 2, 0], [2, 0, 1]]),
         ("all", [[0, 1, 2], [0, 1, 2]]),
+        (1, [[1], [1]]),
+        (np.int64(2), [[2], [2]]),
+        (torch.tensor(0), [[0], [0]]),
         ([2, 0], [[2], [0]]),
         ([[2, 1], [0, 0]], [[2, 1], [0, 0]]),
         (torch.tensor([2, 0], dtype=torch.int32), [[2], [0]]),
@@ -62,17 +66,19 @@ def test_classes(classes: Any, expected: list[list[int]]) -> None:
 @pytest.mark.parametrize(
     ("classes", "sentence"),
     [
-        (1, r"one index for each of 2 images.*but got 1; write \[1\]"),
+        (3, r"expected classes in 0 … 2, but got 3"),
+        (True, "one index, one for each of 2 images"),
+        (1.0, "one index, one for each of 2 images"),
         ("some", "None, 'all' or indices, or 'top3'"),
         ("top0", "None, 'all' or indices, or 'top3'"),
         ("top4", "'top4' asks for more than the 3 classes there are"),
-        ([0, 1, 2], "one index for each of 2 images"),
+        ([0, 1, 2], "one index, one for each of 2 images"),
         ([[0, 1], [2]], "as many lists of equal length"),
         ([[[0]], [[1]]], "as many lists of equal length"),
         ([[], []], "as many lists of equal length"),
-        ([0.0, 1.0], "one index for each of 2 images"),
-        ([True, False], "one index for each of 2 images"),
-        (["0", "1"], "one index for each of 2 images"),
+        ([0.0, 1.0], "one index, one for each of 2 images"),
+        ([True, False], "one index, one for each of 2 images"),
+        (["0", "1"], "one index, one for each of 2 images"),
         ([0, 3], "classes in 0 … 2"),
         ([-1, 0], "classes in 0 … 2"),
     ],

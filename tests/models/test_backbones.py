@@ -19,11 +19,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 from timm.data import ImageNetInfo
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor
 
+from seewhy import explain
 from seewhy.config import BackboneConfig
 from seewhy.errors import BackboneError
-from seewhy.models.backbones import create_architecture, load_backbone
+from seewhy.models.backbones import (
+    create_architecture,
+    load_backbone,
+    load_network,
+    sketch_network,
+)
 from seewhy.models.imagenet import imagenet_wnids
 from seewhy.models.names import slugs
 from seewhy.models.weights import read_local
@@ -395,3 +402,70 @@ def test_any_names_make_folders(names: list[str]) -> None:
     for slug in found:
         assert re.fullmatch(r"[A-Za-z0-9._-]+", slug)
         assert not slug.startswith((".", "-"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "grid"),
+    [("test_vit", 96, (6, 6)), ("test_vit", 176, (11, 11)), ("test_vit2", 128, (8, 8))],
+)
+def test_a_transformer_takes_another_size_as_timm_fits_it(
+    name: str, size: int, grid: tuple[int, int]
+) -> None:
+    config = BackboneConfig(name=name, weights="none")
+    own, fitted = load_network(config, None, 0).model, load_network(config, size, 0).model
+    reference = timm.create_model(name, img_size=size).eval()
+    reference.load_state_dict(checkpoint_filter_fn(own.state_dict(), reference))
+    images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(fitted(images), reference(images))
+    assert explain(fitted, images).maps.shape[2:] == grid
+    assert sketch_network(name, size)[0].patch_embed.grid_size == grid
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "nearest"),
+    [("test_vit", 100, "96 or 112"), ("test_vit", 10, "16"), ("vit_tiny_patch16_224", 225, "224")],
+)
+def test_a_size_that_patches_do_not_divide_is_named(name: str, size: int, nearest: str) -> None:
+    sentence = (
+        f"{name}: cannot take {size}×{size} images, as its patches have 16×16 pixels; choose a "
+        f"multiple of 16 as input size, {nearest}"
+    )
+    with pytest.raises(BackboneError) as caught:
+        load_network(BackboneConfig(name=name, weights="none"), size, 0)
+    assert str(caught.value).startswith(sentence)
+    with pytest.raises(BackboneError) as caught:
+        sketch_network(name, size)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_what_timm_cannot_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(self: object, **options: object) -> None:
+        raise AssertionError("no such grid")
+
+    monkeypatch.setattr(VisionTransformer, "set_input_size", refusing)
+    with pytest.raises(BackboneError, match=r"^test_vit: timm cannot fit it to 96×96 images \(no"):
+        load_network(BackboneConfig(name="test_vit", weights="none"), 96, 0)
+
+
+@pytest.mark.parametrize("arguments", [None, {"img_size": 96}, {"img_size": [96, 96]}])
+def test_weights_of_a_transformer_trained_at_another_size(
+    tmp_path: Path, arguments: dict[str, object] | None
+) -> None:
+    trained = timm.create_model("test_vit", img_size=96, num_classes=3).eval()
+    save_file(trained.state_dict(), tmp_path / "model.safetensors")
+    told: dict[str, object] = {
+        "architecture": "test_vit",
+        "num_classes": 3,
+        "pretrained_cfg": {**PREPROCESSING, "input_size": [3, 96, 96]},
+    }
+    if arguments is not None:
+        told["model_args"] = arguments
+    (tmp_path / "config.json").write_text(json.dumps(told), "utf-8")
+    config = BackboneConfig(name=f"local-dir:{tmp_path}")
+    network = load_network(config, None, 0)
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(network.model(images), trained(images), rtol=0, atol=0)
+    assert network.preprocess.size == 96
+    assert load_network(config, 128, 0).model.patch_embed.grid_size == (8, 8)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from seewhy import explain, read_images
 from seewhy.config import BackboneConfig
 from seewhy.errors import RunError
 from seewhy.levels import NO_LEVELS, Level, Levels
-from seewhy.models.backbones import load_backbone
+from seewhy.models.backbones import create_architecture, load_backbone
 from seewhy.models.classifier import (
     Classifier,
     Design,
@@ -132,3 +135,69 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, damage: str) -> None:
     with pytest.raises(RunError, match=r"model\.safetensors: ") as caught:
         read_classifier(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float64, 1e-6)],
+)
+@pytest.mark.parametrize("units", [(), (5,)])
+def test_a_classifier_of_another_precision_says_and_shows_the_same(
+    dtype: torch.dtype, tolerance: float, units: tuple[int, ...]
+) -> None:
+    classifier = _classifier("test_resnet", units)
+    with torch.no_grad():
+        # Random weights would give logits that hardly differ.
+        classifier.behind_cut.head.layers[-1].weight.mul_(20)
+    other = copy.deepcopy(classifier).to(dtype)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = explain(classifier, images, layer=classifier.map_layer)
+    found = explain(other, images.to(dtype), layer=other.map_layer)
+    spread = float(expected.logits.max() - expected.logits.min())
+    torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=tolerance * spread)
+    most = float(expected.maps.max())
+    torch.testing.assert_close(found.maps, expected.maps, rtol=0, atol=5 * tolerance * most)
+    # Logits are not rounded to half precision again.
+    assert other(images.to(dtype)).dtype == torch.promote_types(dtype, torch.float32)
+
+
+def test_pictures_are_read_in_the_precision_of_the_classifier(tmp_path: Path) -> None:
+    classifier = _classifier("test_resnet")
+    path = tmp_path / "a.png"
+    Image.effect_noise((40, 40), 60).convert("RGB").save(path)
+    images = read_images(path, classifier)
+    assert images.dtype == torch.float32
+    half = classifier.half()
+    torch.testing.assert_close(read_images(path, half), images.half(), rtol=0, atol=0)
+    assert explain(half, read_images(path, half)).logits.isfinite().all()
+
+
+def test_a_classifier_is_built_for_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def noting(*given: object) -> torch.nn.Module:
+        asked.append(given)
+        return create_architecture(*given)
+
+    monkeypatch.setattr("seewhy.models.classifier.create_architecture", noting)
+    save_classifier(_classifier("test_resnet"), tmp_path / "model.safetensors")
+    read_classifier(tmp_path / "model.safetensors")
+    assert asked == [("test_resnet", 64)]
+    assert create_architecture("test_vit", 64).patch_embed.grid_size == (4, 4)
+
+
+@pytest.mark.soak
+def test_a_transformers_classifier_comes_back_at_its_size(tmp_path: Path) -> None:
+    backbone = load_backbone(
+        BackboneConfig(name="maxvit_rmlp_pico_rw_256", weights="none"), 96, seed=2
+    )
+    cut = cut_trunk(backbone.model, 0.2, 96)
+    design = Design(backbone.name, 0.2, (), 0.0, ("a", "b"), backbone.preprocess, 96)
+    classifier = Classifier(cut, Head(backbone.model.num_features, (), 0.0, 2, 0), design).eval()
+    save_classifier(classifier, tmp_path / "model.safetensors")
+    back = read_classifier(tmp_path / "model.safetensors")
+    images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(back(images), classifier(images), rtol=0, atol=0)

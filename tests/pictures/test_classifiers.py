@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError
-from seewhy.explanation.layers import choose_layer, list_layers
+from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layers import list_layers
 from seewhy.models.imagenet import class_names, imagenet_wnids
 from seewhy.pictures.asking import Asking, read_question
 from seewhy.pictures.classifiers import NamedClassifier, describe_layers, open_classifier
@@ -139,6 +140,35 @@ def test_a_folder_of_weights_says_what_its_outputs_are_called(tmp_path: Path) ->
     # At 32 pixels the last stage has one place; at 64 it is a map.
     assert (named.layer, same.layer, same.preprocess.size) == ("layer3", "layer4", 64)
     assert open_classifier(f"local-dir:{tmp_path / 'unnamed'}").classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (None, ("0", "1")),
+        (["crack"], ("not crack", "crack")),
+        (["sound", "cracked"], ("sound", "cracked")),
+        # Names that fit nothing are not used.
+        (["a", "b", "c"], ("0", "1")),
+    ],
+)
+def test_a_single_logit_decides_between_two_classes(
+    tmp_path: Path, labels: list[str] | None, classes: tuple[str, str]
+) -> None:
+    save_local(tmp_path / "one", 1, labels)
+    one = open_classifier(f"local-dir:{tmp_path / 'one'}", device="cpu")
+    assert one.classes == classes
+    assert [one.find_class(word) for word in (*classes, "0", "1")] == [0, 1, 0, 1]
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    likeliest = (one.module(images)[:, 0] > 0).long().tolist()
+    for asked, ranked in (("predicted", 1), ("top2", 2), ("all", 2)):
+        ((_, found),) = read_question(one, Asking(classes=(asked,))).ask(one.module, images)
+        assert found.classes.shape == (2, ranked)
+        assert found.predicted.tolist() == likeliest
+    with pytest.raises(ConfigError, match="top3 asks for more than the 2 there are"):
+        read_question(one, Asking(classes=("top3",)))
+    against = read_question(one, Asking(classes=("top1",), against=(classes[0],)))
+    assert against.opposed(one.module, images) == [0 if k == 0 else None for k in likeliest]
 
 
 def test_weights_without_a_classifier_answer_only_what_needs_none(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, RunError
 from seewhy.explanation.cam import explain
@@ -209,4 +211,50 @@ def test_a_question_without_an_answer_is_named_before_anything_is_written(
     with pytest.raises(ConfigError) as caught:
         explain_pictures(colours, [draw("a.png")], tmp_path / "out", asking)
     assert sentence in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+class _Redness(nn.Module):
+    """One logit: how much more red than green there is."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.colours = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.colours(images)
+        return logits[:, :1] - logits[:, 1:2]
+
+
+def test_a_single_logit_is_two_classes_in_the_manifest(
+    colours: NamedClassifier, draw: Draw, tmp_path: Path
+) -> None:
+    names = ("green", "red")
+    one = replace(
+        colours,
+        module=_Redness(colours.module).eval(),
+        classes=names,
+        labels=names,
+        layer="colours.places",
+    )
+    paths = [draw("red.png", colour=0), draw("green.png", colour=1)]
+    done = explain_pictures(one, paths, tmp_path / "out", Asking(classes=("all",)))
+    assert done.classes == 2
+    assert [picture.predicted for picture in done.pictures] == ["red", "green"]
+    for picture in done.pictures:
+        green, red = picture.maps
+        assert (green.explained, red.explained) == names
+        assert green.probability + red.probability == pytest.approx(1)
+        assert picture.probability == max(green.probability, red.probability) > 0.5
+
+
+@pytest.mark.parametrize("names", [("red",), ("red", "green"), ("a", "b", "c", "d")])
+def test_names_that_are_not_one_for_each_class_are_refused(
+    colours: NamedClassifier, draw: Draw, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    other = replace(colours, classes=names, labels=names)
+    with pytest.raises(
+        ConfigError, match=f"a name for each of its 3 classes, but got {len(names)}"
+    ):
+        explain_pictures(other, [draw("a.png")], tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -17,6 +17,7 @@ from torch import Tensor
 from seewhy.data.pixels import to_input
 from seewhy.explanation.cam import explain
 from seewhy.explanation.layers import list_layers
+from seewhy.explanation.turns import hooked
 from seewhy.models.classifier import Classifier
 from seewhy.models.compute import Compute
 
@@ -102,9 +103,8 @@ class Asking:
         """Return the mean of the layer's activations, weighted by the maps, (B, C) float32."""
         seen: list[Tensor] = []
         layer = self.classifier.get_submodule(self.layer)
-        handle = layer.register_forward_hook(lambda module, given, out: seen.append(out))
         found = []
-        try:
+        with hooked([(layer, lambda module, given, out: seen.append(out))]):
             for start in range(0, len(pixels), BATCH):
                 with self.compute.autocast():
                     self.classifier(self._input(pixels[start : start + BATCH]))
@@ -112,8 +112,6 @@ class Asking:
                 total = weights.sum(dim=(1, 2)).clamp_min(1e-12)[:, None]
                 summed = torch.einsum("bchw,bhw->bc", seen.pop().float(), weights)
                 found.append((summed / total).cpu())
-        finally:
-            handle.remove()
         return torch.cat(found).numpy()
 
     def _input(self, pixels: NDArray[np.uint8]) -> Tensor:

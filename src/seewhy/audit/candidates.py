@@ -77,7 +77,7 @@ class Looked:
     near : ndarray of int64, (M,)
         Rows of those whose evidence is known, ascending.
     hottest : ndarray of float64, (M, 2)
-        Their hottest places.
+        Their hottest places; NaN for an empty map.
     reach : float
         Half the side of a hot place's box, as a share of the side.
     size : int

@@ -29,6 +29,8 @@ LEAST_SHARE = 0.15
 # Of a detail thinner than a window: the share that must exceed the others' so, and its pixels.
 THIN_SHARE, THIN_PIXELS = 0.35, 4
 SOURCES, OWN, OTHERS = 40, 120, 240
+# Images with a hottest place, of one class, from which shared windows can be told.
+FEWEST_HOT = 4
 TEMPLATES = 24
 
 Pictures = NDArray[np.float32]  # (N, R, R, 3), 0 … 255
@@ -226,7 +228,8 @@ def moving_details(
     labels : ndarray of int64, (N,)
     label : int
     hottest : ndarray of float64, (N, 2)
-        Middle of each image's hottest place, as shares of the height and width.
+        Middle of each image's hottest place, as shares of the height and width; NaN where the
+        image has none.
     reach : float
         Half the side of the box around it that is looked at, as a share of the side.
     most : int
@@ -238,9 +241,12 @@ def moving_details(
     """
     own = np.flatnonzero(labels == label)
     others = np.flatnonzero(labels != label)
-    if len(own) < 4 or not len(others):
+    if len(own) < FEWEST_HOT or not len(others):
         return []
-    templates = _templates(pictures, own, hottest, reach)
+    hot = own[np.isfinite(hottest[own]).all(axis=1)]
+    if len(hot) < FEWEST_HOT:
+        return []
+    templates = _templates(pictures, hot, hottest, reach)
     found: list[Detail] = []
     while len(found) < most and len(templates):
         places, score = _best(pictures, templates, own, others)

@@ -99,10 +99,15 @@ def where_evidence_lies(
 
 
 def hottest(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the middle of each map's hottest place, (N, 2), as shares of height and width."""
+    """Return the middle of each map's hottest place, (N, 2), as shares of height and width.
+
+    NaN for a map that is zero everywhere, which has no such place.
+    """
     _, height, width = maps.shape
     rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), width)
-    return np.stack([(rows + 0.5) / height, (columns + 0.5) / width], axis=1)
+    middles = np.stack([(rows + 0.5) / height, (columns + 0.5) / width], axis=1)
+    middles[maps.max(axis=(1, 2)) <= 0] = np.nan
+    return middles
 
 
 def _concentration(spread: NDArray[np.float32]) -> float:

@@ -22,13 +22,14 @@ from torch import Tensor
 
 from seewhy.explanation.compact import Made, Rows
 from seewhy.explanation.derivatives import Step
-from seewhy.explanation.graph import VIEWS, Node, saved_weight, shape_of, signed
+from seewhy.explanation.graph import VIEWS, Node, saved, saved_weight, shape_of, signed
 
+# By their nodes' names, under which each keeps its mask; one takes none.
 _ATTENTION = {
-    "ScaledDotProductFlashAttentionForCpuBackward0",
-    "ScaledDotProductFlashAttentionBackward0",
-    "ScaledDotProductEfficientAttentionBackward0",
-    "ScaledDotProductCudnnAttentionBackward0",
+    "ScaledDotProductFlashAttentionForCpuBackward0": "attn_mask",
+    "ScaledDotProductFlashAttentionBackward0": None,
+    "ScaledDotProductEfficientAttentionBackward0": "attn_bias",
+    "ScaledDotProductCudnnAttentionBackward0": "attn_bias",
 }
 _SPLITS = VIEWS | {"UnbindBackward0", "PermuteBackward0", "TransposeBackward0"}
 
@@ -61,18 +62,17 @@ def _joined_heads(node: Node, gradient: Rows) -> Node | None:
     if node.name() != "TransposeBackward0" or len(gradient.shape) != 4:
         return None
     ((attention, place),) = node.next_functions
-    axes = {signed(node._saved_dim0) % 4, signed(node._saved_dim1) % 4}
+    axes = {signed(saved(node, "dim0")) % 4, signed(saved(node, "dim1")) % 4}
     if axes != {1, 2} or place or attention is None or attention.name() not in _ATTENTION:
         return None
-    mask = getattr(attention, "_saved_attn_mask", getattr(attention, "_saved_attn_bias", None))
-    heads = attention._saved_query.shape[1]
+    mask = _ATTENTION[attention.name()]
+    query, key, value = (saved(attention, name) for name in ("query", "key", "value"))
     plain = (
-        mask is None
-        and not attention._saved_is_causal
-        and not attention._saved_dropout_p
-        and attention._saved_key.shape[1] == attention._saved_value.shape[1] == heads
-        and attention._saved_value.shape == attention._saved_query.shape
-        and attention._saved_key.shape == attention._saved_query.shape
+        (mask is None or saved(attention, mask) is None)
+        and not saved(attention, "is_causal")
+        and not saved(attention, "dropout_p")
+        and query.shape == key.shape == value.shape
+        and query.device == gradient.values.device
     )
     return attention if plain else None
 
@@ -107,7 +107,8 @@ class _FewQueries:
         """Return the gradients by queries, keys and values."""
 
         def query(k: int) -> Tensor:
-            filled = torch.zeros_like(attention._saved_query)
+            images, heads, _, width = self.queries.shape
+            filled = self.queries.new_zeros(images, heads, self.weights.shape[-1], width)
             filled[:, :, self.tokens] = self.by_queries[:, :, k]
             return filled
 
@@ -129,10 +130,10 @@ class _FewQueries:
         weight = None if linear is None else saved_weight(linear)
         if linear is None or weight is None:
             return None
-        parts = [
-            _part(weight, tensor, shape_of(linear))
-            for tensor in (attention._saved_query, attention._saved_key, attention._saved_value)
-        ]
+        made = [saved(attention, name) for name in ("query", "key", "value")]
+        if len({tensor.untyped_storage().data_ptr() for tensor in made}) > 1:
+            return None
+        parts = [_part(weight, tensor, shape_of(linear)) for tensor in made]
         if any(part is None for part in parts):
             return None
         to_query, to_key, to_value = parts  # (H, d, C) each
@@ -152,18 +153,30 @@ class _FewQueries:
 
 
 def _few_queries(attention: Node, gradient: Rows) -> _FewQueries:
-    query, key, value = attention._saved_query, attention._saved_key, attention._saved_value
-    scale = query.shape[-1] ** -0.5 if attention._saved_scale is None else attention._saved_scale
+    kind = gradient.values.dtype
+    # The weights of so few queries are at least float32, as within autograd's kernels.
+    exact = torch.promote_types(kind, torch.float32)
+    query, key, value = (saved(attention, name).to(exact) for name in ("query", "key", "value"))
+    given_scale = saved(attention, "scale")
+    scale = query.shape[-1] ** -0.5 if given_scale is None else given_scale
     asked = query[:, :, gradient.tokens]
     weights = (asked @ key.transpose(-2, -1) * scale).softmax(dim=-1)
     scores, images, rows, _ = gradient.values.shape
-    given = gradient.values.reshape(scores, images, rows, query.shape[1], query.shape[3])
+    given = gradient.values.to(exact)
+    given = given.reshape(scores, images, rows, query.shape[1], query.shape[3])
     given = given.permute(1, 3, 0, 2, 4)  # (N, H, K, R, d)
     by_weights = _each(given, value.transpose(-2, -1))
     weighted = weights[:, :, None]
     along = (by_weights * weighted).sum(-1, keepdim=True)
     by_scores = weighted * (by_weights - along) * scale
-    return _FewQueries(asked, weights, given, by_scores, _each(by_scores, key), gradient.tokens)
+    return _FewQueries(
+        queries=asked.to(kind),
+        weights=weights.to(kind),
+        by_output=given.to(kind),
+        by_scores=by_scores.to(kind),
+        by_queries=_each(by_scores, key).to(kind),
+        tokens=gradient.tokens,
+    )
 
 
 def _each(rows: Tensor, matrix: Tensor) -> Tensor:

@@ -1,26 +1,26 @@
 """The way back from K scores at once, as far as that is worth it; autograd goes the rest.
 
-Autograd goes back a score at a time: ten classes read a linear layer's weights ten times, and a
+Autograd goes back one score at a time: ten classes read a linear layer's weights ten times, and a
 class token's logits send the zeros of all other tokens through a whole block. Here the graph that
-autograd kept is read from the logits on. What there is a rule for is done for all scores together;
-from where nothing more is known, autograd takes over, score by score. Whatever the network, the
+autograd kept is read from the logits on. Nodes that a rule is sure of are done for all scores
+together; from the first other node autograd takes over, score by score. Whatever the network, the
 gradients are autograd's. Knows no modules, layers or methods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from seewhy.errors import ConfigError
 from seewhy.explanation.attended import back_through_attention
 from seewhy.explanation.compact import Dense, Gradient, Made, Rows, together
-from seewhy.explanation.derivatives import go_back
-from seewhy.explanation.graph import Node, count_uses
+from seewhy.explanation.derivatives import Step, go_back
+from seewhy.explanation.graph import UNSURE, Node, count_uses
 
 # So many values of gradients by a leaf may lie in memory at once: 64 MiB of float32.
 _BUDGET = 1 << 24
@@ -47,25 +47,64 @@ def gradients_of(
     Tensor of the leaf's shape, or None
         None where the scores do not depend on the leaf.
     """
-    plain = partial(torch.autocast, logits.device.type, enabled=False)
     chunk = max(1, _BUDGET // max(leaf.numel(), logits.numel()))
     for start in range(0, columns, chunk):
         asked = range(start, min(start + chunk, columns))
-        # The caller's autocast is for the forward pass: the saved values' types are chosen.
-        with plain():
+        # The caller's autocast is for the forward pass: the types of saved values are chosen.
+        with torch.autocast(logits.device.type, enabled=False):
             by_logits = torch.stack([coefficients(k) for k in asked])
-            edges = _walk(logits.grad_fn, by_logits, leaf.numel())
+            edges = _walk(logits.grad_fn, logits.output_nr, by_logits, leaf.numel())
         for k in asked:
-            with plain():
+            with torch.autocast(logits.device.type, enabled=False):
                 gradients = [edge.gradient.one(k - start) for edge in edges]
-            (found,) = torch.autograd.grad(
+            (found,) = differentiate(
                 [GradientEdge(edge.node, edge.place) for edge in edges],
                 [leaf],
                 gradients,
                 retain_graph=k + 1 < columns,
-                allow_unused=True,
             )
             yield found
+
+
+def differentiate(
+    outputs: Sequence[Tensor] | Sequence[GradientEdge],
+    inputs: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    create_graph: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Return autograd's gradients, outside the caller's autocast as PyTorch recommends.
+
+    Raises
+    ------
+    ConfigError
+        For what a network does that no gradient by a layer goes through.
+    """
+    try:
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return torch.autograd.grad(
+                outputs,
+                inputs,
+                gradients,
+                retain_graph=retain_graph,
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+    except RuntimeError as error:
+        for sign, sentence in _REFUSED.items():
+            if sign in str(error):
+                raise ConfigError(f"model: {sentence}") from error
+        raise
+
+
+# What PyTorch says, and what that means here.
+_REFUSED = {
+    "use_reentrant": "it calls torch.utils.checkpoint with use_reentrant=True, which gives no "
+    "gradient by a layer; pass use_reentrant=False there, or switch checkpointing off",
+    "modified by an inplace operation": "it overwrites in place a value that its own gradient "
+    "needs, so nothing can be differentiated through it; make that operation not in place",
+}
 
 
 class _Edge(NamedTuple):
@@ -76,26 +115,29 @@ class _Edge(NamedTuple):
     gradient: Gradient
 
 
-def _walk(root: Node, asked: Tensor, most: int) -> list[_Edge]:
+def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_Edge]:
     """Take gradients (K, N, M) by the logits back through the graph, as far as there are rules.
 
-    What arrives at several edges belongs together: the leaf's gradient is the sum of what autograd
-    makes of each. A node is taken when all that hangs on it was; one that some rule jumped over is
-    left to autograd with what else arrived there.
+    All edges belong together: the leaf's gradient is the sum of what autograd makes of each. A
+    node is taken once every use of its output was; a node that some rule jumped over is left to
+    autograd with what else arrived there.
+
+    Parameters
+    ----------
+    root : node
+        That put out the logits.
+    place : int
+        Which of its outputs they are.
+    asked : Tensor, (K, N, M)
+    most : int
+        See `go_back`.
     """
     uses = count_uses(root)
-    arrived: dict[Node, dict[int, Gradient]] = {root: {0: Dense(asked)}}
+    arrived: dict[Node, dict[int, Gradient]] = {root: {place: Dense(asked)}}
     ready = [root]
     while ready:
         node = ready.pop()
-        gradient = arrived[node].get(0)
-        if len(arrived[node]) > 1 or gradient is None or isinstance(gradient, Made):
-            continue
-        steps = None
-        if isinstance(gradient, Rows):
-            steps = back_through_attention(node, gradient)
-        if steps is None:
-            steps = go_back(node, gradient, most)
+        steps = _steps(node, arrived[node], most)
         if steps is None:
             continue
         del arrived[node]
@@ -110,3 +152,15 @@ def _walk(root: Node, asked: Tensor, most: int) -> list[_Edge]:
         for node, gradients in arrived.items()
         for place, gradient in gradients.items()
     ]
+
+
+def _steps(node: Node, arrived: dict[int, Gradient], most: int) -> list[Step] | None:
+    """Return the gradients by a node's inputs, or None where autograd has to go on."""
+    gradient = arrived.get(0)
+    if len(arrived) > 1 or gradient is None or isinstance(gradient, Made):
+        return None
+    try:
+        found = back_through_attention(node, gradient) if isinstance(gradient, Rows) else None
+        return go_back(node, gradient, most) if found is None else found
+    except UNSURE:
+        return None

@@ -6,7 +6,6 @@ done is in ``engine.py``, the formulas are in ``methods/``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +15,15 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import Case, record, undisturbed
-from seewhy.explanation.methods.registry import Method, find_method
+from seewhy.explanation.methods.registry import LayerChoice, Method, find_method
+from seewhy.explanation.refusals import (
+    check_dependence,
+    check_gradients,
+    check_images,
+    check_model,
+    check_scores,
+    matching_types,
+)
 from seewhy.explanation.targets import (
     Activation,
     Classes,
@@ -27,6 +34,7 @@ from seewhy.explanation.targets import (
     read_classes,
     read_probabilities,
 )
+from seewhy.explanation.wrappers import uncompiled, unwrapped
 
 Over = Literal["map", "image", "batch"]
 
@@ -43,7 +51,8 @@ class Explanation:
     classes : Tensor, (N, K) int64
         The class each map is for.
     logits, probabilities : Tensor, (N, M) float32
-        Of a single-logit network both hold two classes: (−z, z).
+        Of a single-logit network both hold two classes: (−z, z). Of one that ends in softmax or
+        sigmoid the logits are what is before it.
     layer : str
         Several are joined by commas.
     method : str
@@ -110,7 +119,7 @@ def explain(
     model: nn.Module,
     images: Tensor,
     classes: Classes = None,
-    layer: str | Sequence[str] = "auto",
+    layer: LayerChoice = "auto",
     method: str = "gradcam",
     *,
     against: Classes = None,
@@ -126,30 +135,33 @@ def explain(
     Parameters
     ----------
     model : nn.Module
-        Any classifier that turns `images` into logits (N, M), or (N,) or (N, 1) for two classes;
-        frozen or not, in any mode (it is evaluated), with hooks of its own or without. It is
-        afterwards as it was before.
+        Any classifier that turns `images` into logits (N, M), or (N,) or (N, 1) for two classes,
+        or into their softmax or sigmoid, which is left out; frozen or not, in any mode (it is
+        evaluated), with hooks of its own or without. It is afterwards as it was before.
     images : Tensor, (N, C, H, W) float
         Preprocessed, on the model's device.
-    classes : None, str, Tensor, sequence or callable, default None
+    classes : None, str, int, Tensor, sequence or callable, default None
         What to explain: the predicted class of each image; ``"top3"`` (any number); ``"all"``;
-        one index an image; a list of indices an image, of equal length; or a function that
-        makes such indices of the logits (N, M).
-    layer : str or sequence of str, default "auto"
-        Name of the target module as in ``model.named_modules()``; ``auto`` takes the last
-        spatial map before pooling, or a transformer's last norm before its last attention.
-        Several names give one map of them all, see `Explanation`.
+        one index for all images; one for each; a list of indices for each, of equal length; or a
+        function that makes such indices of the logits (N, M).
+    layer : str, nn.Module or sequence of them, default "auto"
+        The target module, or its name as in ``model.named_modules()`` (without what
+        torch.compile and the like put around it); ``auto`` takes the last spatial map before
+        pooling, or a transformer's last norm before its last attention. Several give one map of
+        them all, see `Explanation`. ``"NAME@2"`` is the second run of a layer that runs
+        several times, side by side, in one forward pass.
     method : str, default "gradcam"
         A name in `seewhy.explanation.methods.METHODS`.
-    against : sequence or Tensor, optional
-        Ask why the explained class *rather than* these: N indices, or N lists (their mean).
+    against : int, sequence or Tensor, optional
+        Ask why the explained class *rather than* these: one index for all images, N indices, or N
+        lists (their mean).
         The score is then the difference of logits.
     target : callable, optional
         Turns the model's output into scores (N, M) or (N,), where that is not a tensor of
         logits: one head of several, a segmentation's sum over a mask.
     activation : {"softmax", "sigmoid"}, default "softmax"
         What makes probabilities of logits; ``sigmoid`` for classifiers of several labels. A
-        single logit always takes the sigmoid.
+        single logit always takes the sigmoid, and a network that ends in either its own.
     smooth : int, default 0
         Average the maps of this many noisy copies of the images instead.
     noise : float, default 0.15
@@ -168,7 +180,8 @@ def explain(
     ------
     ConfigError
         For an unknown method or layer, a layer without a map, classes out of range, an output
-        that holds no logits, or images that are not a float batch.
+        that holds no logits, scores that are no numbers, or images that are not a float batch of
+        the weights' type.
 
     References
     ----------
@@ -186,13 +199,22 @@ def explain(
     torch.Size([1, 1, 2, 2])
     """
     chosen = find_method(method)
-    _check(model, images, activation, smooth, batch_size)
-    with undisturbed(model, images):
+    _check(activation, smooth, batch_size)
+    model = unwrapped(check_model(model))
+    images = check_images(model, images).detach()
+    with undisturbed(model, images), uncompiled(), matching_types(model, images):
         if images.is_inference():
             # Only a copy made outside inference mode may be kept for a backward.
             images = images.clone()
-        names = chosen.layer_names(model, images, layer)
+        names = chosen.layer_names(model, images, layer, target)
         answer, layers = record(model, images, names, target, chosen.graph)
+        check_scores(model, images, answer.logits.detach())
+        if chosen.needs in ("gradients", "curvatures"):
+            check_gradients(model, answer.logits)
+        elif chosen.needs in ("image gradients", "attention", "input"):
+            check_gradients(model, None)
+        for recorded in layers.values():
+            check_dependence(images, recorded.name, recorded.maps)
         question = _question(classes, against, chosen, answer.logits.detach())
         case = Case(model, images, answer, layers, question, target, batch_size, chosen.graph)
         by_layer = _smoothed(case, chosen, smooth, noise, seed) if smooth else chosen.run(case)
@@ -208,36 +230,8 @@ def explain(
     )
 
 
-def _check(model: nn.Module, images: Tensor, activation: str, smooth: int, batch_size: int) -> None:
-    """Name what cannot be explained before anything runs."""
-    if not isinstance(model, nn.Module):
-        held = isinstance(getattr(model, "module", None), nn.Module)
-        hint = "take its .module" if held else "seewhy.open_classifier loads one by its name"
-        raise ConfigError(f"model: expected an nn.Module, but got {type(model).__name__}; {hint}")
-    if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
-        got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        hint = "; seewhy.read_images makes one of files, images of Pillow's and arrays"
-        if isinstance(images, Tensor):
-            hint = "; images[None] makes one of it" if images.ndim == 3 else ""
-        raise ConfigError(
-            f"images: expected a batch (N, C, H, W) of one or more, but got {got}{hint}"
-        )
-    if not images.is_floating_point():
-        raise ConfigError(
-            f"images: expected preprocessed float images, but got {images.dtype}; normalise them "
-            "as the model was trained with"
-        )
-    first = next(model.parameters(), None)
-    if first is not None and first.device != images.device:
-        raise ConfigError(
-            f"images: lie on {images.device}, but the model on {first.device}; move one to the "
-            "other"
-        )
-    if first is not None and first.is_inference():
-        raise ConfigError(
-            "model: its parameters were made under torch.inference_mode and can carry no "
-            "gradient; build it outside"
-        )
+def _check(activation: str, smooth: int, batch_size: int) -> None:
+    """Name options that make no sense before anything runs."""
     if activation not in ("softmax", "sigmoid"):
         raise ConfigError(f"activation: expected 'softmax' or 'sigmoid', but got {activation!r}")
     whole = isinstance(smooth, int) and isinstance(batch_size, int)

@@ -7,14 +7,16 @@ nothing of how maps were made, of masks or of statistics.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.endings import ask
 from seewhy.explanation.impute import impute
 from seewhy.explanation.perturb import mean_colour, removed, resized
-from seewhy.explanation.targets import Activation, Target, read_answer, read_probabilities
+from seewhy.explanation.targets import Activation, Target, read_probabilities
 
 Predict = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) to the probability of each one's explained class, (N,)."""
@@ -48,7 +50,7 @@ def class_probability(
     """
 
     def predict(images: Tensor) -> Tensor:
-        answer = read_answer(model(images), target, len(images))
+        answer = ask(model, partial(model, images), target, len(images))
         known = answer.logits.shape[1]
         if not 0 <= int(classes.min()) <= int(classes.max()) < known:
             raise ConfigError(

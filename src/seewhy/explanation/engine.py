@@ -6,7 +6,7 @@ the model is different afterwards. Knows no formula and no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -14,14 +14,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.backward import gradients_of
-from seewhy.explanation.layers import find_layer, output_layout
+from seewhy.explanation.backward import differentiate, gradients_of
+from seewhy.explanation.endings import ask
+from seewhy.explanation.layers import find_layer, output_layout, run_of
 from seewhy.explanation.layout import Layout
 from seewhy.explanation.pooled import pooled_weight
-from seewhy.explanation.targets import Answer, Question, Target, read_answer
+from seewhy.explanation.runs import Runs
+from seewhy.explanation.targets import Answer, Question, Target
+from seewhy.explanation.turns import evaluating, foreign_hooks, hooked, math_attention
 
 Graph = Literal["once", "twice", "none"]
 
@@ -32,29 +34,36 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
 
     Inside, every submodule is in evaluation mode and no parameter asks for a gradient, so that
     the graph behind a layer keeps nothing for gradients of weights; gradients are off until a
-    layer's hook switches them on.
+    layer's hook switches them on. Threads take turns, see `evaluating`; a plain forward pass of
+    another thread meanwhile runs in evaluation mode.
 
     Parameters
     ----------
     model : nn.Module
     images : Tensor
         Names the device whose random state is kept beside the CPU's.
+
+    Raises
+    ------
+    ConfigError
+        Where another thread switched the model to training mode meanwhile.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
     cuda = [images.device] if images.device.type == "cuda" else []
-    # A model called under inference_mode would hand out tensors that can carry no graph.
-    with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.no_grad():
+    with (
+        evaluating(model),
+        torch.random.fork_rng(devices=cuda),
+        # A model called under inference_mode would hand out tensors that can carry no graph.
+        torch.inference_mode(False),
+        torch.no_grad(),
+    ):
+        asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
         try:
-            model.eval()
             for parameter in asked:
                 parameter.requires_grad_(False)
             yield
         finally:
             for parameter in asked:
                 parameter.requires_grad_()
-            for module, mode in modes:
-                module.training = mode
 
 
 @dataclass(frozen=True)
@@ -67,14 +76,18 @@ class Recorded:
     output : Tensor
         As the layer put it out; with the graph behind it.
     layout : Layout
-    calls : int
-        How often the layer ran; the output is its last.
+    run : int
+        Of which of the layer's runs the output is, from 1.
+    hooked : bool
+        Whether hooks may have been put on tensors or nodes of the graph in the pass. Only autograd
+        runs them.
     """
 
     name: str
     output: Tensor
     layout: Layout
-    calls: int
+    run: int
+    hooked: bool
 
     @cached_property
     def maps(self) -> Tensor:
@@ -100,7 +113,7 @@ def record(
     names : tuple of str
         The layers; none for a plain forward.
     target : callable, optional
-        See `read_answer`.
+        See `find_scores`.
     graph : {"once", "twice", "none"}, default "once"
         How often what lies behind the layers can be differentiated; twice keeps to kernels that
         allow it.
@@ -116,46 +129,33 @@ def record(
     ConfigError
         For a layer that does not run, or whose output is no map; for an output without logits.
     """
-    outputs: dict[str, list[Tensor]] = {name: [] for name in names}
-    alone = len(names) == 1
+    traced = graph != "none"
+    runs = [Runs(name, run_of(model, name), len(names) == 1, traced) for name in names]
+
+    def run() -> object:
+        for one in runs:
+            one.clear()
+        return model(images)
+
     with ExitStack() as stack:
-        stack.callback(torch.set_grad_enabled, False)
-        for name in names:
-            hook = _recorder(outputs[name], alone, graph)
-            stack.callback(find_layer(model, name).register_forward_hook(hook).remove)
+        # Nothing before the layers asks for a gradient, so no graph is kept of it; and a model
+        # that leaves a no_grad of its own finds gradients on again.
+        stack.enter_context(torch.set_grad_enabled(traced and bool(names)))
+        stack.enter_context(hooked([(find_layer(model, one.name), one.hook) for one in runs]))
         if graph == "twice":
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        answer = read_answer(model(images), target, len(images))
-    return answer, {name: _recorded(model, name, outputs[name], images) for name in names}
+            stack.enter_context(math_attention())
+        before = foreign_hooks()
+        answer = ask(model, run, target, len(images))
+        changed = before is None or foreign_hooks() != before
+    return answer, {one.name: _recorded(model, one, answer.logits, images, changed) for one in runs}
 
 
-def _recorder(
-    outputs: list[Tensor], alone: bool, graph: Graph
-) -> Callable[[nn.Module, object, object], Tensor | None]:
-    def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
-        if not isinstance(output, Tensor):
-            return None
-        if graph == "none":
-            outputs.append(output.clone())
-            return None
-        if alone or not output.requires_grad:
-            # A copy of its own: what shares the output's storage may be overwritten later.
-            output = output.detach().clone().requires_grad_()
-        outputs.append(output)
-        torch.set_grad_enabled(True)
-        # The clone takes what an in-place layer behind the target would do to the map.
-        return output.clone()
-
-    return hook
-
-
-def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor) -> Recorded:
-    if not outputs:
-        raise ConfigError(
-            f"layer {name!r}: the model's forward pass does not reach it, or it puts out no tensor"
-        )
-    output = outputs[-1]
-    layout = output_layout(model, find_layer(model, name), output, images)
+def _recorded(
+    model: nn.Module, runs: Runs, scores: Tensor, images: Tensor, graph_hooked: bool
+) -> Recorded:
+    name, run = runs.name, runs.chosen(scores)
+    output = runs.outputs[run]
+    layout = output_layout(model, name, output, images)
     if layout is None and output.ndim == 4:
         # Named by somebody who knows: a single place, or a map that was cropped.
         layout = Layout("channels first", (int(output.shape[2]), int(output.shape[3])))
@@ -164,7 +164,7 @@ def _recorded(model: nn.Module, name: str, outputs: list[Tensor], images: Tensor
             f"layer {name!r}: expected a spatial map (N, C, h, w), (N, h, w, C) or a grid of "
             f"tokens, but it puts out {tuple(output.shape)}"
         )
-    return Recorded(name, output, layout, len(outputs))
+    return Recorded(name, output, layout, run, graph_hooked)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Case:
 
         Then score k is ``Σ_c weights[k, c] · mean(A_c)`` and a constant, by construction.
         """
-        if len(self.layers) != 1 or self.logits.grad_fn is None:
+        if not self._may_walk or self.logits.grad_fn is None:
             return None
         (layer,) = self.layers.values()
         weight = pooled_weight(self.logits, layer.output, layer.layout)
@@ -244,9 +244,7 @@ class Case:
     @property
     def _may_walk(self) -> bool:
         """Whether all that autograd would do behind a single layer is in the graph's nodes."""
-        # Module.register_backward_hook leaves none, and may change gradients.
-        hooked = any(m._backward_hooks or m._backward_pre_hooks for m in self.model.modules())
-        return len(self.layers) == 1 and not hooked
+        return len(self.layers) == 1 and not any(layer.hooked for layer in self.layers.values())
 
     def _walked(self) -> Iterator[tuple[Tensor, ...]]:
         ((name, layer),) = self.layers.items()
@@ -284,18 +282,15 @@ class Case:
         outputs = [layer.output for layer in self.layers.values()]
         if not self.logits.requires_grad:
             raise self._unconnected(next(iter(self.layers)))
-        found = torch.autograd.grad(
-            self.logits,
-            outputs,
-            coefficients,
-            retain_graph=not last,
-            create_graph=twice,
-            allow_unused=True,
+        found = differentiate(
+            [self.logits], outputs, [coefficients], retain_graph=not last, create_graph=twice
         )
+        gradients = []
         for name, gradient in zip(self.layers, found, strict=True):
             if gradient is None:
                 raise self._unconnected(name)
-        return found
+            gradients.append(gradient)
+        return tuple(gradients)
 
     def _unconnected(self, name: str) -> ConfigError:
         return ConfigError(

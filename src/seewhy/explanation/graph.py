@@ -1,20 +1,26 @@
 """The graph that autograd kept, read node by node: what passes values on, and saved axes.
 
+The only file that reads autograd's private attributes, and all of them through `attribute`.
 Knows no modules: whatever wrote the operations, functional heads count.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 # Nodes and their parents are autograd's own; `Any`, since their saved values are attributes.
 Node = Any
 
-# They show the very same memory.
+# What a rule may raise where a node is not what the rule expects: an attribute that this version
+# of PyTorch lacks, or has with another meaning. Autograd goes on from there.
+UNSURE = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
+
+# Their output shares the memory of their input.
 VIEWS = {
     "ViewBackward0",
     "ReshapeAliasBackward0",
@@ -29,25 +35,7 @@ _WRAP = 1 << 63
 
 def passes_on(node: Node) -> bool:
     """Say whether a node hands values on one to one, in their order (shape and type may change)."""
-    name = node.name()
-    return name in VIEWS or name in _COPIES or (name == "AsStridedBackward1" and _keeps(node))
-
-
-def _keeps(node: Node) -> bool:
-    """Say whether `as_strided` shows a mean again as it lies, as pools of channels-last maps do."""
-    parent, _ = node.next_functions[0]
-    size, stride = node._saved_size, node._saved_stride
-    if parent is None or parent.name() != "MeanBackward1":
-        return False
-    # A mean over places is new memory, (N, C, 1, 1): whatever its format, in order.
-    kept = [(int(n), int(s)) for n, s in zip(size, stride, strict=True) if n != 1]
-    steps = 1
-    expected: list[tuple[int, int]] = []
-    for many, _ in reversed(kept):
-        expected.insert(0, (many, steps))
-        steps *= many
-    shape = shape_of(parent)
-    return tuple(size) == tuple(shape) and kept == expected and set(shape[2:]) <= {1}
+    return node.name() in VIEWS | _COPIES
 
 
 def skip(node: Node) -> Node:
@@ -57,16 +45,58 @@ def skip(node: Node) -> Node:
     return node
 
 
+def attribute(node: Node, name: str) -> Any:
+    """Return a private attribute of a node; AttributeError where this PyTorch has none."""
+    return getattr(node, name)
+
+
+def saved(node: Node, name: str) -> Any:
+    """Return what a node saved for its backward under a name.
+
+    Raises
+    ------
+    ValueError
+        Where a hook packed the tensor, as checkpointing and offloading do: each reading would
+        compute it again.
+    """
+    raw = f"_raw_saved_{name}"
+    if hasattr(node, raw) and attribute(attribute(node, raw), "unpack_hook") is not None:
+        raise ValueError(f"{name} is packed")
+    return attribute(node, f"_saved_{name}")
+
+
 def shape_of(node: Node, place: int = 0) -> torch.Size:
     """Return the shape of what a node put out."""
-    shape: torch.Size = node._input_metadata[place].shape
-    return torch.Size(int(side) for side in shape)
+    return torch.Size(int(side) for side in attribute(node, "_input_metadata")[place].shape)
 
 
 def dtype_of(node: Node, place: int = 0) -> torch.dtype:
     """Return the type of what a node put out."""
-    found: torch.dtype = node._input_metadata[place].dtype
+    found: torch.dtype = attribute(node, "_input_metadata")[place].dtype
     return found
+
+
+def device_of(node: Node, place: int = 0) -> torch.device:
+    """Return the device of what a node put out."""
+    found: torch.device = attribute(node, "_input_metadata")[place].device
+    return found
+
+
+def count_hooks() -> int | None:
+    """Count the hooks that were ever registered on tensors, nodes and modules in this process.
+
+    A node does not tell which hooks it has; but every hook has a handle, and handles are numbered.
+
+    Returns
+    -------
+    int or None
+        Two numbers are of use only by their difference: 1 where nothing was registered in between.
+        None where this PyTorch does not number them.
+    """
+    try:
+        return int(attribute(RemovableHandle(OrderedDict()), "id"))
+    except UNSURE:
+        return None
 
 
 def signed(axis: int) -> int:
@@ -93,9 +123,9 @@ def saved_weight(node: Node) -> Tensor | None:
     parents = [parent for parent, _ in node.next_functions]
     if place is None or any(p is not None for i, p in enumerate(parents) if i != place):
         return None
-    if parents[place] is None or getattr(node, "_saved_alpha", 1) != 1:
+    if parents[place] is None or (node.name() == "AddmmBackward0" and saved(node, "alpha") != 1):
         return None
-    weight: Tensor = node._saved_mat2
+    weight: Tensor = saved(node, "mat2")
     return weight.t()
 
 

@@ -1,15 +1,14 @@
-"""Which layer's map is explained: by name, or chosen; and which there are.
+"""Which layers a network has, by their names.
 
-A convolutional network's last spatial map before pooling; a transformer's last norm before its
-last attention, whose tokens still all speak to the class token. Knows no methods.
+Names are those of ``model.named_modules()``, without what torch.compile and the like put around
+modules. Knows no methods; `choosing.py` chooses among the layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,22 +16,16 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.layout import Layout, read_layout
+from seewhy.explanation.refusals import check_images, check_model
+from seewhy.explanation.turns import evaluating, hooked
+from seewhy.explanation.visits import token_facts, watch
+from seewhy.explanation.wrappers import layer_names, plain_name, unwrapped
 
-# Pooling makes a coarser copy of the map before it; that map is the better one to look at.
-_POOLS = (
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d,
-    nn.FractionalMaxPool2d,
-    nn.LPPool2d,
-)
+# A layer's name and the number of its run.
+_RUN = re.compile(r"(.*)@([1-9]\d*)")
 
-_ATTENTION_NAMES = {"attn", "attention", "self_attn", "self_attention"}
-
-_Structure = tuple[object, ...]
-# Finding a layer takes a forward pass of one image: it is done once a network and image size.
-_chosen: WeakKeyDictionary[nn.Module, tuple[_Structure, str]] = WeakKeyDictionary()
+# Whether a layer puts tokens before images, found where a batch has as many images as tokens.
+_turned: WeakKeyDictionary[nn.Module, dict[str, bool]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -60,65 +53,103 @@ class LayerInfo:
     layout: Layout | None
 
 
-@dataclass(frozen=True, eq=False)
-class _Visit:
-    """A module's call: which, what it put out, how many calls had ended when it began."""
-
-    name: str
-    module: nn.Module
-    output: Tensor
-    layout: Layout | None
-    began: int
-
-
 def find_layer(model: nn.Module, name: object) -> nn.Module:
     """Return the submodule called `name`; the empty name is the model itself.
+
+    Parameters
+    ----------
+    model : nn.Module
+    name : str
+        ``"NAME@2"`` is the second run of NAME in a forward pass.
 
     Raises
     ------
     ConfigError
-        Where there is none; names those that are near. For a module in place of its name.
+        Where there is none; names those that are near.
     """
-    if isinstance(name, nn.Module):
-        own = next((key for key, module in model.named_modules() if module is name), None)
-        hint = "which is no part of this model" if own is None else f"here {own!r}"
-        raise ConfigError(
-            f"layer: expected a layer's name, but got the module {type(name).__name__}; "
-            f"give its name as in model.named_modules(), {hint}"
-        )
     if not isinstance(name, str):
         raise ConfigError(f"layer: expected a layer's name, but got {name!r}")
-    modules: dict[str, nn.Module] = dict(model.named_modules())
-    if name not in modules:
+    modules = layer_names(model)
+    known, _ = _parted(name, modules)
+    if known not in modules:
         raise ConfigError(
             f"layer {name!r} is unknown{near_names(name, modules)}; "
             "list_layers(model, image) names them all"
         )
-    return modules[name]
+    return modules[known]
 
 
-def output_layout(
-    model: nn.Module, module: nn.Module, output: Tensor, images: Tensor
-) -> Layout | None:
-    """Tell how a module's output lies, with what the model says of its tokens.
+def run_of(model: nn.Module, name: str) -> int | None:
+    """Return which run of a layer a name means, from 1; None where it names none."""
+    return _parted(name, layer_names(model))[1]
+
+
+def _parted(name: str, modules: Mapping[str, nn.Module]) -> tuple[str, int | None]:
+    """Part ``"NAME@2"``, unless a module is called just that."""
+    found = _RUN.fullmatch(name)
+    if name in modules or found is None:
+        return name, None
+    return found[1], int(found[2])
+
+
+def name_layer(model: nn.Module, layer: object) -> str:
+    """Return the name of a layer that is given by its name, or as the module itself.
+
+    Raises
+    ------
+    ConfigError
+        Where the model has no such layer.
+    """
+    modules = layer_names(model)
+    if isinstance(layer, nn.Module):
+        inside = unwrapped(layer)
+        for name, module in modules.items():
+            if module is inside:
+                return name
+        raise ConfigError(
+            f"layer: expected a layer's name or a module of the model, but got a "
+            f"{type(layer).__name__} that is no part of this model; "
+            "list_layers(model, image) names them all"
+        )
+    if isinstance(layer, str):
+        layer = plain_name(layer, modules)
+    find_layer(model, layer)
+    return str(layer)
+
+
+def output_layout(model: nn.Module, name: str, output: Tensor, images: Tensor) -> Layout | None:
+    """Tell how a layer's output lies, with what the model says of its tokens.
 
     Parameters
     ----------
-    model, module : nn.Module
+    model : nn.Module
+    name : str
+        The layer's.
     output : Tensor
     images : Tensor, (N, C, H, W)
         The model's input.
     """
-    prefix, grid = _token_facts(model)
-    last = isinstance(module, nn.LayerNorm)
-    return read_layout(output.shape, images.shape, prefix, grid, last)
+    last = isinstance(find_layer(model, name), nn.LayerNorm)
+    turned = False
+    if output.ndim == 3 and len(images) > 1 and output.shape[0] == output.shape[1] == len(images):
+        turned = _tokens_first(model, name, images[:1])
+    return read_layout(output.shape, images.shape, *token_facts(model), last, turned)
 
 
-def attends(name: str, module: nn.Module) -> bool:
-    """Tell an attention layer by its class's name, or by what its block calls it."""
-    kind = type(module).__name__.lower()
-    called = name.rpartition(".")[2]
-    return "attention" in kind or kind.endswith("attn") or called in _ATTENTION_NAMES
+def _tokens_first(model: nn.Module, name: str, image: Tensor) -> bool:
+    """Ask a single image which axis of a layer's output runs over tokens."""
+    known = _turned.setdefault(model, {})
+    if name not in known:
+        shapes: list[torch.Size] = []
+
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                shapes.append(output.shape)
+
+        with hooked([(find_layer(model, name), hook)]), torch.no_grad():
+            model(image)
+        known[name] = len(shapes[-1]) == 3 and shapes[-1][0] != 1 == shapes[-1][1]
+    return known[name]
 
 
 def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
@@ -136,17 +167,9 @@ def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
     list of LayerInfo
         Those that put out a tensor; a layer that runs several times comes with its last output.
     """
-    if not isinstance(model, nn.Module) or not isinstance(image, Tensor):
-        raise ConfigError(
-            "expected a network and one preprocessed image, nn.Module and Tensor, but got "
-            f"{type(model).__name__} and {type(image).__name__}"
-        )
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        visits = _visit(model.eval(), image[:1])
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    model, image = unwrapped(check_model(model)), check_images(model, image)
+    with evaluating(model):
+        visits = watch(model, image[:1]).visits
     last = {visit.name: visit for visit in visits}
     return [
         LayerInfo(
@@ -158,129 +181,3 @@ def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
         )
         for visit in last.values()
     ]
-
-
-def choose_layer(model: nn.Module, image: Tensor) -> str:
-    """Return the name of the layer that ``layer="auto"`` explains.
-
-    Where an attention layer follows the last spatial map, it is the last norm before the last
-    attention (pre-norm networks: ViT, DeiT, Swin), or, where that attention has no norm before
-    it, the output of the block before (Swin v2). Elsewhere it is the last map before pooling.
-
-    Parameters
-    ----------
-    model : nn.Module
-        In evaluation mode.
-    image : Tensor, (1, C, H, W)
-        Sent through the model once, without a graph, unless a network of this structure was
-        asked before.
-
-    Raises
-    ------
-    ConfigError
-        Where no module puts out a map with more than one place.
-    """
-    structure = (image.shape[1:], *((name, type(m)) for name, m in model.named_modules()))
-    if model not in _chosen or _chosen[model][0] != structure:
-        _chosen[model] = structure, _choose(model, image)
-    return _chosen[model][1]
-
-
-def _choose(model: nn.Module, image: Tensor) -> str:
-    visits = _visit(model, image)
-    attentions = [visit for visit in visits if attends(visit.name, visit.module)]
-    last = attentions[-1] if attentions else None
-    maps = [visit for visit in _unpooled(visits) if visit.name and visit.layout is not None]
-    spatial = [visit for visit in maps if _is_spatial(visit, last)]
-    if last is not None:
-        late = spatial and visits.index(spatial[-1]) > visits.index(last)
-        maps = spatial if late else _before_attention(maps, visits, last)
-    if not maps:
-        raise ConfigError(
-            f"{type(model).__name__}: no layer puts out a spatial map (N, C, h, w) or a grid of "
-            "tokens; name one with layer="
-        )
-    return maps[-1].name
-
-
-def _is_spatial(visit: _Visit, attention: _Visit | None) -> bool:
-    """Say whether a call put out (N, C, h, w), and not from within the last attention."""
-    inside = attention is not None and visit.name.startswith(attention.name + ".")
-    return visit.layout is not None and visit.layout.kind == "channels first" and not inside
-
-
-def _before_attention(maps: list[_Visit], visits: list[_Visit], last: _Visit) -> list[_Visit]:
-    """Return the maps ready when the last attention began, up to the one to explain."""
-    ready = [visit for visit in maps if visits.index(visit) < last.began]
-    block = last.name.rpartition(".")[0]
-    norms = [visit for visit in ready if "norm" in type(visit.module).__name__.lower()]
-    if norms and norms[-1].name.startswith(block + "."):
-        return norms
-    return ready
-
-
-def _unpooled(visits: list[_Visit]) -> Iterator[_Visit]:
-    """Leave out pools, and containers that end in one: they put out the very tensor it made."""
-    pooled: list[Tensor] = []
-    for visit in visits:
-        if isinstance(visit.module, _POOLS) or any(visit.output is tensor for tensor in pooled):
-            pooled.append(visit.output)
-        else:
-            yield visit
-
-
-def _visit(model: nn.Module, image: Tensor) -> list[_Visit]:
-    """Run the model once and note what every module puts out, in the order of their ends."""
-    visits: list[_Visit] = []
-    with _watching(model, image, visits), torch.no_grad():
-        model(image)
-    return visits
-
-
-@contextmanager
-def _watching(model: nn.Module, image: Tensor, visits: list[_Visit]) -> Iterator[None]:
-    began: list[int] = []
-    prefix, grid = _token_facts(model)
-
-    def before(module: nn.Module, inputs: object) -> None:
-        began.append(len(visits))
-
-    def after(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
-            start = began.pop()
-            tensor = output[0] if isinstance(output, tuple) and output else output
-            if not isinstance(tensor, Tensor):
-                return
-            last = isinstance(module, nn.LayerNorm)
-            layout = read_layout(tensor.shape, image.shape, prefix, grid, last)
-            # Only a tensor itself can be handed on in place of a layer's output.
-            visits.append(_Visit(name, module, tensor, layout if tensor is output else None, start))
-
-        return hook
-
-    handles = [
-        handle
-        for name, module in model.named_modules()
-        for handle in (
-            module.register_forward_pre_hook(before),
-            module.register_forward_hook(after(name)),
-        )
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _token_facts(model: nn.Module) -> tuple[int | None, tuple[int, int] | None]:
-    """Read what timm's transformers say of themselves: prefix tokens and patch grid."""
-    prefix: int | None = None
-    grid: tuple[int, int] | None = None
-    for module in model.modules():
-        told: Any = getattr(module, "num_prefix_tokens", None)
-        if prefix is None and isinstance(told, int):
-            prefix = told
-            cells: Any = getattr(getattr(module, "patch_embed", None), "grid_size", None)
-            grid = tuple(cells) if isinstance(cells, tuple | list) and len(cells) == 2 else None
-    return prefix, grid

@@ -1,18 +1,19 @@
 """Where the places lie in a layer's output: maps, maps with channels last, or tokens.
 
 Networks put out (N, C, h, w), Swin and its kin (N, h, w, C), transformers (N, prefix + h·w, C)
-with class, register or distillation tokens in front. Knows shapes alone: no networks, no methods.
+with class, register or distillation tokens in front, some of them (prefix + h·w, N, C). Knows
+shapes alone: no networks, no methods.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Kind = Literal["channels first", "channels last", "tokens"]
+Kind = Literal["channels first", "channels last", "tokens", "tokens first"]
 
 # More tokens than these in front of the patches are no prefix, but another grid.
 _MOST_PREFIX_TOKENS = 16
@@ -24,7 +25,8 @@ class Layout:
 
     Attributes
     ----------
-    kind : {"channels first", "channels last", "tokens"}
+    kind : {"channels first", "channels last", "tokens", "tokens first"}
+        The last one has the images on its second axis.
     grid : tuple of int
         Rows h and columns w.
     prefix : int, default 0
@@ -41,6 +43,8 @@ class Layout:
             return output
         if self.kind == "channels last":
             return output.permute(0, 3, 1, 2)
+        if self.kind == "tokens first":
+            output = output.transpose(0, 1)
         count, _, channels = output.shape
         patches = output[:, self.prefix :]
         return patches.reshape(count, *self.grid, channels).permute(0, 3, 1, 2)
@@ -53,7 +57,18 @@ class Layout:
     @property
     def places(self) -> tuple[int, ...]:
         """The axes of the layer's output that run over places; tokens include the prefix."""
-        return {"channels first": (2, 3), "channels last": (1, 2), "tokens": (1,)}[self.kind]
+        axes: dict[Kind, tuple[int, ...]] = {
+            "channels first": (2, 3),
+            "channels last": (1, 2),
+            "tokens": (1,),
+            "tokens first": (0,),
+        }
+        return axes[self.kind]
+
+    @property
+    def batch_axis(self) -> int:
+        """The axis of the layer's output that runs over images."""
+        return 1 if self.kind == "tokens first" else 0
 
 
 def read_layout(
@@ -62,6 +77,7 @@ def read_layout(
     prefix: int | None = None,
     grid: tuple[int, int] | None = None,
     last: bool = False,
+    tokens_first: bool = False,
 ) -> Layout | None:
     """Tell from its shape how an output lies.
 
@@ -77,6 +93,8 @@ def read_layout(
         The patch grid the network names, for tokens; believed where the count agrees.
     last : bool, default False
         Whether the layer normalises its last axis: where both readings fit, channels are there.
+    tokens_first : bool, default False
+        Whether tokens come before images where there are as many of both.
 
     Returns
     -------
@@ -84,10 +102,14 @@ def read_layout(
         None where the output is no map.
     """
     count, side = images[0], (int(images[2]), int(images[3]))
-    if len(shape) not in (3, 4) or shape[0] != count:
-        return None
     if len(shape) == 3:
-        return _tokens(int(shape[1]), side, prefix, grid)
+        turned = shape[1] == count and (tokens_first or shape[0] != count)
+        if not turned and shape[0] != count:
+            return None
+        found = _tokens(int(shape[0 if turned else 1]), side, prefix, grid)
+        return replace(found, kind="tokens first") if found is not None and turned else found
+    if len(shape) != 4 or shape[0] != count:
+        return None
     readings: list[tuple[Kind, tuple[int, int]]] = [
         ("channels first", (int(shape[2]), int(shape[3]))),
         ("channels last", (int(shape[1]), int(shape[2]))),

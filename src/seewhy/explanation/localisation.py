@@ -1,7 +1,7 @@
 """A map against an object's mask, and how concentrated it is: no network needed.
 
 Pure functions of tensors; whether the object is what the network should use is the caller's
-question.
+question. An empty map, nowhere positive, points nowhere: it has NaN for a number.
 """
 
 from __future__ import annotations
@@ -51,13 +51,12 @@ def pointing_hits(maps: Tensor, masks: Tensor) -> Tensor:
     Parameters
     ----------
     maps : Tensor, (N, h, w)
-        Not empty.
     masks : Tensor, (N, H, W) bool
 
     Returns
     -------
     Tensor, (N,)
-        1 for a hit, 0 for a miss.
+        1 for a hit, 0 for a miss, NaN for an empty map.
 
     References
     ----------
@@ -69,7 +68,7 @@ def pointing_hits(maps: Tensor, masks: Tensor) -> Tensor:
         places.append(centres.long().clamp_max(pixels - 1))
     under = masks[:, places[0]][:, :, places[1]].to(maps)
     largest = (maps == maps.amax(dim=(1, 2), keepdim=True)).to(maps)
-    return (largest * under).sum(dim=(1, 2)) / largest.sum(dim=(1, 2))
+    return _known(maps, (largest * under).sum(dim=(1, 2)) / largest.sum(dim=(1, 2)))
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
@@ -78,7 +77,7 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     Parameters
     ----------
     maps : Tensor, (N, h, w)
-        Not empty; upsampled bilinearly, negative values count as zero.
+        Upsampled bilinearly, negative values count as zero; NaN is returned for an empty one.
     masks : Tensor, (N, H, W) bool
 
     References
@@ -88,7 +87,7 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """
     energy = resized(maps, (masks.shape[1], masks.shape[2])).clamp_min(0)
     total = energy.sum(dim=(1, 2)).clamp_min(torch.finfo(energy.dtype).tiny)
-    return (energy * masks).sum(dim=(1, 2)) / total
+    return _known(maps, (energy * masks).sum(dim=(1, 2)) / total)
 
 
 def overlap(maps: Tensor, masks: Tensor, threshold: float) -> Tensor:
@@ -97,7 +96,7 @@ def overlap(maps: Tensor, masks: Tensor, threshold: float) -> Tensor:
     Parameters
     ----------
     maps : Tensor, (N, h, w)
-        Upsampled bilinearly.
+        Upsampled bilinearly; NaN is returned for an empty one.
     masks : Tensor, (N, H, W) bool
         None of them empty.
     threshold : float
@@ -106,4 +105,9 @@ def overlap(maps: Tensor, masks: Tensor, threshold: float) -> Tensor:
     values = resized(maps, (masks.shape[1], masks.shape[2]))
     bright = values >= threshold * values.amax(dim=(1, 2), keepdim=True)
     both, either = (bright & masks).sum(dim=(1, 2)), (bright | masks).sum(dim=(1, 2))
-    return both / either
+    return _known(maps, both / either)
+
+
+def _known(maps: Tensor, values: Tensor) -> Tensor:
+    """Return values (N,) with NaN where the map is empty."""
+    return values.masked_fill(maps.amax(dim=(1, 2)) <= 0, torch.nan)

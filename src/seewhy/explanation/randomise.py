@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.turns import exclusive, hooked
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,12 @@ def follow(model: nn.Module, images: Tensor) -> Course:
     images : Tensor, (N, C, H, W)
     """
     seen: list[tuple[str, bool]] = []
-    handles = []
-    for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(_noting(seen, name, False)))
-        handles.append(module.register_forward_hook(_noting(seen, name, True)))
-    try:
+    named = list(model.named_modules())
+    with hooked(
+        after=[(module, _noting(seen, name, True)) for name, module in named],
+        before=[(module, _noting(seen, name, False)) for name, module in named],
+    ):
         model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     first: dict[str, int] = {}
     left: dict[str, int] = {}
     calls: dict[str, int] = {}
@@ -187,7 +185,8 @@ def shuffled(model: nn.Module, parameters: tuple[str, ...], seed: int) -> Iterat
 
     A tensor's order hangs on the seed and its name alone. A tensor of equal values stays as it
     is. The global random state is neither used nor changed; a graph that the caller holds stays
-    good, since the very same values come back.
+    good, since the very same values come back. Other threads' calls wait meanwhile; their plain
+    forward passes meet the shuffled weights.
 
     Parameters
     ----------
@@ -196,16 +195,17 @@ def shuffled(model: nn.Module, parameters: tuple[str, ...], seed: int) -> Iterat
         As in ``model.named_parameters()``.
     seed : int
     """
-    known = dict(model.named_parameters(remove_duplicate=False))
-    before = {name: known[name].detach().clone() for name in parameters}
-    try:
-        for name, values in before.items():
-            key = hashlib.sha256(f"{seed} {name}".encode()).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
-            order = torch.randperm(values.numel(), generator=generator).to(values.device)
-            # Through .data, as autograd would count a change in place that is undone again.
-            known[name].data.copy_(values.flatten()[order].view_as(values))
-        yield
-    finally:
-        for name, values in before.items():
-            known[name].data.copy_(values)
+    with exclusive(model):
+        known = dict(model.named_parameters(remove_duplicate=False))
+        before = {name: known[name].detach().clone() for name in parameters}
+        try:
+            for name, values in before.items():
+                key = hashlib.sha256(f"{seed} {name}".encode()).digest()
+                generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
+                order = torch.randperm(values.numel(), generator=generator).to(values.device)
+                # Through .data, as autograd would count a change in place that is undone again.
+                known[name].data.copy_(values.flatten()[order].view_as(values))
+            yield
+        finally:
+            for name, values in before.items():
+                known[name].data.copy_(values)

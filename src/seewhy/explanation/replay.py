@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seewhy.explanation.randomise import Course
+from seewhy.explanation.turns import hooked, own_thread, register
 
 
 class Replay:
@@ -52,14 +54,8 @@ class Replay:
         }
         self._kept: dict[str, Tensor] = {}
         wanted = {name for names in self._names.values() for name in names}
-        handles = [
-            self._modules[name].register_forward_hook(self._keeping(name)) for name in wanted
-        ]
-        try:
+        with hooked([(self._modules[name], self._keeping(name)) for name in wanted]):
             model(images)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     @contextmanager
     def before(self, moment: int) -> Iterator[None]:
@@ -72,8 +68,8 @@ class Replay:
         names = [name for name in self._names[moment] if name in self._kept]
         changed: list[tuple[nn.Module, Any]] = []
         handles = [
-            model.register_forward_pre_hook(self._starting, with_kwargs=True),
-            model.register_forward_hook(self._ending, always_call=True),
+            register(model.register_forward_pre_hook, own_thread(self._starting), with_kwargs=True),
+            register(model.register_forward_hook, own_thread(self._ending), always_call=True),
         ]
         try:
             for name in names:
@@ -110,9 +106,11 @@ class Replay:
         self._same = False
 
     def _answering(self, module: nn.Module, kept: Tensor) -> Callable[..., Any]:
-        run = module.forward
+        run, owner = module.forward, get_ident()
 
         def forward(*inputs: Any, **named: Any) -> Any:
+            if get_ident() != owner:
+                return run(*inputs, **named)
             given = (*inputs, *named.values())
             traced = any(isinstance(value, Tensor) and value.requires_grad for value in given)
             if not self._same or traced or _hooked_inside(module):

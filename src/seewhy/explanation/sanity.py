@@ -135,7 +135,8 @@ def check_sanity(
     ----------
     model : nn.Module
         Any classifier, in any mode. Its weights, modes and hooks come back exactly, also where
-        an exception passes; for the time being its weights are held twice.
+        an exception passes; meanwhile its weights are held twice, and a plain forward pass of
+        another thread meets shuffled ones.
     images : Tensor, (N, C, H, W)
         Preprocessed, on the model's device. Some 16 are enough to see whether maps change.
     classes : None, sequence or Tensor, default None

@@ -18,7 +18,7 @@ from seewhy.errors import ConfigError
 Target = Callable[[Any], Tensor]
 Choice = Callable[[Tensor], Tensor]
 """Chooses classes, (N, K) or (N,) int64, by the logits (N, M)."""
-Classes = Tensor | Sequence[int] | Sequence[Sequence[int]] | str | Choice | None
+Classes = Tensor | int | Sequence[int] | Sequence[Sequence[int]] | str | Choice | None
 Activation = Literal["softmax", "sigmoid"]
 
 _NAMES = ("logits", "out", "scores")
@@ -80,17 +80,29 @@ def _take(values: Tensor, indices: Tensor) -> Tensor:
     return values[torch.arange(len(values), device=values.device)[:, None], indices]
 
 
+Ending = Literal["softmax", "sigmoid", "given"]
+
+
 class Answer(NamedTuple):
-    """A model's answer: logits (N, M) with their graph, and whether one logit made two of them."""
+    """A model's answer: logits (N, M) with their graph.
+
+    Attributes
+    ----------
+    logits : Tensor, (N, M)
+    single : bool
+        Whether one logit made two of them.
+    ending : {"softmax", "sigmoid", "given"} or None
+        What the network itself makes probabilities with, where it ends in it; ``given``: the
+        scores are probabilities.
+    """
 
     logits: Tensor
     single: bool
+    ending: Ending | None = None
 
 
-def read_answer(output: object, target: Target | None, count: int) -> Answer:
-    """Turn a model's output into the scores that can be explained.
-
-    A single logit z an image means "class 1 rather than class 0": it becomes (−z, z).
+def find_scores(output: object, target: Target | None, count: int) -> Tensor:
+    """Find in a model's output the scores that can be explained, as they are: (N, M) or (N,).
 
     Parameters
     ----------
@@ -106,22 +118,28 @@ def read_answer(output: object, target: Target | None, count: int) -> Answer:
     ConfigError
         Where no logits, or more than one, are found.
     """
-    if target is not None:
-        scores = target(output)
-        if isinstance(scores, Tensor) and scores.shape == (count,):
-            return Answer(scores[:, None], single=False)
-        if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != count:
-            raise ConfigError(
-                f"target: expected it to return scores ({count}, M) or ({count},), "
-                f"but got {_describe(scores)}"
-            )
-        return Answer(scores, single=False)
-    logits = _find_logits(output, count)
-    if logits.ndim == 1:
-        logits = logits[:, None]
-    if logits.shape[1] == 1:
-        return Answer(torch.cat([-logits, logits], dim=1), single=True)
-    return Answer(logits, single=False)
+    if target is None:
+        return _find_logits(output, count)
+    scores = target(output)
+    fits = isinstance(scores, Tensor) and scores.ndim in (1, 2) and len(scores) == count
+    if not fits:
+        raise ConfigError(
+            f"target: expected it to return scores ({count}, M) or ({count},), "
+            f"but got {_describe(scores)}"
+        )
+    return scores
+
+
+def answer_of(scores: Tensor, target: Target | None, ending: Ending | None = None) -> Answer:
+    """Make an answer of scores (N, M) or (N,).
+
+    A single logit z an image means "class 1 rather than class 0": it becomes (−z, z). A target's
+    single score stays alone.
+    """
+    scores = scores[:, None] if scores.ndim == 1 else scores
+    if target is None and scores.shape[1] == 1:
+        return Answer(torch.cat([-scores, scores], dim=1), True, ending)
+    return Answer(scores, False, ending)
 
 
 def _find_logits(output: object, count: int) -> Tensor:
@@ -173,10 +191,14 @@ def read_probabilities(answer: Answer, activation: Activation) -> Tensor:
     answer : Answer
         One logit made two, (−z, z), takes the sigmoid: its two sum to one. So does a lone score.
     activation : {"softmax", "sigmoid"}
+        For networks that do not end in either.
     """
     logits = answer.logits.detach().float()
+    if answer.ending == "given":
+        return logits
     alone = answer.single or logits.shape[1] == 1
-    return logits.sigmoid() if alone or activation == "sigmoid" else logits.softmax(dim=1)
+    kind = answer.ending or activation
+    return logits.sigmoid() if alone or kind == "sigmoid" else logits.softmax(dim=1)
 
 
 def read_classes(classes: Classes, logits: Tensor) -> Tensor:
@@ -184,9 +206,10 @@ def read_classes(classes: Classes, logits: Tensor) -> Tensor:
 
     Parameters
     ----------
-    classes : None, str, Tensor, sequence or callable
-        None: the likeliest of each image; ``"top3"`` (any K); ``"all"``; N indices; N lists of
-        equal length; or a function that makes such indices of the logits.
+    classes : None, str, int, Tensor, sequence or callable
+        None: the likeliest of each image; ``"top3"`` (any K); ``"all"``; one index for all
+        images; N indices; N lists of equal length; or a function that makes such indices of the
+        logits.
     logits : Tensor, (N, M)
 
     Raises
@@ -221,16 +244,16 @@ def _by_word(word: str, logits: Tensor) -> Tensor:
 
 
 def _indices(value: object, what: str, count: int, known: int, device: torch.device) -> Tensor:
-    """Return class indices (N, K) from N indices or N lists of them."""
-    wanted = f"one index for each of {count} images, or as many lists of equal length"
-    if isinstance(value, int):
-        raise ConfigError(f"expected {what} to be {wanted}, but got {value}; write [{value}]")
+    """Return class indices (N, K) from one index for all, N indices or N lists of them."""
+    wanted = f"one index, one for each of {count} images, or as many lists of equal length"
     try:
         chosen = torch.as_tensor(value, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"expected {what} to be {wanted}, but got {value!r}") from error
     if chosen.is_floating_point() or chosen.dtype == torch.bool or chosen.is_complex():
         raise ConfigError(f"expected {what} to be {wanted}, but got {value!r}")
+    if chosen.ndim == 0:
+        chosen = chosen.expand(count)
     if chosen.ndim not in (1, 2) or len(chosen) != count or chosen.numel() == 0:
         raise ConfigError(f"expected {what} to be {wanted}, but got {value!r}")
     if not 0 <= int(chosen.min()) <= int(chosen.max()) < known:
@@ -244,8 +267,8 @@ def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float)
     Parameters
     ----------
     classes : Tensor, (N, K)
-    against : sequence or Tensor
-        N indices or N lists; several are averaged.
+    against : int, sequence or Tensor
+        One index for all images, N indices, or N lists; several are averaged.
     logits : Tensor, (N, M)
     strength : float
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.endings import ask
 from seewhy.explanation.engine import Case, Recorded, record
 from seewhy.explanation.layers import find_layer
-from seewhy.explanation.targets import read_answer
+from seewhy.explanation.turns import hooked
 
 # An unchanged output must give its image's logits again, within this part of their range.
 _AGREEMENT = 0.02
@@ -50,7 +51,7 @@ def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> T
     index : int
         Which image of the case.
     layer : Recorded
-    outputs : Tensor, (B, …)
+    outputs : Tensor, (B, …), or (T, B, …) where the layer puts tokens first
         As the layer puts them out.
 
     Returns
@@ -62,10 +63,11 @@ def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> T
     ConfigError
         Where images of a batch change each other's logits.
     """
-    unchanged = layer.output.detach()[index : index + 1]
-    outputs = torch.cat([unchanged, outputs])
+    axis = layer.layout.batch_axis
+    outputs = torch.cat([layer.output.detach().narrow(axis, index, 1), outputs], dim=axis)
+    count = outputs.shape[axis]
     image = case.images[index : index + 1]
-    for images in (image, image.expand(len(outputs), -1, -1, -1)):
+    for images in (image, image.expand(count, -1, -1, -1)):
         try:
             logits = logits_behind(case, images, layer, outputs)
         except (RuntimeError, ConfigError):
@@ -73,7 +75,7 @@ def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> T
                 raise
             continue
         if agree(logits[:1], case.logits[index : index + 1]):
-            return case.question.repeated(index, len(outputs) - 1).select(logits[1:].float())
+            return case.question.repeated(index, count - 1).select(logits[1:].float())
     raise ConfigError(
         f"layer {layer.name!r}: behind it the network lets images of a batch change each other's "
         "logits, so that channels cannot be left out one by one; choose a method that needs "
@@ -97,11 +99,13 @@ def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) 
     RuntimeError, ConfigError
         Where the network does not take a batch that grows at this layer.
     """
-    handle = find_layer(case.model, layer.name).register_forward_hook(_replacer(layer, outputs))
-    try:
-        return read_answer(case.model(images), case.target, len(outputs)).logits
-    finally:
-        handle.remove()
+    module = find_layer(case.model, layer.name)
+
+    def run() -> object:
+        with hooked([(module, _replacer(layer, outputs))]):
+            return case.model(images)
+
+    return ask(case.model, run, case.target, outputs.shape[layer.layout.batch_axis]).logits
 
 
 def _replacer(layer: Recorded, outputs: Tensor) -> Callable[[nn.Module, object, object], object]:
@@ -110,8 +114,7 @@ def _replacer(layer: Recorded, outputs: Tensor) -> Callable[[nn.Module, object, 
     def hook(module: nn.Module, inputs: object, output: object) -> object:
         nonlocal calls
         calls += 1
-        # A layer that runs several times is explained by its last run.
-        return outputs.clone() if calls == layer.calls else output
+        return outputs.clone() if calls == layer.run else output
 
     return hook
 

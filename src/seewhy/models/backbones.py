@@ -13,13 +13,13 @@ from typing import Any
 
 import timm
 import torch
-from timm.data.config import resolve_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
 from seewhy.config import BackboneConfig
 from seewhy.errors import BackboneError, first_line, near_names
 from seewhy.models.cut import trace_trunk, trunk_shapes, weighted_layers
+from seewhy.models.inputs import fit_size, fit_trained_size, read_preprocess
 from seewhy.models.names import LOCAL, architecture_of, full_name, timm_config
 from seewhy.models.weights import (
     LITE0,
@@ -81,8 +81,9 @@ class Network:
         As in `Backbone`.
     labels : tuple of str or None
         What the classifier's outputs are called, by WordNet ids or otherwise: as the weights'
-        folder says, else by the ImageNet set that has as many classes. None where nothing says
-        it, empty where there is no classifier.
+        folder says, else by the ImageNet set that has as many classes; two where a single output
+        decides between two named classes. None where nothing says it, empty where there is no
+        classifier.
     wnids, no_classifier
         As in `Backbone`.
     """
@@ -132,11 +133,14 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> Network
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         loaded = _load(config)
+    model = loaded.model.float().eval().requires_grad_(False)
+    preprocess = read_preprocess(loaded.config, size, loaded.weights)
+    fit_size(model, preprocess.size, loaded.name)
     return Network(
         name=loaded.name,
         weights=loaded.weights,
-        model=loaded.model.float().eval().requires_grad_(False),
-        preprocess=_preprocess(loaded, size),
+        model=model,
+        preprocess=preprocess,
         labels=loaded.labels,
         wnids=loaded.wnids,
         no_classifier=loaded.no_classifier,
@@ -209,17 +213,20 @@ def sketch_network(name: str, size: int | None) -> tuple[nn.Module, int]:
     name = full_name(name)
     with torch.device("meta"):
         model = _create(name).eval()
-    told = _Loaded(name, name, model, timm_config(model), None, None, None)
-    return model, _preprocess(told, size).size
+        side = read_preprocess(timm_config(model), size, name).size
+        fit_size(model, side, name)
+    return model, side
 
 
-def create_architecture(name: str) -> nn.Module:
+def create_architecture(name: str, size: int | None = None) -> nn.Module:
     """Create a timm model without a classifier, its weights random.
 
     Parameters
     ----------
     name : str
         As in `Backbone.name`; the tag, which names weights, is left out of account.
+    size : int, optional
+        Side of the input, pixels; default the architecture's own.
 
     Returns
     -------
@@ -229,11 +236,14 @@ def create_architecture(name: str) -> nn.Module:
     Raises
     ------
     BackboneError
-        Where timm does not know the architecture or cannot build it.
+        Where timm does not know the architecture or cannot build it for this size.
     """
     architecture = full_name(name.partition(".")[0]).partition(".")[0]
     with torch.random.fork_rng(devices=[]):
-        return _create(architecture, num_classes=0).eval()
+        model = _create(architecture, num_classes=0).eval()
+        if size is not None:
+            fit_size(model, size, architecture)
+    return model
 
 
 def measure_architecture(name: str) -> tuple[int, int]:
@@ -310,6 +320,7 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
                 f"name {LOCAL}{folder} alone"
             )
     model = _create(local.architecture, num_classes=local.classes)
+    fit_trained_size(model, local)
     trunk = list(trace_trunk(model.eval()).state_dict())
     complete = install(model, trunk, local.tensors, str(path))
     if complete:
@@ -323,8 +334,12 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
 
 
 def _labels(classes: int, told: Any) -> tuple[str, ...] | None:
-    """Return what a classifier's outputs are called: as told, else by ImageNet's ids."""
-    if isinstance(told, list | tuple) and len(told) == classes:
+    """Return what a classifier's outputs are called: as told, else by ImageNet's ids.
+
+    A single output, which speaks for the second of two classes, may have the names of both.
+    """
+    fitting = (1, 2) if classes == 1 else (classes,)
+    if isinstance(told, list | tuple) and len(told) in fitting:
         return tuple(map(str, told))
     subset = infer_imagenet_subset({"num_classes": classes})
     if subset is None:
@@ -371,36 +386,6 @@ def _drop_rest(model: nn.Module, trunk: list[str]) -> None:
 def _tagged(architecture: str, tag: object) -> str:
     known = isinstance(tag, str) and re.fullmatch(r"[A-Za-z0-9_-]+", tag)
     return f"{architecture}.{tag}" if known else architecture
-
-
-def _preprocess(loaded: _Loaded, size: int | None) -> Preprocess:
-    """Read what the weights were trained with, by timm's own rules and defaults."""
-    try:
-        found = resolve_data_config(pretrained_cfg=loaded.config)  # type: ignore[no-untyped-call]
-        channels, height, width = (int(side) for side in found["input_size"])
-        mean, std = _three(found["mean"]), _three(found["std"])
-        interpolation = found["interpolation"]
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise BackboneError(
-            f"{loaded.weights}: its preprocessing cannot be read ({first_line(error)}); expected "
-            "input_size, mean, std and interpolation as timm writes them"
-        ) from error
-    if channels != 3 or height != width or not 0 < height <= 4096 or min(std) <= 0:
-        raise BackboneError(
-            f"{loaded.weights}: expected square RGB input and a positive std, but got input_size "
-            f"{(channels, height, width)} and std {std}"
-        )
-    if interpolation not in ("bilinear", "bicubic"):
-        raise BackboneError(
-            f"{loaded.weights}: expected interpolation to be bilinear or bicubic, but got "
-            f"{interpolation!r}"
-        )
-    return Preprocess(size=size or height, mean=mean, std=std, interpolation=interpolation)
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
 
 
 def _key(architecture: str, tensors: dict[str, Tensor]) -> str:

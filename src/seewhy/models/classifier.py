@@ -54,19 +54,26 @@ class Head(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Classify maps (B, C, h, w); return logits (B, K) in float32."""
+        """Classify maps (B, C, h, w); return logits (B, K), see `classify`."""
         return self.classify(pool(maps))
 
     def classify(self, pooled: Tensor) -> Tensor:
-        """Classify pooled features (B, C) float32; return logits (B, K)."""
+        """Classify pooled features (B, C); return logits (B, K), at least in float32.
+
+        Multiplied in the type of the weights, whatever that of the features or of autocast is.
+        """
         with torch.autocast(pooled.device.type, enabled=False):
-            logits: Tensor = self.layers(pooled)
-        return logits
+            logits: Tensor = self.layers(pooled.to(next(self.layers.parameters()).dtype))
+        return _at_least_float32(logits)
 
 
 def pool(maps: Tensor) -> Tensor:
-    """Average maps (B, C, h, w) over their places, in float32; return (B, C)."""
-    return maps.float().mean(dim=(2, 3))
+    """Average maps (B, C, h, w) over their places, at least in float32; return (B, C)."""
+    return _at_least_float32(maps).mean(dim=(2, 3))
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class BehindCut(nn.Module):
@@ -195,7 +202,8 @@ def read_classifier(path: Path) -> Classifier:
         with safe_open(path, framework="pt") as stored:
             design = _design(json.loads((stored.metadata() or {})["seewhy"]))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        model = create_architecture(design.architecture).eval().requires_grad_(False)
+        model = create_architecture(design.architecture, design.preprocess.size)
+        model.requires_grad_(False)
         cut = cut_trunk(model, design.open_share, design.preprocess.size)
         # timm's own count of the trunk's channels: a head of another width fails to load below.
         channels: Any = model.num_features

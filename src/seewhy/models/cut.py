@@ -57,6 +57,9 @@ class Cut:
     last_map : str
         Name, within `tail`, of the module whose output is the last spatial map; empty where that
         is the tail's own output.
+    grids : dict of str to (int, int)
+        Height and width of the maps that modules of the tail put out at this size, by their
+        names; the empty name is the tail itself.
     """
 
     prefix: fx.GraphModule
@@ -66,6 +69,7 @@ class Cut:
     total: int
     shape: tuple[int, ...]
     last_map: str
+    grids: dict[str, tuple[int, int]]
 
 
 def cut_trunk(model: nn.Module, open_share: float, size: int) -> Cut:
@@ -113,7 +117,7 @@ def cut_trunk(model: nn.Module, open_share: float, size: int) -> Cut:
             "exactly one tensor is alive; choose another backbone"
         )
     (_, _, negative), alive = best
-    return _divide(model, nodes, -negative, alive, counts, shapes[alive][1:])
+    return _divide(model, nodes, -negative, alive, counts, shapes)
 
 
 def trace_trunk(model: nn.Module) -> fx.GraphModule:
@@ -289,7 +293,7 @@ def _divide(
     index: int,
     alive: fx.Node,
     counts: list[int],
-    shape: tuple[int, ...],
+    shapes: dict[fx.Node, tuple[int, ...]],
 ) -> Cut:
     """Copy the nodes up to `index` into the prefix, the others into the tail."""
     head, rest = fx.Graph(), fx.Graph()
@@ -306,9 +310,22 @@ def _divide(
         place=_describe(alive),
         before=counts[index],
         total=counts[-1],
-        shape=shape,
+        shape=shapes[alive][1:],
         last_map=_last_map(model, nodes[index + 1 :]),
+        grids=_grids(nodes[index + 1 :], shapes),
     )
+
+
+def _grids(
+    nodes: list[fx.Node], shapes: dict[fx.Node, tuple[int, ...]]
+) -> dict[str, tuple[int, int]]:
+    """Return the height and width of each module's last map, the trunk's under the empty name."""
+    named = {str(node.target): node for node in nodes if node.op == "call_module"}
+    last = nodes[-1].args[0]
+    if isinstance(last, fx.Node):
+        named[""] = last
+    found = {name: shapes.get(node, ()) for name, node in named.items()}
+    return {name: (shape[2], shape[3]) for name, shape in found.items() if len(shape) == 4}
 
 
 def _describe(node: fx.Node) -> str:

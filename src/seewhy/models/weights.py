@@ -83,7 +83,7 @@ def read_local(path: Path) -> LocalWeights:
             f"{path / 'config.json'}: expected timm's keys architecture and pretrained_cfg, but "
             "one of them is missing or of the wrong kind"
         )
-    changed = _changed(config.get("model_args"))
+    changed = _changed(config.get("model_args"), inner.get("input_size"))
     if changed:
         raise BackboneError(
             f"{path / 'config.json'}: model_args change the architecture ({changed}), "
@@ -286,11 +286,16 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _changed(arguments: object) -> str:
+def _changed(arguments: object, input_size: object) -> str:
     """List the arguments that make another trunk of an architecture."""
     if not isinstance(arguments, dict):
         return "" if arguments is None else repr(arguments)
-    return ", ".join(sorted(arguments.keys() - _HARMLESS))
+    names = arguments.keys() - _HARMLESS
+    side = arguments.get("img_size")
+    # A size that the weights' own input has is what they are fitted to anyway.
+    if isinstance(input_size, list) and (input_size[1:] in (side, [side, side])):
+        names -= {"img_size"}
+    return ", ".join(sorted(names))
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

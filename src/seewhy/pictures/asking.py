@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.cam import Explanation, explain
+from seewhy.explanation.endings import ask
 from seewhy.explanation.methods.registry import METHODS, Method, find_method
 from seewhy.pictures.classifiers import NamedClassifier
 
@@ -103,7 +105,8 @@ class Question:
         if not self.against or not self.ranked:
             return [None] * len(images)
         with torch.inference_mode():
-            likeliest = module(images).topk(self.ranked, dim=1).indices.tolist()
+            logits = ask(module, partial(module, images), None, len(images)).logits
+        likeliest = logits.topk(self.ranked, dim=1).indices.tolist()
         return [next((k for k in self.against if k in row), None) for row in likeliest]
 
 

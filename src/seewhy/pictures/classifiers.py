@@ -19,7 +19,8 @@ from torch import nn
 from seewhy.arguments import path_text, run_root
 from seewhy.config import DataConfig, name_backbone
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
-from seewhy.explanation.layers import LayerInfo, choose_layer, list_layers
+from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layers import LayerInfo, list_layers
 from seewhy.levels import NO_LEVELS, Levels
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, read_classifier
@@ -47,9 +48,10 @@ class NamedClassifier:
     module : nn.Module
         Turns preprocessed images (N, 3, size, size) into logits (N, M); in evaluation mode.
     classes : tuple of str
-        Names of the M outputs; empty where the weights have no classifier.
+        Names of the M classes, two for a single logit, which speaks for the second rather than
+        the first; empty where the weights have no classifier.
     labels : tuple of str
-        What the weights themselves call the outputs, WordNet ids for ImageNet's.
+        What the weights themselves call them, WordNet ids for ImageNet's.
     preprocess : Preprocess
     working_size : int
         Side of the squares that pictures are decoded to, pixels.
@@ -189,7 +191,9 @@ def open_classifier(
     image = _image(network.preprocess.size, where)
     labels = network.labels
     if labels is None:
-        labels = tuple(map(str, range(_outputs(network.name, module, image))))
+        labels = tuple(map(str, range(max(2, _outputs(network.name, module, image)))))
+    elif len(labels) == 1:
+        labels = (f"not {labels[0]}", labels[0])
     return NamedClassifier(
         name=network.name,
         weights=network.weights,
@@ -342,7 +346,8 @@ def _image(size: int, device: torch.device) -> torch.Tensor:
 def _outputs(name: str, module: nn.Module, image: torch.Tensor) -> int:
     """Count a classifier's outputs."""
     with _taking(name, image), torch.inference_mode():
-        return int(module(image).shape[1])
+        output = module(image)
+        return int(output.shape[1]) if output.ndim > 1 else 1
 
 
 def _chosen(name: str, module: nn.Module, image: torch.Tensor) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.data.decode import is_deep, measure_image
-from seewhy.errors import UnreadableImageError
+from seewhy.errors import ConfigError, UnreadableImageError
 from seewhy.explanation.cam import Explanation
 from seewhy.explanation.methods.registry import Method
 from seewhy.levels import Levels, decide_levels
@@ -134,6 +134,8 @@ def _explain_batch(
             failures.append(FailedPicture(path=one.shown, reason=reason))
     kept = [row for row, k in enumerate(opposed) if k is None]
     answers = question.ask(classifier.module, images[kept]) if kept else []
+    for _, answer in answers:
+        _check_names(classifier, answer)
     return [asked[row] for row in kept], answers
 
 
@@ -150,3 +152,13 @@ def _find_levels(
     for sentence in (*decision.notes, *decision.warnings):
         progress.say(sentence)
     return decision.levels.and_of(classifier.levels)
+
+
+def _check_names(classifier: NamedClassifier, answer: Explanation) -> None:
+    """Refuse to call classes by names that are not theirs."""
+    names, known = len(classifier.classes), answer.logits.shape[1]
+    if names not in (0, known):
+        raise ConfigError(
+            f"{classifier.name}: expected a name for each of its {known} classes, but got {names}: "
+            f"{', '.join(classifier.classes[:3])}{', …' if names > 3 else ''}"
+        )

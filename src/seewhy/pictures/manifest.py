@@ -97,7 +97,7 @@ class Manifest(_Record):
     input_size : int
         Side of what the network saw, pixels.
     classes : int
-        Outputs of its classifier; 0 where it has none.
+        Its classes, two for a single logit; 0 where it has no classifier.
     against : tuple of str
         The classes that the explained ones were held against.
     pictures : tuple of Picture

@@ -117,9 +117,10 @@ def read_square(path: Path, size: int, max_megapixels: float, levels: Levels) ->
 def squares_to_input(
     squares: list[NDArray[np.uint8]], preprocess: Any, module: nn.Module
 ) -> Tensor:
-    """Make squares of one size a network's input, on its device."""
-    device = next(module.parameters()).device
-    return to_input(torch.from_numpy(np.stack(squares)), preprocess, device)
+    """Make squares of one size a network's input, on its device and in its weights' type."""
+    weight = next(module.parameters())
+    images = to_input(torch.from_numpy(np.stack(squares)), preprocess, weight.device)
+    return images.to(weight.dtype) if weight.is_floating_point() else images
 
 
 def _listed(pictures: Any) -> list[Any]:

@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.choosing import attends
 from seewhy.explanation.engine import Case, Recorded
-from seewhy.explanation.layers import attends
+from seewhy.explanation.layers import find_layer
 from seewhy.explanation.layout import Layout
+from seewhy.explanation.turns import hooked
 from seewhy.explanation.variants import agree, logits_behind
+from seewhy.explanation.wrappers import layer_names
 
 
 def legrad(gradients: Tensor, layout: Layout) -> Tensor:
@@ -60,7 +63,7 @@ def attention_blocks(model: nn.Module) -> tuple[str, ...]:
     ConfigError
         Where there are none.
     """
-    names = [name for name, module in model.named_modules() if attends(name, module)]
+    names = [name for name, module in layer_names(model).items() if attends(name, module)]
     outermost = [n for n in names if not any(n.startswith(other + ".") for other in names)]
     blocks = tuple(dict.fromkeys(block for n in outermost if (block := n.rpartition(".")[0])))
     if not blocks:
@@ -127,9 +130,9 @@ def _directions(case: Case) -> Tensor:
     for layer in layers:
         if layer.layout.kind != "tokens" or layer.output.shape != own.shape:
             raise ConfigError(
-                f"legrad: expected blocks that all put out the same tokens, but {layer.name!r} "
-                f"puts out {tuple(layer.output.shape)}, {layers[-1].name!r} {tuple(own.shape)}; "
-                "name the last blocks with layer=, or choose gradcam"
+                "legrad: expected blocks that all put out the same tokens (N, T, C), but "
+                f"{layer.name!r} puts out {tuple(layer.output.shape)}, {layers[-1].name!r} "
+                f"{tuple(own.shape)}; name the last blocks with layer=, or choose gradcam"
             )
     found = []
     for layer in layers:
@@ -161,16 +164,14 @@ def _directions(case: Case) -> Tensor:
 def _hooked(
     model: nn.Module, hooks: dict[str, Callable[..., Tensor]], attention: _ReadAttention
 ) -> Iterator[None]:
-    handles = []
-    for name, hook in hooks.items():
-        block = model.get_submodule(name)
-        handles.append(block.register_forward_pre_hook(attention.begin))
-        handles.append(block.register_forward_hook(hook))
+    blocks = {name: find_layer(model, name) for name in hooks}
     try:
-        yield
+        with hooked(
+            after=[(blocks[name], hook) for name, hook in hooks.items()],
+            before=[(block, attention.begin) for block in blocks.values()],
+        ):
+            yield
     finally:
-        for handle in handles:
-            handle.remove()
         torch.set_grad_enabled(False)
 
 

@@ -7,8 +7,8 @@ before it is asked.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.endings import ask
 from seewhy.explanation.engine import Case
-from seewhy.explanation.targets import Question, read_answer
+from seewhy.explanation.targets import Question
 
 PREFIX = "captum:"
 
@@ -61,10 +62,10 @@ def attribute(case: Case, name: str) -> Tensor:
     maps = []
     for k in range(case.columns):
         method = getattr(_captum(name), kind)(_scorer(case, k))
-        with torch.enable_grad(), warnings.catch_warnings():
-            # Captum says that it asks the images for gradients; they are a copy of ours.
-            warnings.simplefilter("ignore")
-            found = method.attribute(case.images.detach().clone(), **arguments(case))
+        with torch.enable_grad():
+            # Captum warns where it has to ask the images for gradients itself.
+            images = case.images.detach().clone().requires_grad_()
+            found = method.attribute(images, **arguments(case))
         maps.append(found.detach().float().relu().sum(dim=1))
     return torch.stack(maps, dim=1)
 
@@ -86,7 +87,8 @@ def _scorer(case: Case, column: int) -> Callable[[Tensor], Tensor]:
             None if references is None else references[owners],
             case.question.strength,
         )
-        logits = read_answer(case.model(images), case.target, len(images)).logits
+        run = partial(case.model, images)
+        logits = ask(case.model, run, case.target, len(images)).logits
         return asked.select(logits)[:, 0]
 
     return score

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.endings import ask
 from seewhy.explanation.engine import Case
-from seewhy.explanation.targets import read_answer
 
 
 def guided_gradcam(maps: Tensor, guided: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ def guided_gradients(case: Case) -> Iterator[Tensor]:
     leaf = case.images.detach().clone().requires_grad_()
     with torch.enable_grad():
         with _GuidedReLUs() as guides:
-            answer = read_answer(case.model(leaf), case.target, len(leaf))
+            answer = ask(case.model, partial(case.model, leaf), case.target, len(leaf))
         if not guides.used:
             raise ConfigError(
                 "guidedgradcam: the network runs no ReLU, and guided backpropagation is defined "

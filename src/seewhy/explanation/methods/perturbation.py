@@ -113,7 +113,8 @@ def ablation_scores(case: Case, layer: Recorded) -> Tensor:
 
 def _ablated(layer: Recorded, index: int, batch_size: int) -> Iterator[Tensor]:
     """Yield an image's output at a layer with one channel after the other zero, in batches."""
-    output = layer.output.detach()[index]
+    batch = layer.layout.batch_axis
+    output = layer.output.detach().select(batch, index)
     axis = layer.layout.channel_axis
     channels = layer.maps.shape[1]
     for start in range(0, channels, batch_size):
@@ -121,4 +122,4 @@ def _ablated(layer: Recorded, index: int, batch_size: int) -> Iterator[Tensor]:
         variants = output.expand(many, *output.shape).clone()
         rows = torch.arange(many, device=output.device)
         variants.movedim(axis, 1)[rows, start + rows] = 0
-        yield variants
+        yield variants.movedim(0, batch)

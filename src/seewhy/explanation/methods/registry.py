@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from seewhy.errors import ConfigError, near_names
+from seewhy.errors import ConfigError, SeewhyError, near_names
+from seewhy.explanation.choosing import choose_layer
 from seewhy.explanation.engine import Case, Graph
-from seewhy.explanation.layers import choose_layer, find_layer
+from seewhy.explanation.layers import name_layer
 from seewhy.explanation.methods import (
     attention,
     attribution,
@@ -23,6 +24,7 @@ from seewhy.explanation.methods import (
     guided,
     perturbation,
 )
+from seewhy.explanation.targets import Target
 
 Needs = Literal[
     "activations",
@@ -35,6 +37,8 @@ Needs = Literal[
     "input",
 ]
 Run = Callable[[Case], dict[str, Tensor]]
+LayerChoice = str | nn.Module | Sequence[str | nn.Module]
+"""What `explain` takes as layer: a name, a module, or several."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Method:
         return graphs.get(self.needs, "once")
 
     def layer_names(
-        self, model: nn.Module, images: Tensor, layer: str | Sequence[str]
+        self, model: nn.Module, images: Tensor, layer: LayerChoice, target: Target | None = None
     ) -> tuple[str, ...]:
         """Return the names of the layers to record; every one exists.
 
@@ -84,32 +88,47 @@ class Method:
         ----------
         model : nn.Module
         images : Tensor, (N, C, H, W)
-        layer : str or sequence of str
+        layer : str, nn.Module or sequence of them
             ``auto`` stands for the layer that suits the method.
+        target : callable, optional
+            See `seewhy.explain`.
 
         Raises
         ------
         ConfigError
             For an unknown name, and for any name where the method looks at the input alone.
         """
-        wanted = (layer,) if isinstance(layer, str) else layer
-        if isinstance(wanted, nn.Module) or not isinstance(wanted, Sequence) or not wanted:
-            # Says what is wrong with a module or a number in place of its name, or with no name.
-            find_layer(model, layer)
+        wanted: Sequence[str | nn.Module]
+        if isinstance(layer, str | nn.Module) or not isinstance(layer, Sequence) or not layer:
+            # `name_layer` says what is wrong with anything but a name or a module.
+            wanted = (cast(str, layer),)
+        else:
+            wanted = layer
         if self.needs == "input":
             if tuple(wanted) != ("auto",):
                 raise ConfigError(f"layer: {self.name} explains the input and takes no layer")
             return ()
         names: list[str] = []
-        for name in wanted:
-            if name != "auto":
-                find_layer(model, name)
-                names.append(name)
+        for one in wanted:
+            if one != "auto":
+                names.append(name_layer(model, one))
             elif self.needs == "attention":
                 names.extend(attention.attention_blocks(model))
             else:
-                names.append(choose_layer(model, images[:1]))
+                names.append(_chosen(model, images, target))
         return tuple(dict.fromkeys(names))
+
+
+def _chosen(model: nn.Module, images: Tensor, target: Target | None) -> str:
+    try:
+        return choose_layer(model, images[:1], target)
+    except SeewhyError:
+        raise
+    # A network made for batches of one size alone says so with whatever its layers raise.
+    except Exception:
+        if len(images) == 1:
+            raise
+        return choose_layer(model, images, target)
 
 
 def find_method(name: str) -> Method:
