@@ -402,7 +402,7 @@ def _finish_stage(
 def _audit(
     work: Work, slug: str, stage: Stage, classifier: Classifier, predictions: Predictions
 ) -> None:
-    """Look for wrong reasons in one stage's classifier; what was found before a kill counts."""
+    """Look for shortcuts in one stage's classifier; what was found before a kill counts."""
     if work.run.read_audit(slug, stage) is None:
         audit_stage(
             work.run,

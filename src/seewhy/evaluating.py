@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seewhy.arguments import listener, run_root
 from seewhy.errors import RunError
 from seewhy.evaluation.compare import compare
 from seewhy.evaluation.evaluate import evaluate
 from seewhy.evaluation.repetitions import over_repetitions
 from seewhy.evaluation_records import Comparison
 from seewhy.failures import Failures
-from seewhy.progress import Progress, Silent
+from seewhy.progress import Progress
 from seewhy.records import Summary
 from seewhy.report.build import redraw_report
 from seewhy.rundir import RunDirectory
@@ -68,8 +69,8 @@ def evaluate_run(root: Path | str, progress: Progress | None = None) -> Comparis
     RunError
         Where there is no finished study, a record is damaged, or a step fails again.
     """
-    run = RunDirectory.open(Path(root))
-    progress = progress or Silent()
+    run = RunDirectory.open(run_root(root))
+    progress = listener(progress)
     with taking_up(run.root, run.read_config()):
         failures = Failures(run, progress)
         progress.say("evaluating")

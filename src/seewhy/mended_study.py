@@ -1,4 +1,4 @@
-"""Mending: a second classifier for each one of a study that goes by a wrong reason.
+"""Mending: a second classifier for each one of a study that uses a shortcut.
 
     audit, its details -> images without the reason -> a study of its own
           -> its audit, on the images as they were -> mending.json, before and after

@@ -380,7 +380,7 @@ class ExplanationConfig(_Section):
 
 
 class AuditConfig(_Section):
-    """The search for wrong reasons.
+    """The search for shortcuts.
 
     Attributes
     ----------

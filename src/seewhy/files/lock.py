@@ -20,6 +20,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+from seewhy.arguments import run_root
 from seewhy.errors import RunError
 from seewhy.files.writing import write_error
 
@@ -113,9 +114,10 @@ def under_lock(
     @functools.wraps(change)
     def guarded(root: Path | str, /, *rest: _Rest.args, **named: _Rest.kwargs) -> _Result:
         with ExitStack() as stack:
-            if (Path(root) / "config.toml").is_file():
+            place = run_root(root)
+            if (place / "config.toml").is_file():
                 with suppress(FileNotFoundError):
-                    stack.enter_context(holding(Path(root)))
+                    stack.enter_context(holding(place))
             return change(root, *rest, **named)
 
     return guarded
