@@ -44,7 +44,8 @@ ALLOWED = {
     "evaluation_records": BASE | {"records"},
     "wording": BASE | {"records"},
     "reference": BASE | {"records"},
-    "files": BASE | {"arguments", "progress", "records", "check_records", "audit_records", "levels"},
+    "files": BASE
+    | {"arguments", "progress", "records", "check_records", "audit_records", "levels"},
     "rundir": BASE
     | {"config", "records", "check_records", "audit_records", "backbone_records"}
     | {"evaluation_records", "faithfulness_records", "files"},
