@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends
 from seewhy import explain
 from seewhy.errors import ConfigError
 from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.engine import record, undisturbed
 from seewhy.explanation.faithfulness import measure_faithfulness
 from seewhy.explanation.layers import list_layers
 from seewhy.explanation.randomise import follow
@@ -340,3 +341,18 @@ def test_the_kernel_of_attention_is_the_processes_and_comes_back() -> None:
     leave.set()
     assert other.result(SECONDS) == [SDPBackend.MATH]
     assert _cur_sdpa_kernel_backends() == before
+
+
+def test_hooks_of_explanations_in_the_middle_of_a_pass_are_not_the_networks() -> None:
+    model, images = _network().eval(), IMAGES[:2]
+    kept: list[object] = []
+
+    def recorded(then: Callable[[], object]) -> bool:
+        model[6].then = then
+        with undisturbed(model, images):
+            return record(model, images, ("5",), None)[1]["5"].hooked
+
+    inner = copy.deepcopy(model)
+    assert not recorded(lambda: explain(model, images))
+    assert not recorded(lambda: _elsewhere(lambda: explain(inner, images)).result(SECONDS))
+    assert recorded(lambda: kept.append(inner.register_forward_hook(lambda *given: None)))
