@@ -37,8 +37,10 @@ bench: install  ## what kept features, maps and the search cost, side by side
 # Where the stand-in for CIFAR-10.2 and VGG16's weights lie.
 SHARED ?= ../shared
 
-bench-audit: install  ## planted wrong reasons: how many the audit finds; an hour, goes on where stopped
+bench-audit: install  ## planted shortcuts found, clean data accused, the inference simulated; resumes
 	$(BIN)/python -m benchmarks.audit --data $(SHARED)/data --weights $(SHARED)/weights
+	$(BIN)/python -m benchmarks.audit_clean --data $(SHARED)/data --weights $(SHARED)/weights
+	$(BIN)/python -m benchmarks.audit_inference
 
 bench-augmentation: install  ## regions replaced in fine-tuning: what that brings; goes on where stopped
 	$(BIN)/python -m benchmarks.augmentation --data $(SHARED)/data --weights $(SHARED)/weights
