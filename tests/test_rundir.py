@@ -248,11 +248,12 @@ def test_the_summary_has_the_keys_that_were_agreed(tmp_path: Path) -> None:
     stored = json.loads(run.summary_path.read_text("utf-8"))
     assert list(stored) == [
         "schema_version", "name", "seed", "device", "precision", "data", "backbones",
+        "failed",
     ]  # fmt: skip
     part = stored["backbones"]["net"]
     assert list(part) == [
         "backbone", "weights", "parameters", "weighted_layers", "cut", "input_size",
-        "baseline", "head", "search", "adaptation", "finetuning", "explanation",
+        "baseline", "head", "search", "adaptation", "finetuning", "explanation", "failed",
     ]  # fmt: skip
     assert part["baseline"] == {"skipped": "no classifier"}
     assert part["search"] is None

@@ -90,6 +90,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
              "metrics.json", "confusion.csv")  # fmt: skip
     expected = {
         "config.toml", "provenance.json", "study.log", "summary.json", "data/index.csv",
+        "data/sources.csv",
         "data/checks.json", "data/contact_sheet.png", "data/pixels.npy", "report/index.html",
         "begun.json", ".lock", "comparison.json",
     }  # fmt: skip
@@ -323,7 +324,8 @@ def test_audit_writes_a_record_and_redraws_the_report(finished: Path, seewhy: Co
     folder = finished / "out" / "backbones" / "resnet18"
     by_the_study = json.loads((folder / "audit.json").read_text("utf-8"))
     assert [one["class"] for one in by_the_study["classes"]] == ["blue", "green", "red"]
-    assert {one["verdict"] for one in by_the_study["classes"]} == {"none"}
+    # A handful of images per class: too few to say anything, and that is said.
+    assert {one["verdict"] for one in by_the_study["classes"]} == {"too few images"}
     page = (finished / "out" / "report" / "index.html").read_text("utf-8")
     assert by_the_study["searched"] in page
     copied = finished / "audited"

@@ -27,7 +27,7 @@ from seewhy.data.decode import fit_square
 from seewhy.data.folder import list_folder
 from seewhy.data.pixels import to_input
 from seewhy.errors import DataError
-from seewhy.explanation.layers import choose_layer
+from seewhy.explanation.choosing import choose_layer
 
 SIZE, CROPS = 448, 5
 WIDTH, DEPTH, HEADS = 96, 3, 4

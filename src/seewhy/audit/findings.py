@@ -32,7 +32,7 @@ _PREPOSITIONS = {BORDER: "along", ANYWHERE: "at"}
 _WHAT: dict[AuditKind, str] = {
     "detail": "details that look the same at one place",
     "moving detail": "details that look the same at places that differ",
-    "place": "the place where a class's evidence differs most from the others'",
+    "place": "the place where the evidence for one class differs most from that for others",
     "colour": "colours",
     "texture": "fine textures around the middle",
 }
