@@ -29,15 +29,15 @@ from torch import Tensor
 from benchmarks.audit_table import append_line, findings_of, read_lines, table
 from benchmarks.plantings import Planting, suite
 from benchmarks.trained import Trainer, dataset
-from seewhy.audit.asking import Asking
 from seewhy.audit.audit import audit_classifier
-from seewhy.audit.details import Detail
-from seewhy.audit.mending import Reason, mend, reasons_of
-from seewhy.evaluation.predict import as_predictions
+from seewhy.audit.classifier_access import Asking
+from seewhy.audit.discovery.details import Detail
+from seewhy.audit.mitigation import Reason, mend, reasons_of
+from seewhy.evaluation.predictions import as_predictions
 from seewhy.models.classifier import Classifier
-from seewhy.models.compute import without_denormals
-from seewhy.progress import Silent
-from seewhy.records import Dataset, Stage
+from seewhy.runtime.device import without_denormals
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset, Stage
 
 # Images a class on which mending is measured.
 UNSEEN = 400

@@ -21,13 +21,13 @@ import numpy as np
 from benchmarks.audit_table import append_line, findings_of, rates_of_clean_data, read_lines
 from benchmarks.clean_sets import divided, read_set
 from benchmarks.trained import Trainer
-from seewhy.audit.asking import Asking, evidence_layer
 from seewhy.audit.audit import audit_classifier
-from seewhy.evaluation.predict import as_predictions
+from seewhy.audit.classifier_access import Asking, evidence_layer
+from seewhy.evaluation.predictions import as_predictions
 from seewhy.models.classifier import read_classifier, save_classifier
-from seewhy.models.compute import choose_compute, without_denormals
-from seewhy.progress import Silent
-from seewhy.records import Dataset, Stage
+from seewhy.runtime.device import choose_compute, without_denormals
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset, Stage
 
 CLEAN = ("skin", "pacs", "tiles", "imagenette", "demo")
 SEEDS = (0, 1, 2)

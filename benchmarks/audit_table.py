@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from seewhy.audit_records import Audit
+from seewhy.storage.schemas.audit import Audit
 
 # A planting is harmful from this loss of recall on; below the second there is nothing to win back.
 HARM, LOSS = 0.1, 0.05

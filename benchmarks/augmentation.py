@@ -31,16 +31,16 @@ from scipy import stats
 from benchmarks.audit import LITE0, Bench, Setting
 from benchmarks.plantings import Planting
 from seewhy.config import StudyConfig
-from seewhy.evaluation.predict import predict_at_cut
+from seewhy.evaluation.predictions import predict_at_cut
 from seewhy.models.classifier import BehindCut, Head
-from seewhy.models.compute import without_denormals
-from seewhy.progress import Silent
-from seewhy.records import Dataset
-from seewhy.training.cut_input import CutInput
-from seewhy.training.features import Features, keeping_features
-from seewhy.training.loop import StageResult
-from seewhy.training.planning import Plan
+from seewhy.runtime.device import without_denormals
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset
+from seewhy.training.cut_activations import CutInput
+from seewhy.training.feature_cache import Features, keeping_features
+from seewhy.training.memory_plan import Plan
 from seewhy.training.stages import adapt, finetune, new_head
+from seewhy.training.trainer import StageResult
 
 AUGMENTATIONS = ("none", "erasing", "focus")
 SETTING = Setting("augmentation", LITE0, 96, 10, 2000, 1000, "finetuning", 0, 0, 5000)

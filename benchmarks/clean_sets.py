@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.trained import dataset
-from seewhy.data.demo import CLASSES as DEMO_CLASSES
-from seewhy.data.demo import Key, draw_picture
-from seewhy.records import Dataset, Split
+from seewhy.data.sources.demo.demo import CLASSES as DEMO_CLASSES
+from seewhy.data.sources.demo.demo import Key, draw_picture
+from seewhy.storage.schemas.study import Dataset, Split
 
 TEST, VALIDATION = 0.2, 0.1
 # Drawn pictures per class, for training and for the test.

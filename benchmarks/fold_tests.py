@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.model_selection import StratifiedKFold
 
-from seewhy.evaluation.pairs import holm
 from seewhy.evaluation.ranking import corrected_t
+from seewhy.evaluation.significance import holm
 
 IMAGES, CLASSES, FEATURES, VALIDATION, LEVEL = 120, 3, 12, 0.1, 0.05
 Floats = NDArray[np.float64]

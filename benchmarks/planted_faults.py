@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from seewhy import load_config, run_study
-from seewhy.check_records import DataFindings, Suspects
-from seewhy.data.arrays import list_arrays
-from seewhy.data.decode import decode_image, fit_square
-from seewhy.data.demo import draw_demo
-from seewhy.rundir import RunDirectory
+from seewhy.data.decoding.picture import decode_image, fit_square
+from seewhy.data.sources.arrays import list_arrays
+from seewhy.data.sources.demo.demo import draw_demo
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.data_checks import DataFindings, Suspects
 
 COPIES, SWAPPED, FAULTY = 20, 20, 4
 FOREIGN_FOLDERS = ("insect", "musical_instrument")

@@ -25,16 +25,16 @@ from seewhy.config import HeadConfig, StudyConfig, load_config
 from seewhy.data.prepare import prepare_data
 from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import Head, pool
-from seewhy.models.compute import choose_compute, without_denormals
 from seewhy.models.cut import cut_trunk
-from seewhy.progress import Silent
-from seewhy.rundir import RunDirectory
-from seewhy.training.features import Features, keeping_features
+from seewhy.runtime.device import choose_compute, without_denormals
+from seewhy.runtime.progress import Silent
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.training.feature_cache import Features, keeping_features
 from seewhy.training.learners import ModuleLearner
-from seewhy.training.loop import StageResult, Watch, stage_settings
-from seewhy.training.search import Found, search_head
+from seewhy.training.search.search import Found, search_head
+from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt
-from seewhy.training.trial_store import TrialStore
+from seewhy.training.trainer import StageResult, Watch, stage_settings
 
 
 class Bench:

@@ -24,16 +24,16 @@ from torch import Tensor, nn
 
 from benchmarks.side_by_side import measure, show
 from seewhy.config import BackboneConfig, StudyConfig
-from seewhy.explanation.stream import explain_batches
+from seewhy.explanation.streaming import explain_batches
 from seewhy.models.backbones import Backbone, load_backbone
 from seewhy.models.classifier import BehindCut, Head, map_layer, pool
-from seewhy.models.compute import Compute, choose_compute
 from seewhy.models.cut import Cut, cut_trunk
-from seewhy.progress import Silent
-from seewhy.records import Dataset
-from seewhy.training.features import BATCH, Features, keeping_features
+from seewhy.runtime.device import Compute, choose_compute
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset
+from seewhy.training.feature_cache import BATCH, Features, keeping_features
 from seewhy.training.learners import Batches, HeadLearner, ModuleLearner
-from seewhy.training.loop import StageSettings, train_stage
+from seewhy.training.trainer import StageSettings, train_stage
 
 CLASSES = 10
 

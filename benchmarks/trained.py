@@ -15,18 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seewhy.audit.asking import Asking, evidence_layer
+from seewhy.audit.classifier_access import Asking, evidence_layer
 from seewhy.config import BackboneConfig, StudyConfig
 from seewhy.data.pixels import to_input
 from seewhy.models.backbones import Backbone, load_backbone
 from seewhy.models.classifier import Classifier, Design, Head, pool
-from seewhy.models.compute import choose_compute
 from seewhy.models.cut import cut_trunk
-from seewhy.progress import Silent
-from seewhy.records import Dataset, Split, Stage
-from seewhy.training.features import keeping_features
-from seewhy.training.loop import seed_of
+from seewhy.runtime.device import choose_compute
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset, Split, Stage
+from seewhy.training.feature_cache import keeping_features
 from seewhy.training.stages import adapt, finetune
+from seewhy.training.trainer import seed_of
 
 BATCH = 32
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from seewhy import explain, open_classifier, read_images
-from seewhy.data.decode import decode_image, middle_square
-from seewhy.render import overlay_within
+from seewhy.data.decoding.picture import decode_image, middle_square
+from seewhy.explanation.overlay import overlay_within
 
 
 def main(path: Path) -> None:

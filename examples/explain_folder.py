@@ -19,8 +19,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from seewhy import NamedClassifier, explain, open_classifier, read_images
-from seewhy.data.folder import list_pictures
-from seewhy.explanation.stream import explain_parts, write_explained
+from seewhy.data.sources.folder import list_pictures
+from seewhy.explanation.streaming import explain_parts, write_explained
 
 BATCH = 8
 

@@ -8,7 +8,7 @@ the exit code, negative for a signal. Forking spares each command the imports, w
 than most of what the tests ask of it.
 
 ``BREAK`` in the environment names functions that are to fail in that process, as in
-``seewhy.study:build_report=OSError seewhy.backbone_study:find_suspects=ValueError``.
+``seewhy.pipeline.study:build_report=OSError seewhy.pipeline.backbone:find_suspects=ValueError``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import signal
 import sys
 from typing import Any
 
-import seewhy.cli
-import seewhy.mended_study
-import seewhy.pictures
+import seewhy.cli.commands
+import seewhy.inference
+import seewhy.pipeline.mitigation
+import seewhy.pipeline.study
 import seewhy.report.build
-import seewhy.study
 
 
 def run(asked: dict[str, Any]) -> int:
@@ -59,7 +59,7 @@ def _command() -> int:
         _break(*broken.partition("=")[::2])
     try:
         # Once more, since its consoles look at the environment when they are made.
-        importlib.reload(seewhy.cli).main()
+        importlib.reload(seewhy.cli.commands).main()
     except SystemExit as ended:
         code = ended.code
     except BaseException:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seewhy.records import Maps, Stage
+from seewhy.storage.schemas.study import Maps, Stage
 
 # Two test processes on two cores: more threads would only wait for each other. Set before any
 # test imports PyTorch.

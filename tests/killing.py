@@ -16,9 +16,9 @@ import sys
 import time
 
 from seewhy.config import load_config
-from seewhy.study import run_study
-from seewhy.training import features
-from seewhy.training.planning import Budget
+from seewhy.pipeline.study import run_study
+from seewhy.training import feature_cache as features
+from seewhy.training.memory_plan import Budget
 
 BUDGETS = (Budget(10**12, 10**12), Budget(0, 10**12), Budget(0, 0))
 

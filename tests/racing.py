@@ -24,8 +24,8 @@ from pathlib import Path
 
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
-from seewhy.files.lock import under_lock
-from seewhy.taking_up import taking_up
+from seewhy.pipeline.run_opening import taking_up
+from seewhy.storage.lock import under_lock
 
 WORKED, REFUSED, FAILED, WRONG = 0, 2, 3, 1
 
@@ -100,7 +100,7 @@ def action(
 ) -> Callable[[], object]:
     """Choose what one process does."""
     if real:
-        from seewhy.study import run_study  # imports PyTorch, which makes forking slow
+        from seewhy.pipeline.study import run_study  # imports PyTorch, which makes forking slow
 
         return lambda: run_study(config, watch.root)
     kind = chance.choice(("run", "run", "run", "fresh", "change"))

@@ -13,8 +13,8 @@ from benchmarks import audit, audit_table
 from benchmarks.augmentation import table
 from benchmarks.explain import LIBRARIES, Case, _only_behind, agreement, plain, seewhy, supported
 from seewhy import explain
-from seewhy.audit.details import Detail
-from seewhy.audit.mending import Reason
+from seewhy.audit.discovery.details import Detail
+from seewhy.audit.mitigation import Reason
 
 CASE = Case("resnet18", images=2, size=64, columns=10, device="cpu")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.explanation.stream import ExplainedSet
+from seewhy.explanation.streaming import ExplainedSet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -26,9 +26,9 @@ from seewhy import (
     redraw_report,
     run_study,
 )
-from seewhy.levels import Level, Levels
-from seewhy.pictures.classifiers import NamedClassifier
-from seewhy.records import Preprocess
+from seewhy.inference.classifiers import NamedClassifier
+from seewhy.storage.schemas.levels import Level, Levels
+from seewhy.storage.schemas.study import Preprocess
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from seewhy import NamedClassifier, explain, open_classifier, read_images
-from seewhy.data.folder import list_pictures
+from seewhy.data.sources.folder import list_pictures
+from seewhy.explanation.measures.sanity import check_sanity
 from seewhy.explanation.methods.registry import METHODS
-from seewhy.explanation.sanity import check_sanity
-from seewhy.pictures.asking import Asking
-from seewhy.pictures.explaining import explain_pictures
+from seewhy.inference.explain_pictures import explain_pictures
+from seewhy.inference.explanation_request import Asking
 
 WIDTH = 1000
 Names = tuple[str, ...]

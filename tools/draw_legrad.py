@@ -21,9 +21,9 @@ from PIL import Image
 
 from compare_methods import print_table, save
 from seewhy import NamedClassifier, read_images
-from seewhy.data.folder import list_pictures
-from seewhy.pictures.asking import Asking
-from seewhy.pictures.explaining import explain_pictures
+from seewhy.data.sources.folder import list_pictures
+from seewhy.inference.explain_pictures import explain_pictures
+from seewhy.inference.explanation_request import Asking
 from small_vit import train_small_vit
 
 DRAWN = ("legrad", "gradcam", "layercam", "eigencam")

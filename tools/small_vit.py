@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seewhy import NamedClassifier, open_classifier
-from seewhy.data.decode import fit_square
-from seewhy.data.folder import list_folder
+from seewhy.data.decoding.picture import fit_square
 from seewhy.data.pixels import to_input
+from seewhy.data.sources.folder import list_folder
 from seewhy.errors import DataError
-from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layer_choice import choose_layer
 
 SIZE, CROPS = 448, 5
 WIDTH, DEPTH, HEADS = 96, 3, 4

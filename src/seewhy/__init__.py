@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from seewhy.config import StudyConfig, load_config
     from seewhy.errors import SeewhyError
-    from seewhy.explanation.cam import Explanation, explain
+    from seewhy.explanation.explain import Explanation, explain
     from seewhy.explanation.layers import list_layers
-    from seewhy.mended_study import mend_run
+    from seewhy.inference.classifiers import NamedClassifier, load_classifier, open_classifier
+    from seewhy.inference.picture_input import read_images
     from seewhy.models.classifier import Classifier
-    from seewhy.pictures.classifiers import NamedClassifier, load_classifier, open_classifier
-    from seewhy.pictures.reading import read_images
+    from seewhy.pipeline.mitigation import mend_run
+    from seewhy.pipeline.study import Study, run_study
     from seewhy.report.build import redraw_report
-    from seewhy.study import Study, run_study
 
 __version__ = "0.1.0"
 
@@ -27,18 +27,18 @@ _HOMES = {
     "StudyConfig": "seewhy.config",
     "load_config": "seewhy.config",
     "SeewhyError": "seewhy.errors",
-    "Explanation": "seewhy.explanation.cam",
-    "explain": "seewhy.explanation.cam",
+    "Explanation": "seewhy.explanation.explain",
+    "explain": "seewhy.explanation.explain",
     "Classifier": "seewhy.models.classifier",
     "list_layers": "seewhy.explanation.layers",
-    "mend_run": "seewhy.mended_study",
-    "NamedClassifier": "seewhy.pictures.classifiers",
-    "load_classifier": "seewhy.pictures.classifiers",
-    "open_classifier": "seewhy.pictures.classifiers",
-    "read_images": "seewhy.pictures.reading",
-    "Study": "seewhy.study",
+    "mend_run": "seewhy.pipeline.mitigation",
+    "NamedClassifier": "seewhy.inference.classifiers",
+    "load_classifier": "seewhy.inference.classifiers",
+    "open_classifier": "seewhy.inference.classifiers",
+    "read_images": "seewhy.inference.picture_input",
+    "Study": "seewhy.pipeline.study",
     "redraw_report": "seewhy.report.build",
-    "run_study": "seewhy.study",
+    "run_study": "seewhy.pipeline.study",
 }
 
 __all__ = [

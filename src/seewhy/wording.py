@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
-from seewhy.records import FailedStep, Stage, Step, Summary
-
-STAGE_TITLES: dict[Stage, str] = {"adaptation": "Adaptation", "finetuning": "Fine-tuning"}
 # What neither XML nor a drawn label can hold.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -78,15 +74,6 @@ def sentence(text: str) -> str:
     return text if not text else f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?' else '.'}"
 
 
-def display_names(summary: Summary) -> dict[str, str]:
-    """Return what each backbone is called: its name, or its slug where two share a name."""
-    seen = Counter(part.backbone for part in summary.backbones.values())
-    return {
-        slug: part.backbone if seen[part.backbone] == 1 else slug
-        for slug, part in summary.backbones.items()
-    }
-
-
 def signed(value: float, digits: int = 2) -> str:
     """Write a difference of shares with its sign, ``+0.09``, ``−0.02``, ``0.00``."""
     text = f"{abs(value):.{digits}f}"
@@ -98,31 +85,3 @@ def signed(value: float, digits: int = 2) -> str:
 def p_value(p: float) -> str:
     """Write the outcome of a test, ``p = 0.031`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-_STEPS: dict[Step, str] = {
-    "data checks": "the checks of the data",
-    "label issues": "the search for label issues and outliers",
-    "folds": "the training on folds and with further seeds",
-    "faithfulness": "measuring the faithfulness of the maps",
-}
-
-
-def failure(failed: FailedStep) -> str:
-    """Say which optional step failed and why, ``the audit of vgg16 failed: REASON``."""
-    text = _STEPS.get(failed.step, f"the {failed.step}")
-    if failed.stage:
-        text += f" of {STAGE_TITLES[failed.stage].lower()}"
-    if failed.backbone:
-        text += f" of {failed.backbone}"
-    return f"{text} failed: {failed.reason}"
-
-
-def remedy(failed: FailedStep, run: str = "RUN") -> str | None:
-    """Return the command that does a failed step again, where there is one."""
-    if failed.step == "audit":
-        stage = f" --stage {failed.stage}" if failed.stage == "adaptation" else ""
-        return f"seewhy audit {run} --backbone {failed.backbone}{stage}"
-    if failed.step in ("evaluation", "comparison"):
-        return f"seewhy evaluate {run}"
-    return f"seewhy report {run}" if failed.step == "report" else None

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seewhy.audit.asking import Asked
 from seewhy.audit.audit import Audited, audit_classifier, sentences
-from seewhy.audit.pools import divide
-from seewhy.evaluation.predict import as_predictions
-from seewhy.progress import Silent
-from seewhy.records import Dataset, Split
+from seewhy.audit.classifier_access import Asked
+from seewhy.audit.image_pools import divide
+from seewhy.evaluation.predictions import as_predictions
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset, Split
 
 SIZE = 16
 CLASSES = ("cat", "dog", "frog")

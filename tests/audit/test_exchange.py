@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from seewhy.audit.details import Detail
+from seewhy.audit.discovery.details import Detail
 from seewhy.audit.exchange import (
     ColourExchange,
     DetailExchange,

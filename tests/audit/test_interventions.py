@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seewhy.audit.candidates import Candidate
-from seewhy.audit.details import Detail
+from seewhy.audit.discovery.candidates import Candidate
+from seewhy.audit.discovery.details import Detail
 from seewhy.audit.donors import locate
 from seewhy.audit.exchange import ColourExchange, DetailExchange, PlaceExchange
+from seewhy.audit.image_pools import Pools
 from seewhy.audit.interventions import ablate, insert, plan
-from seewhy.audit.pools import Pools
 
 SIZE = 12
 WHITE, GREY = 255, 100

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seewhy.data.folder import list_folder
+from seewhy.data.sources.folder import list_folder
 from seewhy.errors import DataError
 
 TREES, CHECKED = 500, 120

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seewhy.data.arrays import list_arrays
+from seewhy.data.sources.arrays import list_arrays
 from seewhy.errors import DataError, UnreadableImageError
 
 Mutate = Callable[[bytes, random.Random], bytes]

@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.data.decode import decode_image, is_deep, measure_image
-from seewhy.data.formats import quietly
+from seewhy.data.decoding.formats import quietly
+from seewhy.data.decoding.picture import decode_image, is_deep, measure_image
 from seewhy.errors import UnreadableImageError
-from seewhy.levels import Levels, choose_level
+from seewhy.storage.schemas.levels import Levels, choose_level
 
 Mutate = Callable[[bytes, random.Random], bytes]
 Within = Callable[[float], AbstractContextManager[None]]

@@ -17,11 +17,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from seewhy.data import pixels as module
-from seewhy.data.listing import Listing
 from seewhy.data.pixels import augment, keep_masks, keep_pixels, to_input
+from seewhy.data.sources.listing import Listing
 from seewhy.errors import ConfigError, RunError, UnreadableImageError
-from seewhy.progress import Advance, Silent
-from seewhy.records import Preprocess
+from seewhy.runtime.progress import Advance, Silent
+from seewhy.storage.schemas.study import Preprocess
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -11,9 +11,9 @@ from PIL import Image
 from seewhy.config import load_config
 from seewhy.data.prepare import prepare_data
 from seewhy.errors import DataError
-from seewhy.progress import Silent
-from seewhy.records import Dataset
-from seewhy.rundir import RunDirectory
+from seewhy.runtime.progress import Silent
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.study import Dataset
 
 
 class Hearing(Silent):

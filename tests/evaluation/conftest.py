@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from seewhy.backbone_records import BackboneRecords
-from seewhy.records import (
+from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.study import (
     STAGES,
     Baseline,
     Epoch,

@@ -7,7 +7,7 @@ import pytest
 
 from seewhy.data.folds import Repetition
 from seewhy.evaluation.folds import out_of_fold, own_repeat, score_repeat, spread
-from seewhy.records import Answers, Dataset, Rates, Repeat, StageSummary
+from seewhy.storage.schemas.study import Answers, Dataset, Rates, Repeat, StageSummary
 
 DATA = Dataset(
     source="a test",

@@ -15,9 +15,9 @@ from benchmarks.fold_tests import (
     nearest_image,
     nearest_mean,
 )
-from seewhy.evaluation.pairs import holm
 from seewhy.evaluation.ranking import corrected_t, over_folds
-from seewhy.evaluation_records import Comparison, OverFolds
+from seewhy.evaluation.significance import holm
+from seewhy.storage.schemas.evaluation import Comparison, OverFolds
 
 FOLDS = [f"fold {k}" for k in range(1, 15)]
 

@@ -10,7 +10,7 @@ import pytest
 from seewhy.data.folds import fold_repetitions
 from seewhy.evaluation.ranking import corrected_t
 from seewhy.evaluation.repetitions import held_out_ratio, over_repetitions
-from seewhy.records import (
+from seewhy.storage.schemas.study import (
     Dataset,
     FoldsRecord,
     HeadSummary,

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation.layout import Layout
 from seewhy.explanation.methods.attention import attention_blocks, legrad
+from seewhy.explanation.spatial_layout import Layout
 
 
 def test_legrad_formula() -> None:

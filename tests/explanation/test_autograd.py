@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation import graph
 from seewhy.explanation.engine import Case, record, undisturbed
+from seewhy.explanation.gradients import graph
 from seewhy.explanation.targets import Question, read_classes
 
 
@@ -281,7 +281,7 @@ def test_what_another_pytorch_lacks_leads_to_autograd(
         return attribute(node, name)
 
     monkeypatch.setattr(graph, "attribute", watched)
-    monkeypatch.setattr("seewhy.explanation.pooled.attribute", watched)
+    monkeypatch.setattr("seewhy.explanation.gradients.pooled_heads.attribute", watched)
     expected = gradients(model, images, (layer,))
     assert {"id", "unpack_hook"} < read
 
@@ -293,7 +293,7 @@ def test_what_another_pytorch_lacks_leads_to_autograd(
             return attribute(node, name)
 
         monkeypatch.setattr(graph, "attribute", lacking)
-        monkeypatch.setattr("seewhy.explanation.pooled.attribute", lacking)
+        monkeypatch.setattr("seewhy.explanation.gradients.pooled_heads.attribute", lacking)
         torch.testing.assert_close(gradients(model, images, (layer,)), expected)
 
 

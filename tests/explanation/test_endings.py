@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation.curves import class_probability
+from seewhy.explanation.measures.curves import class_probability
 
 METHODS = ["gradcam", "layercam", "ablationcam", "captum:saliency", "shapleycam"]
 

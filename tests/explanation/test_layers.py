@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import list_layers, name_layer
-from seewhy.explanation.layout import Layout, read_layout
+from seewhy.explanation.spatial_layout import Layout, read_layout
 
 SQUARE = torch.Size([2, 3, 224, 224])
 WIDE = torch.Size([2, 3, 160, 224])

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from seewhy import explain, list_layers
 from seewhy.errors import ConfigError
-from seewhy.explanation.choosing import choose_layer
+from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import find_layer, name_layer
 from seewhy.explanation.wrappers import layer_names, uncompiled, unwrapped
 

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from seewhy import explain, read_images
 from seewhy.config import BackboneConfig
 from seewhy.errors import RunError
-from seewhy.levels import NO_LEVELS, Level, Levels
 from seewhy.models.backbones import create_architecture, load_backbone
 from seewhy.models.classifier import (
     Classifier,
@@ -28,6 +27,7 @@ from seewhy.models.classifier import (
     save_classifier,
 )
 from seewhy.models.cut import cut_trunk
+from seewhy.storage.schemas.levels import NO_LEVELS, Level, Levels
 
 
 def _classifier(name: str, units: tuple[int, ...] = (5,)) -> Classifier:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from seewhy.config import validate
-from seewhy.faithfulness_records import (
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.faithfulness import (
     FaithfulnessSummary,
     Good,
     MeanInterval,
     MeasureSummary,
 )
-from seewhy.records import (
+from seewhy.storage.schemas.study import (
     BackboneSummary,
     Baseline,
     BaselineSummary,
@@ -41,7 +42,6 @@ from seewhy.records import (
     Trial,
     TrialState,
 )
-from seewhy.rundir import RunDirectory
 
 # Eight test images. What each is, what it is taken for and how surely: (label, predicted, p).
 ANSWERS: dict[str, list[tuple[int, int, float]]] = {

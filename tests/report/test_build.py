@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from seewhy.errors import RunError
-from seewhy.records import SetAside
-from seewhy.reference import HUMAN_ACCURACY
+from seewhy.evaluation.published_results import HUMAN_ACCURACY
 from seewhy.report.build import TEMPLATES, build_report
+from seewhy.storage.schemas.study import SetAside
 
 VOID = {"meta", "img", "input", "link", "br", "hr"}
 HOSTILE = ("<script>alert(1)</script>", '"onerror="alert(1)', "{{ 7 * 7 }} $x^2$ _a_b$ 猫")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seewhy.render import heat
+from seewhy.explanation.overlay import heat
 from seewhy.report.build import build_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

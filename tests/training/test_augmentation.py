@@ -13,10 +13,10 @@ from seewhy import explain
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import ConfigError
 from seewhy.models.classifier import BehindCut, Head
-from seewhy.models.compute import Compute
-from seewhy.progress import Silent
-from seewhy.records import Dataset
-from seewhy.study import run_study
+from seewhy.pipeline.study import run_study
+from seewhy.runtime.device import Compute
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset
 from seewhy.training.augmentation import (
     Replacement,
     box_sides,

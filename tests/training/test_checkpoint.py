@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from seewhy.errors import RunError
 from seewhy.models.classifier import Head
-from seewhy.models.compute import Compute
-from seewhy.progress import Silent
-from seewhy.records import Epoch
+from seewhy.runtime.device import Compute
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Epoch
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.loop import Best, StageResult, StageSettings, Watch, train_stage
+from seewhy.training.trainer import Best, StageResult, StageSettings, Watch, train_stage
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 # Five epochs at most; patience is never at its end.

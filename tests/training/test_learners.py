@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.models.classifier import Head
-from seewhy.models.compute import Compute
-from seewhy.progress import Silent
-from seewhy.records import Epoch
+from seewhy.runtime.device import Compute
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Epoch
 from seewhy.training import learners
 from seewhy.training.learners import Augment, HeadLearner, ModuleLearner
-from seewhy.training.loop import (
+from seewhy.training.losses import label_shares, loss_of
+from seewhy.training.trainer import (
     StageSettings,
     dropout_seed,
     epoch_order,
     seed_of,
     train_stage,
 )
-from seewhy.training.losses import label_shares, loss_of
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 SETTINGS = StageSettings("adaptation", 3, 5, 0.01, 8, "cross-entropy", 0)

@@ -14,17 +14,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit.asking import Asked
-from seewhy.audit.candidates import REACH, Looked, find_candidates
-from seewhy.audit.confirm import Confirmed, confirm
-from seewhy.audit.details import Detail, reduced
+from seewhy.audit.classifier_access import Asked
+from seewhy.audit.confirmation import Confirmed, confirm
+from seewhy.audit.discovery.candidates import REACH, Looked, find_candidates
+from seewhy.audit.discovery.details import Detail, reduced
+from seewhy.audit.discovery.evidence_location import Where, hottest, where_evidence_lies
+from seewhy.audit.discovery.strategies import Group, group
 from seewhy.audit.findings import examples, searched, tell
+from seewhy.audit.image_pools import Pools, divide
 from seewhy.audit.inference import graver
-from seewhy.audit.pools import Pools, divide
-from seewhy.audit.screen import Screened, class_ranges, screen
-from seewhy.audit.strategies import Group, group
-from seewhy.audit.where import Where, hottest, where_evidence_lies
-from seewhy.audit_records import (
+from seewhy.audit.screening import Screened, class_ranges, screen
+from seewhy.runtime.progress import Advance, Progress
+from seewhy.storage.schemas.audit import (
     Audit,
     AuditImages,
     ClassAudit,
@@ -33,8 +34,7 @@ from seewhy.audit_records import (
     Strategy,
     Verdict,
 )
-from seewhy.progress import Advance, Progress
-from seewhy.records import Dataset, Predictions, Stage
+from seewhy.storage.schemas.study import Dataset, Predictions, Stage
 
 # Images per class whose evidence is asked for.
 NEAR = 24

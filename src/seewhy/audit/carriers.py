@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from seewhy.audit.exchange import FINE, ground
-from seewhy.audit_records import AuditKind
+from seewhy.storage.schemas.audit import AuditKind
 
 Box = tuple[float, float, float, float]
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit.candidates import Candidate
 from seewhy.audit.carriers import describe, direction
-from seewhy.audit.details import places_in, reduced
+from seewhy.audit.discovery.candidates import Candidate
+from seewhy.audit.discovery.details import places_in, reduced
 from seewhy.audit.exchange import DetailExchange
-from seewhy.audit.pools import Pools, Role
+from seewhy.audit.image_pools import Pools, Role
 
 BLOCK = 128
 # Images of other classes, at most, that a class's colours and texture are compared with.

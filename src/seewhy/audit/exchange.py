@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from seewhy.audit.details import Detail
+from seewhy.audit.discovery.details import Detail
 
 Image = NDArray[np.uint8]  # (S, S, 3)
 

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit.candidates import Candidate
-from seewhy.audit.confirm import Confirmed
-from seewhy.audit.details import places_in, reduced
+from seewhy.audit.confirmation import Confirmed
+from seewhy.audit.discovery.candidates import Candidate
+from seewhy.audit.discovery.details import places_in, reduced
+from seewhy.audit.image_pools import Pools
 from seewhy.audit.inference import FEWEST_OTHERS, Effect
 from seewhy.audit.interventions import exchanged
-from seewhy.audit.pools import Pools
-from seewhy.audit_records import (
+from seewhy.storage.schemas.audit import (
     AuditKind,
     CarrierScore,
     ClassAudit,
     EffectRecord,
     Finding,
 )
-from seewhy.records import Dataset, Predictions
+from seewhy.storage.schemas.study import Dataset, Predictions
 from seewhy.wording import count, listing, share
 
 EXAMPLES = 4

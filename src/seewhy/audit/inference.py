@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from seewhy.audit_records import AuditKind, Verdict
+from seewhy.storage.schemas.audit import AuditKind, Verdict
 
 LEVEL = 0.05
 # Fewer donors than this say nothing: with three, a 95 % interval is 4.3 standard errors wide.

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from seewhy.audit.asking import Asked
-from seewhy.audit.candidates import Candidate
+from seewhy.audit.classifier_access import Asked
+from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.donors import without_detail
 from seewhy.audit.exchange import DetailExchange, Image, filled_in
+from seewhy.audit.image_pools import Pools
 from seewhy.audit.inference import FEWEST_DONORS, Effect, measure_effect
-from seewhy.audit.pools import Pools
 
 # Donors at most, and recipients at most, of all donors together.
 DONORS = 32

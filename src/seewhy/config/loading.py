@@ -17,10 +17,10 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from seewhy.arguments import path_text
 from seewhy.config.schema import DEFAULT_BACKBONE, BackboneConfig, StudyConfig
-from seewhy.config.sentences import brief, sentence, shown
+from seewhy.config.validation_messages import brief, sentence, shown
 from seewhy.errors import ConfigError
+from seewhy.runtime.arguments import path_text
 
 PRESETS = ("demo", "paper")
 # Sources that are names, not places.
@@ -131,7 +131,7 @@ def _base_values(source: Source) -> tuple[dict[str, Any], str]:
     if not isinstance(source, str) and text in BUILT_IN:
         text = str(Path(text).absolute())
     if text in PRESETS:
-        preset = resources.files("seewhy").joinpath("presets", f"{text}.toml")
+        preset = resources.files("seewhy.config").joinpath("presets", f"{text}.toml")
         return tomllib.loads(preset.read_text("utf-8")), text
     if text.lower().endswith(".toml"):
         return _read_toml(Path(text)), text

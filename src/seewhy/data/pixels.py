@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seewhy.config import AUGMENTATIONS
-from seewhy.data.decode import fit_square, fit_square_mask
-from seewhy.data.listing import Listing
+from seewhy.data.decoding.picture import fit_square, fit_square_mask
+from seewhy.data.sources.listing import Listing
 from seewhy.errors import ConfigError, UnreadableImageError, near_names
-from seewhy.files.npz import write_header
-from seewhy.files.writing import writing
-from seewhy.progress import Progress
-from seewhy.records import Preprocess, SetAside
+from seewhy.runtime.progress import Progress
+from seewhy.storage.atomic_writing import writing
+from seewhy.storage.npz_files import write_header
+from seewhy.storage.schemas.study import Preprocess, SetAside
 
 CHUNK = 16
 ERASE_AREA = (0.02, 0.2)

@@ -11,23 +11,23 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.check_records import DataFindings
 from seewhy.config import StudyConfig
-from seewhy.data.checks import check_data
-from seewhy.data.class_names import count_classes
-from seewhy.data.duplicates import find_duplicates
-from seewhy.data.faults import find_faults
-from seewhy.data.listing import Listing
-from seewhy.data.measure import measure_images
+from seewhy.data.decoding.white_level import settle_levels
 from seewhy.data.pixels import Kept, keep_masks, keep_pixels
-from seewhy.data.settling import settle_levels
-from seewhy.data.sources import find_images
+from seewhy.data.quality.checks import check_data
+from seewhy.data.quality.duplicates import find_duplicates
+from seewhy.data.quality.faults import find_faults
+from seewhy.data.quality.measurements import measure_images
+from seewhy.data.sources.class_names import count_classes
+from seewhy.data.sources.listing import Listing
+from seewhy.data.sources.open_source import find_images
 from seewhy.data.splits import Division, check_classes, divide, missing_splits
 from seewhy.errors import DataError
-from seewhy.failures import Failures
-from seewhy.progress import Progress
-from seewhy.records import Dataset
-from seewhy.rundir import RunDirectory
+from seewhy.runtime.progress import Progress
+from seewhy.storage.optional_steps import Failures
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.data_checks import DataFindings
+from seewhy.storage.schemas.study import Dataset
 
 
 def prepare_data(

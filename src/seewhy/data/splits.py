@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.data.listing import Listing
+from seewhy.data.sources.listing import Listing
 from seewhy.errors import DataError
-from seewhy.records import SPLITS, Split
+from seewhy.storage.schemas.study import SPLITS, Split
 from seewhy.wording import count, some
 
 
@@ -64,7 +64,8 @@ def draw_splits(
         Labels of images that are no longer in the listing; for the messages.
     groups : ndarray of int64, (N,), optional
         Equal numbers for images that have to stay together, -1 for any other; see
-        `seewhy.data.duplicates.Duplicates`. Without any the draw is the same as without groups.
+        `seewhy.data.quality.duplicates.Duplicates`. Without any the draw is the same as
+        without groups.
 
     Returns
     -------

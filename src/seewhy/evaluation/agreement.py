@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.bootstrap import DRAWS, mean_interval, mean_intervals
-from seewhy.evaluation_records import Interval, MapAgreement, MapDifference, MapMovement
+from seewhy.storage.schemas.evaluation import Interval, MapAgreement, MapDifference, MapMovement
 
 # The share of the places that counts as where a map looks.
 HIGHEST = 0.2

@@ -22,8 +22,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from seewhy.evaluation.bootstrap import DRAWS, Weights, bootstrap, interval
-from seewhy.evaluation_records import Calibration, ReliabilityBin, TemperatureScaling
-from seewhy.records import Predictions
+from seewhy.storage.schemas.evaluation import Calibration, ReliabilityBin, TemperatureScaling
+from seewhy.storage.schemas.study import Predictions
 
 BINS = 15
 # Temperatures are looked for between these; a minimum at an end is none.

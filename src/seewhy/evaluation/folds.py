@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from seewhy.data.folds import Repetition
 from seewhy.evaluation.metrics import score
-from seewhy.evaluation.predict import as_predictions
-from seewhy.records import (
+from seewhy.evaluation.predictions import as_predictions
+from seewhy.storage.schemas.study import (
     Answers,
     Dataset,
     Predictions,

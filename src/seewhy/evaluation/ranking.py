@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from seewhy.evaluation.pairs import holm
-from seewhy.evaluation_records import FoldDifference, FoldScores, Over, OverFolds
-from seewhy.records import Stage
+from seewhy.evaluation.significance import holm
+from seewhy.storage.schemas.evaluation import FoldDifference, FoldScores, Over, OverFolds
+from seewhy.storage.schemas.study import Stage
 
 # Differences that spread less than this are equal but for rounding.
 EQUAL = 1e-12

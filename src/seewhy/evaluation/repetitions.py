@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from seewhy.evaluation.ranking import over_folds
-from seewhy.evaluation_records import Over, OverFolds
-from seewhy.records import STAGES, FoldsRecord, Repeat, Repeats, Stage
+from seewhy.storage.schemas.evaluation import Over, OverFolds
+from seewhy.storage.schemas.study import STAGES, FoldsRecord, Repeat, Repeats, Stage
 
 
 def over_repetitions(records: Mapping[str, FoldsRecord | None]) -> list[OverFolds]:

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.backward import differentiate, gradients_of
 from seewhy.explanation.endings import ask
+from seewhy.explanation.gradients.backward import differentiate, gradients_of
+from seewhy.explanation.gradients.pooled_heads import pooled_weight
 from seewhy.explanation.layers import find_layer, output_layout, run_of
-from seewhy.explanation.layout import Layout
-from seewhy.explanation.pooled import pooled_weight
-from seewhy.explanation.runs import Runs
+from seewhy.explanation.repeated_layers import Runs
+from seewhy.explanation.spatial_layout import Layout
 from seewhy.explanation.targets import Answer, Question, Target
-from seewhy.explanation.turns import evaluating, foreign_hooks, hooked, math_attention
+from seewhy.explanation.thread_turns import evaluating, foreign_hooks, hooked, math_attention
 
 Graph = Literal["once", "twice", "none"]
 

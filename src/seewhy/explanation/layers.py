@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, near_names
-from seewhy.explanation.layout import Layout, read_layout
+from seewhy.explanation.module_calls import token_facts, watch
 from seewhy.explanation.refusals import check_images, check_model
-from seewhy.explanation.turns import evaluating, hooked
-from seewhy.explanation.visits import token_facts, watch
+from seewhy.explanation.spatial_layout import Layout, read_layout
+from seewhy.explanation.thread_turns import evaluating, hooked
 from seewhy.explanation.wrappers import layer_names, plain_name, unwrapped
 
 # A layer's name and the number of its run.

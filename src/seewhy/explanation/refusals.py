@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from seewhy.errors import ConfigError, first_line
-from seewhy.explanation.visits import behind
+from seewhy.explanation.module_calls import behind
 
 
 def check_model(model: object) -> nn.Module:

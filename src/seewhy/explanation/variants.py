@@ -14,7 +14,7 @@ from seewhy.errors import ConfigError
 from seewhy.explanation.endings import ask
 from seewhy.explanation.engine import Case, Recorded, record
 from seewhy.explanation.layers import find_layer
-from seewhy.explanation.turns import hooked
+from seewhy.explanation.thread_turns import hooked
 
 # An unchanged output must give its image's logits again, within this part of their range.
 _AGREEMENT = 0.02

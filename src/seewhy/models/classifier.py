@@ -18,11 +18,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from seewhy.errors import BackboneError, RunError
-from seewhy.files.writing import writing
-from seewhy.levels import NO_LEVELS, Level, Levels
 from seewhy.models.backbones import create_architecture
 from seewhy.models.cut import Cut, cut_trunk
-from seewhy.records import Preprocess
+from seewhy.storage.atomic_writing import writing
+from seewhy.storage.schemas.levels import NO_LEVELS, Level, Levels
+from seewhy.storage.schemas.study import Preprocess
 
 
 class Head(nn.Module):

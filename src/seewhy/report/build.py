@@ -18,31 +18,31 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from seewhy.arguments import run_root
 from seewhy.errors import RunError
-from seewhy.failures import Failures
-from seewhy.files.lock import under_lock
-from seewhy.files.writing import writing
-from seewhy.records import Summary
-from seewhy.render import colour
-from seewhy.report import pictures
-from seewhy.report.audit import audit_section
-from seewhy.report.comparison import comparison_section
-from seewhy.report.data import data_section
-from seewhy.report.evaluation import evaluation_section
-from seewhy.report.explanations import explanation_section
-from seewhy.report.failed import Missing
-from seewhy.report.gallery import Gallery
-from seewhy.report.images import embedded, images_payload
-from seewhy.report.overview import summary_section
-from seewhy.report.pictures import PictureStore
-from seewhy.report.provenance import provenance_section
-from seewhy.report.search import search_section
-from seewhy.report.study import Study
-from seewhy.report.tables import cell
-from seewhy.report.training import training_section
-from seewhy.report.written import HEADINGS, write_markdown, write_parts
-from seewhy.rundir import RunDirectory
+from seewhy.explanation.overlay import colour
+from seewhy.report.figures import photographs as pictures
+from seewhy.report.figures.photographs import PictureStore
+from seewhy.report.sections.comparison import comparison_section
+from seewhy.report.sections.data import data_section
+from seewhy.report.sections.evaluation import evaluation_section
+from seewhy.report.sections.explanations import explanation_section
+from seewhy.report.sections.failed_steps import Missing
+from seewhy.report.sections.gallery import Gallery
+from seewhy.report.sections.images import embedded, images_payload
+from seewhy.report.sections.provenance import provenance_section
+from seewhy.report.sections.search import search_section
+from seewhy.report.sections.section import Study
+from seewhy.report.sections.shortcuts import audit_section
+from seewhy.report.sections.summary import summary_section
+from seewhy.report.sections.training import training_section
+from seewhy.report.text.exports import HEADINGS, write_markdown, write_parts
+from seewhy.report.text.tables import cell
+from seewhy.runtime.arguments import run_root
+from seewhy.storage.atomic_writing import writing
+from seewhy.storage.lock import under_lock
+from seewhy.storage.optional_steps import Failures
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.study import Summary
 from seewhy.wording import count, share
 
 TEMPLATES = Path(__file__).parent / "templates"

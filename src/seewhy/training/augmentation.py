@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from seewhy.data.pixels import between
 from seewhy.errors import ConfigError
-from seewhy.models.compute import Compute
 from seewhy.models.cut import evaluating
+from seewhy.runtime.device import Compute
 
 # The box's sides, as a share of the map's.
 SIDE = 0.35

@@ -16,9 +16,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from seewhy.errors import RunError
-from seewhy.files.writing import writing
-from seewhy.records import Epoch
-from seewhy.training.loop import Best, Learner, StageSettings
+from seewhy.storage.atomic_writing import writing
+from seewhy.storage.schemas.study import Epoch
+from seewhy.training.trainer import Best, Learner, StageSettings
 
 
 class Checkpoint:

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seewhy.models.classifier import Head
-from seewhy.models.compute import Compute, seeded
-from seewhy.progress import Advance
+from seewhy.runtime.device import Compute, seeded
+from seewhy.runtime.progress import Advance
 from seewhy.training.adam import Adam
-from seewhy.training.loop import StageSettings, augmentation_seed, dropout_seed, epoch_order
 from seewhy.training.losses import label_shares, loss_of
+from seewhy.training.trainer import StageSettings, augmentation_seed, dropout_seed, epoch_order
 
 # Batches of images, by their indices; a generator asks for training batches.
 Batches = Callable[[NDArray[np.int64], torch.Generator | None], Tensor]

@@ -13,14 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.config import StudyConfig
 from seewhy.models.classifier import BehindCut, Head
-from seewhy.models.compute import Compute
-from seewhy.progress import Progress
-from seewhy.records import Dataset
+from seewhy.runtime.device import Compute
+from seewhy.runtime.progress import Progress
+from seewhy.storage.schemas.study import Dataset
 from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
-from seewhy.training.cut_input import CutInput
+from seewhy.training.cut_activations import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.loop import StageResult, Watch, seed_of, stage_settings, train_stage
+from seewhy.training.trainer import StageResult, Watch, seed_of, stage_settings, train_stage
 
 
 def new_head(pooled: Tensor, config: StudyConfig, classes: Sequence[str]) -> Head:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.choosing import attends
 from seewhy.explanation.engine import Case, Recorded
+from seewhy.explanation.layer_choice import attends
 from seewhy.explanation.layers import find_layer
-from seewhy.explanation.layout import Layout
-from seewhy.explanation.turns import hooked
+from seewhy.explanation.spatial_layout import Layout
+from seewhy.explanation.thread_turns import hooked
 from seewhy.explanation.variants import agree, logits_behind
 from seewhy.explanation.wrappers import layer_names
 

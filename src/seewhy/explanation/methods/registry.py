@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, SeewhyError, near_names
-from seewhy.explanation.choosing import choose_layer
 from seewhy.explanation.engine import Case, Graph
+from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import name_layer
 from seewhy.explanation.methods import (
     attention,

@@ -1,0 +1,1 @@
+"""Where the evidence lies, what looks the same, and the candidates made of it."""

@@ -1,0 +1,154 @@
+"""What might be a shortcut: candidates with the images that carry them.
+
+A candidate is no finding. It says what to insert from which images into others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.audit.discovery.details import Detail, fixed_details, moving_details
+from seewhy.audit.discovery.evidence_location import Where
+from seewhy.audit.exchange import (
+    ColourExchange,
+    DetailExchange,
+    Exchange,
+    PlaceExchange,
+    TextureExchange,
+)
+from seewhy.audit.image_pools import Role
+from seewhy.storage.schemas.audit import AuditKind
+
+# Details of one class that are tried; and the excess from which on its peak is.
+MOST_DETAILS = 2
+LEAST_EXCESS = 2.0
+# Half the side of a hot place's box, in places of the map.
+REACH = 1.5
+# Fewer carriers than this prove nothing.
+FEWEST_CARRIERS = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate.
+
+    Attributes
+    ----------
+    label : int
+        The class it might stand for.
+    kind : str
+    donors : dict of str to ndarray of int64
+        By role, images of the class that carry it, by their numbers in the data set. Those of
+        discovery come from the search; `donors.locate` finds the others.
+    exchange : Exchange
+    detail : Detail or None
+    box : tuple of float, optional
+        Top, left, bottom, right as shares of the side, where it has one place.
+    """
+
+    label: int
+    kind: AuditKind
+    donors: dict[Role, NDArray[np.int64]]
+    exchange: Exchange
+    detail: Detail | None = None
+    box: tuple[float, float, float, float] | None = None
+
+    @property
+    def carriers(self) -> NDArray[np.int64]:
+        """All images of the class that are known to carry it, ascending."""
+        return np.sort(np.concatenate(list(self.donors.values())))
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The images that candidates are looked for in.
+
+    Attributes
+    ----------
+    numbers : ndarray of int64, (N,)
+        Their numbers in the data set, ascending; candidates name images by these.
+    pictures : ndarray of float32, (N, R, R, 3)
+        See `details.reduced`.
+    labels : ndarray of int64, (N,)
+    near : ndarray of int64, (M,)
+        Rows of those whose evidence is known, ascending.
+    hottest : ndarray of float64, (M, 2)
+        Their hottest places; NaN for an empty map.
+    reach : float
+        Half the side of a hot place's box, as a share of the side.
+    size : int
+        Side S of the pixels that are exchanged.
+    """
+
+    numbers: NDArray[np.int64]
+    pictures: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    near: NDArray[np.int64]
+    hottest: NDArray[np.float64]
+    reach: float
+    size: int
+
+
+def find_candidates(
+    looked: Looked, label: int, where: Where | None, seed: int
+) -> Iterator[Candidate]:
+    """Name what one class might be decided by. Colours and texture are always tried.
+
+    Parameters
+    ----------
+    looked : Looked
+    label : int
+    where : Where or None
+        Where the class's evidence lies.
+    seed : int
+
+    Yields
+    ------
+    Candidate
+    """
+    labels, near = looked.labels, looked.near
+    for detail in fixed_details(looked.pictures, labels, label, MOST_DETAILS, seed):
+        yield from _detail(looked, detail, looked.numbers, "detail", label)
+    found = moving_details(
+        looked.pictures[near], labels[near], label, looked.hottest, looked.reach, MOST_DETAILS
+    )
+    for detail in found:
+        yield from _detail(looked, detail, looked.numbers[near], "moving detail", label)
+    own = looked.numbers[near[labels[near] == label]]
+    if len(own) < FEWEST_CARRIERS:
+        return
+    if where is not None and where.excess >= LEAST_EXCESS:
+        box = _box(where.peak, looked.reach)
+        yield Candidate(label, "place", {"discovery": own}, PlaceExchange(box), box=box)
+    yield Candidate(label, "colour", {"discovery": own}, ColourExchange())
+    yield Candidate(label, "texture", {"discovery": own}, TextureExchange())
+
+
+def _detail(
+    looked: Looked, detail: Detail, numbers: NDArray[np.int64], kind: AuditKind, label: int
+) -> Iterator[Candidate]:
+    """Make a candidate of a detail whose places are keyed by rows of `numbers`."""
+    places = {int(numbers[i]): place for i, place in detail.places.items()}
+    own = set(looked.numbers[looked.labels == label].tolist())
+    carriers = [number for number in sorted(places) if number in own]
+    if len(carriers) < FEWEST_CARRIERS:
+        return
+    detail = replace(detail, places=places)
+    side = looked.pictures.shape[1]
+    exchange = DetailExchange(detail, looked.size / side)
+    box = None
+    if detail.at is not None:
+        (top, left), (height, width) = detail.at, detail.shape.shape
+        box = (top / side, left / side, (top + height) / side, (left + width) / side)
+    donors: dict[Role, NDArray[np.int64]] = {"discovery": np.array(carriers, np.int64)}
+    yield Candidate(label, kind, donors, exchange, detail, box)
+
+
+def _box(middle: tuple[float, float], reach: float) -> tuple[float, float, float, float]:
+    """Return a box around a place, moved inside the image: top, left, bottom, right."""
+    top, left = (min(max(part - reach, 0.0), 1 - 2 * reach) for part in middle)
+    return (top, left, top + 2 * reach, left + 2 * reach)

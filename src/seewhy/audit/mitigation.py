@@ -1,0 +1,307 @@
+"""Mending: images without what was proven to be a shortcut.
+
+    Dataset, Audit and its details -> Dataset with other training and validation images
+
+What was proven is taken out of every image that carries it: what nobody sees cannot be a reason.
+But a filled hole, or exchanged colours, would be a mark themselves. So as large a share of the
+other classes' images is changed likewise, though nothing is taken out of them. Test images stay
+as they are. Knows no networks: who trains on what it returns needs to know nothing of audits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from seewhy.audit.carriers import Box, describe, stand_out
+from seewhy.audit.discovery.details import Detail, places_in, reduced
+from seewhy.audit.exchange import (
+    ColourExchange,
+    DetailExchange,
+    Exchange,
+    PlaceExchange,
+    TextureExchange,
+    filled_in,
+)
+from seewhy.storage.schemas.audit import Audit, AuditKind, Mended
+from seewhy.storage.schemas.study import Dataset
+
+BLOCK = 128
+# Pixels, at the size at which looks are compared, by which a detail is taken wider than found.
+RIM = 1
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A proven shortcut, as far as it takes to mend it.
+
+    Attributes
+    ----------
+    label : int
+        The class it stands for.
+    kind : str
+    detail : Detail or None
+        What it looks like, where it looks the same in all its images.
+    box : tuple of float, optional
+        Top, left, bottom, right as shares of the side, of a place.
+    """
+
+    label: int
+    kind: AuditKind
+    detail: Detail | None = None
+    box: Box | None = None
+
+
+def reasons_of(audit: Audit, details: Mapping[str, Detail]) -> list[Reason]:
+    """Return the proven shortcuts of an audit.
+
+    Parameters
+    ----------
+    audit : Audit
+    details : mapping of str to Detail
+        By ``CLASS-FINDING`` (numbers from 0), of the findings that have one.
+
+    Returns
+    -------
+    list of Reason
+        Where a class has details, these alone: what else was proven of it is mostly their shadow.
+    """
+    found: list[Reason] = []
+    for label, one in enumerate(audit.classes):
+        own = [
+            Reason(
+                label,
+                finding.kind,
+                details.get(f"{label}-{number}"),
+                (finding.box[0], finding.box[1], finding.box[2], finding.box[3])
+                if finding.box
+                else None,
+            )
+            for number, finding in enumerate(one.findings)
+            if finding.verdict == "shortcut"
+        ]
+        found += [reason for reason in own if reason.detail] or own
+    return found
+
+
+def mend(
+    data: Dataset, reasons: Sequence[Reason], seed: int, pixels: NDArray[np.uint8]
+) -> tuple[Dataset, list[Mended]]:
+    """Take the reasons out of the images of a data set.
+
+    Parameters
+    ----------
+    data : Dataset
+    reasons : sequence of Reason
+    seed : int
+        Decides which images are changed, and from which others they get what.
+    pixels : ndarray of uint8, (N, S, S, 3)
+        A copy of the data set's, changed in place; on disk, where the data set's are.
+
+    Returns
+    -------
+    Dataset
+        As `data`, with `pixels`; test images are the same byte for byte.
+    list of Mended
+        What was done, one a class.
+    """
+    shown = np.flatnonzero(np.asarray(data.splits) != "test")
+    done = []
+    labels = sorted({reason.label for reason in reasons})
+    for label in labels:
+        own = [reason for reason in reasons if reason.label == label]
+        work = _Work(data, label, pixels, np.random.default_rng([seed, label, 6]), shown)
+        details = [one.detail for one in own if one.detail is not None]
+        taken_out, likewise = work.details(details) if details else work.exchanges(own, labels)
+        done.append(
+            Mended(
+                **{"class": data.classes[label]},
+                kinds=[one.kind for one in own],
+                taken_out=taken_out,
+                likewise=likewise,
+            )
+        )
+    return replace(data, pixels=pixels), done
+
+
+@dataclass(frozen=True)
+class Freed:
+    """One class's test images, without what was proven of it.
+
+    Attributes
+    ----------
+    numbers : ndarray of int64, (n,)
+        The class's test images, by their numbers in the data set.
+    carries : ndarray of bool, (n,)
+        Which of them carried it, as far as their pixels tell.
+    pixels : ndarray of uint8, (n, S, S, 3)
+        All of them; changed are those that carried it.
+    """
+
+    numbers: NDArray[np.int64]
+    carries: NDArray[np.bool_]
+    pixels: NDArray[np.uint8]
+
+
+def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
+    """Take one class's reasons out of its test images, to see how a classifier does without.
+
+    A detail is filled in; a place, colours and texture are exchanged with those of other classes'
+    test images that do not stand out.
+
+    Parameters
+    ----------
+    data : Dataset
+    reasons : sequence of Reason
+        All of one class.
+    seed : int
+        Decides which images give.
+    """
+    label = reasons[0].label
+    rng = np.random.default_rng([seed, label, 7])
+    test = data.where("test")
+    numbers = test[data.labels[test] == label]
+    pixels = np.array(data.pixels[numbers])
+    carries = np.zeros(len(numbers), bool)
+    details = [one.detail for one in reasons if one.detail is not None]
+    if details:
+        carried = _Work(data, label, data.pixels, rng, numbers).carried(details)
+        carries = np.isin(numbers, sorted(carried.numbers))
+        for row in np.flatnonzero(carries).tolist():
+            pixels[row] = filled_in(pixels[row], carried.mask(int(numbers[row])))
+        return Freed(numbers, carries, pixels)
+    # All images: the few test images alone say less of what stands out.
+    work = _Work(data, label, data.pixels, rng, np.arange(len(data.ids)))
+    for reason in reasons:
+        stands_out, exchange = work.stand_out(reason), _exchange(reason)
+        others = test[data.labels[test] != label]
+        plain = others[~stands_out[others]]
+        for row in np.flatnonzero(stands_out[numbers]).tolist():
+            giver = int(rng.choice(plain if len(plain) else others))
+            pixels[row] = exchange(pixels[row], data.pixels[giver], giver)
+            carries[row] = True
+    return Freed(numbers, carries, pixels)
+
+
+class _Work:
+    """One class's reasons: who carries, who changes, who gives."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        label: int,
+        pixels: NDArray[np.uint8],
+        rng: np.random.Generator,
+        shown: NDArray[np.int64],
+    ) -> None:
+        self.data, self.label, self.pixels, self.rng = data, label, pixels, rng
+        self.shown = shown
+        self.of_class = data.labels[self.shown] == label
+        self.own, self.others = self.shown[self.of_class], self.shown[~self.of_class]
+
+    def details(self, details: Sequence[Detail]) -> tuple[int, int]:
+        """Fill details in wherever they are, and as large a share of holes in the other classes."""
+        carried = self.carried(details)
+        emptied = np.array(sorted(carried.numbers), np.int64)
+        own = int(np.isin(self.own, emptied).sum())
+        clean = np.setdiff1d(self.others, emptied)
+        wanted = round(len(self.others) * own / len(self.own)) - (len(emptied) - own)
+        holed = self.rng.permutation(clean)[: max(wanted, 0)]
+        for i in emptied:
+            self._fill(i, carried.mask(int(i)))
+        for i in holed:
+            self._fill(i, carried.mask(int(self.rng.choice(emptied))))
+        return own, len(emptied) - own + len(holed)
+
+    def _fill(self, number: int, mask: NDArray[np.bool_]) -> None:
+        self.pixels[number] = filled_in(self.pixels[number], mask)
+
+    def exchanges(self, reasons: Sequence[Reason], mended: Sequence[int]) -> tuple[int, int]:
+        """Exchange what every image has one of, where it looks as it does in the class alone.
+
+        All carriers get another class's, and as large a share of the others one another's. None of
+        it comes from a class that is mended too, where others are left: its own would go round.
+        """
+        taken_out: set[int] = set()
+        swapped: set[int] = set()
+        for reason in reasons:
+            exchange = _exchange(reason)
+            carries = self.stand_out(reason)
+            own, plain = self.own[carries[self.of_class]], self.others[~carries[~self.of_class]]
+            free = plain[~np.isin(self.data.labels[plain], mended)]
+            givers = free if len(free) else plain
+            others = self.rng.permutation(plain)[: round(len(plain) * len(own) / len(self.own))]
+            for i in (*own, *others):
+                giver = self.rng.choice(givers)
+                self.pixels[i] = exchange(self.pixels[i], self.data.pixels[giver], int(giver))
+            taken_out.update(own.tolist())
+            swapped.update(others.tolist())
+        return len(taken_out), len(swapped)
+
+    def stand_out(self, reason: Reason) -> NDArray[np.bool_]:
+        """Mark the images, of those looked at, that look as they do in the class alone."""
+        described = [
+            describe(self.data.pixels[self.shown[start : start + BLOCK]], reason.kind, reason.box)
+            for start in range(0, len(self.shown), BLOCK)
+        ]
+        return stand_out(np.concatenate(described), self.of_class)
+
+    def carried(self, details: Sequence[Detail]) -> _Carried:
+        """Say which images carry one of the details, and where."""
+        places: list[dict[int, tuple[int, int]]] = [{} for _ in details]
+        side = 1
+        for start in range(0, len(self.shown), BLOCK):
+            numbers = self.shown[start : start + BLOCK]
+            pictures = reduced(self.data.pixels[numbers])
+            side = pictures.shape[1]
+            for found, detail in zip(places, details, strict=True):
+                for row, place in places_in(pictures, detail).items():
+                    found[int(numbers[row])] = place
+        size = int(self.pixels.shape[1])
+        wide = [_wider(one, found) for one, found in zip(details, places, strict=True)]
+        return _Carried([DetailExchange(one, size / side) for one in wide], size)
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """Where details lie in the images that carry them; masks are made when they are asked for."""
+
+    exchanges: list[DetailExchange]
+    size: int
+
+    @property
+    def numbers(self) -> set[int]:
+        """The images that carry one."""
+        return {number for one in self.exchanges for number in one.detail.places}
+
+    def mask(self, number: int) -> NDArray[np.bool_]:
+        """Return which pixels of an image the details cover, (S, S)."""
+        mask = np.zeros((self.size, self.size), bool)
+        for one in self.exchanges:
+            if number in one.detail.places:
+                mask |= one.mask(number, self.size)
+        return mask
+
+
+def _wider(detail: Detail, places: Mapping[int, tuple[int, int]]) -> Detail:
+    """Return a detail with a rim around it: its outermost pixels are not found in every image."""
+    around = ((RIM, RIM), (RIM, RIM))
+    return replace(
+        detail,
+        look=np.pad(detail.look, (*around, (0, 0)), mode="edge"),
+        shape=ndimage.binary_dilation(np.pad(detail.shape, around), np.ones((3, 3)), RIM),
+        places={number: (top - RIM, left - RIM) for number, (top, left) in places.items()},
+    )
+
+
+def _exchange(reason: Reason) -> Exchange:
+    if reason.kind == "colour":
+        return ColourExchange()
+    if reason.kind == "texture":
+        return TextureExchange()
+    assert reason.box is not None
+    return PlaceExchange(reason.box)

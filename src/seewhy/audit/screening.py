@@ -1,0 +1,99 @@
+"""Screening: every candidate is tried on a few images; what does too little is dropped.
+
+Screening tests nothing: it spares confirmation, and so the correction for many tests, candidates
+that do not matter. It also says what is usual in this data set, since colours and texture are
+tried for every class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seewhy.audit.classifier_access import Asked
+from seewhy.audit.discovery.candidates import Candidate
+from seewhy.audit.donors import locate
+from seewhy.audit.image_pools import Pools, Role
+from seewhy.audit.inference import RELEVANT, usual
+from seewhy.audit.interventions import ablate, insert, plan
+
+# Part of a relevant effect that is enough to be confirmed: the effect of a detail on its few
+# carriers is known less well than that of colours, texture or a place.
+PASSING_DETAIL, PASSING = 0.5, 1.0
+# A range below this is no range: the classifier does not know the class.
+LEAST_RANGE = 0.05
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A candidate after screening.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        With its donors for confirmation.
+    share : float or None
+        The insertion's effect as a share of the class's range; None where too few images
+        carry it to screen, so that confirmation alone decides.
+    passed : bool
+    """
+
+    candidate: Candidate
+    share: float | None
+    passed: bool
+
+
+def screen(
+    asked: Asked, pools: Pools, candidate: Candidate, span: float, seed: int
+) -> Screened | None:
+    """Try one candidate; None where there are too few images to confirm it.
+
+    `span` is its class's range on the images that screen.
+    """
+    candidate = locate(pools, candidate)
+    if plan(pools, candidate, "confirmation", seed) is None:
+        return None
+    design = plan(pools, candidate, "screening", seed)
+    if design is None:
+        return Screened(candidate, None, candidate.detail is not None)
+    effects = [insert(asked, pools, candidate, design).effect]
+    if candidate.detail is not None:
+        ablated = ablate(asked, pools, candidate, "screening", seed)
+        effects += [ablated] if ablated else []
+    shares = [effect.change / span for effect in effects]
+    part = PASSING if candidate.detail is None else PASSING_DETAIL
+    return Screened(candidate, shares[0], max(shares) >= part * RELEVANT[candidate.kind])
+
+
+def class_ranges(asked: Asked, pools: Pools, role: Role) -> list[float]:
+    """Return each class's range: its mean probability on its own images less that on others'.
+
+    At least `LEAST_RANGE`, so that an effect can be given as a share of it.
+    """
+    numbers = pools.numbers[role]
+    labels, found = pools.labels[numbers], []
+    answers = asked.probabilities(pools.pixels[numbers])
+    for label in range(answers.shape[1]):
+        own, others = answers[labels == label, label], answers[labels != label, label]
+        gap = float(own.mean() - others.mean()) if len(own) and len(others) else 0.0
+        found.append(max(gap, LEAST_RANGE))
+    return found
+
+
+def usual_share(screened: Sequence[Screened], one: Screened) -> float | None:
+    """Return what is usual for a candidate's kind in this data set, by all other classes.
+
+    A share of a class's range; None for details, which are compared with ordinary parts of
+    images, for places, which not every class has, and where there are too few other classes.
+    """
+    if one.candidate.kind not in ("colour", "texture"):
+        return None
+    return usual(
+        [
+            other.share
+            for other in screened
+            if other.candidate.kind == one.candidate.kind
+            and other.candidate.label != one.candidate.label
+            and other.share is not None
+        ]
+    )

@@ -1,0 +1,166 @@
+"""Audits a study's classifier: while the study runs, or from a finished run directory."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.audit.audit import audit_classifier
+from seewhy.audit.classifier_access import Asking, evidence_layer
+from seewhy.audit.discovery.details import Detail
+from seewhy.errors import RunError, near_names
+from seewhy.models.classifier import Classifier, read_classifier
+from seewhy.runtime.arguments import run_root
+from seewhy.runtime.device import Compute, choose_compute, repeatable, without_denormals
+from seewhy.runtime.progress import Progress, Silent
+from seewhy.storage.lock import under_lock
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.audit import Audit
+from seewhy.storage.schemas.study import Dataset, Predictions, Stage
+from seewhy.storage.titles import STAGE_TITLES
+from seewhy.wording import duration
+
+log = logging.getLogger("seewhy")
+
+
+def audit_stage(
+    run: RunDirectory,
+    slug: str,
+    stage: Stage,
+    classifier: Classifier,
+    compute: Compute,
+    data: Dataset,
+    predictions: Predictions,
+    seed: int,
+    progress: Progress,
+) -> Audit:
+    """Audit one stage's classifier and write its record, its pictures and its details.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    slug : str
+        The backbone's folder name.
+    stage : {"adaptation", "finetuning"}
+    classifier : Classifier
+        On the device, in evaluation mode.
+    compute : Compute
+    data : Dataset
+    predictions : Predictions
+        Of the test images, by this classifier.
+    seed : int
+        The study's.
+    progress : Progress
+    """
+    classifier.eval()
+    asking = Asking(classifier, compute, evidence_layer(classifier))
+    title = f"{slug}: audit of {STAGE_TITLES[stage].lower()}"
+    found = audit_classifier(asking, data, predictions, stage, seed, progress, title)
+    details = {name: _as_arrays(detail) for name, detail in found.details.items()}
+    run.write_audit(slug, found.record, found.pictures, details)
+    record = found.record
+    log.info(
+        "%s: %s: audit of %d classes, %d candidates, took %.1f s",
+        slug,
+        stage,
+        len(record.classes),
+        record.candidates,
+        record.seconds,
+    )
+    for sentence in record.sentences:
+        log.info("%s: %s: %s", slug, stage, sentence)
+    said = record.sentences[0] if record.sentences else "no shortcut found"
+    progress.say(f"{slug}: audit ({duration(record.seconds)}): {said}")
+    return record
+
+
+def read_details(run: RunDirectory, slug: str, stage: Stage, audit: Audit) -> dict[str, Detail]:
+    """Read what the details of an audit look like, by ``CLASS-FINDING``; without their places.
+
+    Raises
+    ------
+    RunError
+        Where they are damaged, or the audit is older than they.
+    """
+    return {
+        name: Detail(
+            look=arrays["look"],
+            shape=arrays["shape"],
+            at=(int(arrays["at"][0]), int(arrays["at"][1])) if "at" in arrays else None,
+            own=float(arrays["shares"][0]),
+            others=float(arrays["shares"][1]),
+        )
+        for name, arrays in run.read_audit_details(slug, stage, audit).items()
+    }
+
+
+def _as_arrays(detail: Detail) -> dict[str, NDArray[Any]]:
+    arrays = {
+        "look": detail.look,
+        "shape": detail.shape,
+        "shares": np.array([detail.own, detail.others], np.float64),
+    }
+    return arrays if detail.at is None else {**arrays, "at": np.array(detail.at, np.int64)}
+
+
+@under_lock
+def audit_run(
+    root: Path | str,
+    stage: Stage = "finetuning",
+    backbone: str | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Audit]:
+    """Audit the classifiers of a finished study, anew.
+
+    Parameters
+    ----------
+    root : Path or str
+        The run directory; gets the audit's records. The report is not redrawn.
+    stage : {"adaptation", "finetuning"}, default "finetuning"
+    backbone : str, optional
+        Its folder's name; default: every backbone of the study.
+    device : str, default "auto"
+    progress : Progress, optional
+
+    Returns
+    -------
+    dict of str to Audit
+        By the backbone's folder name.
+
+    Raises
+    ------
+    RunError
+        Where there is no finished study or no such backbone, or a record is damaged.
+    """
+    run = RunDirectory.open(run_root(root))
+    summary, config = run.read_summary(), run.read_config()
+    slugs = list(summary.backbones)
+    if backbone is not None and backbone not in slugs:
+        raise RunError(
+            f"{root}: holds no backbone {backbone!r}{near_names(backbone, slugs)}; it has "
+            f"{', '.join(slugs)}"
+        )
+    data = run.read_audited()
+    compute = choose_compute(device, config.precision)
+    found: dict[str, Audit] = {}
+    with repeatable(compute), without_denormals():
+        for slug in [backbone] if backbone else slugs:
+            classifier = read_classifier(run.model_path(slug, stage)).to(compute.device)
+            predictions = run.read_backbone(slug, data.classes).predictions[stage]
+            found[slug] = audit_stage(
+                run,
+                slug,
+                stage,
+                classifier,
+                compute,
+                data,
+                predictions,
+                config.seed,
+                progress or Silent(),
+            )
+    return found

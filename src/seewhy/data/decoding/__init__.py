@@ -1,0 +1,1 @@
+"""Picture files as 8-bit RGB."""

@@ -1,0 +1,207 @@
+"""Pictures of more than 8 bits a value: how they are stored, what they span, and as 8 bits.
+
+`seewhy.storage.schemas.levels` decides what is black and white among their values; where nothing
+was decided, a picture is judged by its own values. This module knows no files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from seewhy.errors import UnreadableImageError
+from seewhy.storage.schemas.levels import Kind, Level, Levels, Span, choose_level
+
+PHOTOMETRIC = 262  # the TIFF tag that says whether 0 is white
+NOTHING_FINITE = "holds no finite value"
+PER_BYTE = 257  # 16-bit values a step of the upper byte stands for, 65535 / 255
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a picture's values are stored.
+
+    Attributes
+    ----------
+    kind : {"16-bit", "integer", "float"}
+    coarse : bool
+        Whether Pillow reads only the upper 8 of 16 bits.
+    unsigned : bool
+        Whether 32-bit values have no sign; Pillow takes all of them for signed.
+    white_is_zero : bool
+    """
+
+    kind: Kind
+    coarse: bool = False
+    unsigned: bool = False
+    white_is_zero: bool = False
+
+
+def storage_of(image: Image.Image) -> Storage | None:
+    """Tell how a picture is stored; None for 8 bits. Ask before it is loaded.
+
+    Parameters
+    ----------
+    image : Image
+    """
+    raw = _raw_mode(image)
+    tags = getattr(image, "tag_v2", {})
+    white_is_zero = image.format == "TIFF" and tags.get(PHOTOMETRIC) == 0
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return Storage("16-bit", white_is_zero=white_is_zero)
+    if image.mode == "I":
+        return Storage("integer", unsigned=raw in ("I;32N", "I;32", "I;32B"))
+    if image.mode == "F":
+        return Storage("float", white_is_zero=white_is_zero)
+    return Storage("16-bit", coarse=True) if ";16" in raw else None
+
+
+def span_of(image: Image.Image, storage: Storage) -> Span:
+    """Return the range of a loaded picture's values.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where no value is finite.
+    """
+    if storage.coarse:
+        bands = image.getextrema()
+        highs = [high for _, high in bands] if isinstance(bands[0], tuple) else [bands[1]]
+        colours = highs[:-1] if image.mode in ("RGBA", "RGBa", "LA", "La") else highs
+        return Span("16-bit", 0.0, float(max(colours)) * PER_BYTE, coarse=True)
+    return span_of_values(_values(image, storage), storage.kind)
+
+
+def span_of_values(values: NDArray[Any], kind: Kind) -> Span:
+    """Return the range of an array's values.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where no value is finite.
+    """
+    odd = False
+    if kind == "float":
+        finite = np.isfinite(values)
+        if not finite.all():
+            values, odd = values[finite], True
+    if values.size == 0:
+        raise UnreadableImageError(NOTHING_FINITE)
+    return Span(kind, float(values.min()), float(values.max()), odd)
+
+
+def deep_to_rgb(image: Image.Image, storage: Storage, levels: Levels) -> Image.Image:
+    """Make a loaded picture of more than 8 bits one of 8 bits: L, RGB, or with alpha.
+
+    Parameters
+    ----------
+    image : Image
+    storage : Storage
+    levels : Levels
+        A kind that is not in it is judged by this picture alone.
+    """
+    if storage.coarse:
+        level = levels.of(storage.kind)
+        if level is None:
+            span = span_of(image, storage)
+            level = choose_level(span.kind, span.low, span.high)
+        return _stretched(image, level)
+    values = _values(image, storage)
+    grey = values_to_8_bit(values, storage.kind, levels)
+    if storage.white_is_zero:
+        grey = 255 - grey
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
+        return Image.merge("LA", (Image.fromarray(grey), Image.fromarray(alpha)))
+    return Image.fromarray(grey)
+
+
+def kind_of_values(dtype: np.dtype[Any]) -> Kind | None:
+    """Return the kind of an array's values; None for 8 bits.
+
+    Raises
+    ------
+    TypeError
+        For values that are no brightness: truth values, complex numbers, text, objects.
+    """
+    if dtype.kind not in "uif":
+        raise TypeError(f"expected numbers, but got {dtype}")
+    if dtype == np.uint8:
+        return None
+    if dtype.kind == "f":
+        return "float"
+    return "16-bit" if dtype.kind == "u" and dtype.itemsize == 2 else "integer"
+
+
+def values_to_8_bit(values: NDArray[Any], kind: Kind, levels: Levels) -> NDArray[np.uint8]:
+    """Scale one picture's values to 8 bits; a kind that has no level is judged by them alone.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where no value is finite.
+    """
+    level = levels.of(kind)
+    if level is None:
+        span = span_of_values(values, kind)
+        level = choose_level(kind, span.low, span.high)
+    elif kind == "float" and not np.isfinite(values).any():
+        raise UnreadableImageError(NOTHING_FINITE)
+    return to_8_bit(values, level)
+
+
+def to_8_bit(values: NDArray[Any], level: Level) -> NDArray[np.uint8]:
+    """Scale values so that black is 0 and white 255; what lies beyond is clipped.
+
+    Parameters
+    ----------
+    values : ndarray, any shape
+        Values that are not finite become 0.
+    level : Level
+
+    Returns
+    -------
+    ndarray of uint8, the same shape
+    """
+    # Halves, so that the widest floats have a difference.
+    black, span = level.black / 2, level.white / 2 - level.black / 2
+    with np.errstate(all="ignore"):
+        scaled = (values.astype(np.float64) / 2 - black) / span * 255
+        scaled = np.where(np.isfinite(values), scaled, 0.0)
+        eight: NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return eight
+
+
+def _values(image: Image.Image, storage: Storage) -> NDArray[Any]:
+    values = np.asarray(image)
+    return values.view(np.uint32) if storage.unsigned else values
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how Pillow reads the file's values, ``RGB;16B``; empty where it does not say."""
+    tile = getattr(image, "tile", None)
+    arguments = tile[0][3] if tile else ""
+    if isinstance(arguments, tuple):
+        arguments = arguments[0] if arguments else ""
+    return arguments if isinstance(arguments, str) else ""
+
+
+def _stretched(image: Image.Image, level: Level) -> Image.Image:
+    """Scale the colours of a picture whose lower 8 bits were not read; alpha stays."""
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, tuple):
+        # Given in 16 bits; Pillow would look for it among the 8 that it has read.
+        image = image.copy()
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+        image = image.convert("RGBA")
+    elif image.mode in ("RGBa", "La"):
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    upper = Level(level.kind, level.black, max(level.white // 256, 1.0) * PER_BYTE)
+    steps = to_8_bit(np.arange(256) * PER_BYTE, upper).tolist()
+    table = [list(range(256)) if band == "A" else steps for band in image.getbands()]
+    return image.point([step for band in table for step in band])

@@ -1,0 +1,282 @@
+"""One image file, whatever its format and mode, as 8-bit RGB; then as a square of one size.
+
+Size is checked in the header before anything is decoded, so a decompression bomb costs nothing.
+This module knows files and arrays, not classes, splits or networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from seewhy.data.decoding.formats import HEAD, may_be_deep, open_picture, quietly
+from seewhy.data.decoding.high_bit_depth import Storage, deep_to_rgb, span_of, storage_of
+from seewhy.errors import UnreadableImageError
+from seewhy.storage.schemas.levels import Levels, Span
+
+EXIF_ORIENTATION = 0x0112
+# What has to be done to the stored rows to see the picture upright, by EXIF orientation.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_image(
+    path: Path,
+    max_megapixels: float = 100.0,
+    at_least: int | None = None,
+    levels: Levels | None = None,
+) -> NDArray[np.uint8]:
+    """Decode one image file.
+
+    The first frame of an animation is taken, EXIF rotation applied, transparency laid on white,
+    and values of more than 8 bits scaled to 8.
+
+    Parameters
+    ----------
+    path : Path
+        A file of one of `seewhy.data.decoding.formats.FORMATS`; its content decides, not its
+        suffix.
+    max_megapixels : float, default 100
+        A larger image is refused before it is decoded.
+    at_least : int, optional
+        The shorter side that is needed, pixels: a JPEG of more than twice that may come at a half,
+        a quarter or an eighth of its size, which is several times as fast.
+    levels : Levels, optional
+        What is black and white in images of more than 8 bits a value; an image of a kind that is
+        not in it is judged by its own values.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB.
+
+    Raises
+    ------
+    UnreadableImageError
+        With the reason: not an image, too large, empty, cut short or damaged.
+    """
+    with _opened(path, max_megapixels) as (image, storage):
+        if at_least is not None:
+            # JPEG alone heeds this; twice the size needed leaves the last step to `fit_square`.
+            image.draft(None, (2 * at_least, 2 * at_least))
+        image.load()
+        return np.array(_upright(_to_rgb(image, storage, levels or Levels()), image))
+
+
+def decode_picture(
+    image: Image.Image, max_megapixels: float = 100.0, levels: Levels | None = None
+) -> NDArray[np.uint8]:
+    """Turn an image that Pillow has opened, or made, into RGB as `decode_image` does.
+
+    Parameters
+    ----------
+    image : Image
+    max_megapixels : float, default 100
+    levels : Levels, optional
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be decoded.
+    """
+    with _named_errors("the image", max_megapixels), quietly(max_megapixels):
+        _check_size(image.size, max_megapixels)
+        storage = storage_of(image)
+        image.load()
+        return np.array(_upright(_to_rgb(image, storage, levels or Levels()), image))
+
+
+def is_deep(path: Path) -> bool:
+    """Tell by the first bytes whether a file may have more than 8 bits a value.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+        False too where it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return may_be_deep(stream.read(HEAD))
+    except OSError:
+        return False
+
+
+def measure_image(path: Path, max_megapixels: float = 100.0) -> Span | None:
+    """Return the range of an image file's values, where it has more than 8 bits a value.
+
+    Parameters
+    ----------
+    path : Path
+    max_megapixels : float, default 100
+
+    Returns
+    -------
+    Span or None
+        None for 8 bits, and where the file cannot be decoded.
+    """
+    try:
+        with _opened(path, max_megapixels) as (image, storage):
+            if storage is None:
+                return None
+            image.load()
+            return span_of(image, storage)
+    except UnreadableImageError:
+        return None
+
+
+def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> Span | None:
+    """Return the range of an opened image's values, as `measure_image` does."""
+    try:
+        with _named_errors("the image", max_megapixels), quietly(max_megapixels):
+            _check_size(image.size, max_megapixels)
+            storage = storage_of(image)
+            if storage is None:
+                return None
+            image.load()
+            return span_of(image, storage)
+    except UnreadableImageError:
+        return None
+
+
+@contextmanager
+def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[Image.Image, Storage | None]]:
+    """Open an image file; whatever goes wrong with it becomes an error that names it."""
+    with (
+        _named_errors(str(path), max_megapixels),
+        quietly(max_megapixels),
+        open_picture(path) as image,
+    ):
+        _check_size(image.size, max_megapixels)
+        yield image, storage_of(image)
+
+
+@contextmanager
+def _named_errors(name: str, max_megapixels: float) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableImageError as error:
+        raise UnreadableImageError(error.reason, name) from None
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(_too_large(max_megapixels), name) from error
+    except MemoryError as error:
+        raise UnreadableImageError("does not fit the memory", name) from error
+    # Over damaged bytes Pillow raises nearly anything: struct.error, SyntaxError, KeyError.
+    except Exception as error:
+        text = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        text = " ".join(text.split())  # libheif's messages end with a new line
+        raise UnreadableImageError(f"cannot be decoded ({text})", name) from error
+
+
+def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize the shorter side to `size`, antialiased, and keep the square in the middle.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+    size : int
+        Side of the result, pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (size, size, 3)
+    """
+    if image.shape[:2] == (size, size):
+        return image
+    # Cutting the square out in the same step is resizing the whole and then cropping: the filter
+    # still sees the pixels around the square.
+    resized = Image.fromarray(image).resize(
+        (size, size), Image.Resampling.BICUBIC, box=middle_square(image.shape), reducing_gap=3.0
+    )
+    return np.array(resized)
+
+
+def fit_square_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Treat a mask as `fit_square` treats its image, taking the nearest pixel.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+    size : int
+
+    Returns
+    -------
+    ndarray of bool, shape (size, size)
+    """
+    if mask.shape == (size, size):
+        return mask
+    resized = Image.fromarray(mask.astype(np.uint8)).resize(
+        (size, size), Image.Resampling.NEAREST, box=middle_square(mask.shape)
+    )
+    return np.array(resized).astype(bool)
+
+
+def middle_square(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Box the square in the middle that `fit_square` keeps, on whole pixels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width first.
+
+    Returns
+    -------
+    tuple of int
+        Left, top, right and bottom.
+    """
+    height, width = shape[:2]
+    side = min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise UnreadableImageError("has no pixels")
+    if width * height > max_megapixels * 1e6:
+        raise UnreadableImageError(f"{width}×{height} pixels, {_too_large(max_megapixels)}")
+
+
+def _too_large(max_megapixels: float) -> str:
+    return f"more than {max_megapixels:g} megapixels (data.max_megapixels)"
+
+
+def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
+    try:
+        orientation = original.getexif().get(EXIF_ORIENTATION, 1)
+    # A damaged EXIF block says nothing about the pixels, which are here already.
+    except Exception:
+        orientation = 1
+    turn = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _to_rgb(image: Image.Image, storage: Storage | None, levels: Levels) -> Image.Image:
+    transparent = "transparency" in image.info
+    if storage is not None:
+        image = deep_to_rgb(image, storage, levels)
+    if transparent or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")

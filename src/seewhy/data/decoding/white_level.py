@@ -1,0 +1,54 @@
+"""What is black and white in all images of a listing, found before the first is decoded.
+
+One decision for training, validation and test images: equal values are shown alike everywhere. It
+reads the values of those images alone that have more than 8 bits a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from seewhy.data.pixels import in_threads
+from seewhy.data.sources.listing import Listing
+from seewhy.runtime.progress import Progress
+from seewhy.storage.schemas.levels import Decision, decide_levels
+
+
+def settle_levels(
+    listing: Listing, white: float | None, black: float | None, progress: Progress
+) -> tuple[Listing, Decision]:
+    """Decide what is black and white in a listing's images.
+
+    Parameters
+    ----------
+    listing : Listing
+    white, black : float, optional
+        ``data.white`` and ``data.black``.
+    progress : Progress
+
+    Returns
+    -------
+    Listing
+        It loads its images accordingly.
+    Decision
+
+    Raises
+    ------
+    DataError
+        Where white or black cannot go for all of the images.
+    """
+    deep = listing.deep
+    if deep is None:
+        return listing, Decision()
+    count = len(listing.paths)
+    maybe = [index for index, yes in enumerate(in_threads(deep.is_deep, count)) if yes]
+    spans = []
+    if maybe:
+        with progress.task("find white", len(maybe)) as advance:
+            measured = in_threads(lambda place: deep.measure(maybe[place]), len(maybe))
+            for index, span in zip(maybe, measured, strict=True):
+                if span is not None:
+                    spans.append((listing.paths[index], span))
+                advance(1)
+    decision = decide_levels(spans, white, black)
+    return replace(listing, load=deep.loader(decision.levels)), decision

@@ -1,0 +1,1 @@
+"""What is wrong with images: faults, duplicates, label issues, outliers."""

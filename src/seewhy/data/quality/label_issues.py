@@ -1,0 +1,197 @@
+"""Images that may be mislabelled, and images that may belong to no class, the most suspect first.
+
+Pure functions of labels, probabilities and features. A label is judged by probabilities of a
+classifier that was not trained on the image; an image is compared with training images other than
+itself. Nothing is left out of a study because of it: a person looks at the list and decides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from numpy.typing import NDArray
+
+from seewhy.storage.schemas.data_checks import Suspect, SuspectList, Suspects
+from seewhy.storage.schemas.study import Dataset, Predictions
+
+MOST = 100
+NEIGHBOURS = 10
+# A fence as Tukey's, but this many times the middle half's width above it: his 1.5 named 1 to 3 of
+# 10 foreign images planted among 2,500, this 4 to 7, and about 20 others.
+FENCE = 1.0
+LABEL_RULE = (
+    "confident learning: judged by a classifier that was not trained on it, the image is among as "
+    "many of its class as are estimated to be mislabelled, and its class is not the likeliest"
+)
+FOREIGN_RULE = (
+    f"the distance to the {NEIGHBOURS} nearest training images, where a neighbour with another "
+    "label counts double, lies above that of three quarters of all images by more than "
+    f"{FENCE:g} times the width of the middle half"
+)
+# Elements of a product of features at a time.
+BLOCK = 2**24
+
+Floats = NDArray[np.float32]
+
+
+def find_suspects(data: Dataset, features: Floats, judged: Predictions) -> Suspects:
+    """List likely label errors and foreign images.
+
+    Parameters
+    ----------
+    data : Dataset
+    features : ndarray of float32, (N, C)
+        Pooled trunk features of all images, in the data set's order.
+    judged : Predictions
+        Of all images that a classifier judged without having been trained on them; see
+        `label_errors`.
+
+    Returns
+    -------
+    Suspects
+    """
+    return Suspects(label_errors=_label_list(data, judged), foreign=_foreign_list(data, features))
+
+
+def label_errors(
+    labels: NDArray[np.int64], probabilities: Floats
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find likely label errors by confident learning.
+
+    How many images of class i carry label j is estimated from the images whose probability of i
+    passes that class's mean; as many are then named, where both ways of choosing them agree (the
+    least probable of their label, and the largest margin of another class). They are ordered by
+    the probability of their own label: where a classifier is often wrong, that found more of
+    the labels swapped on purpose than the margin did (docs/log.md).
+
+    Parameters
+    ----------
+    labels : ndarray of int64, (N,)
+    probabilities : ndarray of float32, (N, K)
+        Out of sample: of a classifier that was not trained on the image.
+
+    Returns
+    -------
+    indices : ndarray of int64, (E,)
+        The most suspect first.
+    scores : ndarray of float64, (E,)
+        1 minus the probability of the given label.
+
+    References
+    ----------
+    Northcutt, Jiang and Chuang (2021), Confident learning: estimating uncertainty in dataset
+    labels, arXiv:1911.00068; as the package cleanlab computes it.
+    """
+    known, numbered = np.unique(labels, return_inverse=True)
+    # A class without images among those judged has no mean to pass.
+    shares = probabilities[:, known].astype(np.float64)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    found = np.empty(0, dtype=np.int64)
+    if len(known) > 1:
+        issues = find_label_issues(numbered, shares, filter_by="both", n_jobs=1)
+        found = np.flatnonzero(issues)
+    scores = 1 - probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    order = np.argsort(-scores[found], kind="stable")
+    return found[order], scores[found[order]]
+
+
+def neighbour_distance(
+    features: Floats, labels: NDArray[np.int64], training: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Measure how far each image is from the nearest training images but itself.
+
+    Parameters
+    ----------
+    features : ndarray of float32, (N, C)
+    labels : ndarray of int64, (N,)
+    training : ndarray of int64, (T,)
+        Indices of the training images; T at least 2.
+
+    Returns
+    -------
+    distances : ndarray of float64, (N,)
+        Mean cosine distance to the 10 nearest (all, where there are fewer), in 0 … 2.
+    others : ndarray of float64, (N,)
+        Share of them that have another label.
+
+    References
+    ----------
+    Sun, Ming, Zhu and Li (2022), Out-of-distribution detection with deep nearest neighbors,
+    arXiv:2204.06507: distances between normalised features, without a model of the classes.
+    """
+    count = len(features)
+    length = np.sqrt(np.einsum("ij,ij->i", features, features))
+    unit = features / np.maximum(length, 1e-12)[:, None]
+    reference = unit[training].T
+    place = np.full(count, -1, dtype=np.int64)
+    place[training] = np.arange(len(training))
+    wanted = min(NEIGHBOURS, len(training) - 1)
+    distances, others = np.empty(count), np.empty(count)
+    step = max(1, BLOCK // len(training))
+    for start in range(0, count, step):
+        rows = slice(start, min(start + step, count))
+        alike = unit[rows] @ reference
+        itself = np.flatnonzero(place[rows] >= 0)
+        alike[itself, place[rows][itself]] = -np.inf
+        nearest = np.argpartition(alike, -wanted, axis=1)[:, -wanted:]
+        distances[rows] = 1 - np.take_along_axis(alike, nearest, axis=1).mean(axis=1)
+        others[rows] = (labels[training][nearest] != labels[rows, None]).mean(axis=1)
+    return np.clip(distances, 0, 2), others
+
+
+def _label_list(data: Dataset, judged: Predictions) -> SuspectList:
+    if not len(judged.ids):
+        return SuspectList(skipped="no image was judged by a classifier not trained on it")
+    found, scores = label_errors(judged.labels, judged.probabilities)
+    number = {id_: i for i, id_ in enumerate(data.ids)}
+    suspects = []
+    for row, score in zip(found[:MOST].tolist(), scores[:MOST].tolist(), strict=True):
+        given = int(judged.labels[row])
+        shares = judged.probabilities[row]
+        best = int(shares.argmax())
+        reason = (
+            f"{data.classes[best]} has a probability of {shares[best]:.3f}, "
+            f"{data.classes[given]} one of {shares[given]:.3f}"
+        )
+        suspect = _suspect(data, number[judged.ids[row]], score, reason, data.classes[best])
+        suspects.append(suspect)
+    return SuspectList(rule=LABEL_RULE, looked_at=len(judged.ids), count=len(found), first=suspects)
+
+
+def _foreign_list(data: Dataset, features: Floats) -> SuspectList:
+    training = data.where("train")
+    if len(training) <= NEIGHBOURS:
+        return SuspectList(skipped=f"has no more than {NEIGHBOURS} training images to compare with")
+    distances, others = neighbour_distance(features, data.labels, training)
+    scores = distances * (1 + others)
+    low, high = np.percentile(scores, (25, 75))
+    order = np.argsort(-scores, kind="stable")
+    found = order[scores[order] > high + FENCE * (high - low)]
+    usual = float(np.median(distances))
+    suspects = [
+        _suspect(
+            data,
+            i,
+            # In 0 … 1: the distance is at most 2, and counts twice at most.
+            float(scores[i]) / 4,
+            f"its {NEIGHBOURS} nearest training images lie at a mean distance of "
+            f"{distances[i]:.3f} (usual: {usual:.3f}), and {others[i]:.0%} of them have another "
+            "label",
+        )
+        for i in found[:MOST].tolist()
+    ]
+    return SuspectList(rule=FOREIGN_RULE, looked_at=len(data.ids), count=len(found), first=suspects)
+
+
+def _suspect(
+    data: Dataset, index: int, score: float, reason: str, suggested: str | None = None
+) -> Suspect:
+    return Suspect(
+        id=data.ids[index],
+        path=data.paths[index],
+        split=data.splits[index],
+        label=data.classes[data.labels[index]],
+        suggested=suggested,
+        score=round(score, 6),
+        reason=reason,
+    )

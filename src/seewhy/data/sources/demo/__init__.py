@@ -1,0 +1,1 @@
+"""The demo: pictures that seewhy draws itself."""

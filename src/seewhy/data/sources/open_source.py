@@ -1,0 +1,111 @@
+"""What a person typed as SOURCE, as a listing.
+
+The one place that knows all kinds of sources; it does not decode, divide or write anything, but
+for CIFAR-10.2's download into the cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import platformdirs
+
+from seewhy.config import PRESETS, StudyConfig
+from seewhy.data.sources.arrays import list_arrays
+from seewhy.data.sources.cifar102 import BASE_URL, fetch_cifar102
+from seewhy.data.sources.demo.demo import draw_demo
+from seewhy.data.sources.folder import list_folder
+from seewhy.data.sources.listing import Listing
+from seewhy.errors import DataError, near_names
+from seewhy.runtime.progress import Progress
+
+CIFAR102 = "cifar10.2"
+EXPECTED = (
+    "expected demo, paper, cifar10.2, a folder of class folders, an .npz file or a .toml config"
+)
+
+
+def find_images(config: StudyConfig, progress: Progress, at_least: int | None = None) -> Listing:
+    """Find the images of a study.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        ``data`` says where they are; the demo also takes the seed.
+    progress : Progress
+        For a download.
+    at_least : int, optional
+        The shorter side that is needed, pixels; larger pictures may be decoded smaller.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    DataError
+        For a source that is not there, or not one of the kinds.
+    DownloadError
+        Where CIFAR-10.2 cannot be had.
+    """
+    data = config.data
+    if data.source in ("demo", CIFAR102):
+        if data.test is not None:
+            raise DataError(
+                f"data.test: {data.source} brings its own test images; leave {data.test!r} out"
+            )
+        if data.source == "demo":
+            return draw_demo(data.demo_train, data.demo_test, data.demo_size, config.seed)
+        base_url = os.environ.get("SEEWHY_CIFAR102_URL") or BASE_URL
+        return list_arrays(*fetch_cifar102(cache_folder() / CIFAR102, progress, base_url))
+    source = _existing(data.source, EXPECTED)
+    wanted = "a folder of class folders" if source.is_dir() else "an .npz file"
+    test = None if data.test is None else _existing(data.test, f"expected {wanted}")
+    if source.is_dir():
+        return list_folder(source, test, data.max_megapixels, at_least, data.top_folders)
+    if source.suffix.lower() != ".npz":
+        raise DataError(f"{source}: is a file of another kind; {EXPECTED}")
+    if test is not None and test.is_dir():
+        raise DataError(f"{test}: is a folder, but {source} is a file; expected {wanted}")
+    return list_arrays(source, test)
+
+
+def check_source(config: StudyConfig) -> None:
+    """Refuse a source that is not there, before anything that takes time is begun.
+
+    Raises
+    ------
+    DataError
+        With near names.
+    """
+    if config.data.source not in ("demo", CIFAR102):
+        _existing(config.data.source, EXPECTED)
+    if config.data.test is not None:
+        _existing(config.data.test, "expected a folder of class folders or an .npz file")
+
+
+def cache_folder() -> Path:
+    """Tell where downloads are kept: ``SEEWHY_CACHE``, or the user's cache folder.
+
+    Returns
+    -------
+    Path
+    """
+    named = os.environ.get("SEEWHY_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("seewhy", appauthor=False)
+
+
+def _existing(text: str, expected: str) -> Path:
+    path = Path(text).expanduser()
+    try:
+        if text and path.exists():
+            return path
+    except OSError as error:
+        raise DataError(f"{text}: cannot be read ({error.strerror})") from error
+    known = [*PRESETS, CIFAR102]
+    # Beside names that are built in, what lies where the person looked for it.
+    with contextlib.suppress(OSError):
+        known += [str(path.parent / entry.name) for entry in path.parent.iterdir()]
+    raise DataError(f"{text}: there is no such file or folder; {expected}{near_names(text, known)}")

@@ -1,0 +1,79 @@
+"""Predictions for some of a study's images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seewhy.models.classifier import BehindCut, Head
+from seewhy.runtime.device import Compute
+from seewhy.storage.schemas.study import Dataset, Predictions
+
+_BATCH = 64
+
+
+@torch.no_grad()
+def predict_pooled(
+    head: Head, pooled: Tensor, data: Dataset, indices: NDArray[np.int64]
+) -> Predictions:
+    """Predict images from pooled trunk features.
+
+    Parameters
+    ----------
+    head : Head
+        In evaluation mode afterwards.
+    pooled : Tensor, (N, C) float32
+        Of all images, in the data set's order.
+    data : Dataset
+    indices : ndarray of int64, (M,)
+        Which images.
+    """
+    head.eval()
+    chosen = torch.from_numpy(indices).to(pooled.device)
+    probabilities = head.classify(pooled[chosen]).softmax(dim=1)
+    return as_predictions(data, indices, probabilities.cpu().numpy())
+
+
+@torch.no_grad()
+def predict_at_cut(
+    behind_cut: BehindCut,
+    batches: Callable[[NDArray[np.int64]], Tensor],
+    data: Dataset,
+    indices: NDArray[np.int64],
+    compute: Compute,
+) -> Predictions:
+    """Predict images from activations at the cut.
+
+    Parameters
+    ----------
+    behind_cut : BehindCut
+        In evaluation mode afterwards.
+    batches : callable
+        Indices to activations (B, C, H, W), which may be overwritten.
+    data : Dataset
+    indices : ndarray of int64, (M,)
+        Which images.
+    compute : Compute
+    """
+    behind_cut.eval()
+    answers = [np.zeros((0, len(data.classes)), dtype=np.float32)]
+    for start in range(0, len(indices), _BATCH):
+        with compute.autocast():
+            logits = behind_cut(batches(indices[start : start + _BATCH]))
+        answers.append(logits.float().softmax(dim=1).cpu().numpy())
+    return as_predictions(data, indices, np.concatenate(answers))
+
+
+def as_predictions(
+    data: Dataset, indices: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> Predictions:
+    """Put ids and labels beside the probabilities (M, K) of the images at `indices`."""
+    return Predictions(
+        ids=tuple(data.ids[i] for i in indices),
+        labels=data.labels[indices],
+        probabilities=probabilities,
+    )

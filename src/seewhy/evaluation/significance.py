@@ -1,0 +1,194 @@
+"""Two classifiers on the same test images: whether one is better, and whether they err alike.
+
+McNemar's test, Holm's correction over several pairs, Cohen's kappa, the difference in accuracy
+with its interval, the images they disagree on. Pure functions of predictions.
+
+References
+----------
+Q. McNemar. Note on the sampling error of the difference between correlated proportions or
+percentages. Psychometrika 12, 1947.
+T. Dietterich. Approximate statistical tests for comparing supervised classification learning
+algorithms. Neural Computation 10, 1998 (section 3.1).
+S. Holm. A simple sequentially rejective multiple test procedure. Scandinavian Journal of
+Statistics 6, 1979.
+J. Cohen. A coefficient of agreement for nominal scales. Educational and Psychological
+Measurement 20, 1960.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from seewhy.evaluation.bootstrap import DRAWS, mean_interval
+from seewhy.storage.schemas.evaluation import Disagreement, Pair, PairTest
+from seewhy.storage.schemas.study import Predictions, Stage
+
+# From so many discordant images on, chi-squared is close enough to the exact test.
+FEWEST_DISCORDANT = 25
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """The outcome of `mcnemar`; `statistic` is None for the exact test."""
+
+    test: PairTest
+    statistic: float | None
+    p: float
+
+
+def mcnemar(first_only: int, second_only: int) -> McNemar:
+    """Test whether two classifiers err equally often, on images that both have seen.
+
+    Only the discordant images count, those that one names rightly and the other does not. Below
+    25 of them the test is exact: under equality each is a fair coin. Else the statistic is
+    (|b − c| − 1)² / (b + c), with Edwards' continuity correction, against chi-squared with one
+    degree of freedom.
+
+    Parameters
+    ----------
+    first_only, second_only : int
+        b and c: images that the first alone, and the second alone, names rightly.
+
+    Returns
+    -------
+    McNemar
+        Two-sided; p is 1 where there is no discordant image.
+    """
+    discordant = first_only + second_only
+    if discordant < FEWEST_DISCORDANT:
+        fewer = min(first_only, second_only)
+        p = min(1.0, 2 * float(stats.binom.cdf(fewer, discordant, 0.5))) if discordant else 1.0
+        return McNemar("exact binomial", None, p)
+    apart = max(abs(first_only - second_only) - 1, 0)
+    statistic = apart**2 / discordant
+    return McNemar("chi-squared", statistic, min(1.0, float(stats.chi2.sf(statistic, 1))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number: the chance of any false finding stays below the level.
+
+    The smallest is multiplied by m, the next by m − 1, …; none may be smaller than one before
+    it, nor above 1.
+
+    Parameters
+    ----------
+    p_values : sequence of float, length m
+
+    Returns
+    -------
+    list of float
+        In the order given.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(given, kind="stable")
+    steps = given[order] * np.arange(len(given), 0, -1)
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(p) for p in corrected]
+
+
+def kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float | None:
+    """Return Cohen's kappa: agreement beyond what the two's class shares give by chance.
+
+    κ = (p_o − p_e) / (1 − p_e), with p_o the share of images named alike and p_e the sum over
+    classes of the product of the two's shares.
+
+    Parameters
+    ----------
+    first, second : ndarray of int64, (N,)
+        Predicted classes.
+
+    Returns
+    -------
+    float or None
+        None where both name one and the same class throughout.
+    """
+    count = int(max(first.max(), second.max())) + 1
+    shares = [np.bincount(one, minlength=count) / len(one) for one in (first, second)]
+    expected = float(shares[0] @ shares[1])
+    observed = float((first == second).mean())
+    if expected >= 1:
+        return None
+    return min(1.0, max(-1.0, (observed - expected) / (1 - expected)))
+
+
+def compare_pair(
+    stage: Stage,
+    names: tuple[str, str],
+    predictions: tuple[Predictions, Predictions],
+    classes: Sequence[str],
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Pair:
+    """Compare two classifiers' predictions of the same images.
+
+    Parameters
+    ----------
+    stage : Stage
+    names : tuple of str
+        What the two are called in the record.
+    predictions : tuple of Predictions
+        With the same ids and labels, in the same order.
+    classes : sequence of str
+    seed, draws : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Pair
+        Without maps; `p_holm` is `p`, since this function knows one pair alone.
+
+    Raises
+    ------
+    ValueError
+        Where ids or labels differ.
+    """
+    first, second = predictions
+    if first.ids != second.ids or not np.array_equal(first.labels, second.labels):
+        raise ValueError("expected predictions of the same images in the same order")
+    one, two = (found.predicted == found.labels for found in predictions)
+    first_only, second_only = int((one & ~two).sum()), int((~one & two).sum())
+    tested = mcnemar(first_only, second_only)
+    return Pair(
+        stage=stage,
+        first=names[0],
+        second=names[1],
+        images=len(first.ids),
+        both_right=int((one & two).sum()),
+        first_only=first_only,
+        second_only=second_only,
+        both_wrong=int((~one & ~two).sum()),
+        difference=mean_interval(one.astype(float) - two, first.labels, draws, seed),
+        test=tested.test,
+        statistic=tested.statistic,
+        p=tested.p,
+        p_holm=tested.p,
+        agreement=float((first.predicted == second.predicted).mean()),
+        kappa=kappa(first.predicted, second.predicted),
+        disagreements=_disagreements(first, second, classes),
+    )
+
+
+def _disagreements(
+    first: Predictions, second: Predictions, classes: Sequence[str]
+) -> list[Disagreement]:
+    apart = np.flatnonzero(first.predicted != second.predicted)
+    both_sure = np.minimum(first.confidence, second.confidence)[apart]
+    surest = apart[np.argsort(-both_sure, kind="stable")][:SHOWN]
+    return [
+        Disagreement(
+            id=first.ids[k],
+            label=classes[first.labels[k]],
+            first=classes[first.predicted[k]],
+            second=classes[second.predicted[k]],
+            first_confidence=min(1.0, float(first.confidence[k])),
+            second_confidence=min(1.0, float(second.confidence[k])),
+        )
+        for k in surest.tolist()
+    ]

@@ -1,0 +1,1 @@
+"""All classes in one backward pass."""

@@ -1,0 +1,1 @@
+"""Faithfulness, localisation and sanity checks of maps."""

@@ -1,0 +1,164 @@
+"""Pictures through a classifier, batch by batch: what it says of each and where it looks.
+
+Of all that was decoded only one batch is held. Knows nothing of how a classifier or a map is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.data.decoding.picture import is_deep, measure_image
+from seewhy.errors import ConfigError, UnreadableImageError
+from seewhy.explanation.explain import Explanation
+from seewhy.explanation.methods.registry import Method
+from seewhy.inference.classifiers import NamedClassifier
+from seewhy.inference.explanation_request import Asking, Question, read_question
+from seewhy.inference.manifest import NAME as MANIFEST
+from seewhy.inference.manifest import FailedPicture, Manifest, Picture, write_manifest
+from seewhy.inference.overlays import Artist
+from seewhy.inference.picture_input import read_square, squares_to_input
+from seewhy.inference.picture_names import Found, find_pictures
+from seewhy.runtime.progress import Progress, Silent
+from seewhy.storage.run_directory import refuse_study_files
+from seewhy.storage.schemas.levels import Levels, decide_levels
+
+
+def explain_pictures(
+    classifier: NamedClassifier,
+    paths: Sequence[Path | str],
+    out: Path | str,
+    asking: Asking | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Explain pictures; write overlays, maps, a sheet where there are several, the manifest last.
+
+    Files of an earlier call in the same folder are written over. Where no picture could be
+    explained nothing is written.
+
+    Parameters
+    ----------
+    classifier : NamedClassifier
+    paths : sequence of Path or str
+        Picture files, and folders that are searched for some.
+    out : Path or str
+        Folder for the results.
+    asking : Asking, optional
+        Default: Grad-CAM of the predicted class.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Manifest
+        What was written to manifest.json.
+
+    Raises
+    ------
+    ConfigError
+        For a question that this classifier cannot be asked.
+    RunError
+        Where `out` cannot be written.
+    """
+    asking, folder, progress = asking or Asking(), Path(out), progress or Silent()
+    refuse_study_files(folder)
+    question = read_question(classifier, asking)
+    rather_than = ", ".join(classifier.classes[k] for k in question.against)
+    found, failed = find_pictures([Path(path) for path in paths], without=folder)
+    classifier = replace(classifier, levels=_find_levels(classifier, asking, found, progress))
+    artist = Artist(
+        folder,
+        classifier.classes,
+        question.many,
+        rather_than,
+        asking.opacity,
+        classifier.max_megapixels,
+        classifier.levels,
+    )
+    pictures: list[Picture] = []
+    failures = list(failed)
+    waiting = iter(found)
+    with progress.task("explain", len(found)) as advance:
+        while batch := list(islice(waiting, asking.batch_size)):
+            asked, answers = _explain_batch(classifier, question, batch, failures)
+            if asked and not pictures:
+                (folder / MANIFEST).unlink(missing_ok=True)
+            for row, one in enumerate(asked):
+                try:
+                    pictures.append(artist.draw(one, answers, row))
+                except UnreadableImageError as error:
+                    failures.append(FailedPicture(path=one.shown, reason=error.reason))
+                advance(1)
+            advance(len(batch) - len(asked))
+    manifest = Manifest(
+        classifier=classifier.name,
+        weights=classifier.weights,
+        input_size=classifier.preprocess.size,
+        classes=len(classifier.classes),
+        against=tuple(classifier.classes[k] for k in question.against),
+        pictures=tuple(pictures),
+        failed=tuple(failures),
+    )
+    if pictures:
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _explain_batch(
+    classifier: NamedClassifier,
+    question: Question,
+    batch: Sequence[Found],
+    failures: list[FailedPicture],
+) -> tuple[list[Found], list[tuple[Method, Explanation]]]:
+    """Explain what can be explained of a batch; add the rest to `failures`."""
+    asked: list[Found] = []
+    squares: list[NDArray[np.uint8]] = []
+    for one in batch:
+        try:
+            size, most = classifier.working_size, classifier.max_megapixels
+            squares.append(read_square(one.path, size, most, classifier.levels))
+            asked.append(one)
+        except UnreadableImageError as error:
+            failures.append(FailedPicture(path=one.shown, reason=error.reason))
+    if not asked:
+        return [], []
+    images = squares_to_input(squares, classifier.preprocess, classifier.module)
+    opposed = question.opposed(classifier.module, images)
+    for one, k in zip(asked, opposed, strict=True):
+        if k is not None:
+            reason = f"is taken for {classifier.classes[k]}, which cannot be held against itself"
+            failures.append(FailedPicture(path=one.shown, reason=reason))
+    kept = [row for row, k in enumerate(opposed) if k is None]
+    answers = question.ask(classifier.module, images[kept]) if kept else []
+    for _, answer in answers:
+        _check_names(classifier, answer)
+    return [asked[row] for row in kept], answers
+
+
+def _find_levels(
+    classifier: NamedClassifier, asking: Asking, found: Sequence[Found], progress: Progress
+) -> Levels:
+    """Return what is black and white in the pictures: as in the study, else found from them all."""
+    deep = [one for one in found if is_deep(one.path)]
+    measured = [(one.shown, measure_image(one.path, classifier.max_megapixels)) for one in deep]
+    spans = [(name, span) for name, span in measured if span is not None]
+    if asking.white is None and asking.black is None:
+        spans = [one for one in spans if classifier.levels.of(one[1].kind) is None]
+    decision = decide_levels(spans, asking.white, asking.black)
+    for sentence in (*decision.notes, *decision.warnings):
+        progress.say(sentence)
+    return decision.levels.and_of(classifier.levels)
+
+
+def _check_names(classifier: NamedClassifier, answer: Explanation) -> None:
+    """Refuse to call classes by names that are not theirs."""
+    names, known = len(classifier.classes), answer.logits.shape[1]
+    if names not in (0, known):
+        raise ConfigError(
+            f"{classifier.name}: expected a name for each of its {known} classes, but got {names}: "
+            f"{', '.join(classifier.classes[:3])}{', …' if names > 3 else ''}"
+        )

@@ -1,0 +1,1 @@
+"""Studies: read study.py first."""

@@ -1,0 +1,417 @@
+"""One backbone's way through a study: features, baseline, search, adaptation, fine-tuning, maps.
+
+Each stage hands records to the next and writes them into the run directory; the backbone's
+``summary.json`` is written last, and a study that is taken up again goes on behind what is there.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+from dataclasses import replace
+from typing import Any
+
+from seewhy.audit.stage_audit import audit_stage
+from seewhy.config import HeadConfig, StudyConfig
+from seewhy.data.quality.label_issues import find_suspects
+from seewhy.evaluation.baseline import baseline
+from seewhy.evaluation.metrics import score
+from seewhy.evaluation.predictions import as_predictions, predict_at_cut, predict_pooled
+from seewhy.models.backbones import Backbone
+from seewhy.models.classifier import BehindCut, Classifier, Design, save_classifier
+from seewhy.models.cut import Cut
+from seewhy.pipeline.context import Work
+from seewhy.pipeline.faithfulness import faithfulness_sample, write_faithfulness
+from seewhy.pipeline.maps import in_trunk, shown_layers, write_stage_maps
+from seewhy.pipeline.repetitions import Repeated, repeat_stages, write_folds, write_out_of_fold
+from seewhy.runtime.progress import Progress, Silent
+from seewhy.storage.schemas.study import (
+    BackboneSummary,
+    BaselineSummary,
+    ExplanationSummary,
+    FeaturesRecord,
+    Place,
+    Predictions,
+    SearchRecord,
+    SearchSummary,
+    Skipped,
+    Stage,
+    StageMetrics,
+    StageSummary,
+)
+from seewhy.training.cut_activations import CutInput
+from seewhy.training.feature_cache import Features, keeping_features
+from seewhy.training.search.search import head_summary, search_head
+from seewhy.training.search.trial_store import TrialStore
+from seewhy.training.stages import adapt, finetune, new_head
+from seewhy.training.trainer import StageResult, Watch
+
+log = logging.getLogger("seewhy")
+
+
+def study_backbone(
+    work: Work, slug: str, backbone: Backbone, cut: Cut, layers: tuple[str, ...]
+) -> BackboneSummary:
+    """Take one backbone from its pretrained weights to maps.
+
+    Parameters
+    ----------
+    work : Work
+    slug : str
+        The backbone's folder name.
+    backbone : Backbone
+    cut : Cut
+        Of `backbone`; its tail is trained in place.
+    layers : tuple of str
+        Names, behind the cut, of the layers whose map is explained.
+    """
+    done = work.run.read_backbone_summary(slug)
+    if done is not None:
+        work.run.forget_checkpoints(slug)
+        work.progress.say(f"{slug}: had been finished")
+        return done
+    log.info("%s: %s, weights %s", slug, backbone.name, backbone.weights)
+    log.info("%s: cut at %s, %d of %d layers before it", slug, cut.place, cut.before, cut.total)
+    for part in (backbone.model, cut.prefix, cut.tail):
+        part.to(work.compute.device).eval()
+    folder = work.run.backbone_path(slug)
+    before = work.run.read_features(slug)
+    recorded = before.place if before else None
+    with keeping_features(
+        backbone, cut, work.data, work.compute, work.config, folder, work.progress, recorded
+    ) as features:
+        _write_features(work, slug, features, recorded)
+        base = _baseline(work, slug, backbone, features)
+        found = _search(work, slug, backbone, cut, features)
+        if found:
+            work = replace(work, config=with_head(work.config, found))
+        classifier = _classifier(work, backbone, cut, features)
+        adaptation = _adaptation(work, slug, classifier, features, layers)
+        repeated: tuple[Repeated, ...] = ()
+        with work.failures.optional("folds", slug):
+            repeated = repeat_stages(work, slug, cut, features)
+            write_out_of_fold(work, slug, repeated)
+        finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layers)
+        with work.failures.optional("label issues", slug):
+            _write_suspects(work, slug, features)
+    with work.failures.optional("folds", slug):
+        write_folds(work, slug, repeated, {"adaptation": adaptation, "finetuning": finetuning})
+    summary = BackboneSummary(
+        backbone=backbone.name,
+        weights=backbone.weights,
+        parameters=backbone.parameters,
+        weighted_layers=backbone.weighted_layers,
+        cut=cut.place,
+        input_size=backbone.preprocess.size,
+        baseline=base,
+        head=head_summary(work.config.head),
+        search=_search_summary(found) if found else None,
+        adaptation=adaptation,
+        finetuning=finetuning,
+        explanation=explanation,
+        failed=work.failures.of(slug),
+    )
+    work.run.write_backbone(slug, summary)
+    return summary
+
+
+def warn_of_one_place(slug: str, cut: Cut, layers: tuple[str, ...], progress: Progress) -> None:
+    """Say, before anything is trained, that maps will show nothing at this input size.
+
+    Parameters
+    ----------
+    slug : str
+    cut : Cut
+        Of this backbone, at this size.
+    layers : tuple of str
+        Names, behind the cut, of the layers whose map is explained.
+    progress : Progress
+    """
+    if all(cut.grids.get(in_trunk(layer)) == (1, 1) for layer in layers):
+        note = "its maps will have a single place at this size; choose a larger input.size"
+        log.warning("%s: %s", slug, note)
+        progress.say(f"{slug}: {note}")
+
+
+def _write_features(work: Work, slug: str, features: Features, recorded: Place | None) -> None:
+    images, channels = features.pooled.shape
+    plan = str(features.at_cut.plan)
+    log.info("%s: trunk features took %.1f s", slug, features.seconds)
+    log.info("%s: %s", slug, plan)
+    record = FeaturesRecord(
+        images=images,
+        channels=channels,
+        seconds=features.seconds,
+        at_cut=plan,
+        place=recorded or features.at_cut.plan.place,
+    )
+    work.run.write_features(slug, record)
+
+
+def _write_suspects(work: Work, slug: str, features: Features) -> None:
+    """List likely label errors and foreign images, as the adapted heads and the trunk see them."""
+    judged = work.run.read_unseen(slug, work.data.classes)
+    suspects = find_suspects(work.data, features.pooled.float().cpu().numpy(), judged)
+    work.run.write_suspects(slug, suspects)
+    log.info(
+        "%s: suspects: %d label errors among %d images, %d foreign ones among %d",
+        slug,
+        suspects.label_errors.count,
+        suspects.label_errors.looked_at,
+        suspects.foreign.count,
+        suspects.foreign.looked_at,
+    )
+
+
+def _baseline(
+    work: Work, slug: str, backbone: Backbone, features: Features
+) -> BaselineSummary | Skipped:
+    """Score the untouched ImageNet classifier, its classes grouped through WordNet."""
+    indices = work.data.where("test")
+    record, shares = baseline(
+        features.probabilities,
+        work.data.labels[indices],
+        work.data.classes,
+        backbone.wnids,
+        work.config.baseline,
+        backbone.no_classifier,
+    )
+    if shares is not None:
+        predictions = as_predictions(work.data, indices, shares)
+        work.run.write_baseline_predictions(slug, predictions, work.data.classes)
+    work.run.write_baseline(slug, record)
+    if record.accuracy is None or record.precision is None or record.recall is None:
+        log.info("%s: baseline skipped: %s", slug, record.skipped)
+        return Skipped(skipped=record.skipped or "")
+    log.info("%s: baseline accuracy %.4f", slug, record.accuracy)
+    return BaselineSummary(
+        accuracy=record.accuracy, precision=record.precision, recall=record.recall
+    )
+
+
+def _search(
+    work: Work, slug: str, backbone: Backbone, cut: Cut, features: Features
+) -> SearchRecord | None:
+    """Search for the head on the kept features; None where the search is off."""
+    config, run = work.config, work.run
+    if not config.search.trials:
+        return None
+    done = run.read_search(slug)
+    if done is not None:
+        return done
+
+    def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
+        return _trial(replace(work, config=with_head(config, head)), cut, features, watch)
+
+    found = search_head(
+        config,
+        f"{slug} {_search_key(work, backbone)}",
+        TrialStore(config.search.storage, run.trials_path),
+        run_trial,
+        work.progress,
+        slug,
+        tell=lambda trials: run.write_trials(slug, trials),
+    )
+    run.write_trials(slug, found.trials)
+    run.write_search(slug, found.record)
+    best = found.record.best
+    units = " + ".join(map(str, best.head.units))
+    work.progress.say(
+        f"{slug}: search: {len(found.trials)} trials, best validation accuracy "
+        f"{best.best_value:.3f} with {units} hidden units"
+    )
+    return found.record
+
+
+def _trial(work: Work, cut: Cut, features: Features, watch: Watch) -> StageResult:
+    """Train one head as adaptation does; where both stages count, a copy of the tail behind it."""
+    head, data = new_head(features.pooled, work.config, work.data.classes), work.data
+    config = work.config
+    adapted = adapt(head, features.pooled, data, config, Silent(), "adaptation", watch=watch)
+    if config.search.objective == "adaptation":
+        return adapted
+    behind_cut = BehindCut(copy.deepcopy(cut.tail), head)
+    silent = Silent()
+    return finetune(
+        behind_cut, features.at_cut, data, config, work.compute, silent, "fine-tuning", watch=watch
+    )
+
+
+def _search_key(work: Work, backbone: Backbone) -> str:
+    """Return what a trial's value hangs on besides its parameters: equal keys, equal searches."""
+    config, search = work.config, work.config.search
+    parts: list[Any] = [
+        search.model_dump(exclude={"trials", "max_layers", "storage"}),
+        config.seed,
+        config.head.label_smoothing,
+        config.adaptation.model_dump(),
+        config.input.model_dump(),
+        work.compute.precision,
+        work.data_key,
+        backbone.weights_key,
+        backbone.preprocess,
+    ]
+    if search.objective == "both":
+        parts.append(config.finetuning.model_dump(exclude={"keep", "memory_gib", "disk_gib"}))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def with_head(config: StudyConfig, head: HeadConfig | SearchRecord) -> StudyConfig:
+    """Return the configuration with another head, one that was found or is tried."""
+    if isinstance(head, SearchRecord):
+        head = config.head.model_copy(
+            update={**head.head.model_dump(), "units": tuple(head.head.units)}
+        )
+    return config.model_copy(update={"head": head})
+
+
+def _search_summary(found: SearchRecord) -> SearchSummary:
+    return SearchSummary(
+        layers=len(found.head.units),
+        trials=sum(count.trials for count in found.layer_counts),
+        best_validation_accuracy=found.best.best_value,
+        seconds=found.seconds,
+    )
+
+
+def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) -> Classifier:
+    """Put prefix, tail and a new head together."""
+    config, classes = work.config, work.data.classes
+    design = Design(
+        architecture=backbone.name,
+        open_share=config.finetuning.open,
+        units=config.head.units,
+        dropout=config.head.dropout,
+        classes=classes,
+        preprocess=backbone.preprocess,
+        working_size=int(work.data.pixels.shape[1]),
+        levels=work.data.levels,
+    )
+    return Classifier(cut, new_head(features.pooled, config, classes), design)
+
+
+def _adaptation(
+    work: Work, slug: str, classifier: Classifier, features: Features, layers: tuple[str, ...]
+) -> StageSummary:
+    """Stage 1: the head alone, on pooled features; then maps of the test images."""
+    head = classifier.behind_cut.head
+    trained = adapt(
+        head,
+        features.pooled,
+        work.data,
+        work.config,
+        work.progress,
+        f"{slug}: adaptation",
+        checkpoint=work.run.checkpoint_path(slug, "adaptation"),
+    )
+    data = work.data
+    validation = predict_pooled(head, features.pooled, data, data.where("validation"))
+    test = predict_pooled(head, features.pooled, data, data.where("test"))
+    # The tail is as it was pretrained still: fine-tuning will change it in place.
+    behind_cut, predicted = classifier.behind_cut, test.predicted
+    write_stage_maps(work, slug, "adaptation", behind_cut, features.at_cut, layers, predicted)
+    return _finish_stage(work, slug, "adaptation", classifier, trained, validation, test)
+
+
+def _finetuning(
+    work: Work, slug: str, classifier: Classifier, at_cut: CutInput, layers: tuple[str, ...]
+) -> tuple[StageSummary, ExplanationSummary]:
+    """Stage 2: tail and head; then predictions and maps in one pass, and how faithful they are."""
+    behind_cut = classifier.behind_cut
+    trained = finetune(
+        behind_cut,
+        at_cut,
+        work.data,
+        work.config,
+        work.compute,
+        work.progress,
+        f"{slug}: fine-tuning",
+        checkpoint=work.run.checkpoint_path(slug, "finetuning"),
+    )
+    validation = predict_at_cut(
+        behind_cut, at_cut.batch, work.data, work.data.where("validation"), work.compute
+    )
+    sample = faithfulness_sample(work)
+    maps = write_stage_maps(work, slug, "finetuning", behind_cut, at_cut, layers, keep=sample)
+    faithfulness = None
+    with work.failures.optional("faithfulness", slug):
+        faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, layers)
+    summary = _finish_stage(
+        work, slug, "finetuning", classifier, trained, validation, maps.predictions
+    )
+    return summary, ExplanationSummary(
+        method=work.config.explanation.method,
+        layer=shown_layers(layers),
+        images=len(maps.predictions.ids),
+        seconds=maps.seconds,
+        faithfulness=faithfulness,
+    )
+
+
+def _finish_stage(
+    work: Work,
+    slug: str,
+    stage: Stage,
+    classifier: Classifier,
+    trained: StageResult,
+    validation: Predictions,
+    predictions: Predictions,
+) -> StageSummary:
+    """Score a stage on the test images and write all it leaves behind."""
+    classes = work.data.classes
+    scores = score(predictions.labels, predictions.predicted, classes)
+    metrics = StageMetrics(
+        stage=stage,
+        images=len(predictions.ids),
+        accuracy=scores.accuracy,
+        precision=scores.precision,
+        recall=scores.recall,
+        per_class_precision=scores.per_class_precision,
+        per_class_recall=scores.per_class_recall,
+        best_validation_accuracy=trained.best_validation_accuracy,
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.history),
+    )
+    save_classifier(classifier, work.run.model_path(slug, stage))
+    work.run.write_validation(slug, stage, validation, classes)
+    work.run.write_stage(slug, metrics, trained.history, predictions, scores.confusion, classes)
+    log.info(
+        "%s: %s: test accuracy %.4f after %d epochs (best: %d) in %.1f s",
+        slug,
+        stage,
+        metrics.accuracy,
+        metrics.epochs,
+        metrics.best_epoch,
+        trained.seconds,
+    )
+    work.progress.say(f"{slug}: {stage}: test accuracy {metrics.accuracy:.3f}")
+    if stage in work.config.audit.stages:
+        with work.failures.optional("audit", slug, stage):
+            _audit(work, slug, stage, classifier, predictions)
+    return StageSummary(
+        accuracy=metrics.accuracy,
+        precision=metrics.precision,
+        recall=metrics.recall,
+        per_class_recall=metrics.per_class_recall,
+        epochs=metrics.epochs,
+        seconds=trained.seconds,
+    )
+
+
+def _audit(
+    work: Work, slug: str, stage: Stage, classifier: Classifier, predictions: Predictions
+) -> None:
+    """Look for shortcuts in one stage's classifier; what was found before a kill counts."""
+    if work.run.read_audit(slug, stage) is None:
+        audit_stage(
+            work.run,
+            slug,
+            stage,
+            classifier,
+            work.compute,
+            work.audited,
+            predictions,
+            work.config.seed,
+            work.progress,
+        )

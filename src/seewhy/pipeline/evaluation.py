@@ -1,0 +1,84 @@
+"""A study's evaluation and comparison, from the records of its backbones.
+
+Done at the end of a study, and again for a finished one. It reads records and knows no networks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seewhy.errors import RunError
+from seewhy.evaluation.comparison import compare
+from seewhy.evaluation.repetitions import over_repetitions
+from seewhy.evaluation.test_metrics import evaluate
+from seewhy.pipeline.run_opening import taking_up
+from seewhy.report.build import redraw_report
+from seewhy.runtime.arguments import listener, run_root
+from seewhy.runtime.progress import Progress
+from seewhy.storage.optional_steps import Failures
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.evaluation import Comparison
+from seewhy.storage.schemas.study import Summary
+from seewhy.storage.titles import display_names, failure
+
+
+def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) -> None:
+    """Evaluate each backbone and compare them, from what lies in the run directory.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        Gets evaluation.json of each backbone and comparison.json.
+    summary : Summary
+    failures : Failures
+        Takes what fails; what has been evaluated is compared all the same.
+    """
+    classes, seed = tuple(summary.data.classes), summary.seed
+    records, evaluations = {}, {}
+    for slug in summary.backbones:
+        with failures.optional("evaluation", slug):
+            one = run.read_backbone(slug, classes)
+            found = evaluate(
+                one.predictions, one.validation, one.baseline_predictions, classes, seed
+            )
+            run.write_evaluation(slug, found)
+            records[slug], evaluations[slug] = one, found
+    with failures.optional("comparison"):
+        if not records:
+            raise RunError("no backbone could be evaluated")
+        folds = over_repetitions({slug: one.folds for slug, one in records.items()})
+        names = display_names(summary)
+        run.write_comparison(compare(records, evaluations, names, classes, folds, seed=seed))
+
+
+def evaluate_run(root: Path | str, progress: Progress | None = None) -> Comparison:
+    """Evaluate and compare the backbones of a finished study again, and redraw its report.
+
+    Parameters
+    ----------
+    root : Path or str
+        The run directory.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    RunError
+        Where there is no finished study, a record is damaged, or a step fails again.
+    """
+    run = RunDirectory.open(run_root(root))
+    progress = listener(progress)
+    with taking_up(run.root, run.read_config()):
+        failures = Failures(run, progress)
+        progress.say("evaluating")
+        evaluate_backbones(run, run.read_summary(), failures)
+        if failures.found:
+            raise RunError(f"{run.root}: {failure(failures.found[0])} ({run.log_path} has more)")
+        run.settle(("evaluation", "comparison"))
+        redraw_report(run.root)
+    comparison = run.read_comparison()
+    assert comparison is not None
+    return comparison

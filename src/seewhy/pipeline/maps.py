@@ -1,0 +1,144 @@
+"""One backbone's maps: those of the test images after each stage, in the pass that predicts them.
+
+Both stages' classifiers are what lies behind the cut: prefix activations go in, so the frozen part
+does not run again where they were kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seewhy.evaluation.predictions import as_predictions
+from seewhy.explanation.streaming import ExplainedSet, explain_parts
+from seewhy.models.classifier import BehindCut
+from seewhy.pipeline.context import Work
+from seewhy.runtime.progress import Advance
+from seewhy.storage.schemas.study import Maps, Predictions, Stage
+from seewhy.training.cut_activations import CutInput
+from seewhy.training.feature_cache import BATCH
+
+log = logging.getLogger("seewhy")
+
+
+@dataclass(frozen=True)
+class StageMaps:
+    """What the pass leaves in memory; the maps of all images are on the disk.
+
+    Attributes
+    ----------
+    predictions : Predictions
+        Of this pass.
+    kept : ndarray of float32, (n, h, w)
+        Maps, of the predicted class, of the images that were asked for.
+    seconds : float
+    """
+
+    predictions: Predictions
+    kept: NDArray[np.float32]
+    seconds: float
+
+
+def write_stage_maps(
+    work: Work,
+    slug: str,
+    stage: Stage,
+    behind_cut: BehindCut,
+    at_cut: CutInput,
+    layers: tuple[str, ...],
+    predicted: NDArray[np.int64] | None = None,
+    keep: NDArray[np.int64] | None = None,
+) -> StageMaps:
+    """Predict the test images and write the maps of the predicted and of the labelled classes.
+
+    Parameters
+    ----------
+    work : Work
+    slug : str
+    stage : {"adaptation", "finetuning"}
+        Whose weights `behind_cut` has.
+    behind_cut : BehindCut
+    at_cut : CutInput
+    layers : tuple of str
+        Names, in `behind_cut`, of the layers whose map is explained.
+    predicted : ndarray of int64, optional
+        The predicted classes, where another pass has told them already.
+
+    keep : ndarray of int64, optional
+        Places, among the test images, of the maps to hand on; default none.
+
+    Returns
+    -------
+    StageMaps
+    """
+    started = time.perf_counter()
+    data, method = work.data, work.config.explanation.method
+    indices = data.where("test")
+    labels = data.labels[indices]
+    ids = tuple(data.ids[index] for index in indices)
+    name = shown_layers(layers)
+    probabilities: list[NDArray[np.float32]] = []
+    kept: list[NDArray[np.float32]] = []
+    wanted = np.isin(np.arange(len(indices)), [] if keep is None else keep)
+
+    def parts(found: Iterable[ExplainedSet]) -> Iterator[Maps]:
+        done = 0
+        for part in found:
+            rows = slice(done, done + len(part.maps))
+            probabilities.append(part.probabilities)
+            kept.append(part.restored()[wanted[rows], 0])
+            yield _as_maps(part, ids[rows], method, name, stage)
+            done = rows.stop
+
+    with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
+        batches = _at_cut(at_cut, indices, advance)
+        found = explain_parts(
+            behind_cut, batches, layers, method, labels=labels, predicted=predicted
+        )
+        work.run.write_maps(slug, stage, parts(found), labels, data.classes)
+    seconds = time.perf_counter() - started
+    log.info("%s: %s: maps of %d test images in %.1f s", slug, stage, len(indices), seconds)
+    predictions = as_predictions(data, indices, np.concatenate(probabilities))
+    return StageMaps(predictions, np.concatenate(kept), seconds)
+
+
+def shown_layers(layers: tuple[str, ...]) -> str:
+    """Return how the layers are called in records: by their names in the trunk."""
+    return ", ".join(in_trunk(layer) or "trunk output" for layer in layers)
+
+
+def in_trunk(layer: str) -> str:
+    """Return the trunk's name of a layer behind the cut; the empty one is the trunk's output."""
+    return layer.removeprefix("tail").removeprefix(".")
+
+
+def _at_cut(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> Iterator[Tensor]:
+    for start in range(0, len(indices), BATCH):
+        chosen = indices[start : start + BATCH]
+        yield at_cut.batch(chosen)
+        advance(len(chosen))
+
+
+def _as_maps(
+    found: ExplainedSet, ids: tuple[str, ...], method: str, layer: str, stage: Stage
+) -> Maps:
+    """Return a batch's maps as records: the predicted class comes first, then the labelled one."""
+    return Maps(
+        ids=ids,
+        maps=found.maps[:, 0],
+        label_maps=found.maps[:, 1],
+        explained=found.explained[:, 0],
+        scales=found.scales[:, 0],
+        label_scales=found.scales[:, 1],
+        empty=found.empty[:, 0],
+        label_empty=found.empty[:, 1],
+        method=method,
+        layer=layer,
+        stage=stage,
+    )

@@ -1,0 +1,339 @@
+"""Mending: a second classifier for each one of a study that uses a shortcut.
+
+    audit, its details -> images without the reason -> a study of its own
+          -> its audit, on the images as they were -> mending.json, before and after
+
+The mended study lies in the backbone's folder as a run directory like any other and is made by the
+same stages, with the head that was found. It goes on where it was interrupted, as any study does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from seewhy.audit.classifier_access import Asking, evidence_layer
+from seewhy.audit.mitigation import Reason, mend, reasons_of
+from seewhy.audit.mitigation_outcome import Judged, outcome
+from seewhy.audit.stage_audit import read_details
+from seewhy.config import StudyConfig
+from seewhy.data.sources.source_files import DATA
+from seewhy.errors import ConfigError, OtherStudyError, RunError
+from seewhy.models.classifier import read_classifier
+from seewhy.models.names import slugs
+from seewhy.pipeline.backbone import with_head
+from seewhy.pipeline.run_fingerprint import refuse_changed_files, with_places
+from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.study import Prepare, conduct_study
+from seewhy.report.build import build_report
+from seewhy.runtime.arguments import listener, run_root
+from seewhy.runtime.device import choose_compute, repeatable, without_denormals
+from seewhy.runtime.progress import Advance, Progress
+from seewhy.storage.atomic_writing import writing
+from seewhy.storage.optional_steps import Failures
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.audit import Audit, MendedData, MendingRecord
+from seewhy.storage.schemas.study import Dataset, Summary
+from seewhy.wording import some
+
+
+class _Mended:
+    """Tells the progress of a mended study apart from that of the study around it."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Advance]:
+        """Pass a task on."""
+        with self._inner.task(f"mended: {name}", total) as advance:
+            yield advance
+
+    def say(self, message: str) -> None:
+        """Pass a message on."""
+        self._inner.say(f"mended: {message}")
+
+
+def check_mending(config: StudyConfig, root: Path, fresh: bool = False) -> None:
+    """Refuse at once what could not be mended when the study has ended.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study's.
+    root : Path
+        Its run directory, which need not be there.
+    fresh : bool, default False
+        The study that is there will be deleted.
+
+    Raises
+    ------
+    ConfigError
+        Where the study to come will not audit its fine-tuned classifiers.
+    RunError
+        Where the study is a mended one.
+    """
+    run = RunDirectory(root)
+    _refuse_mended(run)
+    to_come = fresh or not run.summary_path.is_file()
+    if to_come and "finetuning" not in config.audit.stages:
+        raise ConfigError(
+            f"audit.stages: {list(config.audit.stages)} leaves out finetuning, whose audit says "
+            'what is to be mended; with --mend set audit.stages to ["finetuning"], or leave it out'
+        )
+
+
+def _refuse_mended(run: RunDirectory) -> None:
+    if run.is_mended:
+        raise RunError(
+            f"{run.root}: is a mended study itself, which is not mended again; --mend is for the "
+            "study around it"
+        )
+
+
+def mend_run(
+    root: Path | str, progress: Progress | None = None, command: Sequence[str] = ()
+) -> dict[str, MendingRecord | None]:
+    """Mend a finished study: where a fine-tuned classifier goes by a shortcut, make a second one.
+
+    What fails while one is made is named in summary.json, and the others are made all the same.
+
+    Parameters
+    ----------
+    root : Path or str
+        The run directory. Each second classifier's study lies in ``backbones/SLUG/mended``, what
+        came of it in ``backbones/SLUG/mending.json``; the report is drawn again. What an
+        interrupted call has made is taken up again, what is finished stays.
+    progress : Progress, optional
+    command : sequence of str, optional
+        For the provenance record; default ``sys.argv``.
+
+    Returns
+    -------
+    dict of str to MendingRecord or None
+        By the backbone's folder name; None where the audit has proven no shortcut, or where
+        mending failed, which summary.json then says.
+
+    Raises
+    ------
+    RunError
+        Where there is no finished study or a mended one, a classifier has not been audited, a
+        record is damaged, or what lies there was mended for other findings or began otherwise.
+    """
+    progress = listener(progress)
+    run = RunDirectory.open(run_root(root))
+    _refuse_mended(run)
+    config = run.read_config()
+    with taking_up(run.root, config):
+        config = with_places(run, config)
+        refuse_changed_files(run, config, progress, without=(DATA,))
+        summary, data = run.read_summary(), run.read_dataset()
+        numbers = {slug: number for number, slug in enumerate(slugs(config.backbone))}
+        failures = Failures(run, progress)
+        audits: dict[str, Audit] = {}
+        # What is wrong with any of them is told before the first is trained.
+        for slug in summary.backbones:
+            with failures.optional("mitigation", slug, refusals=_audit_failed(summary, slug)):
+                audits[slug] = _audit(run, slug)
+        reasons = {
+            slug: reasons_of(audit, read_details(run, slug, "finetuning", audit))
+            for slug, audit in audits.items()
+            if any(one.verdict == "shortcut" for one in audit.classes)
+        }
+        found: dict[str, MendingRecord | None] = dict.fromkeys(summary.backbones)
+        for slug, own in reasons.items():
+            alone = _config(run, slug, config, numbers[slug])
+            with failures.optional("mitigation", slug, refusals=False):
+                found[slug] = _mend(run, slug, alone, data, audits[slug], own, progress, command)
+                run.settle(("mitigation",), slug)
+        forgotten = False
+        for slug, record in found.items():
+            if record is None and not failures.of(slug):
+                progress.say(f"{slug}: no shortcut was proven, so there is nothing to mend")
+                forgotten |= run.forget_mending(slug)
+        if reasons or forgotten or failures.found:
+            summary = _with_failed(run, failures)
+            progress.say("drawing the report")
+            build_report(run, summary)
+    return found
+
+
+def _audit_failed(summary: Summary, slug: str) -> bool:
+    """Tell whether the study has no audit to mend by because that failed."""
+    audits = [one for one in summary.failed if one.step == "audit" and one.backbone == slug]
+    return any(one.stage == "finetuning" for one in audits)
+
+
+def _with_failed(run: RunDirectory, failures: Failures) -> Summary:
+    """Name in summary.json what failed just now, beside what failed before."""
+    summary = run.read_summary()
+    new = [one for one in failures.found if one not in summary.failed]
+    if new:
+        summary.failed += new
+        run.write_summary(summary)
+    return summary
+
+
+def _audit(run: RunDirectory, slug: str) -> Audit:
+    audit = run.read_audit(slug, "finetuning")
+    if audit is None:
+        raise RunError(
+            f"{run.root}: the fine-tuned {slug} has not been audited, so nothing is known that "
+            f"could be mended; audit it first with `seewhy audit {run.root}`"
+        )
+    return audit
+
+
+def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> StudyConfig:
+    """Return the configuration of one backbone's mended study: the head that was found, once."""
+    search = run.read_search(slug)
+    config = with_head(config, search) if search else config
+    return config.model_copy(
+        update={
+            "name": f"{config.name}, mended",
+            "backbone": config.backbone[number : number + 1],
+            "seeds": 1,
+            "search": config.search.model_copy(update={"trials": 0}),
+            "data": config.data.model_copy(update={"folds": 0}),
+            "audit": config.audit.model_copy(update={"stages": ("finetuning",)}),
+        }
+    )
+
+
+def _mend(
+    run: RunDirectory,
+    slug: str,
+    config: StudyConfig,
+    data: Dataset,
+    audit: Audit,
+    reasons: Sequence[Reason],
+    progress: Progress,
+    command: Sequence[str],
+) -> MendingRecord:
+    """Make one backbone's second classifier, audit it and compare the two."""
+    with _taking_up(run, slug, config) as mended:
+        _refuse_others(mended, data, reasons)
+        if not mended.summary_path.is_file():
+            # What is there tells of a classifier that has been deleted.
+            run.forget_mending(slug)
+            classes = some(list(dict.fromkeys(data.classes[one.label] for one in reasons)))
+            progress.say(f"{slug}: mending {classes}")
+            prepare = _preparing(run, data, reasons, config.seed)
+            conduct_study(config, mended, prepare, _Mended(progress), command or sys.argv)
+        done = run.read_mending(slug)
+        if done is not None:
+            progress.say(f"{slug}: had been mended")
+            return done
+        record = _compare(run, slug, config, data, audit, reasons, mended)
+    run.write_mending(slug, record)
+    for sentence in record.sentences:
+        progress.say(f"{slug}: {sentence}")
+    return record
+
+
+@contextmanager
+def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[RunDirectory]:
+    """Hold a mended study's folder; what cannot go on there is not to be told to start over.
+
+    ``--fresh`` would delete the study around it.
+    """
+    try:
+        with taking_up(run.mended_path(slug), config) as mended:
+            yield mended
+    except OtherStudyError as error:
+        raise RunError(f"{error.reason}; delete that folder to mend again") from error
+
+
+def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Reason]) -> None:
+    """Refuse to go on with what was mended for other findings than there are now."""
+    there = mended.read_mended_data()
+    if there is None:
+        if mended.begun_path.is_file():
+            raise RunError(
+                f"{mended.root}: is not as seewhy writes it (no data/mended.json); delete that "
+                "folder to mend again"
+            )
+        return
+    now: dict[str, list[str]] = {}
+    for reason in reasons:
+        now.setdefault(data.classes[reason.label], []).append(reason.kind)
+    before: dict[str, list[str]] = {one.name: [*one.kinds] for one in there.classes}
+    if there.reasons != [_digest(reason) for reason in reasons]:
+        same = " of the same kinds" if before == now else ""
+        raise RunError(
+            f"{mended.root}: was mended for other findings{same} ({_named(before)}) than the audit "
+            f"has now ({_named(now)}); delete that folder to mend again"
+        )
+
+
+def _digest(reason: Reason) -> str:
+    """Return a SHA-256 over all that a reason is known by: equal digests, equal mending."""
+    detail = reason.detail
+    known = (reason.label, reason.kind, reason.box, detail and (detail.at, detail.look.shape))
+    digest = hashlib.sha256(repr(known).encode())
+    if detail is not None:
+        digest.update(detail.look.tobytes())
+        digest.update(detail.shape.tobytes())
+    return digest.hexdigest()
+
+
+def _named(findings: dict[str, list[str]]) -> str:
+    return "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in findings.items())
+
+
+def _preparing(run: RunDirectory, data: Dataset, reasons: Sequence[Reason], seed: int) -> Prepare:
+    """Return what makes the images of a mended study out of those of the study around it."""
+
+    def prepare(
+        config: StudyConfig, input_size: int, mended: RunDirectory, progress: Progress
+    ) -> Dataset:
+        with progress.task("images", 1) as advance:
+            with writing(mended.pixels_path) as part:
+                # Room for all of it is taken by writing: a full disk is an error there, but the
+                # end of the process where a mapped file grows.
+                shutil.copyfile(run.pixels_path, part)
+                pixels = np.load(part, mmap_mode="r+", allow_pickle=False)
+                changed, done = mend(data, reasons, seed, pixels)
+                pixels.flush()
+            if data.masks is not None:
+                with writing(mended.masks_path) as part:
+                    shutil.copyfile(run.masks_path, part)
+            digests = [_digest(reason) for reason in reasons]
+            mended.write_mended_data(MendedData(classes=done, reasons=digests))
+            source = f"{data.source}, mended"
+            mended.write_dataset(replace(changed, source=source), run.read_checks().findings)
+            advance(1)
+        return mended.read_dataset()
+
+    return prepare
+
+
+def _compare(
+    run: RunDirectory,
+    slug: str,
+    config: StudyConfig,
+    data: Dataset,
+    audit: Audit,
+    reasons: Sequence[Reason],
+    mended: RunDirectory,
+) -> MendingRecord:
+    """Ask both classifiers about the same test images."""
+    compute = choose_compute(config.device, config.precision)
+    again = slugs(config.backbone)[0]
+    judged = []
+    with repeatable(compute), without_denormals():
+        for where, name, its_audit in ((run, slug, audit), (mended, again, _audit(mended, again))):
+            classifier = read_classifier(where.model_path(name, "finetuning")).to(compute.device)
+            asked = Asking(classifier, compute, evidence_layer(classifier))
+            predictions = where.read_backbone(name, data.classes).predictions["finetuning"]
+            judged.append(Judged(asked, predictions, its_audit))
+        made = mended.read_mended_data()
+        assert made is not None
+        return outcome(data, judged[0], judged[1], reasons, made.classes, config.seed)

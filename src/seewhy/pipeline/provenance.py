@@ -1,0 +1,116 @@
+"""What a study's numbers depend on, and what they took: versions, machine, times, memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from seewhy.config import StudyConfig
+from seewhy.runtime.device import Compute
+from seewhy.storage.schemas.study import Begun, Dataset, Provenance
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "optuna")
+
+
+class Clock:
+    """Measures a study and its parts, wall-clock seconds."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the clock was made."""
+        return time.perf_counter() - self._start
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time what happens inside under `name`."""
+        started = time.perf_counter()
+        yield
+        self.parts[name] = time.perf_counter() - started
+
+
+def provenance(
+    config: StudyConfig,
+    compute: Compute,
+    begun: Begun,
+    clock: Clock,
+    command: Sequence[str],
+) -> Provenance:
+    """Put the provenance record together, at the end of a study.
+
+    `begun` is what was written down when it began; times are of this process alone.
+    """
+    return Provenance(
+        seewhy=_version("seewhy"),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        device=compute.name,
+        precision=compute.precision,
+        seed=config.seed,
+        versions=begun.versions,
+        command=list(command),
+        started=begun.started,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        starts=begun.starts,
+        seconds=clock.seconds,
+        seconds_by_part=clock.parts,
+        peak_memory_gib=peak_memory() / 2**30,
+        data_key=begun.data_key,
+        weights_keys=begun.weights_keys,
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that numbers depend on."""
+    return {name: _version(name) for name in _PACKAGES}
+
+
+def data_key(data: Dataset) -> str:
+    """Return a SHA-256 over every image, label and split, in order: equal keys, equal data."""
+    digest = hashlib.sha256()
+    for start in range(0, len(data.pixels), 1024):
+        digest.update(data.pixels[start : start + 1024].tobytes())
+    digest.update(repr((data.classes, data.ids, data.labels.tolist(), data.splits)).encode())
+    return digest.hexdigest()
+
+
+def peak_memory() -> int:
+    """Return the most memory this process has held, bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree, or another build of the package
+        return "not installed under this name"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,222 @@
+"""One backbone's stages trained again, on other folds of the images and with other seeds.
+
+All of it runs on what was kept of the one pass through the trunk. A training that has ended lies
+in the run directory until the backbone's study has ended, and is not repeated.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from seewhy.config import StudyConfig
+from seewhy.data.folds import (
+    Repetition,
+    division_key,
+    fold_repetitions,
+    most_folds,
+    seed_repetitions,
+)
+from seewhy.evaluation.folds import out_of_fold, own_repeat, score_repeat, spread
+from seewhy.evaluation.predictions import predict_at_cut, predict_pooled
+from seewhy.models.classifier import BehindCut
+from seewhy.models.cut import Cut
+from seewhy.pipeline.context import Work
+from seewhy.storage.schemas.study import (
+    STAGES,
+    Answers,
+    FoldsRecord,
+    Repeat,
+    Stage,
+    StageRepeats,
+    StageSummary,
+)
+from seewhy.training.feature_cache import Features
+from seewhy.training.search.search import head_summary
+from seewhy.training.stages import adapt, finetune, new_head
+
+log = logging.getLogger("seewhy")
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """One training again, and what its stages said."""
+
+    repetition: Repetition
+    answers: dict[Stage, Answers]
+
+
+def repeat_stages(work: Work, slug: str, cut: Cut, features: Features) -> tuple[Repeated, ...]:
+    """Train on every fold and with every further seed of the configuration.
+
+    Where it asks for no folds, adaptation goes through a few all the same: what a head says of
+    images that it was not trained on is wanted in every study.
+
+    Parameters
+    ----------
+    work : Work
+        Its ``config.head`` is the head that was found.
+    slug : str
+    cut : Cut
+        Its tail as it was pretrained; stays so.
+    features : Features
+
+    Returns
+    -------
+    tuple of Repeated
+        Folds first. No folds where a class is too small to be divided.
+    """
+    started = time.perf_counter()
+    config, data = work.config, work.data
+    folds = config.data.folds or most_folds(data, config.data.validation, config.seed)
+    planned: tuple[Repetition, ...] = ()
+    if folds:
+        planned = fold_repetitions(data, folds, config.data.validation, config.seed)
+    else:
+        log.info(
+            "%s: no out-of-fold predictions: a class has less than three different pictures to "
+            "train on; duplicates stay in one fold",
+            slug,
+        )
+    stages = _stages(config)
+    wanted = stages if config.data.folds else stages[:1]
+    seeds = seed_repetitions(data, config.further_seeds)
+    done = (
+        *(_repeat(work, slug, cut, features, one, wanted) for one in planned),
+        *(_repeat(work, slug, cut, features, one, stages) for one in seeds),
+    )
+    seconds = time.perf_counter() - started
+    log.info("%s: %d folds and %d seeds in %.1f s", slug, len(planned), len(seeds), seconds)
+    return done
+
+
+def write_out_of_fold(work: Work, slug: str, repeated: Sequence[Repeated]) -> None:
+    """Write what heads say of the training and validation images they were not trained on."""
+    parts = [
+        (one.repetition.held_out, one.answers["adaptation"].held_out)
+        for one in repeated
+        if len(one.repetition.held_out)
+    ]
+    if parts:
+        work.run.write_out_of_fold(slug, out_of_fold(parts, work.data), work.data.classes)
+
+
+def write_folds(
+    work: Work, slug: str, repeated: Sequence[Repeated], own: Mapping[Stage, StageSummary]
+) -> None:
+    """Write folds.json, where folds or several seeds were asked for.
+
+    Parameters
+    ----------
+    work : Work
+    slug : str
+    repeated : sequence of Repeated
+    own : mapping of Stage to StageSummary
+        The study's own stages, which are its own seed's.
+    """
+    config, data = work.config, work.data
+    folds = [one for one in repeated if len(one.repetition.held_out) and config.data.folds]
+    seeds = [one for one in repeated if not len(one.repetition.held_out)]
+    if not (folds or seeds):
+        return
+    test = data.where("test")
+
+    def scored(some: Sequence[Repeated], stage: Stage) -> list[Repeat]:
+        return [score_repeat(one.repetition, one.answers[stage], test) for one in some]
+
+    record = FoldsRecord(
+        folds=len(folds),
+        seeds=[config.seed, *config.further_seeds],
+        division=division_key([one.repetition for one in (*folds, *seeds)]),
+        head=head_summary(config.head),
+        stages={
+            stage: StageRepeats(
+                folds=spread(scored(folds, stage)) if folds else None,
+                seeds=(
+                    spread([own_repeat(config.seed, data, own[stage]), *scored(seeds, stage)])
+                    if seeds
+                    else None
+                ),
+            )
+            for stage in _stages(config)
+        },
+    )
+    work.run.write_folds(slug, record)
+
+
+def _stages(config: StudyConfig) -> tuple[Stage, ...]:
+    return STAGES if config.data.folds_stages == "both" else ("adaptation",)
+
+
+def _repeat(
+    work: Work,
+    slug: str,
+    cut: Cut,
+    features: Features,
+    repetition: Repetition,
+    stages: tuple[Stage, ...],
+) -> Repeated:
+    """Train one repetition's stages, or take them as they ended."""
+    run, name = work.run, repetition.name
+    sizes = len(repetition.held_out), len(work.data.where("test")), len(work.data.classes)
+    answers = run.read_answers(slug, name, stages, sizes)
+    if answers is None:
+        answers = _train(work, slug, cut, features, repetition, stages)
+        run.write_answers(slug, name, answers)
+        for stage in stages:
+            run.repetition_path(slug, name, stage).unlink(missing_ok=True)
+    return Repeated(repetition, answers)
+
+
+def _train(
+    work: Work,
+    slug: str,
+    cut: Cut,
+    features: Features,
+    repetition: Repetition,
+    stages: tuple[Stage, ...],
+) -> dict[Stage, Answers]:
+    config = work.config.model_copy(update={"seed": repetition.seed})
+    data, held_out, test = repetition.data, repetition.held_out, work.data.where("test")
+    run, name, progress = work.run, repetition.name, work.progress
+    pooled, at_cut = features.pooled, features.at_cut
+    head = new_head(pooled, config, data.classes)
+    trained = adapt(
+        head,
+        pooled,
+        data,
+        config,
+        progress,
+        f"{slug}: adaptation, {name}",
+        checkpoint=run.repetition_path(slug, name, "adaptation"),
+    )
+    found: dict[Stage, Answers] = {
+        "adaptation": Answers(
+            len(trained.history),
+            predict_pooled(head, pooled, data, held_out).probabilities,
+            predict_pooled(head, pooled, data, test).probabilities,
+        )
+    }
+    if "finetuning" in stages:
+        behind_cut = BehindCut(copy.deepcopy(cut.tail), head)
+        trained = finetune(
+            behind_cut,
+            at_cut,
+            data,
+            config,
+            work.compute,
+            progress,
+            f"{slug}: fine-tuning, {name}",
+            checkpoint=run.repetition_path(slug, name, "finetuning"),
+        )
+        found["finetuning"] = Answers(
+            len(trained.history),
+            *(
+                predict_at_cut(behind_cut, at_cut.batch, data, which, work.compute).probabilities
+                for which in (held_out, test)
+            ),
+        )
+    return found

@@ -1,0 +1,328 @@
+"""The whole study, one call a stage, in the order of the data. Read this first.
+
+    images -> Dataset -> (a backbone: features -> baseline -> search -> adaptation -> fine-tuning
+           -> predictions and maps) -> summary -> report
+
+Each stage hands records to the next and writes them into the run directory; ``summary.json`` is
+written last. What a backbone goes through is in ``backbone_study.py``, how a stage works in its
+own package; this file says what follows what, and how a study that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seewhy.config import Source, StudyConfig, load_config
+from seewhy.data.folds import check_folds
+from seewhy.data.prepare import prepare_data
+from seewhy.data.sources.open_source import check_source
+from seewhy.data.sources.source_files import named_places, source_files
+from seewhy.errors import ConfigError, OtherStudyError, near_names
+from seewhy.models.backbones import Backbone, load_backbone
+from seewhy.models.classifier import behind_cut_name, map_layer
+from seewhy.models.cut import Cut, cut_trunk
+from seewhy.models.imagenet import check_words
+from seewhy.models.names import slugs
+from seewhy.pipeline.backbone import study_backbone, warn_of_one_place
+from seewhy.pipeline.context import Work
+from seewhy.pipeline.evaluation import evaluate_backbones
+from seewhy.pipeline.provenance import Clock, data_key, package_versions, provenance
+from seewhy.pipeline.run_fingerprint import refuse_changed_files
+from seewhy.pipeline.run_opening import taking_up
+from seewhy.report.build import build_report
+from seewhy.runtime.arguments import listener, path_text
+from seewhy.runtime.device import Compute, choose_compute, repeatable, without_denormals
+from seewhy.runtime.progress import Progress
+from seewhy.storage.optional_steps import Failures
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.study import (
+    BackboneSummary,
+    Begun,
+    Dataset,
+    DataSummary,
+    FailedStep,
+    Summary,
+)
+from seewhy.training.augmentation import check_region
+
+log = logging.getLogger("seewhy")
+# From a configuration and the largest input size to images that lie in the run directory.
+Prepare = Callable[[StudyConfig, int, RunDirectory, Progress], Dataset]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study: its folder, its numbers, its report; None where that failed."""
+
+    root: Path
+    summary: Summary
+    report: Path | None
+
+
+def run_folder(config: StudyConfig, out: Path | str | None = None) -> Path:
+    """Return where a study lies: `out`, or ``runs/NAME``."""
+    return Path(path_text(out, "out")) if out else Path("runs") / config.name
+
+
+def run_study(
+    config: Source,
+    out: Path | str | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+    fresh: bool = False,
+) -> Study:
+    """Run a study from images to a report, or go on with one that was interrupted.
+
+    Parameters
+    ----------
+    config : StudyConfig, or anything that `seewhy.load_config` takes
+        A folder's path, for one.
+    out : Path or str, optional
+        The run directory; default ``runs/NAME``. A study that `config` began there goes on
+        behind its last finished trial or epoch, and ends with the numbers it would have had.
+    progress : Progress, optional
+        Who is told how far it is; default nobody.
+    command : sequence of str, optional
+        How it was started, for the provenance record; default ``sys.argv``.
+    fresh : bool, default False
+        Delete the study that is there, and start over.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    SeewhyError
+        For input that cannot be used; nothing stays behind where no backbone was begun.
+    """
+    progress = listener(progress)
+    config = config if isinstance(config, StudyConfig) else load_config(config)
+    if fresh:
+        check_source(config)  # before what is there is deleted
+    with taking_up(run_folder(config, out), config, fresh) as run:
+        refuse_changed_files(run, config, progress)
+        if run.summary_path.is_file():
+            progress.say(f"{run.root}: this study has ended; --fresh computes it again")
+            report = run.report_path if run.report_path.is_file() else None
+            return Study(run.root, run.read_summary(), report)
+        progress.say(f"run directory: {run.root}")
+        if not run.begun_path.is_file():
+            check_source(config)
+        return conduct_study(config, run, _prepare, progress, command)
+
+
+def _prepare(
+    config: StudyConfig, input_size: int, run: RunDirectory, progress: Progress
+) -> Dataset:
+    """Prepare the images, and note the files they and the weights came from."""
+    files = source_files(config, progress)
+    data = prepare_data(config, input_size, run, progress)
+    run.write_sources(files)
+    return data
+
+
+def conduct_study(
+    config: StudyConfig,
+    run: RunDirectory,
+    prepare: Prepare,
+    progress: Progress,
+    command: Sequence[str],
+) -> Study:
+    """Take a study through its stages, in a run directory that this process holds.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    run : RunDirectory
+        Without a ``summary.json``.
+    prepare : callable
+        Makes the images where none are there yet; see `seewhy.data.prepare.prepare_data`.
+    progress : Progress
+    command : sequence of str
+
+    Notes
+    -----
+    An optional step that fails is named in the summary; see `seewhy.storage.optional_steps`.
+    """
+    clock = Clock()
+    compute = choose_compute(config.device, config.precision)
+    with _logging_to(run), without_denormals(), repeatable(compute):
+        log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
+        # What is wrong with a backbone is told before an image is decoded.
+        cuts = _load_and_cut(config)
+        for slug, (_, cut, layers) in cuts.items():
+            warn_of_one_place(slug, cut, layers, progress)
+        weights = {slug: backbone.weights_key for slug, (backbone, _, _) in cuts.items()}
+        with clock.part("data"):
+            data = _data(config, run, cuts, prepare, progress)
+        begun = _begin(config, run, compute, data, weights, progress)
+        audited = run.read_audited()
+        failures = Failures(run, progress)
+        work = Work(config, compute, run, data, audited, begun.data_key, progress, failures)
+        parts: dict[str, BackboneSummary] = {}
+        for slug in list(cuts):
+            with clock.part(slug):
+                # Taken out, so that one backbone's memory is free for the next.
+                parts[slug] = study_backbone(work, slug, *cuts.pop(slug))
+        summary = _summarise(work, parts)
+        progress.say("evaluating")
+        evaluate_backbones(run, summary, failures)
+        with failures.optional("provenance"):
+            run.write_provenance(provenance(config, compute, begun, clock, command or sys.argv))
+        summary.failed = _failed(run, parts, failures)
+        progress.say("drawing the report")
+        report = None
+        with failures.optional("report"):
+            report = build_report(run, summary, failures)
+        summary.failed = _failed(run, parts, failures)
+        run.write_summary(summary)
+        log.info("finished in %.0f s", clock.seconds)
+    return Study(run.root, summary, report)
+
+
+def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, tuple[str, ...]]]:
+    """Load every backbone, cut it and find the layers to explain; by slug, in their order."""
+    found: dict[str, tuple[Backbone, Cut, tuple[str, ...]]] = {}
+    for slug, named in zip(slugs(config.backbone), config.backbone, strict=True):
+        backbone = load_backbone(named, config.input.size, config.seed)
+        cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
+        check_region(config.finetuning.augmentation, cut.shape, slug)
+        names = config.explanation.layers
+        layers = dict.fromkeys(_explained_layer(name, cut) for name in names)
+        found[slug] = backbone, cut, tuple(layers)
+    return found
+
+
+def _data(
+    config: StudyConfig,
+    run: RunDirectory,
+    cuts: dict[str, tuple[Backbone, Cut, tuple[str, ...]]],
+    prepare: Prepare,
+    progress: Progress,
+) -> Dataset:
+    """Prepare the images, or take them as they lie in a study that had been begun."""
+    if run.begun_path.is_file():
+        return run.read_dataset()
+    size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
+    data = prepare(config, size, run, progress)
+    check_words(data.classes, config.baseline.words)
+    check_folds(data, config.data.folds, config.data.validation, config.seed)
+    findings = run.read_checks().findings
+    for sentence in (*findings.notes, *findings.sentences) if findings else ():
+        progress.say(f"data checks: {sentence}")
+        log.info("data checks: %s", sentence)
+    return data
+
+
+def _begin(
+    config: StudyConfig,
+    run: RunDirectory,
+    compute: Compute,
+    data: Dataset,
+    weights: dict[str, str],
+    progress: Progress,
+) -> Begun:
+    """Write down what the numbers hang on; a study that goes on must find it unchanged.
+
+    Raises
+    ------
+    OtherStudyError
+        Where weights, data, device or precision are others than when it was begun.
+    """
+    before = run.read_begun()
+    now = Begun(
+        device=compute.name,
+        precision=compute.precision,
+        weights_keys=weights,
+        data_key=data_key(data),
+        versions=package_versions(),
+        started=before.started if before else datetime.now(UTC).isoformat(timespec="seconds"),
+        starts=before.starts + 1 if before else 1,
+        named={key: str(path) for key, path in named_places(config).items()},
+    )
+    if before:
+        for what in ("device", "precision", "weights_keys", "data_key"):
+            if getattr(before, what) != getattr(now, what):
+                raise OtherStudyError(
+                    f"{run.root}: was begun with another {what.removesuffix('_keys')} "
+                    f"({getattr(before, what)!r}, now {getattr(now, what)!r})"
+                )
+        for package, version in now.versions.items():
+            if before.versions.get(package) != version:
+                progress.say(
+                    f"begun with {package} {before.versions.get(package)}, now {version}: "
+                    "the numbers may differ from those of an uninterrupted study"
+                )
+        progress.say("going on with a study that was interrupted")
+        log.info("resumed, start %d", now.starts)
+    run.write_begun(now)
+    return now
+
+
+def _explained_layer(name: str, cut: Cut) -> str:
+    """Return the name, behind the cut, of the layer whose map is explained.
+
+    Raises
+    ------
+    ConfigError
+        Before anything is trained, where the tail has no such layer.
+    """
+    if name == "auto":
+        return map_layer(cut)
+    layers = [str(node.target) for node in cut.tail.graph.nodes if node.op == "call_module"]
+    if name not in layers:
+        raise ConfigError(
+            f"explanation.layer: {name!r} is no layer behind the cut{near_names(name, layers)}"
+            f" (the last one is {layers[-1]!r})"
+        )
+    return behind_cut_name(name)
+
+
+def _summarise(work: Work, parts: dict[str, BackboneSummary]) -> Summary:
+    data = work.data
+    return Summary(
+        name=work.config.name,
+        seed=work.config.seed,
+        device=work.compute.name,
+        precision=work.compute.precision,
+        data=DataSummary(
+            source=data.source,
+            classes=list(data.classes),
+            train=len(data.where("train")),
+            validation=len(data.where("validation")),
+            test=len(data.where("test")),
+        ),
+        backbones=parts,
+    )
+
+
+def _failed(
+    run: RunDirectory, parts: dict[str, BackboneSummary], failures: Failures
+) -> list[FailedStep]:
+    """Return all that failed: of the data, of each backbone, whenever that was, and of the end."""
+    reason = run.read_checks().failed
+    data = [FailedStep(step="data checks", reason=reason)] if reason else []
+    backbones = [one for part in parts.values() for one in part.failed]
+    return [*data, *backbones, *(one for one in failures.found if one not in backbones)]
+
+
+@contextmanager
+def _logging_to(run: RunDirectory) -> Iterator[None]:
+    handler = logging.FileHandler(run.log_path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()

@@ -1,0 +1,325 @@
+"""Figures of the search: its course, each parameter against the value, what mattered.
+
+A trial that failed, or was pruned before it reached anything, has no value: its sign stands at
+the foot of the figure. A layer count has one colour and one sign in all figures of the search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from seewhy.report.figures.svg import (
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES_PAINT,
+    STYLE,
+    WIDTH_INCHES,
+    Drawing,
+    inline,
+)
+from seewhy.storage.schemas.study import Trial
+
+Scale = tuple[float, float]
+
+# What a trial may vary, by its field, in the order in which it is shown.
+PARAMETERS = {
+    "learning_rate": "learning rate",
+    "dropout": "dropout",
+    "units_p": "units p",
+    "batch_size": "batch size",
+    "loss": "loss",
+}
+LOSSES = {"cross-entropy": "cross-entropy", "kl-divergence": "KL divergence"}
+# Small multiples stand two in a row on a phone and five on a wide page: a size for both.
+_PANEL_INCHES = (2.2, 1.95)
+_PANEL_STYLE = {
+    **STYLE,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+}
+_FOOT = 0.045
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def reached(trial: Trial) -> float | None:
+    """Return a trial's value; None where it has none that can be drawn."""
+    return trial.value if trial.value is not None and math.isfinite(trial.value) else None
+
+
+def best_so_far(trials: Sequence[Trial]) -> list[float | None]:
+    """Return the running maximum over the trials that were completed.
+
+    A pruned trial reports what it had reached, not what its head is worth: it does not count.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Of one layer count, in the order of their numbers.
+
+    Returns
+    -------
+    list of float or None
+        One a trial; None before the first completed one.
+    """
+    best: float | None = None
+    course = []
+    for trial in trials:
+        value = reached(trial) if trial.state == "complete" else None
+        if value is not None and (best is None or value > best):
+            best = value
+        course.append(best)
+    return course
+
+
+def varied(trials: Sequence[Trial], parameter: str) -> list[Trial]:
+    """Return the trials of those layer counts in which `parameter` took more than one value."""
+    seen: dict[int, set[object]] = {}
+    for trial in trials:
+        seen.setdefault(trial.layers, set()).add(getattr(trial, parameter))
+    return [trial for trial in trials if len(seen[trial.layers]) > 1]
+
+
+def value_scale(trials: Sequence[Trial]) -> Scale:
+    """Return the bounds on which all figures of a backbone's search are drawn."""
+    values = [value for trial in trials if (value := reached(trial)) is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    span = max(high - low, 0.02)
+    room = 0.16 if len(values) < len(trials) else 0.07
+    return low - room * span, high + 0.07 * span
+
+
+def course(
+    trials: Sequence[Trial],
+    best_trial: int | None,
+    before: float | None,
+    scale: Scale,
+    name: str,
+    alt: str,
+) -> Drawing:
+    """Draw every trial of one layer count and the best so far, against the trial's number.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        In the order of their numbers.
+    best_trial : int, optional
+        The number of the trial that gets a ring; none where no trial succeeded.
+    before : float, optional
+        The best value with fewer hidden layers, which this layer count had to beat.
+    scale : (float, float)
+    name : str
+        Unique in the page.
+    alt : str
+
+    Returns
+    -------
+    Drawing
+        An ``<svg>`` element.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, 2.6), layout="constrained")
+        axes = figure.subplots()
+        if before is not None:
+            axes.axhline(before, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
+        numbers = [trial.number for trial in trials]
+        best = [math.nan if value is None else value for value in best_so_far(trials)]
+        colour = _paint(trials[0].layers)
+        axes.plot(numbers, best, drawstyle="steps-post", color=colour, linewidth=1.8)
+        _dots(axes, trials, numbers)
+        for trial in trials:
+            if trial.number == best_trial and (value := reached(trial)) is not None:
+                axes.plot(trial.number, value, marker="o", markersize=10, color=INK, mfc="none")
+        axes.set_xlim(min(numbers) - 0.7, max(numbers) + 0.7)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel("trial")
+        _values(axes, scale)
+        return inline(figure, name, alt)
+
+
+def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, alt: str) -> Drawing:
+    """Draw the trials' values against one searched parameter, one of a row of small multiples.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Those in which the parameter was searched, of any layer counts.
+    parameter : str
+        A field of `Trial`; ``learning_rate`` is drawn on a logarithmic axis, ``batch_size`` and
+        ``loss`` as columns.
+    scale : (float, float)
+    name : str
+        Unique in the page.
+    alt : str
+
+    Returns
+    -------
+    Drawing
+        An ``<svg>`` element.
+    """
+    with rc_context(_PANEL_STYLE):
+        figure = Figure(figsize=_PANEL_INCHES)
+        # Set by hand, so that the axes of one row lie on one line.
+        figure.subplots_adjust(left=0.24, right=0.91, bottom=0.21, top=0.88)
+        axes = figure.subplots()
+        if parameter in ("batch_size", "loss"):
+            places = _columns(axes, trials, parameter)
+        else:
+            places = [float(getattr(trial, parameter)) for trial in trials]
+            if parameter == "learning_rate":
+                _rates(axes, min(places), max(places))
+            else:
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
+                axes.margins(x=0.08)
+        for layers in sorted({trial.layers for trial in trials}):
+            own = [k for k, trial in enumerate(trials) if trial.layers == layers]
+            _dots(axes, [trials[k] for k in own], [places[k] for k in own])
+        axes.set_title(PARAMETERS[parameter])
+        _values(axes, scale, ticks=4)
+        return inline(figure, name, alt)
+
+
+def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt: str) -> Drawing:
+    """Draw each parameter's share of the variance of the value, the largest on top.
+
+    Parameters
+    ----------
+    importance : mapping of str to float
+        By parameter; shares in 0 … 1.
+    layers : int
+        Of the heads that were searched.
+    name : str
+        Unique in the page.
+    alt : str
+
+    Returns
+    -------
+    Drawing
+        An ``<svg>`` element.
+    """
+    order = ranked(importance)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, 0.55 + 0.29 * len(order)), layout="constrained")
+        axes = figure.subplots()
+        rows = range(len(order))
+        shares = [importance[key] for key in order]
+        axes.barh(rows, shares, height=0.55, color=_paint(layers))
+        for row, part in zip(rows, shares, strict=True):
+            axes.annotate(
+                f"{part:.2f}", (part, row), (4, 0), textcoords="offset points", va="center"
+            )
+        axes.set_yticks(rows, [parameter_name(key) for key in order], parse_math=False)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_ylim(len(order) - 0.5, -0.5)
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=False, axis="y")
+        # A bar as long as the axis still has its number beside it.
+        axes.set_xlim(0, 1.08)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        return inline(figure, name, alt)
+
+
+def ranked(importance: Mapping[str, float]) -> list[str]:
+    """Return the parameters by falling importance, equal ones by name."""
+    return sorted(importance, key=lambda key: (-importance[key], key))
+
+
+def parameter_name(key: str) -> str:
+    """Return what a searched parameter is called in the report."""
+    return PARAMETERS.get(key, "units p" if key in ("units", "p") else key.replace("_", " "))
+
+
+def rate(value: float) -> str:
+    """Write a learning rate short, ``0.00056`` or ``5.6e-5``."""
+    return f"{value:.3g}".replace("e-0", "e-")
+
+
+def _paint(layers: int) -> str:
+    return SERIES_PAINT[(layers - 1) % len(SERIES_PAINT)]
+
+
+def _dots(axes: Axes, trials: Sequence[Trial], places: Sequence[float]) -> None:
+    """Draw trials of one layer count, a sign a state; those without a value at the foot."""
+    colour = _paint(trials[0].layers)
+    signs: dict[str, dict[str, Any]] = {
+        "complete": {
+            "marker": MARKERS[(trials[0].layers - 1) % len(MARKERS)],
+            "markersize": 4.6,
+            "color": colour,
+            "alpha": 0.8,
+            "mew": 0,
+        },
+        "pruned": {"marker": "v", "markersize": 5.5, "color": colour, "mfc": "none"},
+        "failed": {"marker": "x", "markersize": 5, "color": INK, "mew": 1.3},
+    }
+    for state, look in signs.items():
+        own = [k for k, trial in enumerate(trials) if trial.state == state]
+        values = [reached(trials[k]) for k in own]
+        high = [(places[k], v) for k, v in zip(own, values, strict=True) if v is not None]
+        foot = [places[k] for k, v in zip(own, values, strict=True) if v is None]
+        if high:
+            axes.plot(*zip(*high, strict=True), linestyle="none", **look)
+        if foot:
+            axes.plot(
+                foot,
+                [_FOOT] * len(foot),
+                linestyle="none",
+                transform=axes.get_xaxis_transform(),
+                **look,
+            )
+
+
+def _values(axes: Axes, scale: Scale, ticks: int = 6) -> None:
+    axes.set_ylim(*scale)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=ticks))
+    digits = 3 if scale[1] - scale[0] < 0.06 else 2
+    # The foot may reach below what a share can be.
+    axes.yaxis.set_major_formatter(
+        lambda value, _: f"{value:.{digits}f}" if -1e-9 < value < 1 + 1e-9 else ""
+    )
+
+
+def _columns(axes: Axes, trials: Sequence[Trial], parameter: str) -> list[float]:
+    """Label a column a choice and return each trial's place in its own, never by chance."""
+    choices = sorted({getattr(trial, parameter) for trial in trials})
+    # A name in two lines leaves room for the one beside it.
+    names = [LOSSES.get(one, str(one)).replace("-", "-\n").replace(" ", "\n") for one in choices]
+    axes.set_xticks(range(len(choices)), names, parse_math=False)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5, len(choices) - 0.5)
+    axes.grid(visible=False, axis="x")
+    # Multiples of the golden ratio spread any run of numbers evenly.
+    return [
+        choices.index(getattr(trial, parameter)) + 0.6 * (trial.number * _GOLDEN % 1 - 0.5)
+        for trial in trials
+    ]
+
+
+def _rates(axes: Axes, low: float, high: float) -> None:
+    """Make the learning rate's axis: whole decades, or what lies within one."""
+    axes.set_xscale("log")
+    room = (high / low) ** 0.08
+    if high >= 10 * low:
+        exponents = range(
+            math.floor(math.log10(low) + 1e-6), math.ceil(math.log10(high) - 1e-6) + 1
+        )
+        ticks = [10.0**exponent for exponent in exponents]
+        axes.set_xlim(min(low / room, ticks[0]), max(high * room, ticks[-1]))
+    else:
+        ticks = [low, high]
+        axes.set_xlim(low / room, high * room)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(
+        lambda value, _: f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
+    )

@@ -1,0 +1,202 @@
+"""Figures of the statistics: reliability, changes, folds, faithfulness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from seewhy.report.figures.svg import (
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES_PAINT,
+    STAGE_PAINT,
+    STYLE,
+    WIDTH_INCHES,
+    Drawing,
+    inline,
+)
+from seewhy.storage.schemas.evaluation import Calibration, Interval, OverFolds
+from seewhy.storage.schemas.faithfulness import FaithfulnessCurve
+from seewhy.storage.schemas.study import STAGES, Stage
+from seewhy.storage.titles import STAGE_TITLES
+from seewhy.wording import plain
+
+
+def reliability(
+    found: Mapping[Stage, Calibration], scaled: Mapping[Stage, Calibration], name: str, alt: str
+) -> Drawing:
+    """Draw how often a classifier is right against how sure it is, a panel a stage.
+
+    Parameters
+    ----------
+    found : mapping of Stage to Calibration
+        As the classifier is.
+    scaled : mapping of Stage to Calibration
+        After temperature scaling; a stage may be missing.
+    name : str
+        Unique in the page.
+    alt : str
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, 2.5), layout="constrained")
+        panels = figure.subplots(1, len(STAGES), sharey=True)
+        for axes, stage in zip(panels, STAGES, strict=True):
+            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
+            if stage in found:
+                _bins(axes, found[stage], STAGE_PAINT[stage])
+            if stage in scaled:
+                bins = [one for one in scaled[stage].bins if one.images]
+                axes.plot(
+                    [one.confidence for one in bins],
+                    [one.accuracy for one in bins],
+                    linestyle="none",
+                    marker="D",
+                    markersize=4,
+                    color=INK,
+                    mfc="none",
+                )
+            axes.set_title(STAGE_TITLES[stage])
+            axes.set_xlabel("confidence")
+            axes.set_xlim(-0.03, 1.03)
+            axes.set_ylim(-0.03, 1.03)
+        panels[0].set_ylabel("share right")
+        return inline(figure, name, alt)
+
+
+def change_dots(
+    classes: Sequence[str],
+    changes: Sequence[Mapping[str, Interval]],
+    name: str,
+    alt: str,
+) -> Drawing:
+    """Draw by how much fine-tuning changed each class's recall, with intervals.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        From top to bottom.
+    changes : sequence of mapping of str to Interval
+        One a backbone; a class may be missing.
+    name : str
+        Unique in the page.
+    alt : str
+    """
+    with rc_context(STYLE):
+        step = 0.14 * len(changes)
+        height = 0.75 + (0.16 + step) * len(classes)
+        figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color=INK, linewidth=0.9)
+        for number, change in enumerate(changes):
+            look = _look(number)
+            shift = (number - (len(changes) - 1) / 2) * 0.5 / max(1, len(changes))
+            rows = [k + shift for k, one in enumerate(classes) if one in change]
+            spans = [change[one] for one in classes if one in change]
+            axes.hlines(
+                rows,
+                [one.low for one in spans],
+                [one.high for one in spans],
+                color=look["color"],
+                linewidth=1.4,
+                alpha=0.55,
+            )
+            axes.plot([one.value for one in spans], rows, linestyle="none", **look)
+        _class_rows(axes, classes)
+        axes.set_xlabel("change of recall by fine-tuning")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.2f}" if value else "0")
+        return inline(figure, name, alt)
+
+
+def fold_dots(folds: OverFolds, names: Mapping[str, str], name: str, alt: str) -> Drawing:
+    """Draw each backbone's accuracy over the folds, its mean and deviation.
+
+    Parameters
+    ----------
+    folds : OverFolds
+    names : mapping of str to str
+        What each backbone is called, by slug.
+    name : str
+        Unique in the page.
+    alt : str
+    """
+    slugs = list(folds.backbones)
+    with rc_context(STYLE):
+        figure = Figure(
+            figsize=(WIDTH_INCHES, 0.8 + 0.4 * len(slugs)),
+            layout="constrained",
+        )
+        axes = figure.subplots()
+        for row, slug in enumerate(slugs):
+            scores, look = folds.backbones[slug], _look(row)
+            ends = (scores.mean - scores.deviation, scores.mean + scores.deviation)
+            axes.hlines(row, *ends, color=look["color"], linewidth=6, alpha=0.3)
+            axes.plot([scores.mean] * 2, [row - 0.25, row + 0.25], color=look["color"])
+            axes.plot(scores.values, [row] * len(scores.values), linestyle="none", **look)
+        _class_rows(axes, [names.get(slug, slug) for slug in slugs])
+        axes.set_xlabel("accuracy")
+        return inline(figure, name, alt)
+
+
+def faithfulness_curves(curves: Mapping[str, FaithfulnessCurve], name: str, alt: str) -> Drawing:
+    """Draw how probable the explained class stays as the image is changed along the map.
+
+    Parameters
+    ----------
+    curves : mapping of str to FaithfulnessCurve
+        A panel each, by its title.
+    name : str
+        Unique in the page.
+    alt : str
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, 2.5), layout="constrained")
+        panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+        for axes, (title, curve) in zip(panels, curves.items(), strict=True):
+            for values, look in (
+                (curve.maps, {"color": STAGE_PAINT["finetuning"], "linewidth": 2, "marker": "o"}),
+                (curve.random, {"color": MUTED, "linestyle": (0, (3, 2)), "marker": "s"}),
+                (curve.gaussian, {"color": INK, "linestyle": (0, (1, 1.5)), "marker": "D"}),
+            ):
+                axes.plot(curve.shares, values, markersize=3, **look)
+            axes.set_title(title, parse_math=False)
+            axes.set_xlabel("share of pixels")
+            axes.set_ylim(0, 1.02)
+        panels[0].set_ylabel("probability")
+        return inline(figure, name, alt)
+
+
+def _bins(axes: Axes, found: Calibration, colour: str) -> None:
+    """Draw a bin as a bar up to the share that is right, the darker the more images it has."""
+    most = max(one.images for one in found.bins)
+    for one in found.bins:
+        if one.accuracy is not None:
+            axes.bar(
+                (one.low + one.high) / 2,
+                one.accuracy,
+                width=(one.high - one.low) * 0.86,
+                color=colour,
+                alpha=0.3 + 0.7 * one.images / most,
+                linewidth=0,
+            )
+
+
+def _class_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(np.arange(len(names)), [plain(one, 28) for one in names], parse_math=False)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+
+
+def _look(number: int) -> dict[str, Any]:
+    return {
+        "marker": MARKERS[number % len(MARKERS)],
+        "markersize": 5,
+        "color": SERIES_PAINT[number % len(SERIES_PAINT)],
+        "mew": 0,
+    }

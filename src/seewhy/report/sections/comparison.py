@@ -1,0 +1,234 @@
+"""The report's section on comparisons: between backbones, between stages, over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seewhy.report.figures.statistics_figures import change_dots, fold_dots
+from seewhy.report.figures.svg import MARKERS, SIGNS
+from seewhy.report.sections.gallery import Gallery, Shot
+from seewhy.report.sections.section import MOST_ROWS, Section, Study
+from seewhy.report.text.tables import Bounded, Table, Value, bounded
+from seewhy.storage.schemas.evaluation import (
+    Comparison,
+    FoldDifference,
+    MapAgreement,
+    OverFolds,
+    Pair,
+)
+from seewhy.storage.schemas.study import Stage
+from seewhy.storage.titles import STAGE_TITLES
+from seewhy.wording import count, listing
+
+# Pictures of the images on which two backbones differ most.
+MOST_SHOTS = 4
+_NOTES = {
+    "corrected t": "Each pair has the corrected resampled t-test, which knows that the folds share "
+    "training images; p after Holm is corrected for all pairs. Mean ranks are a description: tests "
+    "of ranks call equal backbones different too often over folds of one data set.",
+    "paired t": "Each pair has the paired t-test; p after Holm is corrected for all pairs. Seeds "
+    "share all their images, so a difference says that it is more than the chance of the training, "
+    "and nothing of other images.",
+}
+
+
+def comparison_section(study: Study, gallery: Gallery) -> Section:
+    """Return tables, figures and pictures of what differs; empty where nothing was compared.
+
+    Parameters
+    ----------
+    study : Study
+    gallery : Gallery
+        Of the same study.
+    """
+    found = study.comparison
+    if found is None:
+        return {}
+    return {
+        "pairs": _pairs(study, found),
+        "maps": _map_agreement(study, found),
+        "apart": [
+            _apart(study, gallery, pair) for pair in found.pairs if pair.stage == "finetuning"
+        ],
+        "changes": _changes(study, found),
+        "folds": [_over_folds(study, one) for one in found.folds],
+    }
+
+
+def _pairs(study: Study, found: Comparison) -> Table | None:
+    rows: list[tuple[Value, ...]] = [
+        (
+            *(STAGE_TITLES[one.stage], study.names[one.first], study.names[one.second]),
+            *(one.both_right, one.first_only, one.second_only, one.both_wrong),
+            *(bounded(one.difference), one.test, one.p, one.p_holm, one.agreement, one.kappa),
+        )
+        for one in found.pairs
+    ]
+    columns = (
+        *("Stage", "First", "Second", "Both right", "Only the first", "Only the second"),
+        *("Both wrong", "Difference in accuracy", "McNemar’s test", "p", "p, Holm", "Agreement"),
+        "Cohen’s kappa",
+    )
+    title = "Pairs of backbones on the same test images"
+    return Table("pairs-of-backbones", title, columns, tuple(rows)) if rows else None
+
+
+def _agreement_cells(one: MapAgreement) -> tuple[Value, ...]:
+    return (
+        *(one.images, bounded(one.pearson), bounded(one.spearman)),
+        *(one.pearson_other_image, bounded(one.overlap), one.overlap_by_chance),
+        one.overlap_other_image,
+    )
+
+
+def _map_agreement(study: Study, found: Comparison) -> Table | None:
+    rows: list[tuple[Value, ...]] = []
+    for pair in found.pairs:
+        if pair.maps:
+            both = f"{study.names[pair.first]} and {study.names[pair.second]}"
+            rows.append((both, STAGE_TITLES[pair.stage], *_agreement_cells(pair.maps)))
+    for slug, change in found.changes.items():
+        if change.maps:
+            rows.append(
+                (study.names[slug], "both stages", *_agreement_cells(change.maps.agreement))
+            )
+    columns = (
+        *("Maps of", "Stage", "Images", "Correlation (Pearson)"),
+        *("Correlation (Spearman)", "Pearson, of two different images"),
+        *("Overlap of the highest fifth", "Overlap by chance", "Overlap, of two different images"),
+    )
+    title = "How alike the maps of the same images are"
+    return Table("agreement-of-maps", title, columns, tuple(rows)) if rows else None
+
+
+def _apart(study: Study, gallery: Gallery, pair: Pair) -> Section:
+    """Return the images on which two backbones' answers, and their maps, differ most."""
+    number = list(study.names).index(pair.first)
+    differing = [one.id for one in pair.disagreements[:MOST_SHOTS]]
+    unlike = [one.id for one in pair.maps.least_alike[:MOST_SHOTS]] if pair.maps else []
+    return {
+        "names": f"{study.names[pair.first]} and {study.names[pair.second]}",
+        "number": number,
+        "answers": _shots(gallery, number, differing),
+        "maps": _shots(gallery, number, unlike),
+    }
+
+
+def _shots(gallery: Gallery, number: int, ids: Sequence[str]) -> list[Shot]:
+    return [gallery.shot_of(number, id_) for id_ in ids]
+
+
+def _changes(study: Study, found: Comparison) -> Section:
+    """Return what fine-tuning changed, in all, a class, and in the maps."""
+    changes = found.changes
+    total = Table(
+        "change-by-fine-tuning",
+        "What fine-tuning changed",
+        (
+            *("Backbone", "Change of accuracy", "Right only after adaptation"),
+            *("Right only after fine-tuning", "McNemar’s test", "p"),
+        ),
+        tuple(
+            (
+                *(study.names[slug], bounded(one.accuracy), one.first_only, one.second_only),
+                *(one.test, one.p),
+            )
+            for slug, one in changes.items()
+        ),
+    )
+    classes = study.data.classes
+    each = Table(
+        "change-of-each-class",
+        "Change of each class’s recall by fine-tuning",
+        ("Class", *(study.names[slug] for slug in changes)),
+        tuple(
+            (name, *(bounded(one.recall.get(name)) for one in changes.values())) for name in classes
+        ),
+    )
+    moved = [(study.names[slug], one.maps) for slug, one in changes.items() if one.maps]
+    movement = Table(
+        "movement-of-maps",
+        "How the maps moved from adaptation to fine-tuning",
+        ("Backbone", "Distance of the centres", "To the right", "Downwards"),
+        tuple((name, bounded(one.shift), one.right, one.down) for name, one in moved),
+    )
+    spread = {
+        name: max(
+            (abs(one.recall[name].value) for one in changes.values() if name in one.recall),
+            default=0,
+        )
+        for name in classes
+    }
+    shown = set(sorted(classes, key=lambda name: -spread[name])[:MOST_ROWS])
+    order = [name for name in classes if name in shown]
+    alt = (
+        "Change of each class’s recall by fine-tuning with its interval; the table has the numbers"
+    )
+    return {
+        "total": total,
+        "each": each,
+        "movement": movement if moved else None,
+        "figure": change_dots(
+            order, [one.recall for one in changes.values()], "change-of-each-class", alt
+        ),
+        "key": [
+            {
+                "sign": SIGNS[k % len(MARKERS)],
+                "name": study.names[slug],
+                "paint": k % len(MARKERS) + 1,
+            }
+            for k, slug in enumerate(changes)
+        ],
+        "shown": len(order),
+    }
+
+
+def _over_folds(study: Study, found: OverFolds) -> Section:
+    stage: Stage = found.stage
+    title = f"Accuracy over {count(len(found.repetitions), found.over.removesuffix('s'))}"
+    title += f" of {STAGE_TITLES[stage].lower()}"
+    file = f"{found.over}-{stage}"
+    table = Table(
+        file,
+        title,
+        ("Backbone", "Mean", "Deviation", *found.repetitions, "Mean rank"),
+        tuple(
+            (
+                study.names.get(slug, slug),
+                one.mean,
+                one.deviation,
+                *one.values,
+                None if slug not in found.mean_ranks else f"{found.mean_ranks[slug]:.2f}",
+            )
+            for slug, one in found.backbones.items()
+        ),
+    )
+    names = [study.names.get(slug, slug) for slug in found.backbones]
+    alt = f"Accuracy of {listing(names)} over the {found.over}, after {STAGE_TITLES[stage].lower()}"
+    rows: list[tuple[Value, ...]] = [
+        (
+            *(study.names.get(slug, slug) for slug in (one.first, one.second)),
+            *(_difference(one), one.p, one.p_holm),
+        )
+        for one in found.pairs
+    ]
+    pairs = Table(
+        f"pairs-over-{file}",
+        f"Pairs over the {found.over} of {STAGE_TITLES[stage].lower()}",
+        ("First", "Second", "Mean difference", "p", "p, Holm"),
+        tuple(rows),
+    )
+    return {
+        "title": title,
+        "table": table,
+        "figure": fold_dots(found, study.names, file, alt),
+        "pairs": pairs if found.pairs else None,
+        "note": _NOTES.get(found.test or ""),
+        "untested": found.untested,
+    }
+
+
+def _difference(pair: FoldDifference) -> Value:
+    if pair.low is None or pair.high is None:
+        return pair.difference
+    return Bounded(pair.difference, pair.low, pair.high)

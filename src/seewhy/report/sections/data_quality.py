@@ -1,0 +1,198 @@
+"""What the checks found among the images, with pictures: faults, duplicates, suspects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from seewhy.report.figures.photographs import PictureStore
+from seewhy.report.sections.failed_steps import Missing
+from seewhy.report.sections.gallery import Gallery, Shot
+from seewhy.report.sections.section import Section, Study
+from seewhy.report.text.tables import Table, Value
+from seewhy.storage.schemas.data_checks import DataFindings, Suspect, SuspectList
+from seewhy.wording import count, listing, some
+
+# Pictures shown of each fault; groups of duplicates, and images of each; suspects of each kind.
+MOST_FAULTS, MOST_GROUPS, MOST_COPIES, MOST_SUSPECTS = 8, 12, 4, 12
+# Labels of one group that its title names.
+MOST_LABELS = 4
+SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Thumb:
+    """One picture with its class, its split, and what is said of it."""
+
+    id: str
+    photo: str
+    label: str
+    split: str
+    file: str
+    said: str
+
+
+def findings_section(study: Study, store: PictureStore) -> Section:
+    """Return what is wrong with the images; empty where nothing was checked.
+
+    Parameters
+    ----------
+    study : Study
+    store : PictureStore
+        Takes the pictures.
+    """
+    found = study.findings
+    if found is None:
+        return {}
+    place = {id_: index for index, id_ in enumerate(study.data.ids)}
+
+    def thumb(id_: str, label: str, split: str, path: str, said: str = "") -> Thumb:
+        photo = store.photo(place[id_])
+        return Thumb(id_, photo, label, SPLIT_WORDS[split], PurePath(path).name, said)
+
+    faults = [
+        {
+            "fault": one.fault,
+            "rule": one.rule,
+            "count": one.count,
+            "thumbs": [
+                thumb(image.id, image.label, image.split, image.path, image.reason)
+                for image in one.first[:MOST_FAULTS]
+            ],
+        }
+        for one in found.faults
+        if one.count
+    ]
+    groups = [
+        {
+            "title": _group_title(group.kind, group.splits, group.labels),
+            "size": group.size,
+            "leaks": len(group.splits) > 1,
+            "thumbs": [
+                thumb(image.id, image.label, image.split, image.path)
+                for image in group.images[:MOST_COPIES]
+            ],
+        }
+        for group in found.duplicates.first[:MOST_GROUPS]
+    ]
+    return {
+        "notes": found.notes,
+        "sentences": found.sentences,
+        "other_files": found.other_files,
+        "faults": faults,
+        "duplicates": found.duplicates,
+        "groups": groups,
+        "balance": found.balance,
+        "tables": [table for table in (_fault_table(found), _duplicate_table(found)) if table.rows],
+    }
+
+
+def suspects_section(study: Study, gallery: Gallery) -> list[Section]:
+    """Return, a backbone, the images that may be mislabelled or of no class.
+
+    Parameters
+    ----------
+    study : Study
+    gallery : Gallery
+        Of the same study; test images among the suspects are shown with their maps.
+    """
+    parts: list[Section] = []
+    for number, (slug, records) in enumerate(study.records.items()):
+        found = records.suspects
+        name = study.names[slug]
+        kinds = (
+            ("Likely label errors", "label-errors", found.label_errors if found else None),
+            ("Foreign images", "foreign-images", found.foreign if found else None),
+        )
+        parts.append(
+            {
+                "name": name,
+                "missing": found is None,
+                "why": Missing(study).of("label issues", slug),
+                "kinds": [
+                    _suspects(study, gallery, number, title, f"{file}-{slug}", one)
+                    for title, file, one in kinds
+                    if one is not None
+                ],
+            }
+        )
+    return parts
+
+
+def _suspects(
+    study: Study, gallery: Gallery, number: int, title: str, file: str, found: SuspectList
+) -> Section:
+    name = list(study.names.values())[number]
+    return {
+        "title": title,
+        "rule": found.rule,
+        "skipped": found.skipped,
+        "count": found.count,
+        "looked_at": found.looked_at,
+        "shots": [_suspect(study, gallery, number, one) for one in found.first[:MOST_SUSPECTS]],
+        "table": Table(
+            file,
+            f"{title} as {name} sees them",
+            ("Image", "Split", "Class", "Suggested", "Score", "Reason"),
+            tuple(
+                (one.path, SPLIT_WORDS[one.split], one.label, one.suggested, one.score, one.reason)
+                for one in found.first
+            ),
+        ),
+    }
+
+
+def _suspect(study: Study, gallery: Gallery, number: int, one: Suspect) -> Section:
+    """Return a suspect's picture, with every backbone's map where it is a test image."""
+    shot: Shot | None = gallery.shot_of(number, one.id) if one.split == "test" else None
+    index = gallery.place_of(one.id)
+    return {
+        "shot": shot,
+        "thumb": Thumb(
+            one.id,
+            gallery.store.photo(index),
+            one.label,
+            SPLIT_WORDS[one.split],
+            PurePath(one.path).name,
+            "",
+        ),
+        "suggested": one.suggested,
+        "reason": one.reason,
+    }
+
+
+def _group_title(kind: str, splits: Sequence[str], labels: Sequence[str]) -> str:
+    said = "Exact copies" if kind == "exact" else "Near duplicates"
+    if len(splits) > 1:
+        said += f" in {listing([SPLIT_WORDS[split] for split in splits])}"
+    return said + (
+        f", called {some(labels) if len(labels) > MOST_LABELS else listing(labels)}"
+        if len(labels) > 1
+        else ""
+    )
+
+
+def _fault_table(found: DataFindings) -> Table:
+    rows: list[tuple[Value, ...]] = [
+        (one.fault, image.path, image.label, SPLIT_WORDS[image.split], image.value, image.reason)
+        for one in found.faults
+        for image in one.first
+    ]
+    columns = ("Fault", "Image", "Class", "Split", "Value", "Reason")
+    return Table("faulty-images", "Images with faults", columns, tuple(rows))
+
+
+def _duplicate_table(found: DataFindings) -> Table:
+    rows: list[tuple[Value, ...]] = [
+        (
+            *(number, group.kind, group.similarity, image.path, image.label),
+            SPLIT_WORDS[image.split],
+        )
+        for number, group in enumerate(found.duplicates.first, 1)
+        for image in group.images
+    ]
+    title = f"Duplicates: {count(found.duplicates.groups, 'group')}, the first of them"
+    return Table(
+        "duplicates", title, ("Group", "Kind", "Similarity", "Image", "Class", "Split"), tuple(rows)
+    )

@@ -1,0 +1,92 @@
+"""The report's section on the maps: where each class is seen on average, and the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seewhy.report.figures import photographs as pictures
+from seewhy.report.sections.data_quality import suspects_section
+from seewhy.report.sections.failed_steps import Missing
+from seewhy.report.sections.faithfulness import faithfulness_section
+from seewhy.report.sections.gallery import ClassGallery, Gallery, gallery_bounds
+from seewhy.report.sections.section import Section, Study
+from seewhy.report.text.statements import best_backbone
+from seewhy.report.text.tables import Table
+from seewhy.wording import count, duration
+
+METHODS = {
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "hirescam": "HiResCAM",
+    "gradcam-elementwise": "Grad-CAM elementwise",
+    "xgradcam": "XGrad-CAM",
+    "layercam": "LayerCAM",
+    "finercam": "Finer-CAM",
+    "shapleycam": "ShapleyCAM",
+    "cam": "CAM",
+    "eigencam": "Eigen-CAM",
+    "eigengradcam": "EigenGrad-CAM",
+    "scorecam": "Score-CAM",
+    "ablationcam": "Ablation-CAM",
+}
+MOST_AVERAGES = 250
+
+
+def explanation_section(study: Study, gallery: Gallery) -> Section:
+    """Return average maps and the gallery."""
+    classes, data = study.data.classes, study.data
+    records = list(study.records.values())
+    per_end, shown = gallery_bounds(len(classes), len(records))
+    weakest = study.summary.backbones[best_backbone(study.summary)].finetuning.per_class_recall
+    labels = sorted(range(len(classes)), key=lambda k: (weakest[classes[k]], k))[:shown]
+    photos = pictures.average_photos(data) if len(classes) <= MOST_AVERAGES else []
+    final = [one.maps["finetuning"] for one in records]
+    maps = [
+        pictures.average_map_addresses(pictures.average_maps(one, len(classes))) for one in final
+    ]
+    empty = [int(one.empty.sum()) for one in final]
+    chosen = [gallery.of_class(label, per_end) for label in sorted(labels)]
+    return {
+        "tables": [_selection(chosen)],
+        "suspects": suspects_section(study, gallery),
+        "averages": [
+            {"number": k, "name": classes[k], "photo": photo, "maps": [found[k] for found in maps]}
+            for k, photo in enumerate(photos)
+        ],
+        "backbones": [
+            {
+                "name": study.names[slug],
+                "method": METHODS.get(part.explanation.method, part.explanation.method),
+                "layer": part.explanation.layer,
+                "images": count(part.explanation.images, "test image"),
+                "time": duration(part.explanation.seconds),
+                "empty": none,
+                "faithfulness": faithfulness_section(study, slug),
+                "missing": Missing(study).of("faithfulness", slug),
+            }
+            for (slug, part), none in zip(study.summary.backbones.items(), empty, strict=True)
+        ],
+        "classes": chosen,
+        "shown": labels,
+        "of": len(classes),
+        "per_end": per_end,
+    }
+
+
+def _selection(classes: Sequence[ClassGallery]) -> Table:
+    """Return which images the gallery shows, and every backbone's answer to each."""
+    rows = []
+    for one in classes:
+        for choice in one.choices:
+            for end, shots in (("lowest", choice.lowest), ("highest", choice.highest)):
+                for shot in shots:
+                    answers = [f"{a.backbone}: {a.predicted} {a.confidence}" for a in shot.answers]
+                    rows.append(
+                        (one.name, choice.backbone, end, shot.file, shot.label, "; ".join(answers))
+                    )
+    return Table(
+        "lowest-and-highest",
+        "Lowest and highest confidence of each class",
+        ("Taken for", "Chosen by", "Confidence", "Image", "Class", "Answers"),
+        tuple(rows),
+    )

@@ -1,0 +1,228 @@
+"""The gallery: which predictions are shown, and what is said beside each.
+
+For each class and backbone, among the test images taken for that class by the fine-tuned
+classifier, those with the lowest and the highest confidence; every backbone's answer and map for
+the same image stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.report.figures.photographs import PictureStore
+from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.wording import share
+
+PER_END = 3
+# Heat layers; photos come on top, at most one for each image.
+MOST_PICTURES = 600
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One backbone's answer for one image, with its map."""
+
+    backbone: str
+    predicted: str
+    confidence: str
+    right: bool
+    heat: str | None
+    alt: str
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image of the gallery and every backbone's answer.
+
+    `right` is whether the backbone that the image was chosen by is right.
+    """
+
+    id: str
+    photo: str
+    label: str
+    file: str
+    right: bool
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one backbone is least and most sure of, among the images it takes for one class."""
+
+    number: int
+    backbone: str
+    taken: int
+    lowest: tuple[Shot, ...]
+    highest: tuple[Shot, ...]
+
+
+@dataclass(frozen=True)
+class ClassGallery:
+    """One class: a choice a backbone."""
+
+    number: int
+    name: str
+    choices: tuple[Choice, ...]
+
+
+def lowest_and_highest(
+    predictions: Predictions, label: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose the least and the most confident of the predictions of one class.
+
+    Parameters
+    ----------
+    predictions : Predictions
+    label : int
+        The predicted class.
+    count : int
+        At most this many at each end.
+
+    Returns
+    -------
+    lowest, highest : ndarray of int64
+        Places in `predictions`, lowest first and highest first; none in both. Where there are
+        too few, the highest have the odd one. Equals come in the order of the test images.
+    """
+    taken = np.flatnonzero(predictions.predicted == label)
+    confidence = predictions.confidence[taken]
+    falling = taken[np.argsort(-confidence, kind="stable")]
+    high = min(count, (len(taken) + 1) // 2)
+    highest = falling[:high]
+    rest = taken[~np.isin(taken, highest)]
+    rising = rest[np.argsort(predictions.confidence[rest], kind="stable")]
+    return rising[:count].astype(np.int64), highest.astype(np.int64)
+
+
+def gallery_bounds(classes: int, backbones: int) -> tuple[int, int]:
+    """Return how many images an end and how many classes a gallery of bounded size can show.
+
+    Parameters
+    ----------
+    classes, backbones : int
+
+    Returns
+    -------
+    per_end, shown : int
+        First fewer images are shown, then fewer classes.
+    """
+    for per_end in range(PER_END, 0, -1):
+        each = 2 * per_end * backbones * backbones
+        if each * classes <= MOST_PICTURES:
+            return per_end, classes
+    return 1, max(1, min(classes, MOST_PICTURES // (2 * backbones * backbones)))
+
+
+class Gallery:
+    """Builds the gallery of a study.
+
+    Parameters
+    ----------
+    data : Dataset
+    records : sequence of BackboneRecords
+    names : sequence of str
+        What the backbones are called, in the same order.
+    store : PictureStore
+        Takes the pictures.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        records: Sequence[BackboneRecords],
+        names: Sequence[str],
+        store: PictureStore,
+    ) -> None:
+        self.data = data
+        self.names = names
+        self.store = store
+        self.predictions = [one.predictions["finetuning"] for one in records]
+        self.maps = [one.maps["finetuning"] for one in records]
+        self._rows = [{id_: row for row, id_ in enumerate(p.ids)} for p in self.predictions]
+        self._map_rows = [{id_: row for row, id_ in enumerate(m.ids)} for m in self.maps]
+        self._index = {id_: index for index, id_ in enumerate(data.ids)}
+
+    def of_class(self, label: int, per_end: int) -> ClassGallery:
+        """Return one class's part."""
+        choices = []
+        for number, predictions in enumerate(self.predictions):
+            lowest, highest = lowest_and_highest(predictions, label, per_end)
+            choices.append(
+                Choice(
+                    number=number,
+                    backbone=self.names[number],
+                    taken=int((predictions.predicted == label).sum()),
+                    lowest=tuple(self.shot(number, int(row)) for row in lowest),
+                    highest=tuple(self.shot(number, int(row)) for row in highest),
+                )
+            )
+        return ClassGallery(label, self.data.classes[label], tuple(choices))
+
+    def shot(self, number: int, row: int) -> Shot:
+        """Return the image at `row` of backbone `number`'s predictions, with all answers."""
+        predictions = self.predictions[number]
+        id_ = predictions.ids[row]
+        index = self._index[id_]
+        return Shot(
+            id=id_,
+            photo=self.store.photo(index),
+            label=self.data.classes[int(predictions.labels[row])],
+            file=PurePath(self.data.paths[index]).name,
+            right=bool(predictions.predicted[row] == predictions.labels[row]),
+            answers=tuple(self._answer(other, id_, index) for other in range(len(self.names))),
+        )
+
+    def shot_of(self, number: int, id_: str) -> Shot:
+        """Return the test image `id_`, chosen by backbone `number`, with all answers."""
+        return self.shot(number, self._rows[number][id_])
+
+    def place_of(self, id_: str) -> int:
+        """Return the place of an image, of any split, in the data set."""
+        return self._index[id_]
+
+    def surest(self, number: int, count: int) -> list[Shot]:
+        """Return what backbone `number` rightly names with most confidence, one image a class.
+
+        At most `count`, of the first classes that have one.
+        """
+        predictions = self.predictions[number]
+        right = predictions.predicted == predictions.labels
+        shots: list[Shot] = []
+        for label in range(len(self.data.classes)):
+            if len(shots) == count:
+                break
+            rows = np.flatnonzero(right & (predictions.labels == label))
+            if len(rows):
+                shots.append(self.shot(number, int(rows[predictions.confidence[rows].argmax()])))
+        return shots
+
+    def _answer(self, number: int, id_: str, index: int) -> Answer:
+        predictions = self.predictions[number]
+        row = self._rows[number][id_]
+        predicted = self.data.classes[int(predictions.predicted[row])]
+        label = self.data.classes[int(predictions.labels[row])]
+        confidence = share(float(predictions.confidence[row]))
+        map_row = self._map_rows[number].get(id_)
+        heat = (
+            None
+            if map_row is None
+            else self.store.heat(number, index, self.maps[number].maps[map_row])
+        )
+        right = predicted == label
+        verdict = "rightly" if right else f"wrongly, it is {label},"
+        seen = f"the map for {predicted} over it" if heat else f"its map for {predicted} is empty"
+        return Answer(
+            backbone=self.names[number],
+            predicted=predicted,
+            confidence=confidence,
+            right=right,
+            heat=heat,
+            alt=f"{label}: {self.names[number]} {verdict} says {predicted} "
+            f"with confidence {confidence}; {seen}",
+        )

@@ -1,0 +1,115 @@
+"""The test performance with intervals, and how far confidences can be trusted."""
+
+from __future__ import annotations
+
+from seewhy.report.figures.statistics_figures import reliability
+from seewhy.report.sections.section import Section, Study
+from seewhy.report.text.tables import Table, Value, bounded
+from seewhy.storage.schemas.evaluation import Evaluation, StageEvaluation
+from seewhy.storage.schemas.study import STAGES
+from seewhy.storage.titles import STAGE_TITLES
+
+
+def performance_section(study: Study) -> Section:
+    """Return tables of measures with intervals, and of calibration; empty where none was kept."""
+    found = {slug: one for slug, one in study.evaluations.items() if one is not None}
+    if not found:
+        return {}
+    any_one = next(iter(found.values()))
+    return {
+        "table": _measures(study, found),
+        "classes": [_classes(study.names[slug], slug, one) for slug, one in found.items()],
+        "calibration": _calibration(study, found),
+        "diagrams": [_diagram(study.names[slug], slug, one) for slug, one in found.items()],
+        "draws": any_one.draws,
+        "unscaled": _unscaled(study, found),
+    }
+
+
+def _rows(evaluation: Evaluation) -> list[tuple[str, StageEvaluation]]:
+    first = [("Baseline", evaluation.baseline)] if evaluation.baseline else []
+    return first + [
+        (STAGE_TITLES[s], evaluation.stages[s]) for s in STAGES if s in evaluation.stages
+    ]
+
+
+def _measures(study: Study, found: dict[str, Evaluation]) -> Table:
+    top = sorted({k for one in found.values() for _, part in _rows(one) for k in part.top})
+    rows: list[tuple[Value, ...]] = []
+    for slug, one in found.items():
+        for stage, part in _rows(one):
+            measures = (part.accuracy, part.precision, part.recall, part.f1)
+            cells = [bounded(value) for value in (*measures, *(part.top.get(k) for k in top))]
+            rows.append((study.names[slug], stage, *cells))
+    columns = ("Backbone", "Stage", "Accuracy", "Precision", "Recall", "F1")
+    return Table(
+        "test-performance-intervals",
+        "Test performance with 95 % intervals",
+        (*columns, *(f"Top {k}" for k in top)),
+        tuple(rows),
+    )
+
+
+def _classes(name: str, slug: str, evaluation: Evaluation) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for stage, part in _rows(evaluation):
+        for label, scores in part.classes.items():
+            cells = [bounded(one) for one in (scores.precision, scores.recall, scores.f1)]
+            rows.append((label, stage, scores.images, scores.predicted, *cells))
+    return Table(
+        f"classes-{slug}",
+        f"Precision, recall and F1 of each class, {name}",
+        ("Class", "Stage", "Images", "Taken for it", "Precision", "Recall", "F1"),
+        tuple(rows),
+    )
+
+
+def _calibration(study: Study, found: dict[str, Evaluation]) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for slug, one in found.items():
+        for stage, part in _rows(one):
+            own, scaling = part.calibration, part.temperature
+            if own is None:
+                continue
+            scaled = scaling.scaled if scaling else None
+            temperature = scaling.temperature if scaling else None
+            rows.append(
+                (
+                    *(study.names[slug], stage, own.confidence, part.accuracy.value),
+                    *(bounded(own.error), own.error_if_calibrated, own.nll, temperature),
+                    *(bounded(scaled.error if scaled else None), scaled.nll if scaled else None),
+                )
+            )
+    return Table(
+        "calibration",
+        "Calibration",
+        (
+            *("Backbone", "Stage", "Mean confidence", "Accuracy", "Calibration error"),
+            *("Were it calibrated", "Negative log-likelihood", "Temperature"),
+            *("Calibration error, scaled", "Negative log-likelihood, scaled"),
+        ),
+        tuple(rows),
+    )
+
+
+def _unscaled(study: Study, found: dict[str, Evaluation]) -> dict[str, list[str]]:
+    """Return which classifiers have no temperature, by the reason."""
+    missing: dict[str, list[str]] = {}
+    for slug, one in found.items():
+        for stage, part in one.stages.items():
+            if part.temperature and part.temperature.skipped:
+                where = f"{study.names[slug]} after {STAGE_TITLES[stage].lower()}"
+                missing.setdefault(part.temperature.skipped, []).append(where)
+    return missing
+
+
+def _diagram(name: str, slug: str, evaluation: Evaluation) -> Section:
+    stages = evaluation.stages
+    own = {stage: part.calibration for stage, part in stages.items() if part.calibration}
+    scaled = {
+        stage: part.temperature.scaled
+        for stage, part in stages.items()
+        if part.temperature and part.temperature.scaled
+    }
+    alt = f"Share of right answers of {name} against its confidence, after each stage"
+    return {"name": name, "figure": reliability(own, scaled, f"reliability-{slug}", alt)}

@@ -1,0 +1,69 @@
+"""The report's last section: what the numbers depend on."""
+
+from __future__ import annotations
+
+import shlex
+
+from seewhy.report.sections.section import Section, Study
+from seewhy.report.text.tables import Table
+from seewhy.wording import count, duration, millions
+
+
+def provenance_section(study: Study) -> Section:
+    """Return what the numbers depend on."""
+    given = study.provenance
+    facts: list[tuple[str, str]] = []
+    if given:
+        facts = [
+            ("seewhy", given.seewhy),
+            ("Python", given.python),
+            ("Machine", f"{given.platform}, {given.processor}, {count(given.cores, 'core')}"),
+            ("Device", given.device),
+            ("Precision", given.precision),
+            ("Seed", str(given.seed)),
+            ("Started", given.started),
+            ("Finished", given.finished),
+            ("Took", duration(given.seconds) + _last_start(given.starts)),
+            ("Peak memory", f"{given.peak_memory_gib:.1f} GiB"),
+            ("Data key", given.data_key),
+        ]
+    return {
+        "facts": facts,
+        "command": shlex.join(given.command) if given else "",
+        "versions": given.versions if given else {},
+        "parts": {k: duration(v) for k, v in given.seconds_by_part.items()} if given else {},
+        "backbones": [
+            {
+                "name": study.names[slug],
+                "backbone": part.backbone,
+                "weights": part.weights,
+                "parameters": millions(part.parameters),
+                "layers": part.weighted_layers,
+                "cut": part.cut,
+                "size": part.input_size,
+            }
+            for slug, part in study.summary.backbones.items()
+        ],
+        "config": study.config,
+        "table": _table(study),
+    }
+
+
+def _last_start(starts: int) -> str:
+    """Say that the time is the last process's alone where there were several."""
+    return f", since it was taken up again ({count(starts - 1, 'interruption')})" * (starts > 1)
+
+
+def _table(study: Study) -> Table:
+    return Table(
+        "backbones",
+        "Backbones",
+        ("Backbone", "Name", "Weights", "Parameters", "Weighted layers", "Input", "Cut"),
+        tuple(
+            (
+                *(study.names[slug], part.backbone, part.weights, part.parameters),
+                *(part.weighted_layers, part.input_size, part.cut),
+            )
+            for slug, part in study.summary.backbones.items()
+        ),
+    )

@@ -1,0 +1,299 @@
+"""The report's section on the search: which heads were tried, and why one of them went on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from seewhy.evaluation.published_results import has_cifar10_classes, paper_scores
+from seewhy.report.figures.search_figures import (
+    LOSSES,
+    PARAMETERS,
+    Scale,
+    against,
+    best_so_far,
+    course,
+    importance_bars,
+    parameter_name,
+    ranked,
+    rate,
+    reached,
+    value_scale,
+    varied,
+)
+from seewhy.report.figures.svg import MARKERS, SIGNS
+from seewhy.report.sections.section import Section, Study
+from seewhy.report.text.tables import Table
+from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.study import HeadSummary, LayerSearch, SearchRecord, Trial
+from seewhy.wording import count, duration, listing, plain, sentence, share
+
+SAMPLERS = {
+    "gp": "a Gaussian process",
+    "tpe": "a tree-structured Parzen estimator",
+    "random": "chance",
+}
+PRUNERS = {"median": "by the median rule", "hyperband": "by Hyperband"}
+OBJECTIVES = {"adaptation": "adaptation", "both": "the fine-tuning that follows adaptation"}
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+# A reason may be a whole traceback's last line, and hundreds of trials may fail for as many.
+MOST_REASONS, REASON_LETTERS = 5, 400
+
+
+def search_section(study: Study) -> Section:
+    """Return the search a part a backbone: sentences, tables and figures.
+
+    Parameters
+    ----------
+    study : Study
+
+    Returns
+    -------
+    dict
+        ``parts`` is empty where no backbone has a search.
+    """
+    found = [records.search for records in study.records.values() if records.search]
+    if not found:
+        return {"parts": []}
+    names, backbones = study.names, study.summary.backbones
+    cifar = has_cifar10_classes(study.data.classes)
+    parts = []
+    for slug, records in study.records.items():
+        if records.search is None:
+            parts.append({"name": names[slug], "search": None})
+            continue
+        paper = paper_scores(backbones[slug].backbone) if cifar else None
+        part = _part(names[slug], records.search, records)
+        part["paper"] = paper.name if paper else None
+        part["paper_rows"] = [_head_cells(head) for head in paper.heads] if paper else []
+        part["tables"] = [
+            _best_table(names[slug], slug, part),
+            _trials_table(names[slug], slug, records.trials),
+        ]
+        parts.append(part)
+    return {
+        "parts": parts,
+        "objective": OBJECTIVES.get(found[0].objective, found[0].objective),
+        "both_losses": any(varied(records.trials, "loss") for records in study.records.values()),
+        "further": any(
+            trial.layers > 1 for records in study.records.values() for trial in records.trials
+        ),
+    }
+
+
+def _part(name: str, search: SearchRecord, records: BackboneRecords) -> Section:
+    trials = sorted(records.trials, key=lambda trial: (trial.layers, trial.number))
+    scale = value_scale(trials)
+    return {
+        "name": name,
+        "search": search,
+        "opening": _opening(search, trials),
+        "rows": [
+            {
+                **_head_cells(one.head),
+                "chosen": one is search.best,
+                "value": share(one.best_value, 4),
+                "trials": one.trials,
+            }
+            for one in search.layer_counts
+        ],
+        "layers": _layers(name, search, trials, scale, records.slug),
+        "panels": [
+            against(
+                own,
+                parameter,
+                scale,
+                f"value-against-{parameter.replace('_', '-')}-{records.slug}",
+                f"Value of the trials of {name} against {label}",
+            )
+            for parameter, label in PARAMETERS.items()
+            if (own := varied(trials, parameter))
+        ],
+        "states": {trial.state for trial in trials},
+        "reasons": _reasons(trials),
+        "trials": [_trial_cells(trial, search) for trial in trials],
+    }
+
+
+def _layers(
+    name: str, search: SearchRecord, trials: Sequence[Trial], scale: Scale, slug: str
+) -> list[Section]:
+    """Return the course and the importances of each layer count."""
+    parts = []
+    before: float | None = None
+    found = {one.layers: one for one in search.layer_counts}
+    # A layer count none of whose trials succeeded has trials alone.
+    for layers in sorted({trial.layers for trial in trials}):
+        own = [trial for trial in trials if trial.layers == layers]
+        one = found.get(layers)
+        best = one.best_trial if one else None
+        figure = f"{slug}-{layers}-layer{'s'[: layers != 1]}"
+        parts.append(
+            {
+                "title": _hidden(layers),
+                "sign": SIGNS[(layers - 1) % len(MARKERS)],
+                "paint": (layers - 1) % len(MARKERS) + 1,
+                "before": before,
+                "course": course(
+                    own, best, before, scale, f"optimisation-{figure}", _course_alt(name, own)
+                ),
+                "importance": importance_bars(
+                    one.importance, layers, f"importance-{figure}", _importance_alt(name, one)
+                )
+                if one and one.importance
+                else None,
+                "unknown": _why_no_importance(own),
+            }
+        )
+        before = max(one.best_value, before or 0.0) if one else before
+    return parts
+
+
+def _why_no_importance(trials: Sequence[Trial]) -> str:
+    values = [reached(trial) for trial in trials if trial.state == "complete"]
+    if len(values) > 1 and len(set(values)) == 1:
+        return "All completed trials have one value: no parameter mattered."
+    return f"Too few completed trials ({len(values)}) to say which parameter mattered."
+
+
+def _opening(search: SearchRecord, trials: Sequence[Trial]) -> str:
+    """Return what was tried, what won, and why the search ended, in a few sentences."""
+    sampler = SAMPLERS.get(search.sampler, search.sampler)
+    tried = f"{count(len(trials), 'trial')} in {duration(search.seconds)}, suggested by {sampler}"
+    tally = Counter(trial.layers for trial in trials)
+    if len(tally) == 1:
+        tried += f", each with {_hidden(*tally)}"
+    elif tally:
+        first, *others = sorted(tally)
+        shares = [f"{tally[first]} with {_hidden(first)}"]
+        shares += [f"{tally[layers]} with {_word(layers)}" for layers in others]
+        tried += f": {listing(shares)}"
+    states = Counter(trial.state for trial in trials)
+    ended = [f"{states['failed']} failed"] if states["failed"] else []
+    if states["pruned"]:
+        how = PRUNERS.get(search.pruner, "")
+        verb = "was" if states["pruned"] == 1 else "were"
+        ended.append(f"{states['pruned']} {verb} pruned {how}".strip())
+    best = search.best
+    units = " + ".join(map(str, best.head.units))
+    return (
+        f"{tried}{'; ' if ended else ''}{listing(ended)}. "
+        f"The head with {_hidden(best.layers)} ({units} units) won, with a value of "
+        f"{share(best.best_value, 3)} in trial {best.best_trial}. "
+        f"{sentence(f'No further layer was tried: {search.stopped}')}"
+    )
+
+
+def _head_cells(head: HeadSummary) -> Section:
+    return {
+        "layers": len(head.units),
+        "units": " + ".join(map(str, head.units)),
+        "dropout": _dropout(head.dropout),
+        "rate": rate(head.learning_rate),
+        "batch": head.batch_size,
+        "loss": LOSSES.get(head.loss, head.loss),
+    }
+
+
+def _trial_cells(trial: Trial, search: SearchRecord) -> Section:
+    value = reached(trial)
+    return {
+        "layers": trial.layers,
+        "number": trial.number,
+        "state": trial.state,
+        "value": "–" if value is None else share(value, 4),
+        "units": " + ".join(map(str, trial.units)),
+        "dropout": _dropout(trial.dropout),
+        "rate": rate(trial.learning_rate),
+        "batch": trial.batch_size,
+        "loss": LOSSES.get(trial.loss, trial.loss),
+        "epochs": trial.epochs,
+        "seconds": f"{trial.seconds:.1f}",
+        "reason": _one_line(trial.reason),
+        "chosen": (trial.layers, trial.number) == (search.best.layers, search.best.best_trial),
+    }
+
+
+def _best_table(name: str, slug: str, part: Section) -> Table:
+    """Return the best head of each layer count, the paper's below ours."""
+    ours = [(name, row, row["value"], row["trials"]) for row in part["rows"]]
+    theirs = [(f"{part['paper']} in the paper", row, None, None) for row in part["paper_rows"]]
+    keys = ("layers", "units", "dropout", "rate", "batch", "loss")
+    return Table(
+        f"best-parameters-{slug}",
+        f"Best parameters of {name}",
+        (
+            *("Backbone", "Layers added", "Units", "Dropout", "Learning rate", "Batch size"),
+            *("Loss", "Best value", "Trials"),
+        ),
+        tuple(
+            (who, *(row[key] for key in keys), value, trials)
+            for who, row, value, trials in ours + theirs
+        ),
+    )
+
+
+def _trials_table(name: str, slug: str, trials: Sequence[Trial]) -> Table:
+    return Table(
+        f"trials-{slug}",
+        f"All trials of {name}",
+        (
+            *("Trial", "Layers added", "State", "Value", "Units", "Dropout", "Learning rate"),
+            *("Batch size", "Loss", "Epochs", "Seconds", "Reason"),
+        ),
+        tuple(
+            (
+                *(one.number, one.layers, one.state, one.value, " + ".join(map(str, one.units))),
+                *(_dropout(one.dropout), rate(one.learning_rate), one.batch_size, one.loss),
+                *(one.epochs, f"{one.seconds:.1f}", _one_line(one.reason)),
+            )
+            for one in sorted(trials, key=lambda one: (one.layers, one.number))
+        ),
+    )
+
+
+def _reasons(trials: Sequence[Trial]) -> list[str]:
+    """Return why trials failed, the most frequent reason first."""
+    failed = Counter(_one_line(trial.reason) for trial in trials if trial.state == "failed")
+    said = [
+        f"{count(number, 'trial')} failed: {reason or 'no reason was recorded'}"
+        for reason, number in failed.most_common(MOST_REASONS)
+    ]
+    if len(failed) > MOST_REASONS:
+        rest = len(failed) - MOST_REASONS
+        said.append(f"{count(rest, 'further reason')}: see the table of all trials")
+    return said
+
+
+def _course_alt(name: str, trials: Sequence[Trial]) -> str:
+    """Return what the figure shows, for those who do not see it."""
+    states = Counter(trial.state for trial in trials)
+    words = f"Value of each of {count(len(trials), 'trial')} of {name} with "
+    words += f"{_hidden(trials[0].layers)}, and the best so far"
+    curve = [value for value in best_so_far(trials) if value is not None]
+    if curve:
+        words += f", which rises from {share(curve[0], 3)} to {share(curve[-1], 3)}"
+    return f"{words}; {states['failed']} failed, {states['pruned']} pruned"
+
+
+def _importance_alt(name: str, one: LayerSearch) -> str:
+    shares = [
+        f"{parameter_name(key)} {share(one.importance[key])}" for key in ranked(one.importance)
+    ]
+    return f"Importance of the parameters of {name} with {_hidden(one.layers)}: {listing(shares)}"
+
+
+def _one_line(reason: str) -> str:
+    return plain(" ".join(reason.split()), REASON_LETTERS)
+
+
+def _word(number: int) -> str:
+    return NUMBERS[number] if number < len(NUMBERS) else str(number)
+
+
+def _hidden(layers: int) -> str:
+    return f"{_word(layers)} hidden {'layer' if layers == 1 else 'layers'}"
+
+
+def _dropout(value: float) -> str:
+    return f"{value:.3g}"

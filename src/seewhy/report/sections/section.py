@@ -1,0 +1,45 @@
+"""All that the report is drawn from, and what its sections are: values for the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from seewhy.evaluation.published_results import HUMAN_ACCURACY, has_cifar10_classes
+from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.data_checks import DataFindings
+from seewhy.storage.schemas.evaluation import Comparison, Evaluation
+from seewhy.storage.schemas.study import Dataset, Provenance, Summary
+from seewhy.storage.titles import display_names
+
+Section = dict[str, Any]
+# A matrix or a plot with more rows than this is drawn another way.
+MOST_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that the report is drawn from.
+
+    `evaluations`, `comparison` and `findings` are None in studies of versions that made none.
+    """
+
+    summary: Summary
+    data: Dataset
+    records: Mapping[str, BackboneRecords]
+    provenance: Provenance | None
+    config: str
+    evaluations: Mapping[str, Evaluation | None] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    findings: DataFindings | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What each backbone is called, by slug."""
+        return display_names(self.summary)
+
+    @property
+    def human(self) -> Mapping[str, float]:
+        """Human accuracy a class, where it is known."""
+        return HUMAN_ACCURACY if has_cifar10_classes(self.data.classes) else {}

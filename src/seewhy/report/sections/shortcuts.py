@@ -1,0 +1,239 @@
+"""The audit's section: what was found and confirmed, its pictures, and what was searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.report.figures.photographs import TINY, address
+from seewhy.report.sections.section import MOST_ROWS, Section, Study
+from seewhy.report.text.tables import Table, Value
+from seewhy.storage.schemas.audit import (
+    Audit,
+    CarrierScore,
+    ClassAudit,
+    EffectRecord,
+    Finding,
+    MendingRecord,
+)
+from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.study import STAGES, Stage
+from seewhy.storage.titles import STAGE_TITLES
+from seewhy.wording import count, duration, share
+
+KINDS = {
+    "detail": "a detail at one place",
+    "moving detail": "a detail at places that differ",
+    "place": "a place in the image",
+    "colour": "colours",
+    "texture": "fine texture",
+}
+# What a patch gets around it, as a share of its own side.
+AROUND = 0.5
+LEAST_SIDE = 24
+
+
+def audit_section(study: Study) -> Section:
+    """Return the audits there are, a part a backbone and stage, and whose are missing."""
+    parts, missing = [], []
+    for slug, records in study.records.items():
+        name = study.names[slug]
+        for number, stage in enumerate(STAGES[::-1]):
+            audit = records.audits.get(stage)
+            if audit is not None:
+                parts.append(_part(name, stage, audit, records))
+            elif number == 0:
+                missing.append(name)
+    return {"parts": parts, "missing": missing, "reading": [_reading(part) for part in parts]}
+
+
+def warnings(study: Study) -> list[str]:
+    """Return the sentences of the fine-tuned classifiers' confirmed shortcuts, for the summary.
+
+    Where a classifier was mended, each is followed by what that did.
+    """
+    found = []
+    for slug, records in study.records.items():
+        audit, mending = records.audits.get("finetuning"), records.mending
+        if audit is None:
+            continue
+        which = f"{study.names[slug]} uses a shortcut. " * (len(study.records) > 1)
+        mended = {one.name: one.sentence for one in mending.classes} if mending else {}
+        classes = {one.findings[0].sentence: one.name for one in audit.classes if one.findings}
+        for sentence in audit.sentences[: _shortcuts(audit)]:
+            found.append(which + sentence)
+            if classes[sentence] in mended:
+                found.append(f"Mended: {mended[classes[sentence]]}")
+    return found
+
+
+def _shortcuts(audit: Audit) -> int:
+    """Return how many of the audit's sentences tell of a shortcut; these come first."""
+    return sum(one.verdict == "shortcut" for one in audit.classes)
+
+
+def _reading(part: Section) -> Section:
+    """Return a part as sentences alone, for the report as Markdown."""
+    mending = part["mending"]
+    found = part["sentences"] or ["No shortcut was found."]
+    mended = [f"Mended: {sentence}" for sentence in mending["sentences"]] if mending else []
+    return {"sentences": [f"{part['name']}, {part['stage'].lower()}:", *found, *mended]}
+
+
+def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Section:
+    pictures = records.audit_pictures.get(stage, {})
+    classes = [
+        _class(number, one, pictures) for number, one in enumerate(audit.classes) if one.findings
+    ]
+    classes.sort(key=lambda one: audit.sentences.index(one["findings"][0]["sentence"]))
+    mending = records.mending if stage == "finetuning" else None
+    return {
+        "name": name,
+        "mending": mending and _mending(records, mending),
+        "stage": STAGE_TITLES[stage],
+        "sentences": audit.sentences,
+        "searched": audit.searched,
+        "took": duration(audit.seconds),
+        "classes": classes,
+        "rows": [_row(one) for one in audit.classes[:MOST_ROWS]],
+        "of": len(audit.classes),
+        "masks": any(one.evidence and one.evidence.outside is not None for one in audit.classes),
+    }
+
+
+def _mending(records: BackboneRecords, mending: MendingRecord) -> Section:
+    """Return the two classifiers side by side, and where the second one's own report lies."""
+    slug = records.slug
+    rows: list[tuple[Value, ...]] = [
+        ("All test images", mending.accuracy_before, mending.accuracy_after)
+    ]
+    for one in mending.classes:
+        old, new = one.before, one.after
+        rows += [
+            (f"{one.name}: as they are", old.recall, new.recall),
+            (f"{one.name}: without it, taken out where it was", old.freed, new.freed),
+            _carriers(f"{one.name}: those with it", old.with_it, new.with_it),
+            _carriers(f"{one.name}: those that never had it", old.without_it, new.without_it),
+            (f"All but {one.name}", old.others, new.others),
+        ]
+    columns = ("Test images called right", "First classifier", "Mended classifier")
+    # RUN/report/index.html
+    return {
+        "sentences": mending.sentences,
+        "again": mending.found_again,
+        "table": Table(f"mending-{slug}", "Before and after mending", columns, tuple(rows)),
+        "report": f"../backbones/{quote(slug)}/mended/report/index.html"
+        if records.has_mended_report
+        else None,
+    }
+
+
+def _carriers(title: str, old: CarrierScore, new: CarrierScore) -> tuple[Value, ...]:
+    return (f"{title} ({count(old.images, 'image')})", old.accuracy, new.accuracy)
+
+
+def _class(number: int, one: ClassAudit, pictures: dict[str, NDArray[np.uint8]]) -> Section:
+    return {
+        "name": one.name,
+        "verdict": one.verdict,
+        "findings": [
+            _finding(finding, pictures.get(f"{number}-{k}"))
+            for k, finding in enumerate(one.findings)
+        ],
+    }
+
+
+def _finding(finding: Finding, pictures: NDArray[np.uint8] | None) -> Section:
+    return {
+        "sentence": finding.sentence,
+        "kind": KINDS[finding.kind],
+        "verdict": finding.verdict,
+        "where": finding.where,
+        "carriers": count(len(finding.carriers), "carrier"),
+        "share": None if finding.share is None else share(finding.share),
+        "others": None if finding.share_of_others is None else share(finding.share_of_others, 3),
+        "range": share(finding.range),
+        "usual": None if finding.usual is None else share(finding.usual * finding.range),
+        "insertion": _effect(finding.insertion),
+        "patches": _patches(finding),
+        "ablation": _effect(finding.ablation) if finding.ablation else None,
+        "accuracies": _accuracies(finding),
+        "patch": _patch(finding, pictures),
+        "examples": [] if pictures is None else [_example(one) for one in pictures],
+    }
+
+
+def _effect(effect: EffectRecord) -> Section:
+    return {
+        "change": _interval(effect.change, effect.low, effect.high),
+        "images": f"{count(effect.images, 'image')}, {count(effect.donors, 'donor')}",
+        "turned": share(effect.turned),
+        "turned_control": share(effect.turned_control),
+        "p": None if effect.p is None else f"{effect.p:.4f}",
+    }
+
+
+def _patches(finding: Finding) -> str | None:
+    """Say what patches of the same shape do by themselves; None where there are none."""
+    told = (("of other images", finding.other_patches), ("of its own", finding.own_patches))
+    found = [f"{words} {value:+.2f}" for words, value in told if value is not None]
+    return ", ".join(found) or None
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:+.2f} ({low:+.2f} … {high:+.2f})"
+
+
+def _accuracies(finding: Finding) -> list[str]:
+    """Return how the class's test images fare, with what was found and without it."""
+    told = (("with it", finding.with_it), ("without it", finding.without_it))
+    return [f"{words}: {_accuracy(score)}" for words, score in told if score is not None]
+
+
+def _accuracy(score: CarrierScore) -> str:
+    images = count(score.images, "test image")
+    return images if score.accuracy is None else f"{share(score.accuracy)} of {images} right"
+
+
+def _patch(finding: Finding, pictures: NDArray[np.uint8] | None) -> str | None:
+    """Return the place of a finding, cut out of the first donor with some pixels around it."""
+    if finding.box is None or pictures is None or not len(pictures):
+        return None
+    donor = pictures[0, 0]
+    size = len(donor)
+    top, left, bottom, right = (edge * size for edge in finding.box)
+    more = max(AROUND * (bottom - top), AROUND * (right - left), 1)
+    rows = slice(max(0, int(top - more)), min(size, int(np.ceil(bottom + more))))
+    columns = slice(max(0, int(left - more)), min(size, int(np.ceil(right + more))))
+    cut = donor[rows, columns]
+    # Small ones are enlarged here pixel by pixel, so that any viewer shows them sharp.
+    times = max(1, LEAST_SIDE // min(cut.shape[:2]))
+    return address(cut.repeat(times, axis=0).repeat(times, axis=1), exact=True)
+
+
+def _example(pictures: NDArray[np.uint8]) -> list[str]:
+    """Return donor, recipient before and recipient after."""
+    return [address(one, exact=one.shape[0] <= TINY) for one in pictures]
+
+
+def _row(one: ClassAudit) -> Section:
+    evidence = one.evidence
+    cells: Sequence[str] = ("–",) * 5
+    if evidence is not None:
+        cells = (
+            share(evidence.excess),
+            share(evidence.concentration),
+            share(evidence.border),
+            share(evidence.corners),
+            "–" if evidence.outside is None else share(evidence.outside),
+        )
+    return {
+        "name": one.name,
+        "verdict": one.verdict,
+        "cells": cells,
+        "strategies": " + ".join(str(len(group.images)) for group in one.strategies) or "–",
+        "tried": one.candidates,
+    }

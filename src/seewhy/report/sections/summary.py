@@ -1,0 +1,79 @@
+"""The report's opening: the sentences, the one table, one image a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seewhy.report.sections.failed_steps import Missing
+from seewhy.report.sections.gallery import Gallery
+from seewhy.report.sections.section import Section, Study
+from seewhy.report.sections.shortcuts import warnings
+from seewhy.report.text.statements import ScoreGroup, best_backbone, headline, score_groups
+from seewhy.report.text.tables import Table, Value
+from seewhy.storage.schemas.evaluation import Topic
+
+HIGHLIGHTS = 8
+# What the report opens with, and what the other sentences are about.
+LEAD: tuple[Topic, ...] = ("ranking", "caution")
+TOPICS: dict[Topic, str] = {
+    "stages": "Fine-tuning",
+    "overfitting": "Overfitting",
+    "classes": "Classes",
+    "confusions": "Confusions",
+    "people": "People",
+    "calibration": "Confidence",
+    "agreement": "Agreement",
+    "maps": "Maps",
+    "folds": "Folds",
+}
+
+
+def summary_section(study: Study, gallery: Gallery) -> Section:
+    """Return the sentences, the one table, and one image a class as an opening picture."""
+    groups = score_groups(study.summary)
+    best = list(study.names).index(best_backbone(study.summary))
+    highlights = gallery.surest(best, HIGHLIGHTS)
+    return {
+        "table": _table(groups),
+        "sentences": [*Missing(study).opening(), *warnings(study), *_lead(study)],
+        "reading": _reading(study),
+        "groups": groups,
+        "paper": any(group.paper_name for group in groups),
+        "cifar": bool(study.human),
+        "highlights": highlights,
+        # On a narrow page: one row of up to five, else two rows.
+        "columns": len(highlights) if len(highlights) <= 5 else (len(highlights) + 1) // 2,
+        "best": best,
+    }
+
+
+def _lead(study: Study) -> list[str]:
+    """Return the few sentences that the report opens with."""
+    if study.comparison is None:
+        return headline(study.summary, study.records)
+    return [one.text for one in study.comparison.sentences if one.topic in LEAD]
+
+
+def _reading(study: Study) -> list[Section]:
+    """Return the further sentences, a part a topic."""
+    parts: dict[str, Section] = {}
+    for one in study.comparison.sentences if study.comparison else ():
+        if one.topic not in LEAD:
+            topic = TOPICS[one.topic]
+            parts.setdefault(topic, {"topic": topic, "sentences": []})["sentences"].append(one.text)
+    return list(parts.values())
+
+
+def _table(groups: Sequence[ScoreGroup]) -> Table:
+    paper = any(group.paper_name for group in groups)
+    columns = ["Backbone", "Stage", "Accuracy", "Precision", "Recall"]
+    columns += [f"{name}, paper" for name in columns[2:]] if paper else []
+    rows: list[tuple[Value, ...]] = []
+    for group in groups:
+        for row in group.rows:
+            theirs = row.paper
+            line = [group.name, row.stage, row.accuracy, row.precision, row.recall]
+            if paper:
+                line += [theirs.accuracy, theirs.precision, theirs.recall] if theirs else [None] * 3
+            rows.append(tuple(line))
+    return Table("test-performance", "Test performance", tuple(columns), tuple(rows))

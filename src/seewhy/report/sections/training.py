@@ -1,0 +1,87 @@
+"""The report's section on training: the course of both stages."""
+
+from __future__ import annotations
+
+from seewhy.report.figures.training_figures import curves
+from seewhy.report.sections.section import Section, Study
+from seewhy.report.text.tables import Table
+from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.study import STAGES, HeadSummary, Stage
+from seewhy.storage.titles import STAGE_TITLES
+from seewhy.wording import duration, listing, share
+
+POOLED = "pooled trunk features kept in memory: the trunk ran once"
+
+
+def training_section(study: Study) -> list[Section]:
+    """Return curves of both stages and how they were trained, a part a backbone."""
+    parts = []
+    for slug, records in study.records.items():
+        name, part = study.names[slug], study.summary.backbones[slug]
+        best: dict[Stage, int] = {s: records.metrics[s].best_epoch for s in STAGES}
+        figures = [
+            curves(
+                records.history,
+                best,
+                quantity,
+                f"{quantity}-over-epochs-{slug}",
+                f"{quantity.capitalize()} of {name} over the epochs of adaptation and "
+                "fine-tuning, on training and validation images",
+            )
+            for quantity in ("accuracy", "loss")
+        ]
+        stages = [_stage_line(records, stage) for stage in STAGES]
+        parts.append(
+            {
+                "name": name,
+                "head": _head(part.head) + "; found by the search" * (part.search is not None),
+                "cut": part.cut,
+                "figures": figures,
+                "stages": stages,
+                "table": _table(name, slug, records),
+            }
+        )
+    return parts
+
+
+def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
+    metrics, history = records.metrics[stage], records.history[stage]
+    return {
+        "title": STAGE_TITLES[stage],
+        "epochs": metrics.epochs,
+        "best": metrics.best_epoch,
+        "accuracy": share(metrics.best_validation_accuracy, 3),
+        "rate": f"{history[0].learning_rate:g}" if history else "–",
+        "time": duration(sum(epoch.seconds for epoch in history)),
+        "features": records.features.at_cut if stage == "finetuning" else POOLED,
+    }
+
+
+def _table(name: str, slug: str, records: BackboneRecords) -> Table:
+    """Return every epoch of both stages: what the curves are drawn from."""
+    return Table(
+        f"epochs-{slug}",
+        f"Epochs of {name}",
+        (
+            *("Stage", "Epoch", "Training loss", "Training accuracy", "Validation loss"),
+            *("Validation accuracy", "Learning rate", "Best"),
+        ),
+        tuple(
+            (
+                *(STAGE_TITLES[stage], one.epoch, one.train_loss, one.train_accuracy),
+                *(one.validation_loss, one.validation_accuracy, f"{one.learning_rate:g}"),
+                "best" if one.epoch == records.metrics[stage].best_epoch else "",
+            )
+            for stage in STAGES
+            for one in records.history[stage]
+        ),
+    )
+
+
+def _head(head: HeadSummary) -> str:
+    units = listing([str(width) for width in head.units])
+    layers = f"{units} hidden units, dropout {head.dropout:g}" if units else "no hidden layer"
+    return (
+        f"{layers}; Adam at {head.learning_rate:g}, batches of {head.batch_size}, "
+        f"{head.loss.replace('-', ' ') if head.loss.startswith('cross') else head.loss}"
+    )

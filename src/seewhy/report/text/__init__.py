@@ -1,0 +1,1 @@
+"""Statements, tables and what is written beside the page."""

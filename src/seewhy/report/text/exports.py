@@ -1,0 +1,103 @@
+"""What lies beside the page: every table as CSV, every drawing as SVG, and a text for pasting.
+
+All of it is drawn from the same values as the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seewhy.report.figures.svg import Drawing, standalone
+from seewhy.report.text.tables import Table, as_csv, as_markdown, found_in, markdown_text
+from seewhy.storage.atomic_writing import writing
+from seewhy.storage.run_directory import RunDirectory
+
+# Sections in the order of the page, by their names in the page's values.
+HEADINGS = {
+    "summary": "Summary",
+    "data": "Data",
+    "search": "Search",
+    "training": "Training",
+    "evaluation": "Evaluation",
+    "comparison": "Comparison",
+    "explanations": "Explanations",
+    "audit": "Shortcuts",
+    "provenance": "Provenance",
+}
+# Longer tables are named, not pasted.
+MOST_LINES = 30
+_PALETTE = re.compile(r"--([a-z0-9-]+):\s*(#[0-9a-f]{6});")
+
+
+def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
+    """Write every table and every drawing of the page into files of their own.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        Gets ``report/tables/NAME.csv`` and ``report/figures/NAME.svg``.
+    page : mapping
+        The page's values, a section each.
+    style : str
+        The page's style sheet, whose first colours are those of the light page.
+    """
+    folder = run.report_path.parent
+    for table in found_in(dict(page), Table):
+        # CSV has its own line ends, which must stay as they are.
+        with writing(folder / "tables" / f"{table.name}.csv") as part:
+            part.write_bytes(as_csv(table).encode("utf-8", "replace"))
+    colours = palette(style)
+    for drawing in found_in(dict(page), Drawing):
+        svg = standalone(drawing, colours)
+        run.write_text(folder / "figures" / f"{drawing.name}.svg", svg)
+
+
+def write_markdown(run: RunDirectory, page: Mapping[str, Any]) -> Path:
+    """Write the report as Markdown: sentences, tables, and the drawings by their files' names.
+
+    Returns
+    -------
+    Path
+        ``report/report.md``; its pictures are those of `write_parts`.
+    """
+    blocks = [f"# {markdown_text(page['study'].name)}"]
+    for key, heading in HEADINGS.items():
+        section = page.get(key)
+        if not section:
+            continue
+        body = _section(section)
+        if body:
+            blocks += [f"## {heading}", *body]
+    path = run.report_path.with_name("report.md")
+    run.write_text(path, "\n\n".join(blocks) + "\n")
+    return path
+
+
+def palette(style: str) -> dict[str, str]:
+    """Return the light page's colours by their CSS variables' names."""
+    light = style[: style.index("}")]
+    return dict(_PALETTE.findall(light))
+
+
+def _section(section: Any) -> list[str]:
+    said: list[Sequence[str]] = []
+    if isinstance(section, dict):
+        said = [section.get("sentences", ())]
+        said += [part["sentences"] for part in section.get("reading", ())]
+    blocks = [" ".join(map(markdown_text, sentences)) for sentences in said if sentences]
+    for table in found_in(section, Table):
+        if len(table.rows) <= MOST_LINES:
+            blocks.append(as_markdown(table).rstrip())
+        else:
+            title = markdown_text(table.title)
+            blocks.append(
+                f"{title}: {len(table.rows)} lines in [the file](tables/{table.name}.csv)."
+            )
+    blocks += [
+        f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.svg)"
+        for drawing in found_in(section, Drawing)
+    ]
+    return blocks

@@ -1,0 +1,169 @@
+"""Plain sentences and tables made from a study's numbers.
+
+Only what the records say: nothing here is estimated, and what is missing stays missing, with its
+reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.evaluation.published_results import Scores, has_cifar10_classes, paper_scores
+from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.study import BackboneSummary, Skipped, Summary
+from seewhy.storage.titles import display_names
+from seewhy.wording import count, listing, sentence, share, two_shares
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One line of the table: a stage of a backbone, the paper's figures beside it."""
+
+    stage: str
+    paint: str
+    accuracy: float | None
+    precision: float | None
+    recall: float | None
+    skipped: str | None
+    paper: Scores | None
+
+
+@dataclass(frozen=True)
+class ScoreGroup:
+    """A backbone's three lines."""
+
+    name: str
+    paper_name: str | None
+    rows: tuple[ScoreRow, ...]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """One kind of mistake: how many images of a class were taken for another.
+
+    `row` and `column` are its place in the confusion matrix.
+    """
+
+    label: str
+    taken_for: str
+    images: int
+    of: int
+    row: int
+    column: int
+
+
+def best_backbone(summary: Summary) -> str:
+    """Return the slug of the backbone with the highest accuracy after fine-tuning."""
+    return max(summary.backbones, key=lambda slug: summary.backbones[slug].finetuning.accuracy)
+
+
+def score_groups(summary: Summary) -> list[ScoreGroup]:
+    """Return the table baseline, adaptation, fine-tuning, a group a backbone."""
+    names = display_names(summary)
+    cifar = has_cifar10_classes(summary.data.classes)
+    groups = []
+    for slug, part in summary.backbones.items():
+        paper = paper_scores(part.backbone) if cifar else None
+        lines = (
+            ("Baseline", "baseline", part.baseline, paper.baseline if paper else None),
+            ("Adaptation", "adaptation", part.adaptation, paper.adaptation if paper else None),
+            ("Fine-tuning", "finetuning", part.finetuning, paper.finetuning if paper else None),
+        )
+        rows = [
+            ScoreRow(stage, paint, None, None, None, ours.skipped, theirs)
+            if isinstance(ours, Skipped)
+            else ScoreRow(stage, paint, ours.accuracy, ours.precision, ours.recall, None, theirs)
+            for stage, paint, ours, theirs in lines
+        ]
+        groups.append(ScoreGroup(names[slug], paper.name if paper else None, tuple(rows)))
+    return groups
+
+
+def headline(summary: Summary, records: Mapping[str, BackboneRecords]) -> list[str]:
+    """Return the few sentences that the report opens with."""
+    names, best = display_names(summary), best_backbone(summary)
+    part, name = summary.backbones[best], names[best]
+    images = count(summary.data.test, "test image")
+    classes = count(len(summary.data.classes), "class", "classes")
+    sentences = []
+    if len(names) == 1:
+        sentences.append(_course(part, name, f" on {images} of {classes}"))
+    else:
+        sentences += [_ranking(summary, names, images), _course(part, name, "")]
+    sentences.append(_weakest(part, summary.data.classes, records[best].confusion["finetuning"]))
+    sentences.append(_start(part))
+    return sentences
+
+
+def confusions(confusion: NDArray[np.int64], classes: Sequence[str], most: int) -> list[Confusion]:
+    """Return the most frequent mistakes, most frequent first."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = (divmod(int(place), len(classes)) for place in order)
+    return [
+        Confusion(
+            label=classes[row],
+            taken_for=classes[column],
+            images=int(wrong[row, column]),
+            of=int(confusion[row].sum()),
+            row=row,
+            column=column,
+        )
+        for row, column in pairs
+        if wrong[row, column]
+    ]
+
+
+def _course(part: BackboneSummary, name: str, where: str) -> str:
+    before, after = part.adaptation.accuracy, part.finetuning.accuracy
+    first, second = two_shares(before, after)
+    if first == second:
+        return f"Fine-tuning left {name} at an accuracy of {second}{where}."
+    verb = "lifted" if after > before else "lowered"
+    return f"Fine-tuning {verb} {name} from {first} to {second} accuracy{where}."
+
+
+def _ranking(summary: Summary, names: Mapping[str, str], images: str) -> str:
+    order = sorted(summary.backbones, key=lambda slug: -summary.backbones[slug].finetuning.accuracy)
+    scores = [summary.backbones[slug].finetuning.accuracy for slug in order]
+    others = [f"{names[slug]} ({share(score)})" for slug, score in zip(order, scores, strict=True)][
+        1:
+    ]
+    relation = "level with" if scores[0] == scores[1] else "ahead of"
+    return (
+        f"After fine-tuning {names[order[0]]} reaches an accuracy of {share(scores[0])} "
+        f"on {images}, {relation} {listing(others)}."
+    )
+
+
+def _weakest(part: BackboneSummary, classes: Sequence[str], confusion: NDArray[np.int64]) -> str:
+    # A class without test images has no recall to speak of.
+    tested = [name for name, images in zip(classes, confusion.sum(axis=1), strict=True) if images]
+    recall = {name: part.finetuning.per_class_recall[name] for name in tested}
+    lowest = min(recall.values())
+    if lowest == 1.0:
+        return "It names every test image rightly."
+    weakest = [name for name in tested if recall[name] == lowest]
+    if len(weakest) > 3:
+        return f"It knows {len(weakest)} classes least, each with a recall of {share(lowest)}."
+    if len(weakest) > 1:
+        return f"The classes it knows least are {listing(weakest)} (recall {share(lowest)} each)."
+    row = classes.index(weakest[0])
+    wrong = confusion[row].copy()
+    wrong[row] = 0
+    taken = f"; it takes {wrong.max()} of {confusion[row].sum()} for {classes[int(wrong.argmax())]}"
+    return f"The class it knows least is {weakest[0]} (recall {share(lowest)}{taken})."
+
+
+def _start(part: BackboneSummary) -> str:
+    if isinstance(part.baseline, Skipped):
+        return sentence(f"There is no baseline: {part.baseline.skipped}")
+    return (
+        "Before any training, its ImageNet classifier alone reached "
+        f"{share(part.baseline.accuracy)}."
+    )

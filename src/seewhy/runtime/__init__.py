@@ -1,0 +1,1 @@
+"""What work runs on: device and precision, progress, interruption, callers' arguments."""

@@ -1,0 +1,64 @@
+"""What a caller hands to the public functions: paths, and who is told the progress.
+
+What cannot be meant is refused in one sentence before anything begins.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from seewhy.errors import ConfigError
+from seewhy.runtime.progress import Progress, Silent
+
+
+def path_text(value: object, name: str) -> str:
+    """Return a path as the text it was named by.
+
+    Parameters
+    ----------
+    value : str, bytes or os.PathLike
+    name : str
+        The parameter, for the message.
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    try:
+        return os.fsdecode(os.fspath(value))  # type: ignore[call-overload]
+    except TypeError as error:
+        raise ConfigError(f"{name}: expected a path, but got {type(value).__name__}") from error
+
+
+def run_root(value: object) -> Path:
+    """Return the run directory that is meant: a path, or a finished `seewhy.Study`.
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    root = getattr(value, "root", None)
+    if isinstance(root, Path) and not isinstance(value, os.PathLike):
+        return root
+    return Path(path_text(value, "run directory"))
+
+
+def listener(progress: object) -> Progress:
+    """Return who is told the progress; for None somebody who drops it.
+
+    Raises
+    ------
+    ConfigError
+        For an object without ``task`` and ``say``.
+    """
+    if progress is None:
+        return Silent()
+    if isinstance(progress, Progress):
+        return progress
+    raise ConfigError(
+        "progress: expected an object with task(name, total) and say(message) as in "
+        f"seewhy.runtime.progress, or None, but got {type(progress).__name__}"
+    )

@@ -1,0 +1,1 @@
+"""What a study stores: schemas, files, the lock, one run directory."""

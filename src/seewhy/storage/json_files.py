@@ -1,0 +1,49 @@
+"""Records as JSON files, and back, validated.
+
+Knows pydantic's records; which file holds which is ``rundir.py``'s to say.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from seewhy.errors import RunError
+from seewhy.storage.atomic_writing import write_text
+from seewhy.storage.schemas.study import BackboneSummary, Summary
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Write a record as a JSON file."""
+    # Only what is absent is left out: `search` is null where there was none.
+    keep_null = isinstance(record, (Summary, BackboneSummary))
+    values = record.model_dump(mode="json", exclude_none=not keep_null)
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_record(path: Path, model: type[Model]) -> Model:
+    """Read a record from its JSON file.
+
+    Raises
+    ------
+    RunError
+        Where the file is missing or is not as seewhy writes it.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(f"{path}: is not as seewhy writes it ({where}: {first['msg']})") from error
+
+
+def record_where_there(path: Path, model: type[Model]) -> Model | None:
+    """Read a record that a study may lack; None where there is no such file."""
+    return read_record(path, model) if path.is_file() else None

@@ -1,0 +1,101 @@
+"""Optional steps: one that fails costs its own result and never the study.
+
+Training, predictions and maps are what a study is for: an error there ends it. The checks of the
+data, folds, label issues, faithfulness, audits, the evaluation, mitigation and the report say more
+about it; an error there is written down, and the study goes on. Ctrl-C and a kill always end it.
+Knows no stages.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+from seewhy.errors import SeewhyError, first_line
+from seewhy.runtime.progress import Progress
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.study import FailedStep, Stage, Step
+from seewhy.storage.titles import failure
+
+
+class Failures:
+    """The optional steps of one study that failed.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        Its ``study.log`` gets the tracebacks.
+    progress : Progress
+        Is told of each failure.
+
+    Attributes
+    ----------
+    found : list of FailedStep
+        In the order in which they failed.
+    """
+
+    def __init__(self, run: RunDirectory, progress: Progress) -> None:
+        self.found: list[FailedStep] = []
+        self._run = run
+        self._progress = progress
+
+    @contextmanager
+    def optional(
+        self,
+        step: Step,
+        backbone: str | None = None,
+        stage: Stage | None = None,
+        part: str = "",
+        refusals: bool = True,
+    ) -> Iterator[None]:
+        """Write down what goes wrong inside, and go on after it.
+
+        Parameters
+        ----------
+        step : str
+        backbone : str, optional
+            Its slug, where the step is one backbone's.
+        stage : {"adaptation", "finetuning"}, optional
+        part : str, optional
+            What of the step it is, such as a section of the report; for the reason.
+        refusals : bool, default True
+            Whether a SeewhyError counts too; else it passes.
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, SeewhyError) and not refusals:
+                raise
+            reason = f"{part}: {_reason(error)}" if part else _reason(error)
+            self._add(
+                FailedStep(step=step, reason=reason, backbone=backbone, stage=stage),
+                traceback.format_exc(),
+            )
+
+    def of(self, backbone: str) -> list[FailedStep]:
+        """Return what failed of one backbone."""
+        return [one for one in self.found if one.backbone == backbone]
+
+    def _add(self, failed: FailedStep, details: str) -> None:
+        self.found.append(failed)
+        now = datetime.now().isoformat(" ", "seconds")
+        # A full disk or a folder that is gone must not turn an optional step into an end.
+        with suppress(OSError), self._run.log_path.open("a", encoding="utf-8") as log:
+            log.write(f"{now} ERROR {failure(failed)}\n{details}")
+        self._progress.say(f"{failure(failed)}; the study goes on, study.log has the details")
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a step failed."""
+    if isinstance(error, SeewhyError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on the disk"
+    said = first_line(error)
+    kind = type(error).__name__
+    return said if said == kind else f"{kind}: {said}"

@@ -1,0 +1,251 @@
+"""What the audit finds and what mending does: audit.json, mended.json, mending.json.
+
+Plain values. How they come about is in ``audit/`` and docs/audit.md.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from seewhy.storage.schemas.study import Rate, Record, Stage
+
+AuditKind = Literal["detail", "moving detail", "place", "colour", "texture"]
+Verdict = Literal["shortcut", "needs judgement", "too few images", "none"]
+
+
+class EffectRecord(Record):
+    """What an intervention does to a class's probability.
+
+    Attributes
+    ----------
+    change, low, high : float
+        Mean difference of the probability to the control, and its 95 % interval: Student's t
+        over the donors.
+    p : float or None
+        One-sided, corrected for all tests of the audit (Holm); None for an effect that decides
+        nothing: the ablation of colours, a texture or a place.
+    turned, turned_control : float
+        Share of the images that are decided for the class, with the intervention and with its
+        control.
+    donors, images : int
+        Donors, the unit of inference, and images that were changed.
+    """
+
+    change: float
+    low: float
+    high: float
+    p: Rate | None = None
+    turned: Rate
+    turned_control: Rate
+    donors: int
+    images: int
+
+
+class CarrierScore(Record):
+    """Test images of one class that carry a finding, or do not; None where there are none."""
+
+    images: int
+    accuracy: Rate | None = None
+
+
+class Finding(Record):
+    """One candidate that moved the classifier.
+
+    Attributes
+    ----------
+    kind : {"detail", "moving detail", "place", "colour", "texture"}
+    verdict : {"shortcut", "needs judgement"}
+    sentence : str
+        The finding in plain words, with its numbers.
+    where : str
+        In words.
+    box : list of float or None
+        Top, left, bottom, right as shares of the side, where it has one place.
+    carriers : list of str
+        Ids of the images that are known to carry it; of colours and texture, of which every image
+        has some, those that stand out most.
+    share, share_of_others : float or None
+        Share of the class's images, and of the others, that carry it, in discovery; None for
+        colour, texture and place.
+    insertion : EffectRecord
+        Inserted into images of other classes, against the stronger of its controls.
+    other_patches, own_patches : float or None
+        Of a detail: the change by patches of the same shape, of images of other classes and of
+        ordinary parts of the class's own images; against the untouched images.
+    ablation : EffectRecord or None
+        Ablated from the carriers, against equal changes elsewhere; the change is the loss of the
+        class's probability. None where too few images carry it.
+    range : float
+        The class's mean probability on its own images less that on the others'.
+    usual : float or None
+        Share of a class's range that the same insertion may reach with any class of this data
+        set, by its other classes; None for details, and where these are too few.
+    with_it, without_it : CarrierScore or None
+        The class's test images; None where carriers cannot be told by their pixels.
+    examples : int
+        Pictures of it in audit.npz.
+    """
+
+    kind: AuditKind
+    verdict: Literal["shortcut", "needs judgement"]
+    sentence: str
+    where: str
+    box: list[float] | None = None
+    carriers: list[str]
+    share: Rate | None = None
+    share_of_others: Rate | None = None
+    insertion: EffectRecord
+    other_patches: float | None = None
+    own_patches: float | None = None
+    ablation: EffectRecord | None = None
+    range: float
+    usual: float | None = None
+    with_it: CarrierScore | None = None
+    without_it: CarrierScore | None = None
+    examples: int = 0
+
+
+class EvidencePlace(Record):
+    """Where one class's evidence lies, as shares of it; see ``docs/audit.md``."""
+
+    excess: float
+    concentration: Rate
+    border: Rate
+    corners: Rate
+    outside: Rate | None = None
+
+
+class Strategy(Record):
+    """Images of one class that are decided by the same things; see ``audit/strategies.py``.
+
+    `images` are their ids. `alike` is the mean cosine of the angle between two of their evidence
+    vectors, `apart` their mean silhouette, -1 … 1; None where the class has one strategy.
+    """
+
+    images: list[str]
+    alike: float
+    apart: float | None = None
+
+
+class ClassAudit(Record):
+    """One class's part of audit.json.
+
+    `verdict` is that of its worst finding; ``too few images`` where nothing could be tried.
+    `candidates` were tried.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    name: str = Field(alias="class")
+    verdict: Verdict
+    findings: list[Finding] = Field(default_factory=list)
+    evidence: EvidencePlace | None = None
+    strategies: list[Strategy] = Field(default_factory=list)
+    candidates: int
+
+
+class AuditImages(Record):
+    """How many images discovered, screened, gave and confirmed; none did two of these."""
+
+    discovery: int
+    screening: int
+    giving: int
+    confirmation: int
+
+
+class Audit(Record):
+    """audit.json: shortcuts of one classifier, discovered, screened and confirmed.
+
+    `candidates` were tried; `sentences` open the report, the gravest first; `searched` says what
+    was looked for, in how many images, and where these were too few.
+    """
+
+    stage: Stage
+    images: AuditImages
+    candidates: int
+    seconds: float
+    sentences: list[str]
+    searched: str
+    classes: list[ClassAudit]
+
+
+class Mended(Record):
+    """What was done to the training and validation images because of one class's shortcuts.
+
+    `taken_out`: images of the class from which the thing was taken; `likewise`: images of other
+    classes that were changed the way taking out changes an image, so that the change tells
+    nothing: a hole filled, or an exchange among themselves.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    name: str = Field(alias="class")
+    kinds: list[AuditKind]
+    taken_out: int
+    likewise: int
+
+
+class MendedData(Record):
+    """mended.json of a mended study: how its images differ from those of the study around it.
+
+    `reasons` has a SHA-256 a reason that was mended, of all that it is known by; those of early
+    versions have none.
+    """
+
+    classes: list[Mended]
+    reasons: list[str] = Field(default_factory=list)
+
+
+class MendedScores(Record):
+    """One classifier on the test images, before or after mending.
+
+    Attributes
+    ----------
+    verdict : {"shortcut", "needs judgement", "too few images", "none"}
+        Of the class, by the audit of this classifier.
+    recall : float
+        Share of the class's test images that are called right, as they are.
+    freed : float
+        The same, where the thing has been taken out of all that carry it.
+    with_it, without_it : CarrierScore
+        Those that carry it and those that do not, as they are.
+    others : float
+        Accuracy on the other classes' test images.
+    """
+
+    verdict: Verdict
+    recall: Rate
+    freed: Rate
+    with_it: CarrierScore
+    without_it: CarrierScore
+    others: Rate
+
+
+class MendedClass(Record):
+    """One class's part of mending.json: what was done, and what it did."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    name: str = Field(alias="class")
+    done: Mended
+    images: int
+    before: MendedScores
+    after: MendedScores
+    sentence: str
+
+
+class MendingRecord(Record):
+    """mending.json: a classifier that uses shortcuts, and the second one made for it.
+
+    `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one a
+    class that was mended, then what the second audit found elsewhere; `found_again` is what the
+    second audit says, whatever the class.
+    """
+
+    accuracy_before: Rate
+    accuracy_after: Rate
+    classes: list[MendedClass]
+    sentences: list[str]
+    found_again: list[str]

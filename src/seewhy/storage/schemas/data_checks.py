@@ -1,0 +1,211 @@
+"""What the checks find among the images: checks.json of a study, suspects.json of a backbone.
+
+Plain values. How they are found is in ``data/`` before a training, in ``audit/outliers.py`` after.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from seewhy.storage.schemas.levels import Level
+from seewhy.storage.schemas.study import Rate, Record, Split
+
+Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
+
+
+class FlaggedImage(Record):
+    """One image that the checks name.
+
+    `value` is what was measured (see `ImageFault.rule`), `reason` puts it into words, as in
+    "dark: 99 % of it are darker than 12 of 255".
+    """
+
+    id: str
+    path: str
+    label: str
+    split: Split
+    value: float
+    reason: str
+
+
+class ImageFault(Record):
+    """All images with one fault: how many (0 too), and the first of them, the worst first.
+
+    `rule` says in a sentence what counts as the fault.
+    """
+
+    fault: Fault
+    rule: str
+    count: int
+    first: list[FlaggedImage]
+
+
+class DuplicateImage(Record):
+    """One member of a group of duplicates."""
+
+    id: str
+    path: str
+    label: str
+    split: Split
+
+
+class DuplicateGroup(Record):
+    """Images that are the same or nearly alike.
+
+    `kind` is "exact" where all members have the same pixels at the working size. `similarity` is
+    the least one that holds the group together, 1 for exact copies. `labels` and `splits` are those
+    of all `size` members, each once; `images` the first members, at least one of each label and
+    split where there is room. `divided` says why a draw that keeps duplicates together could not
+    keep these.
+    """
+
+    kind: Literal["exact", "near"]
+    size: int
+    similarity: float
+    labels: list[str]
+    splits: list[Split]
+    images: list[DuplicateImage]
+    divided: str | None = None
+
+
+class DuplicatesRecord(Record):
+    """Groups of duplicates: how many, and the first of them.
+
+    Attributes
+    ----------
+    threshold : float
+        Similarity from which two images count as near duplicates (``data.near_duplicates``).
+    images, groups, exact, near : int
+        Images in groups; groups in all, of exact copies alone, and others.
+    leaking, conflicting : int
+        Groups with members in several splits; with several labels.
+    seen : dict of str to int
+        For "validation": its images that have a duplicate among the training images. For "test":
+        those that have one among the training or validation images.
+    kept_together : int
+        Groups within one split, where a split was drawn with duplicates kept together; else 0.
+    first : list of DuplicateGroup
+        The leaking ones first, then the conflicting ones, then the others.
+    """
+
+    threshold: float
+    images: int
+    groups: int
+    exact: int
+    near: int
+    leaking: int
+    conflicting: int
+    seen: dict[str, int]
+    kept_together: int
+    first: list[DuplicateGroup]
+
+
+class ClassBalance(Record):
+    """How evenly the training images are spread over the classes.
+
+    `ratio` is that of the `largest` class to the `smallest`; `few` names the classes (the first
+    of them) with less than `few_below` training images.
+    """
+
+    largest: str
+    smallest: str
+    ratio: float
+    few_below: int
+    few: list[str]
+
+
+class OtherFiles(Record):
+    """Files beside the pictures that were not read, of one kind.
+
+    `suffix` is theirs, empty where they have none; `first` are the places of the first of them.
+    """
+
+    suffix: str
+    count: int
+    first: list[str]
+
+
+class DataFindings(Record):
+    """What the checks found among the images; lists are bounded, counts are not.
+
+    `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes`
+    say how the source was read: which folder is which split, what was not read; and which values of
+    the images are black and white. `other_files` are files that are no pictures, the most frequent
+    kind first.
+    """
+
+    images: int
+    faults: list[ImageFault]
+    duplicates: DuplicatesRecord
+    balance: ClassBalance
+    sentences: list[str]
+    notes: list[str] = Field(default_factory=list)
+    other_files: list[OtherFiles] = Field(default_factory=list)
+
+
+class DataChecks(Record):
+    """checks.json: what the data look like before anything is trained.
+
+    `findings` is None in studies that are older than these checks, and where the checks failed:
+    `failed` then says why. `levels` are empty where no image has more than 8 bits a value.
+    """
+
+    source: str
+    working_size: int
+    counts: dict[str, dict[str, int]]
+    set_aside: list[dict[str, str]]
+    masks: bool
+    findings: DataFindings | None = None
+    failed: str | None = None
+    levels: list[Level] = Field(default_factory=list)
+
+
+class Suspect(Record):
+    """One image that may be mislabelled, or may belong to no class.
+
+    Attributes
+    ----------
+    id, path, split, label
+        The image, its split and the label it was given.
+    suggested : str or None
+        The class the classifier would give it; None for a foreign image.
+    score : float
+        In 0 … 1, the higher the more suspect; comparable within one list only.
+    reason : str
+        What speaks against it, with the numbers.
+    """
+
+    id: str
+    path: str
+    split: Split
+    label: str
+    suggested: str | None = None
+    score: Rate
+    reason: str
+
+
+class SuspectList(Record):
+    """Suspects of one kind, the most suspect first.
+
+    `looked_at` images were judged, `count` of them pass the rule that `rule` says in a sentence;
+    `first` are the most suspect of these. Where nothing could be judged, `skipped` says why.
+    """
+
+    rule: str = ""
+    looked_at: int = 0
+    count: int = 0
+    first: list[Suspect] = Field(default_factory=list)
+    skipped: str | None = None
+
+
+class Suspects(Record):
+    """suspects.json: likely label errors and foreign images, as one backbone sees them.
+
+    Nothing is trained, chosen or left out because of them. Each image was judged by a classifier
+    that was not trained on it.
+    """
+
+    label_errors: SuspectList
+    foreign: SuspectList

@@ -1,0 +1,44 @@
+"""What stages, backbones and failed steps are called in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from seewhy.storage.schemas.study import FailedStep, Stage, Step, Summary
+
+STAGE_TITLES: dict[Stage, str] = {"adaptation": "Adaptation", "finetuning": "Fine-tuning"}
+_STEPS: dict[Step, str] = {
+    "data checks": "the checks of the data",
+    "label issues": "the search for label issues and outliers",
+    "folds": "the training on folds and with further seeds",
+    "faithfulness": "measuring the faithfulness of the maps",
+}
+
+
+def display_names(summary: Summary) -> dict[str, str]:
+    """Return what each backbone is called: its name, or its slug where two share a name."""
+    seen = Counter(part.backbone for part in summary.backbones.values())
+    return {
+        slug: part.backbone if seen[part.backbone] == 1 else slug
+        for slug, part in summary.backbones.items()
+    }
+
+
+def failure(failed: FailedStep) -> str:
+    """Say which optional step failed and why, ``the audit of vgg16 failed: REASON``."""
+    text = _STEPS.get(failed.step, f"the {failed.step}")
+    if failed.stage:
+        text += f" of {STAGE_TITLES[failed.stage].lower()}"
+    if failed.backbone:
+        text += f" of {failed.backbone}"
+    return f"{text} failed: {failed.reason}"
+
+
+def remedy(failed: FailedStep, run: str = "RUN") -> str | None:
+    """Return the command that does a failed step again, where there is one."""
+    if failed.step == "audit":
+        stage = f" --stage {failed.stage}" if failed.stage == "adaptation" else ""
+        return f"seewhy audit {run} --backbone {failed.backbone}{stage}"
+    if failed.step in ("evaluation", "comparison"):
+        return f"seewhy evaluate {run}"
+    return f"seewhy report {run}" if failed.step == "report" else None

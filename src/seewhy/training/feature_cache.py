@@ -1,0 +1,233 @@
+"""Features computed once: an image passes a frozen layer one time.
+
+One pass over all images runs the prefix and the tail as they came, and keeps what later stages
+need: pooled trunk features for adaptation, activations at the cut for fine-tuning (where the
+budget allows), the ImageNet classifier's probabilities for the baseline. Knows nothing of heads,
+losses or epochs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seewhy.config import StudyConfig
+from seewhy.errors import RunError
+from seewhy.models.backbones import Backbone
+from seewhy.models.classifier import pool
+from seewhy.models.cut import Cut
+from seewhy.runtime.device import Compute, finish
+from seewhy.runtime.progress import Progress
+from seewhy.storage.atomic_writing import write_error
+from seewhy.storage.schemas.study import Dataset, Place
+from seewhy.training.cut_activations import CutInput, make_store
+from seewhy.training.memory_plan import Budget, Plan, plan_activations, read_budget, resume_plan
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one pass over the images leaves behind.
+
+    Attributes
+    ----------
+    pooled : Tensor, (N, C) float32, on the device
+        Pooled trunk features of every image, in the data set's order.
+    probabilities : ndarray of float32, (T, M), or None
+        The untouched classifier's answers for the test images.
+    at_cut : CutInput
+    seconds : float
+    """
+
+    pooled: Tensor
+    probabilities: NDArray[np.float32] | None
+    at_cut: CutInput
+    seconds: float
+
+
+@contextmanager
+def keeping_features(
+    backbone: Backbone,
+    cut: Cut,
+    data: Dataset,
+    compute: Compute,
+    config: StudyConfig,
+    folder: Path,
+    progress: Progress,
+    recorded: Place | None = None,
+) -> Iterator[Features]:
+    """Run every image through the trunk once and keep what the stages need.
+
+    Parameters
+    ----------
+    backbone, cut
+        On the compute device, untrained.
+    data : Dataset
+    compute : Compute
+    config : StudyConfig
+    folder : Path
+        Where activations lie if the disk is chosen; the file goes when the context ends.
+    progress : Progress
+    recorded : {"memory", "disk", "recompute"}, optional
+        Where activations were kept when the backbone was begun; default: it has not been.
+
+    Yields
+    ------
+    Features
+
+    Raises
+    ------
+    RunError
+        Where the disk is full, or a study that is resumed has not the room that it needs.
+    """
+    started = time.perf_counter()
+    augmentations = config.input.augmentations
+    shape = (cut.shape[1], cut.shape[2], cut.shape[0])
+    # Augmented training images differ in every epoch; only the others are worth keeping.
+    keepable = np.asarray(data.splits) != "train" if augmentations else np.full(len(data.ids), True)
+    count = int(keepable.sum())
+    dtype = _dtype_at_cut(backbone, cut, compute)
+    item = prod(shape) * dtype.itemsize
+    folder.mkdir(parents=True, exist_ok=True)
+    at_cut = CutInput(
+        data, backbone.preprocess, cut.prefix, compute, Plan("recompute", ""), augmentations
+    )
+    budget = read_budget(config.finetuning, folder)
+    plan = _plan(at_cut, config.finetuning.keep, count, item, budget, folder, compute, recorded)
+    if augmentations:
+        note = f"without the training images, which {' and '.join(augmentations)} change every time"
+        plan = Plan(plan.place, f"{plan.reason}, {note}")
+    at_cut.plan = plan
+    spill = folder / ".activations.part"
+    try:
+        if at_cut.plan.place != "recompute" and count:
+            store = make_store(at_cut.plan.place, (count, *shape), dtype, spill)
+            rows = torch.full((len(data.ids),), -1, dtype=torch.int64)
+            rows[torch.from_numpy(keepable)] = torch.arange(count)
+            at_cut.keep_in(store, rows)
+        title = f"{folder.name}: features"
+        pooled, probabilities = _pass(backbone, cut, data, compute, at_cut, progress, title)
+        yield Features(pooled, probabilities, at_cut, time.perf_counter() - started)
+    finally:
+        spill.unlink(missing_ok=True)
+
+
+def _plan(
+    at_cut: CutInput,
+    keep: Literal["auto", "memory", "disk", "recompute"],
+    images: int,
+    item: int,
+    budget: Budget,
+    folder: Path,
+    compute: Compute,
+    recorded: Place | None,
+) -> Plan:
+    """Decide where `images` activations of `item` bytes are kept; what was recorded stays."""
+    needed = images * item
+    if recorded is not None and keep == "auto":
+        plan = resume_plan(recorded, needed, budget)
+    else:
+        recompute, read = 0.0, 0.0
+        if keep == "auto" and budget.memory < needed <= budget.disk:
+            recompute, read = _measure(at_cut, images, needed, folder, compute.device)
+        plan = plan_activations(keep, needed, budget, recompute, read)
+    was_kept = recorded is not None and recorded != "recompute"
+    is_other = recorded is not None and was_kept != (plan.place != "recompute")
+    if is_other and not at_cut.is_repeatable():
+        raise RunError(
+            f"{folder.name}: was begun with activations at the cut "
+            f"{'kept' if was_kept else 'computed anew'}, and on this device they would now be "
+            f"{plan}, with other last digits; "
+            + (
+                f"free {needed / 2**30:.2f} GiB of memory or disk space, or raise "
+                "finetuning.memory_gib"
+                if was_kept
+                else "leave finetuning.keep out"
+            )
+        )
+    return plan
+
+
+@torch.no_grad()
+def _pass(
+    backbone: Backbone,
+    cut: Cut,
+    data: Dataset,
+    compute: Compute,
+    at_cut: CutInput,
+    progress: Progress,
+    title: str,
+) -> tuple[Tensor, NDArray[np.float32] | None]:
+    pooled: list[Tensor] = []
+    answers: list[Tensor] = []
+    total = len(data.ids)
+    # Images of one split together, so that only test batches need the old classifier.
+    order = np.concatenate([data.where(split) for split in ("train", "validation", "test")])
+    is_test = np.asarray(data.splits)[order] == "test"
+    with progress.task(title, total) as advance:
+        for start in range(0, total, BATCH):
+            indices = order[start : start + BATCH]
+            activations = at_cut.activations(at_cut.images(indices))
+            at_cut.put(indices, activations)
+            with compute.autocast():
+                maps = cut.tail(activations)
+                pooled.append(pool(maps))
+                if backbone.wnids is not None and is_test[start : start + BATCH].any():
+                    chosen = torch.from_numpy(is_test[start : start + BATCH]).to(maps.device)
+                    logits = backbone.model.forward_head(maps[chosen])  # type: ignore[operator]
+                    answers.append(logits.float().softmax(dim=1).cpu())
+            advance(len(indices))
+    back = torch.from_numpy(np.argsort(order))
+    features = torch.cat(pooled)[back.to(compute.device)]
+    probabilities = torch.cat(answers).numpy() if answers else None
+    return features, probabilities
+
+
+@torch.no_grad()
+def _dtype_at_cut(backbone: Backbone, cut: Cut, compute: Compute) -> torch.dtype:
+    """Return what the prefix puts out: under autocast not every layer's output is bfloat16."""
+    size = backbone.preprocess.size
+    with compute.autocast():
+        activation: Tensor = cut.prefix(torch.zeros(1, 3, size, size, device=compute.device))
+    return activation.dtype
+
+
+def _measure(
+    at_cut: CutInput, images: int, size: int, folder: Path, device: torch.device
+) -> tuple[float, float]:
+    """Return the seconds an epoch takes with the prefix run again, and read from disk."""
+    sample = np.arange(min(images, BATCH), dtype=np.int64)
+    at_cut.batch(sample)
+    finish(device)
+    started = time.perf_counter()
+    at_cut.batch(sample)
+    finish(device)
+    recompute = (time.perf_counter() - started) / len(sample) * images
+    probe = folder / ".disk-speed.part"
+    block = os.urandom(min(size, 32 * 2**20))
+    try:
+        with probe.open("wb") as stream:
+            stream.write(block)
+            os.fsync(stream.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        started = time.perf_counter()
+        probe.read_bytes()
+        read = (time.perf_counter() - started) / len(block) * size
+    except OSError as error:
+        raise write_error(probe, error) from error
+    finally:
+        probe.unlink(missing_ok=True)
+    return recompute, read

@@ -1,0 +1,353 @@
+"""The search for a head: Bayesian optimisation, one added hidden layer at a time.
+
+One hidden layer first: learning rate, dropout, batch size, loss and units are searched. Then a
+layer more at a time, for which only dropout and units are searched again, until a layer does not
+improve the validation accuracy (the paper's section 3.4). What a trial is, the caller says; this
+module knows no features, networks or files.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from seewhy.config import HeadConfig, SearchConfig, StudyConfig
+from seewhy.errors import SeewhyError, TrainingError, first_line
+from seewhy.runtime.device import one_thread
+from seewhy.runtime.progress import Advance, Progress
+from seewhy.storage.schemas.study import (
+    Epoch,
+    HeadSummary,
+    LayerSearch,
+    SearchRecord,
+    Trial,
+    TrialState,
+)
+from seewhy.training.search.sampling import SAID, NumberedSampler, search_space, suggest, tried_head
+from seewhy.training.search.trial_store import TrialStore, quiet_optuna
+from seewhy.training.trainer import LAST_EPOCHS, StageResult, Watch, seed_of
+
+log = logging.getLogger("seewhy")
+
+# Trains one head and is told of every epoch; the last stage's result is what counts.
+RunTrial = Callable[[HeadConfig, Watch], StageResult]
+_STATES: dict[OptunaState, TrialState] = {
+    OptunaState.COMPLETE: "complete",
+    OptunaState.PRUNED: "pruned",
+    OptunaState.FAIL: "failed",
+}
+# With fewer trials there is no telling which parameter mattered.
+_ENOUGH_TRIALS = 8
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search hands on: its record, and all trials in the order they were numbered."""
+
+    record: SearchRecord
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What all layer counts of one search share."""
+
+    config: StudyConfig
+    key: str
+    store: TrialStore
+    run_trial: RunTrial
+    progress: Progress
+    title: str
+    tell: Callable[[Sequence[Trial]], None]
+
+    @property
+    def wanted(self) -> SearchConfig:
+        """The configuration's part that is this module's."""
+        return self.config.search
+
+
+class _PrunedError(Exception):
+    """Ends a trial that the pruner holds for hopeless."""
+
+
+def search_head(
+    config: StudyConfig,
+    key: str,
+    store: TrialStore,
+    run_trial: RunTrial,
+    progress: Progress,
+    title: str,
+    tell: Callable[[Sequence[Trial]], None] = lambda trials: None,
+) -> Found:
+    """Search for the head of one backbone.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        Its ``search`` says what is searched; ``head`` gives what is not.
+    key : str
+        Names the search in `store`: what trials depend on besides their parameters.
+    store : TrialStore
+    run_trial : callable
+    progress : Progress
+    title : str
+        The backbone's name, for people.
+    tell : callable, optional
+        Gets all trials that have ended, after each one.
+
+    Raises
+    ------
+    TrainingError
+        Where every trial with one hidden layer failed.
+    """
+    search = _Search(config, key, store, run_trial, progress, title, tell)
+    counts: list[LayerSearch] = []
+    trials: list[Trial] = []
+    best: HeadConfig | None = None
+    stopped = f"search.max_layers is {search.wanted.max_layers}"
+    for layers in range(1, search.wanted.max_layers + 1):
+        with quiet_optuna(), store.answering():
+            ended, count, head = _search_layers(search, layers, best, trials)
+        trials += ended
+        if count is None or head is None:
+            if best is None:
+                raise TrainingError(
+                    f"{title}: all {len(ended)} trials of the search failed; "
+                    f"the first: {ended[0].reason}"
+                )
+            stopped = f"no trial with {_layers(layers)} succeeded"
+            break
+        counts.append(count)
+        if best is not None and count.best_value <= counts[-2].best_value:
+            stopped = (
+                f"{_layers(layers)} did not improve the validation accuracy "
+                f"({count.best_value:.4f} against {counts[-2].best_value:.4f})"
+            )
+            break
+        best = head
+    assert best is not None
+    record = SearchRecord(
+        sampler=search.wanted.sampler,
+        pruner=search.wanted.pruner,
+        objective=search.wanted.objective,
+        layer_counts=counts,
+        head=head_summary(best),
+        stopped=stopped,
+        seconds=sum(trial.seconds for trial in trials),
+    )
+    return Found(record, tuple(trials))
+
+
+def head_summary(head: HeadConfig) -> HeadSummary:
+    """Return a head as records hold it."""
+    return HeadSummary.model_validate(head.model_dump(exclude={"label_smoothing"}))
+
+
+def _search_layers(
+    search: _Search, layers: int, smaller: HeadConfig | None, before: Sequence[Trial]
+) -> tuple[list[Trial], LayerSearch | None, HeadConfig | None]:
+    """Run the trials of one layer count; return them, their record and the best head."""
+    wanted, start = search.wanted, search.config.head
+    study = search.store.study(
+        f"{search.key} {_layers(layers)}",
+        NumberedSampler(wanted.sampler, search.config.seed, layers, search_space(wanted, layers)),
+        _pruner(wanted.pruner, search.config),
+    )
+    budget = wanted.trials
+
+    def ended() -> list[Trial]:
+        found = (t for t in study.get_trials(deepcopy=False) if t.number < budget)
+        return [_trial(t, layers, smaller, start) for t in found if t.state in _STATES]
+
+    with search.progress.task(f"{search.title}: search, {_layers(layers)}", budget) as advance:
+        done = 0
+        while True:
+            advance(len(ended()) - done)
+            done = len(ended())
+            started = perf_counter()
+            trial = search.store.claim(study, budget, idle=lambda: advance(0))
+            if trial is None:
+                break
+            with one_thread():
+                head = suggest(trial, wanted, layers, smaller, start)
+            with search.store.beating(trial):
+                _run(search, study, trial, head, started, advance)
+            search.tell([*before, *ended()])
+    trials = ended()
+    complete = [trial for trial in trials if trial.state == "complete"]
+    if not complete:
+        return trials, None, None
+    # The first of equals, whatever order they ended in.
+    top = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+    head = tried_head(study.get_trials(deepcopy=False)[top.number], layers, smaller, start)
+    importance = _importance(study, search.config.seed, len(complete))
+    return trials, _layer_search(trials, top, head, importance), head
+
+
+def _run(
+    search: _Search,
+    study: optuna.Study,
+    trial: optuna.Trial,
+    head: HeadConfig,
+    started: float,
+    advance: Advance,
+) -> None:
+    """Run one claimed trial and store how it ended; a failure does not end the search."""
+    epochs: list[Epoch] = []
+    behind = dict(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+
+    def watch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        advance(0)  # whoever wants to stop the study may do so now
+        if search.wanted.pruner != "none":
+            _prune(trial, epoch, len(epochs), behind)
+
+    state, value, reason, result = OptunaState.COMPLETE, None, "", None
+    try:
+        result = search.run_trial(head, watch)
+        value = result.last_accuracy
+    except _PrunedError:
+        state = OptunaState.PRUNED
+    except (SeewhyError, RuntimeError, MemoryError, ArithmeticError) as error:
+        # PyTorch's own errors, of memory above all, are RuntimeErrors.
+        state, reason = OptunaState.FAIL, first_line(error)
+    accuracies = [epoch.validation_accuracy for epoch in (result.history if result else epochs)]
+    last = accuracies[-LAST_EPOCHS:]
+    said = {
+        "epochs": len(epochs),
+        "seconds": perf_counter() - started,
+        "value": sum(last) / len(last) if last and state != OptunaState.FAIL else None,
+        "best": max(accuracies, default=None),
+        "reason": reason,
+    }
+    search.store.finish(study, trial, state, value, {SAID: said})
+    log.info(
+        "%s: search: trial %d with %s: %s %s; units %s, dropout %.3f, learning rate %.2e, "
+        "batches of %d, %s; %d epochs in %.1f s",
+        search.title,
+        trial.number,
+        _layers(len(head.units)),
+        _STATES[state],
+        reason or f"{said['value']:.4f}",
+        head.units,
+        head.dropout,
+        head.learning_rate,
+        head.batch_size,
+        head.loss,
+        len(epochs),
+        said["seconds"],
+    )
+
+
+def _prune(trial: optuna.Trial, epoch: Epoch, step: int, behind: dict[int, float]) -> None:
+    """Report an epoch to the pruner, unless it passed it before its process was killed."""
+    if step not in behind:
+        trial.report(epoch.validation_accuracy, step)
+    # The pruner looks at the trial's last step: earlier ones were let pass.
+    if step >= max(behind, default=0) and trial.should_prune():
+        raise _PrunedError
+
+
+def _pruner(kind: str, config: StudyConfig) -> BasePruner:
+    if kind == "median":
+        return MedianPruner(n_startup_trials=5, n_warmup_steps=LAST_EPOCHS)
+    if kind == "hyperband":
+        most = config.adaptation.epochs
+        if config.search.objective == "both":
+            most += config.finetuning.epochs
+        return _Hyperband(min_resource=1, max_resource=most)
+    return NopPruner()
+
+
+class _Hyperband(HyperbandPruner):
+    """Optuna's Hyperband, judging by what trials reported alone.
+
+    Optuna notes in a trial which rungs it has passed before it tells its judgement: a trial whose
+    process was killed in between would never be judged there.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Tell whether a trial is not among the best third of its bracket at a rung."""
+        if not self._pruners:
+            self._try_initialization(study)
+        bracket, step = self._get_bracket_id(study, trial), trial.last_step or 0
+        factor = self._reduction_factor
+        if step not in (factor ** (bracket + rung) for rung in range(step)):
+            return False
+        rivals = self._create_bracket_study(study, bracket).get_trials(deepcopy=False)
+        at_step = (rival.intermediate_values for rival in rivals)
+        reached = sorted(values[step] for values in at_step if step in values)
+        return trial.intermediate_values[step] < reached[-max(len(reached) // factor, 1)]
+
+
+def _trial(
+    stored: FrozenTrial, layers: int, smaller: HeadConfig | None, start: HeadConfig
+) -> Trial:
+    """Turn a stored trial that has ended into its record."""
+    head = tried_head(stored, layers, smaller, start)
+    said: dict[str, Any] = stored.user_attrs[SAID]
+    return Trial(
+        layers=layers,
+        number=stored.number,
+        state=_STATES[stored.state],
+        value=said["value"],
+        best_validation_accuracy=said["best"],
+        units_p=stored.params["units_p"],
+        units=head.units,
+        dropout=head.dropout,
+        learning_rate=head.learning_rate,
+        batch_size=head.batch_size,
+        loss=head.loss,
+        epochs=said["epochs"],
+        seconds=said["seconds"],
+        reason=said["reason"],
+    )
+
+
+def _layer_search(
+    trials: Sequence[Trial], top: Trial, head: HeadConfig, importance: dict[str, float]
+) -> LayerSearch:
+    states = [trial.state for trial in trials]
+    return LayerSearch(
+        layers=top.layers,
+        trials=len(trials),
+        complete=states.count("complete"),
+        pruned=states.count("pruned"),
+        failed=states.count("failed"),
+        best_trial=top.number,
+        best_value=top.value or 0.0,
+        head=head_summary(head),
+        importance=importance,
+        seconds=sum(trial.seconds for trial in trials),
+    )
+
+
+def _importance(study: optuna.Study, seed: int, complete: int) -> dict[str, float]:
+    """Return each parameter's share of the objective's variance (fANOVA).
+
+    References
+    ----------
+    Hutter, Hoos and Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
+    Importance", ICML 2014.
+    """
+    ended = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE,))
+    values = {t.value for t in ended}
+    if complete < _ENOUGH_TRIALS or len(values) < 2:
+        return {}
+    evaluator = FanovaImportanceEvaluator(seed=seed_of("importance", seed) % 2**32)
+    shares = get_param_importances(study, evaluator=evaluator)
+    return {name: min(share, 1.0) for name, share in shares.items() if math.isfinite(share)}
+
+
+def _layers(count: int) -> str:
+    return f"{count} hidden layer{'s'[: count != 1]}"

@@ -1,0 +1,163 @@
+"""What a person types becomes a validated configuration, or one clear sentence."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from seewhy.config import CAM_METHODS, StudyConfig, load_config
+from seewhy.errors import ConfigError, near_names
+from seewhy.explanation.methods.registry import METHODS
+
+
+def test_a_source_alone_has_the_defaults() -> None:
+    config = load_config("pictures/of pets")
+    assert config.name == "of pets"
+    assert config.data.source == "pictures/of pets"
+    assert [b.name for b in config.backbone] == ["tf_efficientnet_lite0"]
+    assert (config.seed, config.device, config.input.size) == (0, "auto", None)
+    assert load_config("some/cifar_train.npz").name == "cifar_train"
+    assert load_config("cifar10.2").data.source == "cifar10.2"
+
+
+def test_the_paper_preset_fixes_what_the_paper_fixes() -> None:
+    config = load_config("paper")
+    assert [b.name for b in config.backbone] == ["resnet50", "inception_v3", "vgg16"]
+    assert (config.data.source, config.data.validation) == ("cifar10.2", 0.1)
+    assert (config.adaptation.patience, config.finetuning.patience) == (5, 5)
+    assert (config.finetuning.open, config.finetuning.learning_rate_factor) == (0.5, 0.1)
+    assert config.baseline.words == {"deer": "bovid"}
+    assert config.input.augmentations == ()
+
+
+def test_overrides_win_in_their_order() -> None:
+    config = load_config(
+        "demo",
+        test="elsewhere",
+        backbones=["resnet18", "vgg11"],
+        seed=4,
+        device="cpu",
+        settings=["seed=5", "head.units=[8, 4]", "input.augmentation=crop+flip", "name = mine"],
+    )
+    assert (config.seed, config.device, config.name) == (5, "cpu", "mine")
+    assert config.head.units == (8, 4)
+    assert config.input.augmentations == ("crop", "flip")
+    assert [b.name for b in config.backbone] == ["resnet18", "vgg11"]
+    assert config.data.test == "elsewhere"
+
+
+def test_a_toml_file_and_what_is_written_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[data]\nsource = "x"\n[[backbone]]\nname = "resnet18"\nweights = "none"\n'
+        '[baseline.words]\ndeer = "bovid"\n',
+        "utf-8",
+    )
+    config = load_config(str(path))
+    assert (config.name, config.data.source, config.backbone[0].weights) == ("mine", "x", "none")
+    written = tomllib.loads(tomli_w.dumps(config.model_dump(exclude_none=True)))
+    assert StudyConfig.model_validate(written) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["head.dropuot=0.1"], r"unknown key 'head.dropuot'; did you mean head.dropout"),
+        (["sed=1"], r"unknown key 'sed'; did you mean seed"),
+        (["head.dropout=2"], r"head.dropout: input should be less than 1, but got 2"),
+        (["head.units=[0]"], r"head.units.0: input should be greater than or equal to 1"),
+        (["input.augmentation=blur"], r"expected 'none' or names of crop, translate, flip, erase"),
+        (["finetuning.augmentation=cutout"], r"should be 'none', 'erasing' or 'focus', but got"),
+        (["precision=float8"], r"precision: input should be 'auto', 'float32' or 'bfloat16'"),
+        (["name=a/b"], r"name: string should match pattern"),
+        (["seed"], r"expected --set key=value, but got 'seed'"),
+        (["device=tpu"], r"device: string should match"),
+        (["seed.x=1"], r"seed"),
+    ],
+)
+def test_what_is_wrong_is_named(settings: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load_config("demo", settings=settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"name = ", "not a TOML file"),
+        (b"\xff\xfe", "not a TOML file"),
+        (b"[[backbone]]\nweights = 'none'\n", "backbone.0.name: field required"),
+        (b"backbone = []\n", "backbone: tuple should have at least 1 item"),
+        (b"[trainer]\ntrials = 5\n", "unknown key 'trainer'"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load_config(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such config file"):
+        load_config(str(tmp_path / "none.toml"))
+
+
+def test_near_names() -> None:
+    assert near_names("resnet5", ["resnet50", "vgg16"]) == "; did you mean resnet50?"
+    assert near_names("ab", ["abc", "abd"]) in (
+        "; did you mean abd or abc?",
+        "; did you mean abc or abd?",
+    )
+    assert near_names("zzz", ["abc"]) == ""
+
+
+def test_the_documented_configuration_is_the_default_one() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+    text = page.read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    documented = StudyConfig.model_validate(tomllib.loads(text))
+    assert documented == StudyConfig()
+    # Every key has its line, those without a default commented out.
+    for section, field in StudyConfig.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {section: None})
+        assert all(f"{key} =" in text or f"[[{key}]]" in text for key in keys), section
+
+
+def test_every_method_of_a_layer_behind_the_cut_is_known() -> None:
+    # These look at the pixels, or at attention, which a traced tail does not call.
+    elsewhere = {name for name, m in METHODS.items() if m.needs in ("image gradients", "attention")}
+    assert elsewhere == {"guidedgradcam", "legrad"}
+    assert set(CAM_METHODS) == METHODS.keys() - elsewhere
+
+
+def test_the_explanation_is_as_it_was_asked_for() -> None:
+    settings = ["explanation.method=layercam", 'explanation.layer=["a.b", "auto", "a.b"]']
+    explanation = load_config("demo", settings=settings).explanation
+    assert (explanation.method, explanation.layers) == ("layercam", ("a.b", "auto"))
+    assert load_config("demo").explanation.layers == ("auto",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["method=gradcamm"], r"explanation\.method: expected one of gradcam, .* did you mean "),
+        (["method=legrad"], r"explanation\.method: expected one of gradcam, "),
+        (["faithfulness=-1"], r"explanation\.faithfulness: .*greater than or equal to 0"),
+        (["layer=[]"], r"explanation\.layer"),
+        (["method=cam"], "expected a linear head at the last map"),
+    ],
+)
+def test_a_wrong_explanation_is_named(settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("demo", settings=[f"explanation.{setting}" for setting in settings])
+
+
+def test_cam_goes_with_a_linear_head() -> None:
+    linear = ["explanation.method=cam", "head.units=[]", "search.trials=0"]
+    assert load_config("demo", settings=linear).explanation.method == "cam"
+    with pytest.raises(ConfigError, match="expected a linear head"):
+        load_config("demo", settings=[*linear, "explanation.layer=blocks.6"])

@@ -1,0 +1,126 @@
+"""What the checks found, with pictures; names stay text, and what was not looked for is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from seewhy.report.build import build_report
+from seewhy.storage.schemas.data_checks import (
+    ClassBalance,
+    DataFindings,
+    DuplicateGroup,
+    DuplicateImage,
+    DuplicatesRecord,
+    FlaggedImage,
+    ImageFault,
+    Suspect,
+    SuspectList,
+    Suspects,
+)
+
+EVIL = "<script>alert(1)</script>.jpg"
+
+
+def _findings() -> DataFindings:
+    copies = [
+        DuplicateImage(id="id000", path=EVIL, label="cat", split="train"),
+        DuplicateImage(id="id009", path="b.jpg", label="dog", split="test"),
+    ]
+    group = DuplicateGroup(
+        kind="exact",
+        size=2,
+        similarity=1.0,
+        labels=["cat", "dog"],
+        splits=["train", "test"],
+        images=copies,
+    )
+    flagged = FlaggedImage(
+        id="id001", path=EVIL, label="dog", split="train", value=3.0, reason="is dark (12 of 255)"
+    )
+    return DataFindings(
+        images=17,
+        faults=[ImageFault(fault="dark", rule="Below 20 of 255.", count=1, first=[flagged])],
+        duplicates=DuplicatesRecord(
+            threshold=0.95,
+            images=2,
+            groups=1,
+            exact=1,
+            near=0,
+            leaking=1,
+            conflicting=1,
+            seen={"validation": 0, "test": 1},
+            kept_together=0,
+            first=[group],
+        ),
+        balance=ClassBalance(largest="cat", smallest="frog", ratio=1.0, few_below=5, few=[]),
+        sentences=["1 test image is among the training images too."],
+    )
+
+
+def _suspects() -> Suspects:
+    errors = [
+        Suspect(
+            id="id014",
+            path="photo14.jpg",
+            split="test",
+            label="dog",
+            suggested="cat",
+            score=0.9,
+            reason="cat has 0.95, dog 0.03",
+        ),
+        Suspect(
+            id="id002",
+            path=EVIL,
+            split="train",
+            label="frog",
+            suggested="dog",
+            score=0.7,
+            reason="dog has 0.8",
+        ),
+    ]
+    return Suspects(
+        label_errors=SuspectList(rule="Confident learning.", looked_at=17, count=2, first=errors),
+        foreign=SuspectList(skipped="too few images"),
+    )
+
+
+def test_faults_duplicates_and_suspects_are_shown(make_run: Callable) -> None:
+    run, summary = make_run()
+    run.write_dataset(run.read_dataset(), _findings())
+    run.write_suspects("net_a", _suspects())
+    page = build_report(run, summary).read_text("utf-8")
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    for expected in (
+        "1 test image is among the training images too.",
+        "Dark: 1 image",
+        "is dark (12 of 255)",
+        "Exact copies in training and test, called cat and dog (2 images)",
+        "Likely label errors 2 of 17 images",
+        "cat? cat has 0.95, dog 0.03",
+        "Not looked for: too few images",
+        "Missing: there is no suspects.json of net_b",
+    ):
+        assert expected in words, expected
+    assert "<script>alert" not in page
+    suspects = page[page.index('class="suspects many"') :]
+    # The test image with both backbones' maps, the training image alone.
+    assert suspects.index('data-id="id014"') < suspects.index('class="thumb"')
+    assert '#photo-2"' in suspects
+    for name in ("faulty-images", "duplicates", "label-errors-net_a"):
+        assert (run.root / "report" / "tables" / f"{name}.csv").is_file()
+
+
+def test_nothing_found_is_said(make_run: Callable) -> None:
+    run, summary = make_run()
+    nothing = _findings().model_copy(
+        update={
+            "sentences": [],
+            "faults": [],
+            "duplicates": _findings().duplicates.model_copy(update={"groups": 0, "first": []}),
+        }
+    )
+    run.write_dataset(run.read_dataset(), nothing)
+    page = build_report(run, summary).read_text("utf-8")
+    assert "Nothing: no image is blank" in page
+    assert not (run.root / "report" / "tables" / "duplicates.csv").exists()

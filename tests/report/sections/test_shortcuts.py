@@ -1,0 +1,118 @@
+"""The audit's section, from records written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from seewhy.report.build import build_report
+from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.schemas.audit import (
+    Audit,
+    AuditImages,
+    CarrierScore,
+    ClassAudit,
+    EffectRecord,
+    EvidencePlace,
+    Finding,
+)
+
+SENTENCE = "'<dog>': 48 % of its images look the same in the lower left corner."
+
+
+def audit() -> Audit:
+    finding = Finding(
+        kind="detail",
+        verdict="shortcut",
+        sentence=SENTENCE,
+        where="the lower left corner",
+        box=[0.75, 0.0, 1.0, 0.25],
+        carriers=["000003"],
+        share=0.48,
+        share_of_others=0.004,
+        insertion=EffectRecord(
+            change=0.614,
+            low=0.5,
+            high=0.7,
+            p=0.0012,
+            turned=0.83,
+            turned_control=0.02,
+            donors=12,
+            images=96,
+        ),
+        other_patches=0.011,
+        own_patches=-0.004,
+        range=0.9,
+        ablation=None,
+        with_it=CarrierScore(images=2, accuracy=1.0),
+        without_it=CarrierScore(images=1, accuracy=0.0),
+        examples=1,
+    )
+    place = EvidencePlace(excess=4.25, concentration=0.5, border=0.4, corners=0.3)
+    classes = [
+        ClassAudit(**{"class": "cat", "verdict": "none", "candidates": 2}),
+        ClassAudit(
+            **{
+                "class": "dog",
+                "verdict": "shortcut",
+                "findings": [finding],
+                "evidence": place,
+                "candidates": 3,
+            }
+        ),
+        ClassAudit(**{"class": "frog", "verdict": "none", "candidates": 1}),
+    ]
+    return Audit(
+        stage="finetuning",
+        images=AuditImages(discovery=9, screening=3, giving=2, confirmation=4),
+        candidates=6,
+        seconds=61.0,
+        sentences=[SENTENCE],
+        searched="Looked for everything.",
+        classes=classes,
+    )
+
+
+def page_of(run: RunDirectory) -> str:
+    return build_report(run, run.read_summary()).read_text("utf-8")
+
+
+def test_a_proven_shortcut_opens_the_summary(
+    make_run: Callable[..., tuple[RunDirectory, object]],
+) -> None:
+    run, _ = make_run(backbones=("net_a",))
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 3, 16, 16, 3), dtype=np.uint8)
+    run.write_audit("net_a", audit(), {"1-0": pictures}, {})
+    page = page_of(run)
+    safe = SENTENCE.replace("'", "&#39;").replace("<", "&lt;").replace(">", "&gt;")
+    lead = page[page.index('<p class="lead">') :]
+    assert lead.startswith(f'<p class="lead">{safe}')
+    section = page[page.index('<section id="audit">') :]
+    assert "+0.61 (+0.50 … +0.70) on 96 images, 12 donors" in section
+    assert "decided for dog: 0.83, with the control 0.02; p = 0.0012" in section
+    assert "with it: 1.00 of 2 test images right; without it: 0.00 of 1 test image right" in section
+    assert section.count('<div class="row"><img') == 1
+    assert 'class="patch"' in section
+    assert "Looked for everything. It took 1 min 1 s." in section
+    assert "4.25" in section
+
+
+def test_what_was_not_audited_is_said(make_run: Callable[..., tuple[RunDirectory, object]]) -> None:
+    run, _ = make_run(backbones=("net_a",))
+    page = page_of(run)
+    assert page.count("the fine-tuned classifier has not been audited") == 1
+
+
+def test_nothing_found_says_what_was_searched(
+    make_run: Callable[..., tuple[RunDirectory, object]],
+) -> None:
+    run, _ = make_run(backbones=("net_a",))
+    found = audit()
+    for one in found.classes:
+        one.findings, one.verdict = [], "none"
+    found.sentences = []
+    run.write_audit("net_a", found, {}, {})
+    page = page_of(run)
+    assert "No shortcut was found." in page
+    assert "Looked for everything." in page

@@ -1,0 +1,259 @@
+"""What is computed once must be what would be computed again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seewhy.config import BackboneConfig, FinetuningConfig, StudyConfig
+from seewhy.data.pixels import to_input
+from seewhy.errors import RunError
+from seewhy.models.backbones import Backbone, load_backbone
+from seewhy.models.classifier import pool
+from seewhy.models.cut import Cut, cut_trunk
+from seewhy.runtime.device import Compute
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.study import Dataset, Place
+from seewhy.training import cut_activations as module
+from seewhy.training import feature_cache as features
+from seewhy.training.cut_activations import CutInput
+from seewhy.training.feature_cache import keeping_features
+from seewhy.training.memory_plan import Budget, Plan
+
+CPU = Compute(torch.device("cpu"), "float32", "a test")
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Backbone, Cut, Dataset]:
+    backbone = load_backbone(BackboneConfig(name="resnet18", weights="none"), 64, seed=0)
+    cut = cut_trunk(backbone.model, 0.5, 64)
+    rng = np.random.default_rng(0)
+    splits = ("train",) * 40 + ("validation",) * 20 + ("test",) * 20
+    data = Dataset(
+        source="a test",
+        classes=("a", "b"),
+        ids=tuple(map(str, range(80))),
+        paths=tuple(map(str, range(80))),
+        labels=np.arange(80) % 2,
+        # Mixed, so that an order that is not given back shows.
+        splits=tuple(splits[i] for i in rng.permutation(80)),
+        pixels=rng.integers(0, 256, (80, 32, 32, 3), dtype=np.uint8),
+    )
+    return backbone, cut, data
+
+
+def _config(**finetuning: object) -> StudyConfig:
+    return StudyConfig(finetuning=FinetuningConfig.model_validate(finetuning))
+
+
+@pytest.mark.parametrize("keep", ["memory", "disk", "recompute"])
+def test_kept_is_what_the_trunk_gives(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path, keep: str
+) -> None:
+    backbone, cut, data = parts
+    images = to_input(torch.from_numpy(data.pixels), backbone.preprocess, "cpu")
+    with torch.no_grad():
+        expected = cut.prefix(images)
+        pooled = pool(backbone.model.forward_features(images))
+    with keeping_features(
+        backbone, cut, data, CPU, _config(keep=keep), tmp_path, Silent()
+    ) as found:
+        assert found.at_cut.plan.place == keep
+        # On disk the file has lost its name already: a kill leaves nothing behind.
+        assert found.at_cut._kept is None or keep != "recompute"
+        assert not list(tmp_path.glob(".*.part"))
+        indices = np.array([70, 3, 3, 41])
+        batch = found.at_cut.batch(indices)
+        torch.testing.assert_close(batch, expected[indices], rtol=1e-5, atol=1e-5)
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(found.pooled, pooled, rtol=1e-5, atol=1e-5)
+        assert found.probabilities is None
+        # The caller may overwrite a batch: the next one must not show it.
+        batch.zero_()
+        assert found.at_cut.batch(indices).abs().sum() > 0
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_every_image_passes_the_prefix_once(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    seen = []
+    handle = cut.prefix.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
+    try:
+        with keeping_features(backbone, cut, data, CPU, _config(), tmp_path, Silent()) as found:
+            for _ in range(3):
+                found.at_cut.batch(data.where("train"))
+            # One image of zeros beside the eighty, to learn the activation's type.
+            assert sum(seen) == 80 + 1
+    finally:
+        handle.remove()
+
+
+def test_augmented_training_batches_are_new_and_the_others_kept(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    config = _config().model_copy(
+        update={"input": StudyConfig().input.model_copy(update={"augmentation": "flip"})}
+    )
+    train, validation = data.where("train")[:8], data.where("validation")[:8]
+    with keeping_features(backbone, cut, data, CPU, config, tmp_path, Silent()) as found:
+        plain = found.at_cut.batch(train)
+        generator = torch.Generator().manual_seed(1)
+        changed = found.at_cut.batch(train, generator)
+        differs = (plain - changed).abs().amax(dim=(1, 2, 3)) > 1e-3
+        # Some of eight are flipped and some are not.
+        assert 0 < int(differs.sum()) < 8
+        before = found.at_cut.batch(validation)
+        torch.testing.assert_close(found.at_cut.batch(validation), before, rtol=0, atol=0)
+        assert "flip change every time" in found.at_cut.plan.reason
+
+
+def test_a_small_budget_has_both_costs_measured(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    config = _config(memory_gib=0)
+    with keeping_features(backbone, cut, data, CPU, config, tmp_path, Silent()) as found:
+        assert "reading them takes" in found.at_cut.plan.reason
+        assert found.at_cut.plan.place in ("disk", "recompute")
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_disk_that_fills_up_is_one_sentence(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    backbone, cut, data = parts
+    monkeypatch.setattr(module.os, "posix_fallocate", full)
+    with (
+        pytest.raises(RunError, match="no space left on the disk"),
+        keeping_features(backbone, cut, data, CPU, _config(keep="disk"), tmp_path, Silent()),
+    ):
+        raise AssertionError("not reached")
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_activations_are_kept_as_the_prefix_gives_them(tmp_path: Path) -> None:
+    # Under autocast ConvNeXt's layer scale puts out float32: kept as bfloat16 it would be rounded.
+    backbone = load_backbone(BackboneConfig(name="convnext_atto", weights="none"), 64, seed=0)
+    cut = cut_trunk(backbone.model, 0.5, 64)
+    rng = np.random.default_rng(0)
+    data = Dataset(
+        source="a test",
+        classes=("a", "b"),
+        ids=tuple(map(str, range(6))),
+        paths=tuple(map(str, range(6))),
+        labels=np.arange(6) % 2,
+        splits=("train", "train", "validation", "validation", "test", "test"),
+        pixels=rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
+    )
+    half = Compute(torch.device("cpu"), "bfloat16", "a test")
+    batches = []
+    for keep in ("memory", "recompute"):
+        config = _config(keep=keep)
+        with keeping_features(backbone, cut, data, half, config, tmp_path, Silent()) as found:
+            batches.append(found.at_cut.batch(np.arange(6)))
+    assert batches[0].dtype == batches[1].dtype
+    torch.testing.assert_close(batches[0], batches[1], rtol=0, atol=0)
+
+
+def _small(size: int = 64, working: int = 40) -> tuple[Backbone, Cut, Dataset]:
+    rng = np.random.default_rng(0)
+    backbone = load_backbone(BackboneConfig(name="mobilenetv2_035", weights="none"), size, seed=0)
+    data = Dataset(
+        source="a test",
+        classes=("a", "b"),
+        ids=tuple(map(str, range(70))),
+        paths=tuple(map(str, range(70))),
+        labels=np.arange(70) % 2,
+        splits=("train",) * 50 + ("validation",) * 10 + ("test",) * 10,
+        pixels=rng.integers(0, 256, (70, working, working, 3), dtype=np.uint8),
+    )
+    return backbone, cut_trunk(backbone.model, 0.5, size), data
+
+
+def test_activations_do_not_depend_on_where_they_are_kept_or_on_their_batch(
+    tmp_path: Path,
+) -> None:
+    # Equal to the last bit: an image beside others, at another place, in batches of any size.
+    backbone, cut, data = _small()
+    rng = np.random.default_rng(1)
+    wanted = [rng.permutation(70)[:count] for count in (1, 2, 7, 16, 17, 32, 33, 64)]
+    found: dict[str, list[torch.Tensor]] = {}
+    for keep in ("memory", "disk", "recompute"):
+        with keeping_features(
+            backbone, cut, data, CPU, _config(keep=keep), tmp_path, Silent()
+        ) as features:
+            found[keep] = [features.at_cut.batch(indices) for indices in wanted]
+            found[keep].append(features.pooled)
+            whole = features.at_cut.batch(np.arange(70))
+            for indices, batch in zip(wanted, found[keep], strict=False):
+                torch.testing.assert_close(batch, whole[indices], rtol=0, atol=0)
+    for keep in ("disk", "recompute"):
+        for one, other in zip(found["memory"], found[keep], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+            assert one.stride() == other.stride()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "budget", "place", "words"),
+    [
+        ("memory", Budget(10**9, 10**9), "memory", "memory, as when this backbone was begun"),
+        ("memory", Budget(0, 10**9), "disk", "exceed today's memory budget of 0.00 GiB"),
+        ("memory", Budget(0, 0), "recompute", "exceed today's memory budget of 0.00 GiB"),
+        ("disk", Budget(10**9, 0), "memory", "exceed today's disk budget of 0.00 GiB"),
+        ("recompute", Budget(10**9, 10**9), "recompute", "recompute, as when this backbone"),
+    ],
+)
+def test_a_resumed_study_keeps_its_plan_as_far_as_there_is_room(
+    parts: tuple[Backbone, Cut, Dataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: Place,
+    budget: Budget,
+    place: str,
+    words: str,
+) -> None:
+    backbone, cut, data = parts
+    monkeypatch.setattr(features, "read_budget", lambda *_: budget)
+    with keeping_features(
+        backbone, cut, data, CPU, _config(), tmp_path, Silent(), recorded
+    ) as found:
+        assert found.at_cut.plan.place == place
+        assert words in found.at_cut.plan.reason
+
+
+def test_where_last_digits_would_differ_a_resumed_study_is_refused(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, cut, data = parts
+    monkeypatch.setattr(features, "read_budget", lambda *_: Budget(0, 0))
+    monkeypatch.setattr(CutInput, "is_repeatable", lambda self: False)
+    with (
+        pytest.raises(
+            RunError, match=r"was begun with activations at the cut kept.*free 0\.\d+ GiB"
+        ),
+        keeping_features(backbone, cut, data, CPU, _config(), tmp_path, Silent(), "memory"),
+    ):
+        raise AssertionError("not reached")
+
+
+def test_a_network_that_looks_at_its_neighbours_is_not_repeatable(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    plain = CutInput(data, backbone.preprocess, cut.prefix, CPU, Plan("recompute", ""))
+    assert plain.is_repeatable()
+
+    class Placed(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images + torch.arange(len(images)).view(-1, 1, 1, 1)
+
+    assert not CutInput(data, backbone.preprocess, Placed(), CPU, plain.plan).is_repeatable()
