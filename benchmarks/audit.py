@@ -30,9 +30,9 @@ from benchmarks.audit_table import append_line, findings_of, read_lines, table
 from benchmarks.plantings import Planting, suite
 from benchmarks.trained import Trainer, dataset
 from seewhy.audit.audit import audit_classifier
-from seewhy.audit.classifier_access import Asking
+from seewhy.audit.classifier_access import StudyClassifierAccess
 from seewhy.audit.discovery.details import Detail
-from seewhy.audit.mitigation import Reason, mend, reasons_of
+from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mend
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.models.classifier import Classifier
 from seewhy.runtime.device import without_denormals
@@ -124,12 +124,12 @@ class Bench:
             "accuracy": float((predictions.predicted == predictions.labels).mean()),
             "verdicts": {one.name: one.verdict for one in record.classes},
             "findings": findings_of(record),
-            "reasons": [_written(one) for one in reasons_of(record, audited.details)],
+            "reasons": [_written(one) for one in confirmed_cues(record, audited.details)],
             "trained_seconds": round(trained, 1),
             "audit_seconds": round(record.seconds, 1),
         }
 
-    def mend(self, planting: Planting, reasons: Sequence[Reason]) -> dict[str, Any]:
+    def mend(self, planting: Planting, reasons: Sequence[ConfirmedCue]) -> dict[str, Any]:
         """Return what three classifiers reach on unmarked images: first, clean and mended."""
         nothing = np.zeros(len(self.data.ids), bool)
         data, carries = self.planted(planting)
@@ -169,7 +169,9 @@ class Bench:
     def _unseen_pooled(self) -> Tensor:
         return self.trainer.features(self.unseen.pixels)
 
-    def _harm(self, asking: Asking, planting: Planting) -> tuple[float | None, float | None]:
+    def _harm(
+        self, asking: StudyClassifierAccess, planting: Planting
+    ) -> tuple[float | None, float | None]:
         """Return recall of the planted class where all its test images carry it, and none."""
         if planting.kind == "clean":
             return None, None
@@ -212,7 +214,7 @@ def _images(setting: Setting, folder: Path) -> tuple[Dataset, Dataset]:
     return drawn, dataset(SOURCE, classes, more, ["test"] * len(more), np.concatenate(unseen))
 
 
-def _written(reason: Reason) -> dict[str, Any]:
+def _written(reason: ConfirmedCue) -> dict[str, Any]:
     detail = reason.detail
     return {
         "label": reason.label,
@@ -223,9 +225,9 @@ def _written(reason: Reason) -> dict[str, Any]:
     }
 
 
-def _reason(written: dict[str, Any]) -> Reason:
+def _reason(written: dict[str, Any]) -> ConfirmedCue:
     detail = written["detail"]
-    return Reason(
+    return ConfirmedCue(
         written["label"],
         written["kind"],
         detail

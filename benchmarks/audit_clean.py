@@ -22,7 +22,7 @@ from benchmarks.audit_table import append_line, findings_of, rates_of_clean_data
 from benchmarks.clean_sets import divided, read_set
 from benchmarks.trained import Trainer
 from seewhy.audit.audit import audit_classifier
-from seewhy.audit.classifier_access import Asking, evidence_layer
+from seewhy.audit.classifier_access import StudyClassifierAccess, evidence_layer
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.models.classifier import read_classifier, save_classifier
 from seewhy.runtime.device import choose_compute, without_denormals
@@ -75,7 +75,9 @@ def run(setting: Setting, name: str, given: argparse.Namespace) -> Iterator[dict
 def _audited(setting: Setting, name: str, data: Dataset, kept: Path, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
     classifier = read_classifier(kept).eval()
-    asking = Asking(classifier, choose_compute("cpu", "float32"), evidence_layer(classifier))
+    asking = StudyClassifierAccess(
+        classifier, choose_compute("cpu", "float32"), evidence_layer(classifier)
+    )
     test = data.where("test")
     predictions = as_predictions(data, test, asking.probabilities(data.pixels[test]))
     record = audit_classifier(asking, data, predictions, setting.stage, seed, Silent(), "").record

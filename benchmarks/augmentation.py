@@ -32,13 +32,13 @@ from benchmarks.audit import LITE0, Bench, Setting
 from benchmarks.plantings import Planting
 from seewhy.config import StudyConfig
 from seewhy.evaluation.predictions import predict_at_cut
-from seewhy.models.classifier import BehindCut, Head
+from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import without_denormals
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.study import Dataset
 from seewhy.training.cut_activations import CutInput
-from seewhy.training.feature_cache import Features, keeping_features
-from seewhy.training.memory_plan import Plan
+from seewhy.training.feature_cache import FeatureCache, keeping_features
+from seewhy.training.memory_plan import ActivationPlan
 from seewhy.training.stages import adapt, finetune, new_head
 from seewhy.training.trainer import StageResult
 
@@ -59,7 +59,9 @@ Line = dict[str, Any]
 class Case:
     """One data set, clean or planted, with the activations that all its trainings share."""
 
-    def __init__(self, bench: Bench, planting: Planting, features: Features, data: Dataset) -> None:
+    def __init__(
+        self, bench: Bench, planting: Planting, features: FeatureCache, data: Dataset
+    ) -> None:
         self.bench, self.planting = bench, planting
         self.features, self.data = features, data
         test = data.where("test")
@@ -81,7 +83,7 @@ class Case:
 
     def line(self, seed: int, augmentation: str, head: Head) -> Line:
         """Fine-tune a copy of the tail behind a copy of `head`; return what came of it."""
-        behind_cut = BehindCut(copy.deepcopy(self.bench.cut.tail), copy.deepcopy(head))
+        behind_cut = TailAndHead(copy.deepcopy(self.bench.cut.tail), copy.deepcopy(head))
         started = time.process_time()
         result: StageResult = finetune(
             behind_cut,
@@ -111,7 +113,7 @@ class Case:
             "seconds": seconds / len(result.history),
         }
 
-    def _predicted(self, behind_cut: BehindCut, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def _predicted(self, behind_cut: TailAndHead, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
         data = Dataset(
             source="",
             classes=self.data.classes,
@@ -123,7 +125,11 @@ class Case:
         )
         bench = self.bench
         fed = CutInput(
-            data, bench.backbone.preprocess, bench.cut.prefix, bench.compute, Plan("recompute", "")
+            data,
+            bench.backbone.preprocess,
+            bench.cut.prefix,
+            bench.compute,
+            ActivationPlan("recompute", ""),
         )
         every = np.arange(len(pixels))
         return predict_at_cut(behind_cut, fed.batch, data, every, bench.compute).predicted

@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.trained import dataset
 from seewhy.data.sources.demo.demo import CLASSES as DEMO_CLASSES
-from seewhy.data.sources.demo.demo import Key, draw_picture
+from seewhy.data.sources.demo.demo import PictureKey, draw_picture
 from seewhy.storage.schemas.study import Dataset, Split
 
 TEST, VALIDATION = 0.2, 0.1
@@ -112,7 +112,7 @@ def divided(data: Dataset, seed: int) -> Dataset:
 
 def _demo(size: int) -> Dataset:
     keys = [
-        Key(0, split, name, number)
+        PictureKey(0, split, name, number)
         for split, count in (("train", DEMO_TRAIN), ("test", DEMO_TEST))
         for name in DEMO_CLASSES
         for number in range(count)

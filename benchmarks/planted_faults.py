@@ -32,7 +32,7 @@ from seewhy.data.decoding.picture import decode_image, fit_square
 from seewhy.data.sources.arrays import list_arrays
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.data_checks import DataFindings, Suspects
+from seewhy.storage.schemas.data_checks import DataFindings, QualityIssues
 
 COPIES, SWAPPED, FAULTY = 20, 20, 4
 FOREIGN_FOLDERS = ("insect", "musical_instrument")
@@ -115,7 +115,7 @@ def _damaged(fault: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(2)))
 
 
-def report(planted: Planted, findings: DataFindings, suspects: Suspects) -> None:
+def report(planted: Planted, findings: DataFindings, suspects: QualityIssues) -> None:
     """Print a line a fault: planted, found, named besides."""
     for fault in findings.faults:
         wanted = planted.faulty.get(fault.fault, set())

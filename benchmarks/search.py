@@ -29,9 +29,9 @@ from seewhy.models.cut import cut_trunk
 from seewhy.runtime.device import choose_compute, without_denormals
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.training.feature_cache import Features, keeping_features
+from seewhy.training.feature_cache import FeatureCache, keeping_features
 from seewhy.training.learners import ModuleLearner
-from seewhy.training.search.search import Found, search_head
+from seewhy.training.search.search import SearchResult, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt
 from seewhy.training.trainer import StageResult, Watch, stage_settings
@@ -52,7 +52,7 @@ class Bench:
         self._context = keeping_features(
             backbone, self.cut, self.data, self.compute, config, folder, Silent()
         )
-        self.features: Features = self._context.__enter__()
+        self.features: FeatureCache = self._context.__enter__()
 
     def head(self, config: HeadConfig) -> Head:
         """Return a new head on the device."""
@@ -60,7 +60,7 @@ class Bench:
         head = Head(width, config.units, config.dropout, classes, seed=0)
         return head.to(self.compute.device)
 
-    def search(self) -> Found:
+    def search(self) -> SearchResult:
         """Search as a study does."""
 
         def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
@@ -105,7 +105,7 @@ def paper_epoch(bench: Bench, head: HeadConfig) -> float:
     return time.perf_counter() - started
 
 
-def show(found: Found, bench: Bench, wall: float, rounds: int) -> None:
+def show(found: SearchResult, bench: Bench, wall: float, rounds: int) -> None:
     """Print what the search took, and what its first layer count would have taken."""
     images, channels = bench.features.pooled.shape
     once = bench.features.seconds

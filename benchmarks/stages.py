@@ -26,12 +26,12 @@ from benchmarks.side_by_side import measure, show
 from seewhy.config import BackboneConfig, StudyConfig
 from seewhy.explanation.streaming import explain_batches
 from seewhy.models.backbones import Backbone, load_backbone
-from seewhy.models.classifier import BehindCut, Head, map_layer, pool
+from seewhy.models.classifier import Head, TailAndHead, map_layer, pool
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.runtime.device import Compute, choose_compute
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.study import Dataset
-from seewhy.training.feature_cache import BATCH, Features, keeping_features
+from seewhy.training.feature_cache import BATCH, FeatureCache, keeping_features
 from seewhy.training.learners import Batches, HeadLearner, ModuleLearner
 from seewhy.training.trainer import StageSettings, train_stage
 
@@ -70,7 +70,7 @@ class Bench:
             pixels=rng.integers(0, 256, (case.images, 32, 32, 3), dtype=np.uint8),
         )
 
-    def features(self, keep: str) -> Features:
+    def features(self, keep: str) -> FeatureCache:
         """Run the pass over the images; what is kept stays for the process's life."""
         config = StudyConfig.model_validate(
             {"backbone": [{"name": "-"}], "finetuning": {"keep": keep}}
@@ -156,7 +156,7 @@ def finetuning(case: Case, keep: str) -> Callable[[], None]:
     """Return a fine-tuning epoch; `keep` says where its input comes from."""
     bench = Bench(case)
     at_cut = bench.features(keep).at_cut
-    module = BehindCut(bench.cut.tail, bench.head())
+    module = TailAndHead(bench.cut.tail, bench.head())
     module.requires_grad_(True)
     return lambda: bench.epoch(module, at_cut.batch)
 
@@ -165,7 +165,7 @@ def prediction(case: Case, maps: bool) -> Callable[[], None]:
     """Predict every image from its pixels, with or without maps."""
     bench = Bench(case)
     at_cut = bench.features("recompute").at_cut
-    module = BehindCut(bench.cut.tail, bench.head()).eval().requires_grad_(False)
+    module = TailAndHead(bench.cut.tail, bench.head()).eval().requires_grad_(False)
     indices = np.arange(case.images)
     layer = map_layer(bench.cut)
 

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seewhy.audit.classifier_access import Asking, evidence_layer
+from seewhy.audit.classifier_access import StudyClassifierAccess, evidence_layer
 from seewhy.config import BackboneConfig, StudyConfig
 from seewhy.data.pixels import to_input
 from seewhy.models.backbones import Backbone, load_backbone
-from seewhy.models.classifier import Classifier, Design, Head, pool
+from seewhy.models.classifier import Classifier, ClassifierSpec, Head, pool
 from seewhy.models.cut import cut_trunk
 from seewhy.runtime.device import choose_compute
 from seewhy.runtime.progress import Silent
@@ -98,7 +98,7 @@ class Trainer:
         head_seed = seed_of(seed, "head")
         head = Head(pooled.shape[1], units, dropout, len(data.classes), head_seed)
         adapt(head, pooled, data, config, Silent(), "")
-        design = Design(
+        design = ClassifierSpec(
             architecture=self.backbone.name,
             open_share=0.5,
             units=units,
@@ -138,9 +138,9 @@ class Trainer:
         if self.stage == "finetuning":
             self._load()
 
-    def asking(self, classifier: Classifier) -> Asking:
+    def asking(self, classifier: Classifier) -> StudyClassifierAccess:
         """Return the classifier as the audit asks it."""
-        return Asking(classifier, self.compute, evidence_layer(classifier))
+        return StudyClassifierAccess(classifier, self.compute, evidence_layer(classifier))
 
 
 def dataset(

@@ -18,12 +18,12 @@ import time
 from seewhy.config import load_config
 from seewhy.pipeline.study import run_study
 from seewhy.training import feature_cache as features
-from seewhy.training.memory_plan import Budget
+from seewhy.training.memory_plan import MemoryBudget
 
-BUDGETS = (Budget(10**12, 10**12), Budget(0, 10**12), Budget(0, 0))
+BUDGETS = (MemoryBudget(10**12, 10**12), MemoryBudget(0, 10**12), MemoryBudget(0, 0))
 
 
-def attempt(config: str, out: str, budget: Budget) -> int:
+def attempt(config: str, out: str, budget: MemoryBudget) -> int:
     """Start a process that runs or continues the study; return its id."""
     process = os.fork()
     if process == 0:

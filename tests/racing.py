@@ -24,7 +24,7 @@ from pathlib import Path
 
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.storage.lock import under_lock
 
 WORKED, REFUSED, FAILED, WRONG = 0, 2, 3, 1
@@ -64,7 +64,7 @@ class Watch:
 
 def take_up(watch: Watch, config: StudyConfig, chance: random.Random, fresh: bool) -> None:
     """Take the directory up, write a few files as a study does, and end or fail."""
-    with taking_up(watch.root, config, fresh) as run, watch.working():
+    with opened_run(watch.root, config, fresh) as run, watch.working():
         if fresh:
             watch.kept = ""
         assert watch.found == watch.kept, "what was kept is gone"

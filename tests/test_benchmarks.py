@@ -14,7 +14,7 @@ from benchmarks.augmentation import table
 from benchmarks.explain import LIBRARIES, Case, _only_behind, agreement, plain, seewhy, supported
 from seewhy import explain
 from seewhy.audit.discovery.details import Detail
-from seewhy.audit.mitigation import Reason
+from seewhy.audit.mitigation import ConfirmedCue
 
 CASE = Case("resnet18", images=2, size=64, columns=10, device="cpu")
 
@@ -121,7 +121,10 @@ def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
 
 def test_a_reason_is_written_and_read_back() -> None:
     detail = Detail(np.full((2, 3, 3), 7.5, np.float32), np.eye(2, 3, dtype=bool), (4, 5))
-    for reason in (Reason(1, "detail", detail, (0.0, 0.5, 0.5, 1.0)), Reason(0, "colour")):
+    for reason in (
+        ConfirmedCue(1, "detail", detail, (0.0, 0.5, 0.5, 1.0)),
+        ConfirmedCue(0, "colour"),
+    ):
         found = audit._reason(json.loads(json.dumps(audit._written(reason))))
         assert (found.label, found.kind, found.box) == (reason.label, reason.kind, reason.box)
         if reason.detail is None:

@@ -27,7 +27,7 @@ from seewhy import (
     run_study,
 )
 from seewhy.inference.classifiers import NamedClassifier
-from seewhy.storage.schemas.levels import Level, Levels
+from seewhy.storage.schemas.levels import Levels, ValueLevel
 from seewhy.storage.schemas.study import Preprocess
 
 
@@ -191,6 +191,6 @@ def test_one_white_for_all_that_are_given(network: NamedClassifier, tmp_path: Pa
     assert shown("dark.png", white=1638) == [0.502]  # 128 of 255
     # As in the classifier's study, whatever else is given.
     studied = seewhy.NamedClassifier(
-        **{**vars(network), "levels": Levels((Level("16-bit", 0, 65535),))}
+        **{**vars(network), "levels": Levels((ValueLevel("16-bit", 0, 65535),))}
     )
     assert shown("bright.tif", own=studied) == [0.063]  # 16 of 255

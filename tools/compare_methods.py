@@ -24,7 +24,7 @@ from seewhy.data.sources.folder import list_pictures
 from seewhy.explanation.measures.sanity import check_sanity
 from seewhy.explanation.methods.registry import METHODS
 from seewhy.inference.explain_pictures import explain_pictures
-from seewhy.inference.explanation_request import Asking
+from seewhy.inference.explanation_request import ExplanationRequest
 
 WIDTH = 1000
 Names = tuple[str, ...]
@@ -51,7 +51,7 @@ def main() -> None:
 def draw(named: NamedClassifier, pictures: list[Path], out: Path) -> None:
     """Write a sheet a picture."""
     with tempfile.TemporaryDirectory() as folder:
-        done = explain_pictures(named, pictures, folder, Asking(methods=DRAWN))
+        done = explain_pictures(named, pictures, folder, ExplanationRequest(methods=DRAWN))
         for path, picture in zip(pictures, done.pictures, strict=True):
             with Image.open(Path(folder) / str(picture.sheet)) as sheet:
                 save(sheet, out / f"methods-{path.stem}.webp")

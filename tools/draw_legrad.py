@@ -23,7 +23,7 @@ from compare_methods import print_table, save
 from seewhy import NamedClassifier, read_images
 from seewhy.data.sources.folder import list_pictures
 from seewhy.inference.explain_pictures import explain_pictures
-from seewhy.inference.explanation_request import Asking
+from seewhy.inference.explanation_request import ExplanationRequest
 from small_vit import train_small_vit
 
 DRAWN = ("legrad", "gradcam", "layercam", "eigencam")
@@ -58,7 +58,7 @@ def main() -> None:
 def draw(named: NamedClassifier, pictures: list[Path], out: Path) -> None:
     """Write the pictures' sheets below each other."""
     with tempfile.TemporaryDirectory() as folder:
-        done = explain_pictures(named, pictures, folder, Asking(methods=DRAWN))
+        done = explain_pictures(named, pictures, folder, ExplanationRequest(methods=DRAWN))
         sheets = [Image.open(Path(folder) / str(picture.sheet)) for picture in done.pictures]
         whole = Image.new(
             "RGB",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seewhy.audit.audit import Audited, audit_classifier, sentences
-from seewhy.audit.classifier_access import Asked
+from seewhy.audit.audit import AuditResult, audit_classifier, sentences
+from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.image_pools import divide
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.runtime.progress import Silent
@@ -84,7 +84,7 @@ def draw(rate: float, each: int = 144, seed: int = 0) -> Dataset:
     )
 
 
-def audit(asked: Asked, data: Dataset) -> Audited:
+def audit(asked: ClassifierAccess, data: Dataset) -> AuditResult:
     test = data.where("test")
     predictions = as_predictions(data, test, asked.probabilities(data.pixels[test]))
     return audit_classifier(asked, data, predictions, "finetuning", 0, Silent(), "audit")
@@ -97,11 +97,11 @@ def marked() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def found(marked: Dataset) -> Audited:
+def found(marked: Dataset) -> AuditResult:
     return audit(ByMark(minds=6), marked)
 
 
-def test_the_planted_mark_is_found_and_no_other(found: Audited, marked: Dataset) -> None:
+def test_the_planted_mark_is_found_and_no_other(found: AuditResult, marked: Dataset) -> None:
     verdicts = {one.name: one.verdict for one in found.record.classes}
     assert verdicts == {"cat": "none", "dog": "shortcut", "frog": "none"}
     finding = found.record.classes[1].findings[0]
@@ -122,7 +122,7 @@ def test_the_planted_mark_is_found_and_no_other(found: Audited, marked: Dataset)
     assert finding.without_it.images == (~carries[of_test]).sum()
 
 
-def test_the_effect_is_what_the_classifier_does(found: Audited, marked: Dataset) -> None:
+def test_the_effect_is_what_the_classifier_does(found: AuditResult, marked: Dataset) -> None:
     finding = found.record.classes[1].findings[0]
     assert finding.insertion.turned == 1
     assert finding.insertion.low > 0.5
@@ -132,7 +132,9 @@ def test_the_effect_is_what_the_classifier_does(found: Audited, marked: Dataset)
     assert finding.ablation.change > 0.1
 
 
-def test_those_with_the_mark_are_decided_by_something_else(found: Audited, marked: Dataset) -> None:
+def test_those_with_the_mark_are_decided_by_something_else(
+    found: AuditResult, marked: Dataset
+) -> None:
     dog = found.record.classes[1]
     spot = marked.pixels[:, PLACE[0], PLACE[1]]
     carriers = {marked.ids[i] for i in np.flatnonzero((spot == COLOUR).all(axis=1))}
@@ -231,7 +233,7 @@ def test_who_discovers_or_gives_receives_nothing() -> None:
     assert not (rows["discovery"] | rows["giving"]) & noting.asked
 
 
-def test_it_is_said_in_a_sentence(found: Audited) -> None:
+def test_it_is_said_in_a_sentence(found: AuditResult) -> None:
     first = found.record.sentences[0]
     assert first.startswith("'dog': ")
     assert "in the lower left corner" in first
@@ -239,7 +241,7 @@ def test_it_is_said_in_a_sentence(found: Audited) -> None:
     assert "With so few classes" in found.record.searched
 
 
-def test_the_gravest_sentence_comes_first(found: Audited) -> None:
+def test_the_gravest_sentence_comes_first(found: AuditResult) -> None:
     dog = found.record.classes[1]
     first = dog.findings[0]
     less = first.insertion.model_copy(update={"change": first.insertion.change / 2})
@@ -255,7 +257,7 @@ def test_the_gravest_sentence_comes_first(found: Audited) -> None:
     assert sentences([*classes, found.record.classes[0]]) == ["strong", "weak", "needs judgement"]
 
 
-def test_examples_show_before_and_after(found: Audited) -> None:
+def test_examples_show_before_and_after(found: AuditResult) -> None:
     given, before, after = found.pictures["1-0"][0]
     changed = (before != after).any(axis=2)
     top, left = PLACE
@@ -278,14 +280,14 @@ def test_nothing_planted_nothing_found() -> None:
     assert [one.verdict for one in record.classes] == ["none"] * 3
 
 
-def test_it_repeats(found: Audited, marked: Dataset) -> None:
+def test_it_repeats(found: AuditResult, marked: Dataset) -> None:
     again = audit(ByMark(minds=6), marked)
     leave = {"seconds"}
     assert again.record.model_dump(exclude=leave) == found.record.model_dump(exclude=leave)
     assert again.pictures.keys() == found.pictures.keys()
 
 
-def test_test_images_choose_nothing(found: Audited, marked: Dataset) -> None:
+def test_test_images_choose_nothing(found: AuditResult, marked: Dataset) -> None:
     pixels = marked.pixels.copy()
     pixels[marked.where("test")] = 0
     blank = Dataset(**{**vars(marked), "pixels": pixels})

@@ -12,10 +12,10 @@ from seewhy.audit.confirmation import confirm
 from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.discovery.details import Detail
 from seewhy.audit.exchange import ColourExchange, DetailExchange
-from seewhy.audit.image_pools import Pools, Role
+from seewhy.audit.image_pools import ImagePools, Role
 from seewhy.audit.inference import usual
 from seewhy.audit.interventions import ablate, insert, plan
-from seewhy.audit.screening import LEAST_RANGE, Screened, class_ranges, screen, usual_share
+from seewhy.audit.screening import LEAST_RANGE, ScreenedCandidate, class_ranges, screen, usual_share
 from seewhy.evaluation.significance import holm
 
 SIZE, CLASSES, EACH = 8, 6, 60
@@ -50,14 +50,14 @@ class ByRed:
 
 
 @pytest.fixture(scope="module")
-def pools() -> Pools:
+def pools() -> ImagePools:
     """Images whose blue tells the class; those of class 0 have a red corner, more or less red."""
     rng = np.random.default_rng(0)
     pixels = np.zeros((len(NUMBERS), SIZE, SIZE, 3), np.uint8)
     pixels[..., 2] = (20 * LABELS)[:, None, None]
     pixels[:EACH, :2, :2, 0] = rng.integers(20, 120, EACH)[:, None, None]
     roles = {role: np.flatnonzero(np.isin(NUMBERS % EACH, part)) for role, part in PART.items()}
-    return Pools(pixels, LABELS, roles)
+    return ImagePools(pixels, LABELS, roles)
 
 
 def corner(label: int, numbers: range) -> Candidate:
@@ -76,11 +76,11 @@ def corner(label: int, numbers: range) -> Candidate:
     return Candidate(label, "detail", donors, DetailExchange(found, 1.0), found)
 
 
-def test_insertion_and_ablation_have_each_their_own_p(pools: Pools) -> None:
+def test_insertion_and_ablation_have_each_their_own_p(pools: ImagePools) -> None:
     # No image looks like a black corner, so all of other classes may receive.
     plain = replace(corner(0, range(EACH)).detail, look=np.full((2, 2, 3), 255, np.float32))
     one = replace(corner(0, range(EACH)), detail=plain)
-    (found,) = confirm(ByRed(), pools, [Screened(one, 0.5, True)], 0)
+    (found,) = confirm(ByRed(), pools, [ScreenedCandidate(one, 0.5, True)], 0)
     design = plan(pools, one, "confirmation", 0)
     assert design is not None
     insertion = insert(ByRed(), pools, one, design).effect
@@ -92,16 +92,18 @@ def test_insertion_and_ablation_have_each_their_own_p(pools: Pools) -> None:
     assert found.verdict == "shortcut"
 
 
-def test_what_did_not_pass_is_not_tested(pools: Pools) -> None:
+def test_what_did_not_pass_is_not_tested(pools: ImagePools) -> None:
     plain = replace(corner(0, range(EACH)).detail, look=np.full((2, 2, 3), 255, np.float32))
     one = replace(corner(0, range(EACH)), detail=plain)
-    alone = confirm(ByRed(), pools, [Screened(one, 0.5, True)], 0)
-    both = confirm(ByRed(), pools, [Screened(one, 0.5, True), Screened(one, 0.0, False)], 0)
+    alone = confirm(ByRed(), pools, [ScreenedCandidate(one, 0.5, True)], 0)
+    both = confirm(
+        ByRed(), pools, [ScreenedCandidate(one, 0.5, True), ScreenedCandidate(one, 0.0, False)], 0
+    )
     assert len(both) == 1
     assert both[0].insertion_p == alone[0].insertion_p
 
 
-def test_a_range_is_from_others_to_its_own(pools: Pools) -> None:
+def test_a_range_is_from_others_to_its_own(pools: ImagePools) -> None:
     found = class_ranges(ByRed(), pools, "confirmation")
     numbers = pools.numbers["confirmation"]
     answers = ByRed().probabilities(pools.pixels[numbers])[:, 3]
@@ -118,16 +120,16 @@ def test_a_range_is_from_others_to_its_own(pools: Pools) -> None:
 def test_what_is_usual_comes_from_the_other_classes() -> None:
     shares = [0.5, 0.1, 0.2, 0.15, 0.12]
     screened = [
-        Screened(Candidate(label, "colour", {}, ColourExchange()), value, False)
+        ScreenedCandidate(Candidate(label, "colour", {}, ColourExchange()), value, False)
         for label, value in enumerate(shares)
     ]
     assert usual_share(screened, screened[0]) == usual(shares[1:])
     assert usual_share(screened, screened[1]) == usual([shares[0], *shares[2:]])
-    other = Screened(Candidate(0, "texture", {}, ColourExchange()), 0.3, False)
+    other = ScreenedCandidate(Candidate(0, "texture", {}, ColourExchange()), 0.3, False)
     assert usual_share([*screened, other], other) is None
 
 
-def test_too_few_carriers_are_not_tried(pools: Pools) -> None:
+def test_too_few_carriers_are_not_tried(pools: ImagePools) -> None:
     few = replace(corner(1, range(3)), detail=None, kind="place")
     short = replace(
         pools,

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.audit_inference import DONORS, SHARES, donors_of, normal, pairs_of
-from seewhy.audit.inference import Effect, graver, judge, measure_effect, standard_error, usual
+from seewhy.audit.inference import Effect, judge, measure_effect, more_severe, standard_error, usual
 
 
 def answers(*changes: float, each: int = 1) -> np.ndarray:
@@ -118,5 +118,5 @@ def test_colours_must_do_more_than_is_usual(
 
 
 def test_the_graver_verdict_counts() -> None:
-    assert graver("none", "needs judgement") == "needs judgement"
-    assert graver("shortcut", "too few images") == "shortcut"
+    assert more_severe("none", "needs judgement") == "needs judgement"
+    assert more_severe("shortcut", "too few images") == "shortcut"

@@ -12,7 +12,7 @@ from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.discovery.details import Detail
 from seewhy.audit.donors import locate
 from seewhy.audit.exchange import ColourExchange, DetailExchange, PlaceExchange
-from seewhy.audit.image_pools import Pools
+from seewhy.audit.image_pools import ImagePools
 from seewhy.audit.interventions import ablate, insert, plan
 
 SIZE = 12
@@ -61,7 +61,7 @@ def pools(
     white: NDArray[np.int64],
     pixels: NDArray[np.uint8] | None = None,
     giving: NDArray[np.int64] | None = None,
-) -> Pools:
+) -> ImagePools:
     """Make black images, some with a white corner."""
     pixels = np.zeros((120, SIZE, SIZE, 3), np.uint8) if pixels is None else pixels
     pixels[white, :2, :2] = WHITE
@@ -72,7 +72,7 @@ def pools(
         "giving": np.array([], np.int64) if giving is None else giving,
         "confirmation": CONFIRMING,
     }
-    return Pools(pixels, LABELS, roles)
+    return ImagePools(pixels, LABELS, roles)
 
 
 def place() -> Candidate:

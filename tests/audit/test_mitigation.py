@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from seewhy.audit.discovery.details import Detail
-from seewhy.audit.mitigation import Reason, mend, reasons_of
+from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mend
 from seewhy.storage.schemas.audit import Audit, AuditImages, ClassAudit, EffectRecord, Finding
 from seewhy.storage.schemas.study import Dataset, Split
 
@@ -42,9 +42,9 @@ def draw(marked: int, at: tuple[int, int] | None = (0, 0)) -> tuple[Dataset, NDA
     return data, carries
 
 
-def square(at: tuple[int, int] | None) -> Reason:
+def square(at: tuple[int, int] | None) -> ConfirmedCue:
     look = np.full((4, 4, 3), WHITE, np.float32)
-    return Reason(0, "detail", Detail(look, np.ones((4, 4), bool), at))
+    return ConfirmedCue(0, "detail", Detail(look, np.ones((4, 4), bool), at))
 
 
 def white(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -106,7 +106,7 @@ def test_images_of_other_classes_that_carry_it_lose_it_and_count_as_holes() -> N
 def test_two_parts_of_a_mark_are_both_filled() -> None:
     data, _ = draw(40)
     left, right = (
-        Reason(
+        ConfirmedCue(
             0, "detail", Detail(np.full((4, 2, 3), WHITE, np.float32), np.ones((4, 2), bool), at)
         )
         for at in ((0, 0), (0, 2))
@@ -128,7 +128,7 @@ def test_a_tint_tells_nothing_afterwards() -> None:
     boats = data.labels == 0
     pixels[boats] = (pixels[boats] * (1.2, 1.0, 0.5)).astype(np.uint8)
     data = replace(data, pixels=pixels)
-    mended, (done,) = mend(data, [Reason(0, "colour")], 0, pixels.copy())
+    mended, (done,) = mend(data, [ConfirmedCue(0, "colour")], 0, pixels.copy())
     # A tinted image has half of the blue. Of the others the tenth that look like it by chance
     # give nothing.
     tinted = mended.pixels[..., 2].mean(axis=(1, 2)) < 75
@@ -145,7 +145,7 @@ def test_two_classes_do_not_swap_their_marks() -> None:
     cars = (data.labels == 1) & (np.arange(240) < 120)
     data.pixels[cars, :4, :4] = (0, 250, 0)
     green = Detail(np.full((4, 4, 3), (0, 250, 0), np.float32), np.ones((4, 4), bool), (0, 0))
-    both = [square((0, 0)), Reason(1, "detail", green)]
+    both = [square((0, 0)), ConfirmedCue(1, "detail", green)]
     mended, done = mend(data, both, 0, data.pixels.copy())
     assert not white(mended.pixels[:120]).any()
     assert not (mended.pixels[:120, 1:3, 1:3] == (0, 250, 0)).all(axis=(1, 2, 3)).any()
@@ -159,7 +159,9 @@ def test_two_classes_do_not_swap_their_colours() -> None:
     pixels[warm, ..., 2] //= 4
     pixels[cool, ..., 0] //= 4
     given = replace(data, pixels=pixels)
-    mended, done = mend(given, [Reason(0, "colour"), Reason(1, "colour")], 0, pixels.copy())
+    mended, done = mend(
+        given, [ConfirmedCue(0, "colour"), ConfirmedCue(1, "colour")], 0, pixels.copy()
+    )
     red, blue = (mended.pixels[..., k].mean(axis=(1, 2)) for k in (0, 2))
     # Undisturbed both are near 100, under a veil near 25.
     assert blue[:120].min() > 70 and red[:120].min() > 70
@@ -171,7 +173,7 @@ def test_an_image_that_is_changed_twice_counts_once() -> None:
     pixels = data.pixels.copy()
     pixels[data.labels == 0, ..., 2] //= 4
     box = (0.0, 0.0, 0.5, 0.5)
-    reasons = [Reason(0, "colour"), Reason(0, "place", box=box)]
+    reasons = [ConfirmedCue(0, "colour"), ConfirmedCue(0, "place", box=box)]
     _, (done,) = mend(replace(data, pixels=pixels), reasons, 0, pixels.copy())
     assert done.taken_out == 40
     assert done.likewise <= 80
@@ -240,7 +242,7 @@ def test_only_what_was_proven_is_mended_and_details_before_their_shadows() -> No
         [finding("place", "shortcut", box), finding("colour", "needs judgement")],
         [finding("texture", "needs judgement")],
     )
-    found = reasons_of(record, {"0-0": detail})
+    found = confirmed_cues(record, {"0-0": detail})
     assert [(one.label, one.kind) for one in found] == [(0, "detail"), (1, "place")]
     assert found[0].detail is detail
     assert found[1].box == (0.0, 0.0, 0.5, 0.5)

@@ -9,17 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from seewhy.audit.discovery.details import Detail
-from seewhy.audit.mitigation import Reason, freed
-from seewhy.audit.mitigation_outcome import Judged, outcome
+from seewhy.audit.mitigation import ConfirmedCue, without_cue
+from seewhy.audit.mitigation_outcome import EvaluatedClassifier, outcome
 from seewhy.storage.schemas.audit import (
     Audit,
     AuditImages,
     AuditKind,
     ClassAudit,
+    ClassMitigation,
     EffectRecord,
     Finding,
-    Mended,
-    MendingRecord,
+    MitigationRecord,
     Verdict,
 )
 from seewhy.storage.schemas.study import Dataset, Predictions
@@ -84,18 +84,18 @@ def audit(cat: Verdict, boat: Verdict) -> Audit:
                  searched="", classes=classes)  # fmt: skip
 
 
-def judged(data: Dataset, place: tuple[slice, slice], found: Audit) -> Judged:
+def judged(data: Dataset, place: tuple[slice, slice], found: Audit) -> EvaluatedClassifier:
     asked, test = ByPlace(place), data.where("test")
     ids = tuple(data.ids[i] for i in test)
     said = asked.probabilities(data.pixels[test])
-    return Judged(asked, Predictions(ids, data.labels[test], said), found)
+    return EvaluatedClassifier(asked, Predictions(ids, data.labels[test], said), found)
 
 
-def compared(data: Dataset, cat: Verdict = "none", boat: Verdict = "none") -> MendingRecord:
-    done = Mended(**{"class": "boat"}, kinds=["detail"], taken_out=2, likewise=1234)
+def compared(data: Dataset, cat: Verdict = "none", boat: Verdict = "none") -> MitigationRecord:
+    done = ClassMitigation(**{"class": "boat"}, kinds=["detail"], taken_out=2, likewise=1234)
     before = judged(data, MARK, audit("none", "shortcut"))
     after = judged(data, SIGN, audit(cat, boat))
-    return outcome(data, before, after, [Reason(1, "detail", DETAIL)], [done], 0)
+    return outcome(data, before, after, [ConfirmedCue(1, "detail", DETAIL)], [done], 0)
 
 
 def test_the_numbers_are_those_of_the_rules(data: Dataset) -> None:
@@ -160,9 +160,9 @@ def test_all_that_was_taken_out_is_named(
         weaker,
     ]
     kinds = [kind for kind, _ in found]
-    done = Mended(**{"class": "boat"}, kinds=kinds, taken_out=2, likewise=3)
+    done = ClassMitigation(**{"class": "boat"}, kinds=kinds, taken_out=2, likewise=3)
     first, second = judged(data, MARK, before), judged(data, SIGN, audit("none", "none"))
-    record = outcome(data, first, second, [Reason(1, "detail", DETAIL)], [done], 0)
+    record = outcome(data, first, second, [ConfirmedCue(1, "detail", DETAIL)], [done], 0)
     assert all(part in record.sentences[0] for part in says)
 
 
@@ -171,11 +171,11 @@ def test_what_the_second_audit_finds_is_said(data: Dataset) -> None:
     assert found.sentences[0].endswith("Audited again: still a shortcut.")
     assert found.sentences[1:] == ["New in the second audit: 'cat': a mark."]
     assert found.found_again == ["'cat': a mark.", "'boat': a mark."]
-    assert MendingRecord.model_validate_json(found.model_dump_json(exclude_none=True)) == found
+    assert MitigationRecord.model_validate_json(found.model_dump_json(exclude_none=True)) == found
 
 
 def test_a_detail_is_filled_in_where_it_is(data: Dataset) -> None:
-    found = freed(data, [Reason(1, "detail", DETAIL)], 0)
+    found = without_cue(data, [ConfirmedCue(1, "detail", DETAIL)], 0)
     assert found.numbers.tolist() == [13, 15, 17, 19, 21, 23]
     assert found.carries.tolist() == [True, True, True, True, False, False]
     corner = found.pixels[(slice(None), *MARK)]
@@ -189,10 +189,12 @@ def test_a_detail_is_filled_in_where_it_is(data: Dataset) -> None:
 
 def test_a_place_gets_what_lies_there_in_other_classes(data: Dataset) -> None:
     box = (0.375, 0.375, 0.625, 0.625)
-    found = freed(data, [Reason(1, "place", box=box)], 0)
+    found = without_cue(data, [ConfirmedCue(1, "place", box=box)], 0)
     assert found.carries.all()
     assert found.pixels[(slice(None), *SIGN)].max() < 60
     outside = np.ones((16, 16), bool)
     outside[SIGN] = False
     assert np.array_equal(found.pixels[:, outside], data.pixels[found.numbers][:, outside])
-    assert np.array_equal(found.pixels, freed(data, [Reason(1, "place", box=box)], 0).pixels)
+    assert np.array_equal(
+        found.pixels, without_cue(data, [ConfirmedCue(1, "place", box=box)], 0).pixels
+    )

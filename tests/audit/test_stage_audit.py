@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from seewhy.audit.audit import Audited
-from seewhy.audit.classifier_access import Asking, evidence_layer
+from seewhy.audit.audit import AuditResult
+from seewhy.audit.classifier_access import StudyClassifierAccess, evidence_layer
 from seewhy.audit.discovery.details import Detail
 from seewhy.audit.stage_audit import audit_stage, read_details
 from seewhy.data.pixels import to_input
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
-from seewhy.models.classifier import Classifier, Design, Head
+from seewhy.models.classifier import Classifier, ClassifierSpec, Head
 from seewhy.models.cut import cut_trunk
 from seewhy.runtime.device import choose_compute
 from seewhy.runtime.progress import Silent
@@ -39,12 +39,14 @@ def classifier() -> Classifier:
         torch.manual_seed(0)
         model = create_architecture("resnet18").eval().requires_grad_(False)
     preprocess = Preprocess(64, (0.5,) * 3, (0.25,) * 3, "bilinear")
-    design = Design("resnet18", 0.5, (), 0.0, ("cat", "dog"), preprocess, 32)
+    design = ClassifierSpec("resnet18", 0.5, (), 0.0, ("cat", "dog"), preprocess, 32)
     return Classifier(cut_trunk(model, 0.5, 64), Head(512, (), 0.0, 2, seed=0), design).eval()
 
 
 def test_a_network_is_asked_as_it_answers(classifier: Classifier) -> None:
-    asking = Asking(classifier, choose_compute("cpu", "float32"), evidence_layer(classifier))
+    asking = StudyClassifierAccess(
+        classifier, choose_compute("cpu", "float32"), evidence_layer(classifier)
+    )
     pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3), dtype=np.uint8)
     found = asking.probabilities(pixels)
     with torch.no_grad():
@@ -59,7 +61,9 @@ def test_a_network_is_asked_as_it_answers(classifier: Classifier) -> None:
 
 
 def test_what_was_seen_is_gathered_where_the_evidence_lies(classifier: Classifier) -> None:
-    asking = Asking(classifier, choose_compute("cpu", "float32"), evidence_layer(classifier))
+    asking = StudyClassifierAccess(
+        classifier, choose_compute("cpu", "float32"), evidence_layer(classifier)
+    )
     pixels = np.random.default_rng(1).integers(0, 256, (34, 32, 32, 3), dtype=np.uint8)
     maps = np.zeros((34, 4, 4), np.float32)
     maps[:, 1, 2], maps[:, 3, 0] = 3, 1
@@ -141,7 +145,7 @@ def test_details_come_back_from_disk_exactly(
         "1-1": Detail(look[:1], shape[:1], None, {}, 0.25, 0.1),
     }
     record = found_details("detail", "moving detail", "colour")
-    audited = Audited(record, {}, kept)
+    audited = AuditResult(record, {}, kept)
     monkeypatch.setattr("seewhy.audit.stage_audit.audit_classifier", lambda *_: audited)
     monkeypatch.setattr("seewhy.audit.stage_audit.evidence_layer", lambda _: "")
     run, nobody = RunDirectory(tmp_path), Nobody()

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.cli.commands import _Bars
-from seewhy.cli.console import Stream, fit_encoding
+from seewhy.cli.commands import _ProgressBars
+from seewhy.cli.console import SafeStream, fit_encoding
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 SEEWHY = [sys.executable, "-c", "from seewhy.cli.commands import main; main()"]
@@ -46,7 +46,7 @@ def test_letters_that_an_encoding_lacks(
     held = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(held, encoding=encoding))
     fit_encoding()
-    stream = Stream("stdout", forgiving=False)
+    stream = SafeStream("stdout", forgiving=False)
     assert stream.encoding == encoding
     stream.write("0.9 ± 0.1, 2×3…, größe 😀")
     stream.flush()
@@ -62,7 +62,7 @@ def test_progress_is_dropped_where_it_cannot_be_shown(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Failing(number))
-    bars = _Bars()
+    bars = _ProgressBars()
     bars.say("a line ± more")
     with bars.task("a task", 3) as advance:
         advance(1)
@@ -71,7 +71,7 @@ def test_progress_is_dropped_where_it_cannot_be_shown(
 def test_results_that_cannot_be_written_are_an_error_but_no_reader_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stream = Stream("stdout", forgiving=False)
+    stream = SafeStream("stdout", forgiving=False)
     monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
     assert stream.write("text") == 4
     monkeypatch.setattr(sys, "stdout", Failing(errno.ENOSPC))

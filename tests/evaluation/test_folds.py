@@ -7,7 +7,13 @@ import pytest
 
 from seewhy.data.folds import Repetition
 from seewhy.evaluation.folds import out_of_fold, own_repeat, score_repeat, spread
-from seewhy.storage.schemas.study import Answers, Dataset, Rates, Repeat, StageSummary
+from seewhy.storage.schemas.study import (
+    Dataset,
+    Rates,
+    RepetitionPredictions,
+    RepetitionScores,
+    StageSummary,
+)
 
 DATA = Dataset(
     source="a test",
@@ -34,7 +40,7 @@ def test_out_of_fold_predictions_come_in_the_order_of_the_data() -> None:
 
 def test_a_fold_is_scored_where_it_was_held_out_and_on_the_test_images() -> None:
     repetition = Repetition("fold 1", 7, DATA, np.array([0, 1]))
-    answers = Answers(9, said(0, 0), said(0, 1))
+    answers = RepetitionPredictions(9, said(0, 0), said(0, 1))
     found = score_repeat(repetition, answers, np.array([4, 5]))
     assert (found.name, found.seed, found.epochs) == ("fold 1", 7, 9)
     assert (found.train, found.validation) == (1, 1)
@@ -43,12 +49,12 @@ def test_a_fold_is_scored_where_it_was_held_out_and_on_the_test_images() -> None
     assert found.test == Rates(accuracy=1, precision=1, recall=1)
     nothing = np.zeros(0, dtype=np.int64)
     seed = Repetition("seed 8", 8, DATA, nothing)
-    found = score_repeat(seed, Answers(2, said()[:0], said(1, 1)), np.array([4, 5]))
+    found = score_repeat(seed, RepetitionPredictions(2, said()[:0], said(1, 1)), np.array([4, 5]))
     assert (found.held_out, found.test.accuracy) == (None, 0.5)
 
 
-def repeat(accuracy: float, held_out: float | None = None) -> Repeat:
-    return Repeat(
+def repeat(accuracy: float, held_out: float | None = None) -> RepetitionScores:
+    return RepetitionScores(
         name="x",
         seed=0,
         train=1,

@@ -17,7 +17,7 @@ from benchmarks.fold_tests import (
 )
 from seewhy.evaluation.ranking import corrected_t, over_folds
 from seewhy.evaluation.significance import holm
-from seewhy.storage.schemas.evaluation import Comparison, OverFolds
+from seewhy.storage.schemas.evaluation import Comparison, FoldComparison
 
 FOLDS = [f"fold {k}" for k in range(1, 15)]
 
@@ -172,4 +172,4 @@ def test_what_an_earlier_version_claimed_is_not_repeated() -> None:
     # What is written now is read as it was.
     scores = {"a": [0.5, 0.6, 0.8], "b": [0.4, 0.6, 0.6]}
     now = over_folds("adaptation", scores, FOLDS[:3], 0.5)
-    assert OverFolds.model_validate_json(now.model_dump_json(exclude_none=True)) == now
+    assert FoldComparison.model_validate_json(now.model_dump_json(exclude_none=True)) == now

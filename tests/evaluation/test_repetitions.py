@@ -15,9 +15,9 @@ from seewhy.storage.schemas.study import (
     FoldsRecord,
     HeadSummary,
     Rates,
-    Repeat,
-    Repeats,
+    RepetitionScores,
     StageRepeats,
+    StageRepetitions,
 )
 
 HEAD = HeadSummary(units=[8], dropout=0.1, learning_rate=1e-3, batch_size=16, loss="cross-entropy")
@@ -27,12 +27,12 @@ def _rates(accuracy: float) -> Rates:
     return Rates(accuracy=accuracy, precision=0.5, recall=0.5)
 
 
-def _repeats(kind: str, accuracies: Sequence[float]) -> Repeats:
+def _repeats(kind: str, accuracies: Sequence[float]) -> StageRepetitions:
     """Accuracies of the held-out images over folds, of the test images over seeds."""
     folds = kind == "fold"
-    return Repeats(
+    return StageRepetitions(
         repeats=[
-            Repeat(
+            RepetitionScores(
                 name=f"{kind} {k}",
                 seed=0,
                 train=60,
@@ -93,7 +93,7 @@ def test_the_ratio_is_that_of_the_images_of_each_fold() -> None:
         train, stop = (len(one.data.where(split)) for split in ("train", "validation"))
         by_hand.append((len(one.held_out), train))
         repeats.append(
-            Repeat(
+            RepetitionScores(
                 name=one.name,
                 seed=0,
                 train=train,

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from seewhy import explain
 from seewhy.errors import ConfigError
 from seewhy.explanation.methods.attention import attention_blocks, legrad
-from seewhy.explanation.spatial_layout import Layout
+from seewhy.explanation.spatial_layout import SpatialLayout
 
 
 def test_legrad_formula() -> None:
     # One head, three tokens of which the first is the class token. Positive gradients summed over
     # the three queries: keys (1, 5, 3); without the class token, divided by 1 · 3.
     gradients = torch.tensor([[[[1.0, 2.0, 3.0], [-4.0, 3.0, -1.0], [0.0, 0.0, 0.0]]]])
-    found = legrad(gradients, Layout("tokens", (1, 2), 1))
+    found = legrad(gradients, SpatialLayout("tokens", (1, 2), 1))
     torch.testing.assert_close(found, torch.tensor([[[5 / 3, 1.0]]]))
 
 

@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from seewhy import explain
 from seewhy.errors import ConfigError
-from seewhy.explanation.engine import Case, record, undisturbed
+from seewhy.explanation.engine import MethodContext, record, undisturbed
 from seewhy.explanation.gradients import graph
-from seewhy.explanation.targets import Question, read_classes
+from seewhy.explanation.targets import ScoreSelection, read_classes
 
 
 class Behind(nn.Module):
@@ -43,8 +43,8 @@ def gradients(model: nn.Module, images: Tensor, layers: tuple[str, ...]) -> list
     """Return each class's gradient at the first layer, as methods get it."""
     with undisturbed(model, images):
         answer, recorded = record(model, images, layers, None)
-        question = Question(read_classes("all", answer.logits.detach()))
-        case = Case(model, images, answer, recorded, question, None, 8)
+        question = ScoreSelection(read_classes("all", answer.logits.detach()))
+        case = MethodContext(model, images, answer, recorded, question, None, 8)
         return [found[layers[0]] for found in case.gradients()]
 
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.engine import Case, record, undisturbed
-from seewhy.explanation.targets import Question, read_classes
+from seewhy.explanation.engine import MethodContext, record, undisturbed
+from seewhy.explanation.targets import ScoreSelection, read_classes
 
 from .heads import Network, Plan, plans
 
@@ -64,8 +64,8 @@ def all_at_once(network: Network, images: Tensor, tally: Tally) -> list[Tensor]:
     with undisturbed(network, images), network.plan.context():
         # The output as it is, also where a network ends in log softmax.
         answer, layers = record(network, images, ("trunk",), _output)
-        question = Question(read_classes("all", answer.logits.detach()))
-        case = Case(network, images, answer, layers, question, _output, 8)
+        question = ScoreSelection(read_classes("all", answer.logits.detach()))
+        case = MethodContext(network, images, answer, layers, question, _output, 8)
         tally.hooked += not case._may_walk
         return [found["trunk"] for found in case.gradients()]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seewhy import explain, list_layers
 from seewhy.errors import ConfigError
 from seewhy.explanation.layer_choice import attends, choose_layer
-from seewhy.explanation.spatial_layout import Layout, read_layout
+from seewhy.explanation.spatial_layout import SpatialLayout, read_layout
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 
@@ -127,25 +127,25 @@ def test_a_head_that_pools_tokens_before_images_has_the_closed_form(
 @pytest.mark.parametrize(
     ("shape", "facts", "expected"),
     [
-        ((17, 2, 8), {}, Layout("tokens first", (4, 4), 1)),
-        ((16, 2, 8), {}, Layout("tokens first", (4, 4), 0)),
-        ((2, 17, 8), {}, Layout("tokens", (4, 4), 1)),
+        ((17, 2, 8), {}, SpatialLayout("tokens first", (4, 4), 1)),
+        ((16, 2, 8), {}, SpatialLayout("tokens first", (4, 4), 0)),
+        ((2, 17, 8), {}, SpatialLayout("tokens", (4, 4), 1)),
         ((17, 3, 8), {}, None),
     ],
 )
 def test_layouts_of_tokens_before_images(
-    shape: tuple[int, ...], facts: dict[str, Any], expected: Layout | None
+    shape: tuple[int, ...], facts: dict[str, Any], expected: SpatialLayout | None
 ) -> None:
     assert read_layout(torch.Size(shape), torch.Size([2, 3, 32, 32]), **facts) == expected
 
 
 def test_as_many_images_as_tokens_are_told_apart_by_what_is_said() -> None:
     shape, images = torch.Size([4, 4, 8]), torch.Size([4, 3, 32, 32])
-    assert read_layout(shape, images) == Layout("tokens", (2, 2))
-    assert read_layout(shape, images, tokens_first=True) == Layout("tokens first", (2, 2))
+    assert read_layout(shape, images) == SpatialLayout("tokens", (2, 2))
+    assert read_layout(shape, images, tokens_first=True) == SpatialLayout("tokens first", (2, 2))
     # Tokens of image 1 are those on the second axis.
     values = torch.arange(4.0)[:, None, None] + 10 * torch.arange(4.0)[:, None] + torch.zeros(2)
-    maps = Layout("tokens first", (2, 2)).to_maps(values)
+    maps = SpatialLayout("tokens first", (2, 2)).to_maps(values)
     assert maps[1, 0].tolist() == [[10.0, 11.0], [12.0, 13.0]]
 
 

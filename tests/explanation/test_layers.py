@@ -11,7 +11,7 @@ from seewhy import explain
 from seewhy.errors import ConfigError
 from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import list_layers, name_layer
-from seewhy.explanation.spatial_layout import Layout, read_layout
+from seewhy.explanation.spatial_layout import SpatialLayout, read_layout
 
 SQUARE = torch.Size([2, 3, 224, 224])
 WIDE = torch.Size([2, 3, 160, 224])
@@ -20,30 +20,30 @@ WIDE = torch.Size([2, 3, 160, 224])
 @pytest.mark.parametrize(
     ("shape", "images", "facts", "expected"),
     [
-        ((2, 512, 7, 7), SQUARE, {}, Layout("channels first", (7, 7))),
-        ((2, 7, 7, 512), SQUARE, {}, Layout("channels last", (7, 7))),
-        ((2, 512, 5, 7), WIDE, {}, Layout("channels first", (5, 7))),
+        ((2, 512, 7, 7), SQUARE, {}, SpatialLayout("channels first", (7, 7))),
+        ((2, 7, 7, 512), SQUARE, {}, SpatialLayout("channels last", (7, 7))),
+        ((2, 512, 5, 7), WIDE, {}, SpatialLayout("channels first", (5, 7))),
         # As many channels as places: channels lie first, unless a norm over the last axis says so.
-        ((2, 7, 7, 7), SQUARE, {}, Layout("channels first", (7, 7))),
-        ((2, 7, 7, 7), SQUARE, {"last": True}, Layout("channels last", (7, 7))),
+        ((2, 7, 7, 7), SQUARE, {}, SpatialLayout("channels first", (7, 7))),
+        ((2, 7, 7, 7), SQUARE, {"last": True}, SpatialLayout("channels last", (7, 7))),
         # Patches; with a class token; with a distillation token; with registers.
-        ((2, 196, 192), SQUARE, {}, Layout("tokens", (14, 14), 0)),
-        ((2, 197, 192), SQUARE, {}, Layout("tokens", (14, 14), 1)),
-        ((2, 198, 192), SQUARE, {"prefix": 2}, Layout("tokens", (14, 14), 2)),
-        ((2, 9, 192), SQUARE, {"prefix": 5}, Layout("tokens", (2, 2), 5)),
-        ((2, 141, 192), WIDE, {}, Layout("tokens", (10, 14), 1)),
+        ((2, 196, 192), SQUARE, {}, SpatialLayout("tokens", (14, 14), 0)),
+        ((2, 197, 192), SQUARE, {}, SpatialLayout("tokens", (14, 14), 1)),
+        ((2, 198, 192), SQUARE, {"prefix": 2}, SpatialLayout("tokens", (14, 14), 2)),
+        ((2, 9, 192), SQUARE, {"prefix": 5}, SpatialLayout("tokens", (2, 2), 5)),
+        ((2, 141, 192), WIDE, {}, SpatialLayout("tokens", (10, 14), 1)),
         # A block without the class token, in a network that has one.
-        ((2, 196, 192), SQUARE, {"prefix": 1}, Layout("tokens", (14, 14), 0)),
+        ((2, 196, 192), SQUARE, {"prefix": 1}, SpatialLayout("tokens", (14, 14), 0)),
         # 24 places can be 4 × 6; the network's own grid is believed where the count agrees.
-        ((2, 25, 8), torch.Size([2, 3, 40, 60]), {}, Layout("tokens", (4, 6), 1)),
-        ((2, 25, 8), SQUARE, {"prefix": 0, "grid": (5, 5)}, Layout("tokens", (5, 5), 0)),
-        ((2, 26, 8), SQUARE, {"prefix": 1, "grid": (14, 14)}, Layout("tokens", (5, 5), 1)),
+        ((2, 25, 8), torch.Size([2, 3, 40, 60]), {}, SpatialLayout("tokens", (4, 6), 1)),
+        ((2, 25, 8), SQUARE, {"prefix": 0, "grid": (5, 5)}, SpatialLayout("tokens", (5, 5), 0)),
+        ((2, 26, 8), SQUARE, {"prefix": 1, "grid": (14, 14)}, SpatialLayout("tokens", (5, 5), 1)),
         # A grid of the right count, but of another image's proportions.
         (
             (2, 17, 8),
             torch.Size([2, 3, 32, 128]),
             {"prefix": 1, "grid": (4, 4)},
-            Layout("tokens", (2, 8), 1),
+            SpatialLayout("tokens", (2, 8), 1),
         ),
         # No maps: pooled, a single place, another batch, heads × tokens × channels.
         ((2, 512), SQUARE, {}, None),
@@ -54,7 +54,10 @@ WIDE = torch.Size([2, 3, 160, 224])
     ],
 )
 def test_layouts(
-    shape: tuple[int, ...], images: torch.Size, facts: dict[str, object], expected: Layout | None
+    shape: tuple[int, ...],
+    images: torch.Size,
+    facts: dict[str, object],
+    expected: SpatialLayout | None,
 ) -> None:
     assert read_layout(torch.Size(shape), images, **facts) == expected
 
@@ -62,11 +65,11 @@ def test_layouts(
 def test_tokens_and_channels_become_maps() -> None:
     # Two images, a class token and 2×3 patches, two channels; value = 10 · token + channel.
     tokens = (10 * torch.arange(7)[:, None] + torch.arange(2)).float().expand(2, -1, -1)
-    maps = Layout("tokens", (2, 3), 1).to_maps(tokens)
+    maps = SpatialLayout("tokens", (2, 3), 1).to_maps(tokens)
     assert maps[0, 1].tolist() == [[11.0, 21.0, 31.0], [41.0, 51.0, 61.0]]
     last = tokens[:, 1:].reshape(2, 2, 3, 2)
-    assert torch.equal(Layout("channels last", (2, 3)).to_maps(last), maps)
-    assert torch.equal(Layout("channels first", (2, 3)).to_maps(maps), maps)
+    assert torch.equal(SpatialLayout("channels last", (2, 3)).to_maps(last), maps)
+    assert torch.equal(SpatialLayout("channels first", (2, 3)).to_maps(maps), maps)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +197,7 @@ def test_layers_are_listed_with_their_shapes() -> None:
         ("fc", "Linear", (1, 2), False),
         ("", "Network", (1, 2), False),
     ]
-    assert found[0].layout == Layout("channels first", (8, 8))
+    assert found[0].layout == SpatialLayout("channels first", (8, 8))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from seewhy import explain
 from seewhy.errors import ConfigError
 from seewhy.explanation.targets import (
-    Question,
+    ScoreSelection,
     contrast,
     nearest_contrast,
     read_classes,
@@ -90,7 +90,7 @@ def test_classes_that_make_no_sense_are_named(classes: Any, sentence: str) -> No
 
 def test_scores_and_their_derivatives_are_two_sides_of_one_question() -> None:
     references = torch.tensor([[[1, 2]], [[0, 0]]])
-    question = Question(torch.tensor([[0], [2]]), references, strength=0.5)
+    question = ScoreSelection(torch.tensor([[0], [2]]), references, strength=0.5)
     # Half the mean of 4 and 2 from 1; half of 0 from 3.
     assert question.select(LOGITS).tolist() == [[-0.5], [3.0]]
     expected = [[1.0, -0.25, -0.25], [-0.5, 0.0, 1.0]]

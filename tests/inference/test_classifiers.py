@@ -15,7 +15,7 @@ from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError
 from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import list_layers
 from seewhy.inference.classifiers import NamedClassifier, describe_layers, open_classifier
-from seewhy.inference.explanation_request import Asking, read_question
+from seewhy.inference.explanation_request import ExplanationRequest, read_question
 from seewhy.models.imagenet import class_names, imagenet_wnids
 from seewhy.storage.schemas.study import Preprocess
 
@@ -162,12 +162,14 @@ def test_a_single_logit_decides_between_two_classes(
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     likeliest = (one.module(images)[:, 0] > 0).long().tolist()
     for asked, ranked in (("predicted", 1), ("top2", 2), ("all", 2)):
-        ((_, found),) = read_question(one, Asking(classes=(asked,))).ask(one.module, images)
+        ((_, found),) = read_question(one, ExplanationRequest(classes=(asked,))).ask(
+            one.module, images
+        )
         assert found.classes.shape == (2, ranked)
         assert found.predicted.tolist() == likeliest
     with pytest.raises(ConfigError, match="top3 asks for more than the 2 there are"):
-        read_question(one, Asking(classes=("top3",)))
-    against = read_question(one, Asking(classes=("top1",), against=(classes[0],)))
+        read_question(one, ExplanationRequest(classes=("top3",)))
+    against = read_question(one, ExplanationRequest(classes=("top1",), against=(classes[0],)))
     assert against.opposed(one.module, images) == [0 if k == 0 else None for k in likeliest]
 
 
@@ -175,14 +177,14 @@ def test_weights_without_a_classifier_answer_only_what_needs_none(tmp_path: Path
     save_local(tmp_path / "trunk", 0)
     trunk = open_classifier(f"local-dir:{tmp_path / 'trunk'}", device="cpu")
     assert trunk.classes == ()
-    question = read_question(trunk, Asking(methods=("eigencam",)))
+    question = read_question(trunk, ExplanationRequest(methods=("eigencam",)))
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     ((_, found),) = question.ask(trunk.module, images)
     assert found.maps.shape[:2] == (2, 1)
     for asking in (
-        Asking(),
-        Asking(methods=("eigencam", "gradcam")),
-        Asking(methods=("eigencam",), classes=("top2",)),
+        ExplanationRequest(),
+        ExplanationRequest(methods=("eigencam", "gradcam")),
+        ExplanationRequest(methods=("eigencam",), classes=("top2",)),
     ):
         with pytest.raises(ConfigError, match=r"have no classifier.* take --method eigencam"):
             read_question(trunk, asking)

@@ -18,9 +18,9 @@ from seewhy.explanation.explain import explain
 from seewhy.inference import overlays as drawing
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.inference.explain_pictures import explain_pictures
-from seewhy.inference.explanation_request import Asking
+from seewhy.inference.explanation_request import ExplanationRequest
 from seewhy.inference.manifest import Picture, read_manifest
-from seewhy.inference.overlays import Artist
+from seewhy.inference.overlays import OverlayWriter
 from seewhy.inference.picture_input import read_images
 
 Draw = Callable[..., Path]
@@ -97,7 +97,7 @@ def test_maps_are_those_of_explain_whatever_the_batch(
     paths = [draw(f"{k}.png", colour=k % 3, patch=(40 + k, 8, 60 + k, 30)) for k in range(5)]
     expected = explain(colours.module, read_images(paths, colours), "top2", "places").maps.numpy()
     for size in (2, 5):
-        asking = Asking(classes=("top2",), batch_size=size)
+        asking = ExplanationRequest(classes=("top2",), batch_size=size)
         done = explain_pictures(colours, paths, tmp_path / f"out{size}", asking)
         assert [one.predicted for one in done.pictures] == ["red", "green", "blue", "red", "green"]
         for one, maps in zip(done.pictures, expected, strict=True):
@@ -109,7 +109,7 @@ def test_several_methods_and_classes_make_a_sheet_and_names_that_say_which(
     colours: NamedClassifier, draw: Draw, tmp_path: Path
 ) -> None:
     methods = ("gradcam", "gradcam++", "captum:saliency", "gradcam")
-    asking = Asking(classes=("blue,0", "blue"), methods=methods)
+    asking = ExplanationRequest(classes=("blue,0", "blue"), methods=methods)
     (one,) = explain_pictures(colours, [draw("a.png")], tmp_path / "out", asking).pictures
     assert [(part.explained, part.method) for part in one.maps] == [
         (name, method) for name in ("blue", "red") for method in methods[:3]
@@ -158,15 +158,15 @@ def test_the_manifest_comes_last_and_an_older_one_goes_first(
 ) -> None:
     paths = [draw("a.png"), draw("b.png")]
     explain_pictures(colours, paths[:1], tmp_path / "out")
-    draws = Artist.draw
+    draws = OverlayWriter.draw
 
-    def broken(self: Artist, *arguments: object) -> Picture:
+    def broken(self: OverlayWriter, *arguments: object) -> Picture:
         assert not (tmp_path / "out" / "manifest.json").exists()
         if arguments[2] == 1:
             raise RunError("the disk is full")
         return draws(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Artist, "draw", broken)
+    monkeypatch.setattr(OverlayWriter, "draw", broken)
     with pytest.raises(RunError, match="the disk is full"):
         explain_pictures(colours, paths, tmp_path / "out")
     with pytest.raises(RunError, match=r"manifest\.json: cannot be read"):
@@ -177,7 +177,7 @@ def test_a_class_is_held_against_others(
     colours: NamedClassifier, draw: Draw, tmp_path: Path
 ) -> None:
     paths = [draw("red.png", colour=0), draw("green.png", colour=1)]
-    asking = Asking(against=("green",))
+    asking = ExplanationRequest(against=("green",))
     done = explain_pictures(colours, paths, tmp_path / "out", asking)
     assert done.against == ("green",)
     assert [one.predicted for one in done.pictures] == ["red"]
@@ -193,20 +193,20 @@ def test_a_class_is_held_against_others(
 @pytest.mark.parametrize(
     ("asking", "sentence"),
     [
-        (Asking(classes=("violet",)), "class 'violet': colours has no such class"),
-        (Asking(classes=("rad",)), "did you mean red?"),
-        (Asking(classes=("3",)), "colours numbers its classes 0 … 2"),
-        (Asking(classes=("top4",)), "top4 asks for more than the 3 there are"),
-        (Asking(classes=("predicted", "red")), "predicted stands alone"),
-        (Asking(classes=("red",), against=("red",)), "red is explained itself"),
-        (Asking(methods=("gradcam", "gradcat")), "did you mean gradcam"),
-        (Asking(layers=("place",)), "did you mean places?; `seewhy layers` lists them"),
-        (Asking(opacity=1.5), "opacity: expected a number in 0 … 1, but got 1.5"),
-        (Asking(batch_size=0), "batch size: expected 1 or more, but got 0"),
+        (ExplanationRequest(classes=("violet",)), "class 'violet': colours has no such class"),
+        (ExplanationRequest(classes=("rad",)), "did you mean red?"),
+        (ExplanationRequest(classes=("3",)), "colours numbers its classes 0 … 2"),
+        (ExplanationRequest(classes=("top4",)), "top4 asks for more than the 3 there are"),
+        (ExplanationRequest(classes=("predicted", "red")), "predicted stands alone"),
+        (ExplanationRequest(classes=("red",), against=("red",)), "red is explained itself"),
+        (ExplanationRequest(methods=("gradcam", "gradcat")), "did you mean gradcam"),
+        (ExplanationRequest(layers=("place",)), "did you mean places?; `seewhy layers` lists them"),
+        (ExplanationRequest(opacity=1.5), "opacity: expected a number in 0 … 1, but got 1.5"),
+        (ExplanationRequest(batch_size=0), "batch size: expected 1 or more, but got 0"),
     ],
 )
 def test_a_question_without_an_answer_is_named_before_anything_is_written(
-    colours: NamedClassifier, draw: Draw, tmp_path: Path, asking: Asking, sentence: str
+    colours: NamedClassifier, draw: Draw, tmp_path: Path, asking: ExplanationRequest, sentence: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         explain_pictures(colours, [draw("a.png")], tmp_path / "out", asking)
@@ -238,7 +238,7 @@ def test_a_single_logit_is_two_classes_in_the_manifest(
         layer="colours.places",
     )
     paths = [draw("red.png", colour=0), draw("green.png", colour=1)]
-    done = explain_pictures(one, paths, tmp_path / "out", Asking(classes=("all",)))
+    done = explain_pictures(one, paths, tmp_path / "out", ExplanationRequest(classes=("all",)))
     assert done.classes == 2
     assert [picture.predicted for picture in done.pictures] == ["red", "green"]
     for picture in done.pictures:

@@ -16,7 +16,7 @@ from seewhy.errors import DataError, RunError, UnreadableImageError
 from seewhy.inference.classifiers import load_classifier
 from seewhy.inference.picture_input import read_images
 from seewhy.models.backbones import load_backbone
-from seewhy.models.classifier import Classifier, Design, Head
+from seewhy.models.classifier import Classifier, ClassifierSpec, Head
 from seewhy.models.cut import cut_trunk
 
 
@@ -25,7 +25,7 @@ def classifier() -> Classifier:
     """One whose study kept its images at 48 pixels and enlarged them to 64 on the device."""
     backbone = load_backbone(BackboneConfig(name="resnet18", weights="none"), 64, seed=0)
     cut = cut_trunk(backbone.model, 0.5, 64)
-    design = Design(backbone.name, 0.5, (), 0.0, ("a", "b"), backbone.preprocess, 48)
+    design = ClassifierSpec(backbone.name, 0.5, (), 0.0, ("a", "b"), backbone.preprocess, 48)
     return Classifier(cut, Head(512, (), 0.0, 2, seed=0), design).eval()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seewhy.data.sources.class_names import printable
-from seewhy.inference.picture_names import Names, find_pictures, slug
+from seewhy.inference.picture_names import UniqueNames, find_pictures, slug
 
 
 def touch(root: Path, *names: str) -> None:
@@ -58,7 +58,7 @@ def test_weird_names_become_safe_ones(tmp_path: Path, name: str, place: str) -> 
 
 
 def test_a_name_is_given_out_once() -> None:
-    names = Names()
+    names = UniqueNames()
     given = [names.free(name, ".png") for name in ("a", "A", "a-2", "a")]
     assert given == ["a.png", "A-2.png", "a-2-2.png", "a-3.png"]
 

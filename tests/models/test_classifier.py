@@ -19,7 +19,7 @@ from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture, load_backbone
 from seewhy.models.classifier import (
     Classifier,
-    Design,
+    ClassifierSpec,
     Head,
     map_layer,
     pool,
@@ -27,13 +27,15 @@ from seewhy.models.classifier import (
     save_classifier,
 )
 from seewhy.models.cut import cut_trunk
-from seewhy.storage.schemas.levels import NO_LEVELS, Level, Levels
+from seewhy.storage.schemas.levels import NO_LEVELS, Levels, ValueLevel
 
 
 def _classifier(name: str, units: tuple[int, ...] = (5,)) -> Classifier:
     backbone = load_backbone(BackboneConfig(name=name, weights="none"), 64, seed=2)
     cut = cut_trunk(backbone.model, 0.5, 64)
-    design = Design(backbone.name, 0.5, units, 0.5, ("a", "<b>", "c"), backbone.preprocess, 48)
+    design = ClassifierSpec(
+        backbone.name, 0.5, units, 0.5, ("a", "<b>", "c"), backbone.preprocess, 48
+    )
     features = backbone.model.num_features if name != "vgg11" else 512
     return Classifier(cut, Head(features, units, 0.5, 3, seed=1), design).eval()
 
@@ -63,7 +65,7 @@ def test_a_classifier_comes_back_to_the_last_bit(
 def test_black_and_white_come_back_and_older_files_have_none(tmp_path: Path) -> None:
     classifier = _classifier("resnet18")
     path = tmp_path / "model.safetensors"
-    levels = Levels((Level("16-bit", 0.0, 4095.0), Level("float", -1.5, 0.1)))
+    levels = Levels((ValueLevel("16-bit", 0.0, 4095.0), ValueLevel("float", -1.5, 0.1)))
     classifier.design = replace(classifier.design, levels=levels)
     save_classifier(classifier, path)
     assert read_classifier(path).design.levels == levels
@@ -194,7 +196,7 @@ def test_a_transformers_classifier_comes_back_at_its_size(tmp_path: Path) -> Non
         BackboneConfig(name="maxvit_rmlp_pico_rw_256", weights="none"), 96, seed=2
     )
     cut = cut_trunk(backbone.model, 0.2, 96)
-    design = Design(backbone.name, 0.2, (), 0.0, ("a", "b"), backbone.preprocess, 96)
+    design = ClassifierSpec(backbone.name, 0.2, (), 0.0, ("a", "b"), backbone.preprocess, 96)
     classifier = Classifier(cut, Head(backbone.model.num_features, (), 0.0, 2, 0), design).eval()
     save_classifier(classifier, tmp_path / "model.safetensors")
     back = read_classifier(tmp_path / "model.safetensors")

@@ -13,7 +13,7 @@ import pytest
 from seewhy.errors import ConfigError, SeewhyError
 from seewhy.models.imagenet import (
     CIFAR10_CLASSES,
-    NoWordError,
+    NoImageNetClassError,
     check_words,
     group_classes,
     imagenet_wnids,
@@ -122,7 +122,7 @@ def test_cifar10_takes_bovid_for_deer_as_the_paper() -> None:
 
 
 def test_deer_among_other_classes_is_no_word() -> None:
-    with pytest.raises(NoWordError) as caught:
+    with pytest.raises(NoImageNetClassError) as caught:
         group_classes(["dog", "deer"], imagenet_wnids(), {})
     message = str(caught.value)
     assert isinstance(caught.value, SeewhyError)
@@ -131,7 +131,7 @@ def test_deer_among_other_classes_is_no_word() -> None:
 
 
 def test_no_word_names_every_class_and_near_words() -> None:
-    with pytest.raises(NoWordError) as caught:
+    with pytest.raises(NoImageNetClassError) as caught:
         group_classes(["unbrella", "xylofone", "cat"], imagenet_wnids(), {"cat": "katze"})
     message = str(caught.value)
     assert "'unbrella', 'xylofone' and 'cat' (looked up as 'katze')" in message
@@ -147,7 +147,7 @@ def test_a_word_is_for_the_class_of_that_very_name_first() -> None:
 
 
 def test_many_classes_without_a_word_are_counted() -> None:
-    with pytest.raises(NoWordError) as caught:
+    with pytest.raises(NoImageNetClassError) as caught:
         group_classes([f"xq{k}" for k in range(210)], imagenet_wnids(), {})
     assert "'xq0', 'xq1', 'xq2', 'xq3', 'xq4', … (210 in all)" in str(caught.value)
 
@@ -157,7 +157,7 @@ def test_groups_follow_the_outputs_given() -> None:
     wnids = ["n02129165", "n99999999", "n02124075", "n01440764"]  # lion, none, Egyptian cat, tench
     grouping = group_classes(["fish", "cat"], wnids, {})
     assert [indices.tolist() for indices in grouping.members] == [[3], [0, 2]]
-    with pytest.raises(NoWordError, match="'dog'"):
+    with pytest.raises(NoImageNetClassError, match="'dog'"):
         group_classes(["dog"], wnids, {})
 
 
@@ -167,7 +167,7 @@ def test_tiny_imagenet_lacks_what_it_lacks(shared: Path) -> None:
     grouping = group_classes(["cat", "dog"], wnids, {})
     assert all(wnids[i] in imagenet_wnids() for group in grouping.members for i in group)
     assert "n02124075" in [wnids[i] for i in grouping.members[0]]
-    with pytest.raises(NoWordError, match="'airplane', 'horse' and 'ship'"):
+    with pytest.raises(NoImageNetClassError, match="'airplane', 'horse' and 'ship'"):
         group_classes(sorted(CIFAR10_CLASSES), wnids, {})
 
 

@@ -24,10 +24,10 @@ from safetensors.torch import save_file
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import run_study
 from seewhy.training import feature_cache as features
-from seewhy.training.memory_plan import Budget
+from seewhy.training.memory_plan import MemoryBudget
 
 KILLING = Path(__file__).parents[1] / "killing.py"
 SEEWHY = [sys.executable, "-c", "from seewhy.cli.commands import main; main()"]
@@ -132,12 +132,14 @@ def _timeless(value: object) -> object:
 
 
 @pytest.fixture
-def changing_budgets(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Budget]:
+def changing_budgets(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], MemoryBudget]:
     """Give the machine other room for activations; return what it was given."""
 
-    def change(number: int) -> Budget:
+    def change(number: int) -> MemoryBudget:
         # In memory first, then on disk alone, then nowhere.
-        budget = (Budget(10**12, 10**12), Budget(0, 10**12), Budget(0, 0))[number % 3]
+        budget = (MemoryBudget(10**12, 10**12), MemoryBudget(0, 10**12), MemoryBudget(0, 0))[
+            number % 3
+        ]
         monkeypatch.setattr(features, "read_budget", lambda *_: budget)
         return budget
 
@@ -179,7 +181,7 @@ def test_adaptation_repeats_the_winning_trial(whole: Path, slug: str) -> None:
 
 
 def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
-    whole: Path, stopping: Stops, changing_budgets: Callable[[int], Budget]
+    whole: Path, stopping: Stops, changing_budgets: Callable[[int], MemoryBudget]
 ) -> None:
     chance = random.Random(1)
     stops = 0
@@ -320,7 +322,7 @@ def test_a_finished_study_is_given_back_as_it_is(whole: Path, stopping: Stops) -
 
 def test_fresh_starts_over_and_leaves_foreign_files(place: Path, tmp_path: Path) -> None:
     root = tmp_path / "run"
-    with taking_up(root, load_config("small.toml")) as run:
+    with opened_run(root, load_config("small.toml")) as run:
         (root / "data").mkdir()
         (root / "data" / "index.csv").write_text("old")
         (root / "backbones").mkdir()
@@ -328,7 +330,7 @@ def test_fresh_starts_over_and_leaves_foreign_files(place: Path, tmp_path: Path)
         run.begun_path.write_text("{}")
     (root / "notes.txt").write_text("mine")
     other = load_config("small.toml", settings=["seed=6"])
-    with taking_up(root, other, fresh=True) as run:
+    with opened_run(root, other, fresh=True) as run:
         assert run.read_config().seed == 6
     names = {path.name for path in root.iterdir()}
     assert names == {"config.toml", "notes.txt", ".lock"}
@@ -350,12 +352,12 @@ def test_what_a_killed_process_was_writing_goes(tmp_path: Path, place: Path) -> 
     root = tmp_path / "run"
     root.mkdir()
     (root / ".config.toml.0123abcd.part").write_text("half")
-    with taking_up(root, load_config("small.toml")) as run:
+    with opened_run(root, load_config("small.toml")) as run:
         assert not list(root.rglob("*.part"))
         (root / "data").mkdir()
         (root / "data" / ".pixels.npy.0123abcd.part").write_text("half")
         run.begun_path.write_text("{}")
-    with taking_up(root, load_config("small.toml")):
+    with opened_run(root, load_config("small.toml")):
         assert not list(root.rglob("*.part"))
 
 
@@ -363,7 +365,7 @@ def test_a_study_that_cannot_begin_leaves_nothing_behind(tmp_path: Path, place: 
     root = tmp_path / "runs" / "mine"
     with (
         pytest.raises(RunError, match="no good"),
-        taking_up(root, load_config("small.toml")) as run,
+        opened_run(root, load_config("small.toml")) as run,
     ):
         (root / "data").mkdir()
         run.log_path.write_text("x")
@@ -371,7 +373,7 @@ def test_a_study_that_cannot_begin_leaves_nothing_behind(tmp_path: Path, place: 
     assert list(tmp_path.iterdir()) == []
     mine = tmp_path / "an empty folder of mine"
     mine.mkdir()
-    with pytest.raises(RunError), taking_up(mine, load_config("small.toml")):
+    with pytest.raises(RunError), opened_run(mine, load_config("small.toml")):
         raise RunError("no good")
     assert list(mine.iterdir()) == []
 
@@ -383,7 +385,7 @@ def test_a_folder_with_other_files_is_refused_and_stays_as_it_is(
     for fresh in (False, True):
         with (
             pytest.raises(RunError, match=r"already holds files that are no study \(thesis\.doc\)"),
-            taking_up(tmp_path, load_config("small.toml"), fresh),
+            opened_run(tmp_path, load_config("small.toml"), fresh),
         ):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]

@@ -9,7 +9,7 @@ import torch
 
 from seewhy.config import CAM_METHODS
 from seewhy.explanation.streaming import explain_batches
-from seewhy.models.classifier import BehindCut, Head, map_layer
+from seewhy.models.classifier import Head, TailAndHead, map_layer
 from seewhy.models.cut import cut_trunk
 from seewhy.pipeline.backbone import warn_of_one_place
 from seewhy.pipeline.maps import shown_layers
@@ -32,7 +32,7 @@ def cut():
 def test_every_method_explains_what_lies_behind_the_cut(cut, method: str) -> None:
     found, activations = cut
     units = () if method == "cam" else (6,)
-    behind_cut = BehindCut(found.tail, Head(512, units, 0.3, 3, seed=0)).eval()
+    behind_cut = TailAndHead(found.tail, Head(512, units, 0.3, 3, seed=0)).eval()
     labels = np.array([2, 0])
     maps = explain_batches(
         behind_cut, [activations.clone()], (map_layer(found),), method, labels=labels

@@ -23,12 +23,12 @@ from seewhy.config import StudyConfig, load_config
 from seewhy.errors import ConfigError, RunError
 from seewhy.models.backbones import create_architecture
 from seewhy.pipeline.mitigation import check_mending, mend_run
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import Prepare, run_study
 from seewhy.report.build import redraw_report, write_as_markdown
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.audit import Audit, MendingRecord
+from seewhy.storage.schemas.audit import Audit, MitigationRecord
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 Stops = Callable[[int], Any]
@@ -111,7 +111,7 @@ def mended(place: Path, seewhy: CommandLine) -> tuple[Path, str]:
     return place / "whole", done.stdout
 
 
-def record_of(root: Path) -> MendingRecord:
+def record_of(root: Path) -> MitigationRecord:
     found = RunDirectory(root).read_mending(SLUG)
     assert found is not None
     return found
@@ -408,7 +408,7 @@ def test_a_mended_study_is_neither_mended_nor_started_over(spoilt: RunDirectory)
             refused(mended.root)
     with (
         pytest.raises(RunError, match=r"mended: is the mended study of the one around it"),
-        taking_up(mended.root, config, fresh=True),
+        opened_run(mended.root, config, fresh=True),
     ):
         pass
     assert kept(spoilt.root) == before

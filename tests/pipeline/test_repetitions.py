@@ -16,14 +16,19 @@ from seewhy.config import StudyConfig, validate
 from seewhy.data.folds import fold_repetitions
 from seewhy.errors import RunError
 from seewhy.models.classifier import Head
-from seewhy.pipeline.context import Work
-from seewhy.pipeline.repetitions import Repeated, repeat_stages, write_folds, write_out_of_fold
+from seewhy.pipeline.context import StudyContext
+from seewhy.pipeline.repetitions import (
+    RepetitionResult,
+    repeat_stages,
+    write_folds,
+    write_out_of_fold,
+)
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.study import Dataset, StageSummary
-from seewhy.training.feature_cache import Features
+from seewhy.training.feature_cache import FeatureCache
 from seewhy.training.learners import HeadLearner
 from seewhy.training.trainer import seed_of, stage_settings, train_stage
 
@@ -77,18 +82,20 @@ def data() -> Dataset:
     )
 
 
-def features(data: Dataset, width: int = 6) -> Features:
+def features(data: Dataset, width: int = 6) -> FeatureCache:
     pooled = torch.randn(len(data.ids), width, generator=torch.Generator().manual_seed(width))
     pooled[:, :3] += 2 * torch.eye(3)[torch.from_numpy(data.labels)]
-    return Features(pooled, None, UNUSED, 0.0)
+    return FeatureCache(pooled, None, UNUSED, 0.0)
 
 
-def work(root: Path, data: Dataset, wanted: StudyConfig, progress: Silent | None = None) -> Work:
+def work(
+    root: Path, data: Dataset, wanted: StudyConfig, progress: Silent | None = None
+) -> StudyContext:
     run, progress = RunDirectory(root), progress or Silent()
-    return Work(wanted, CPU, run, data, data, "key", progress, Failures(run, progress))
+    return StudyContext(wanted, CPU, run, data, data, "key", progress, Failures(run, progress))
 
 
-def repeat(under: Work, slug: str = "net", width: int = 6) -> tuple[Repeated, ...]:
+def repeat(under: StudyContext, slug: str = "net", width: int = 6) -> tuple[RepetitionResult, ...]:
     return repeat_stages(under, slug, UNUSED, features(under.data, width))
 
 

@@ -14,10 +14,10 @@ from seewhy.config import StudyConfig, load_config
 from seewhy.data.sources.source_files import named_places, source_files
 from seewhy.errors import DataError, OtherStudyError
 from seewhy.pipeline.run_fingerprint import refuse_another, refuse_changed_files, with_places
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import Begun
+from seewhy.storage.schemas.study import RunFingerprint
 
 Begin = Callable[..., RunDirectory]
 
@@ -57,11 +57,11 @@ def config_of(source: str = "photos", **named: object) -> StudyConfig:
 
 def begin(config: StudyConfig) -> RunDirectory:
     """Write what a study has written when its first backbone is begun."""
-    with taking_up(Path("run"), config) as run:
+    with opened_run(Path("run"), config) as run:
         run.write_sources(source_files(config, Silent()))
         named = {key: str(path) for key, path in named_places(config).items()}
         run.write_begun(
-            Begun(
+            RunFingerprint(
                 device="cpu",
                 precision="float32",
                 weights_keys={},

@@ -24,7 +24,7 @@ from seewhy.inference.explain_pictures import explain_pictures
 from seewhy.pipeline.comparison import compare_studies
 from seewhy.pipeline.data_check import check_images
 from seewhy.pipeline.mitigation import mend_run
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import run_study
 from seewhy.report.build import redraw_report, write_as_markdown
 from seewhy.storage.lock import holding
@@ -123,7 +123,7 @@ def test_whole_studies_that_start_at_once(tmp_path: Path) -> None:
 def begun(tmp_path: Path) -> RunDirectory:
     """A run directory as it is once a study has ended, as far as locks are concerned."""
     root = tmp_path / "run"
-    with taking_up(root, CONFIG) as run:
+    with opened_run(root, CONFIG) as run:
         (root / "data").mkdir()
         (root / "backbones" / "net" / "mended" / "data").mkdir(parents=True)
         (root / "backbones" / "net" / "summary.json").write_text("its numbers")
@@ -145,7 +145,7 @@ def files(root: Path) -> dict[str, str]:
 
 
 def take_up(root: Path, fresh: bool = False) -> None:
-    with taking_up(root, CONFIG, fresh):
+    with opened_run(root, CONFIG, fresh):
         pass
 
 
@@ -260,7 +260,7 @@ def test_starting_over_may_be_killed(
     with pytest.raises(KeyboardInterrupt) if renames < 5 else nullcontext():
         take_up(begun.root, fresh=True)
     monkeypatch.undo()
-    with taking_up(begun.root, CONFIG) as run:
+    with opened_run(begun.root, CONFIG) as run:
         # The old numbers are there only with all that says what they are numbers of.
         if (run.root / "backbones").exists():
             assert run.begun_path.is_file()
@@ -273,14 +273,14 @@ def test_starting_over_may_be_killed(
 def test_only_what_was_made_is_taken_back(tmp_path: Path) -> None:
     root = tmp_path / "mine"
     root.mkdir()
-    with pytest.raises(RunError, match="no good"), taking_up(root, CONFIG) as run:
+    with pytest.raises(RunError, match="no good"), opened_run(root, CONFIG) as run:
         (root / "data").mkdir()
         run.log_path.write_text("x")
         (root / "notes.txt").write_text("somebody's")
         raise RunError("no good")
     assert {path.name for path in root.iterdir()} == {"notes.txt"}
     # Nor a folder on the way that another process put something into.
-    with pytest.raises(RunError), taking_up(tmp_path / "new" / "run", CONFIG):
+    with pytest.raises(RunError), opened_run(tmp_path / "new" / "run", CONFIG):
         (tmp_path / "new" / "other").mkdir()
         raise RunError("no good")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["other"]

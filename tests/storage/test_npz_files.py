@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seewhy.storage.npz_files import Expected, growing_npz, read_npz
+from seewhy.storage.npz_files import ArraySpec, growing_npz, read_npz
 
 
 def test_grown_arrays_are_those_that_numpy_reads(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_damaged_file_is_a_value_error(tmp_path: Path, cut: int) -> None:
         columns.append(values=rng.random((50, 4)))
     whole = path.read_bytes()
     path.write_bytes(whole[:cut])
-    wanted = {"values": Expected("float64", (50, None))}
+    wanted = {"values": ArraySpec("float64", (50, None))}
     with pytest.raises(ValueError, match=r"."):
         read_npz(path, wanted)
     # A bit that turned over in the middle.

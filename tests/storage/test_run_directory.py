@@ -14,7 +14,7 @@ import pytest
 from seewhy.config import load_config
 from seewhy.errors import RunError
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.data_checks import Suspect, SuspectList, Suspects
+from seewhy.storage.schemas.data_checks import QualityIssue, QualityIssueList, QualityIssues
 from seewhy.storage.schemas.study import (
     STAGES,
     BackboneSummary,
@@ -29,14 +29,14 @@ from seewhy.storage.schemas.study import (
     Maps,
     Predictions,
     Rates,
-    Repeat,
-    Repeats,
+    RepetitionScores,
     SearchRecord,
     Skipped,
     Spread,
     Stage,
     StageMetrics,
     StageRepeats,
+    StageRepetitions,
     StageSummary,
     Summary,
     Trial,
@@ -53,8 +53,10 @@ def test_folds_come_back(tmp_path: Path, write_backbone: Write) -> None:
     back = run.read_backbone("net", CLASSES)
     assert (back.folds, back.out_of_fold) == (None, None)
     rates = Rates(accuracy=0.5, precision=1 / 3, recall=0.25)
-    one = Repeat(name="fold 1", seed=0, train=4, validation=1, epochs=7, held_out=rates, test=rates)
-    over = Repeats(
+    one = RepetitionScores(
+        name="fold 1", seed=0, train=4, validation=1, epochs=7, held_out=rates, test=rates
+    )
+    over = StageRepetitions(
         repeats=[one],
         held_out={"accuracy": Spread(mean=0.5)},
         test={"accuracy": Spread(mean=0.5, deviation=0.1)},
@@ -171,12 +173,12 @@ def test_suspects_come_back(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
     write_backbone(run)
     assert run.read_backbone("net", CLASSES).suspects is None
-    one = Suspect(
+    one = QualityIssue(
         id="b", path="b.png", split="train", label="cat", suggested="<b>", score=0.5, reason="so"
     )
-    suspects = Suspects(
-        label_errors=SuspectList(rule="a rule", looked_at=9, count=1, first=[one]),
-        foreign=SuspectList(skipped="nothing to compare with"),
+    suspects = QualityIssues(
+        label_errors=QualityIssueList(rule="a rule", looked_at=9, count=1, first=[one]),
+        foreign=QualityIssueList(skipped="nothing to compare with"),
     )
     run.write_suspects("net", suspects)
     assert run.read_backbone("net", CLASSES).suspects == suspects

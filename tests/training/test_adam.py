@@ -130,5 +130,5 @@ def test_gradients_are_dropped() -> None:
     ours = Adam(_parameters(), 0.01)
     _step(ours, 0)
     assert all(parameter.grad is not None for parameter in ours.parameters)
-    ours.forget_gradients()
+    ours.clear_gradients()
     assert all(parameter.grad is None for parameter in ours.parameters)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seewhy import explain
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import ConfigError
-from seewhy.models.classifier import BehindCut, Head
+from seewhy.models.classifier import Head, TailAndHead
 from seewhy.pipeline.study import run_study
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
@@ -44,14 +44,14 @@ class ByPlace(nn.Module):
         return torch.einsum("bchw,khw->bk", activations, self.weights)
 
 
-def _tail(seed: int = 0) -> BehindCut:
+def _tail(seed: int = 0) -> TailAndHead:
     """A tail whose first layer works in place, with batch statistics, and a head with dropout."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         tail = nn.Sequential(
             nn.ReLU(inplace=True), nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Tanh()
         )
-    return BehindCut(tail, Head(5, (6,), 0.5, 3, seed))
+    return TailAndHead(tail, Head(5, (6,), 0.5, 3, seed))
 
 
 def _activations(count: int = 12, side: int = 6) -> Tensor:

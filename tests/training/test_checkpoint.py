@@ -20,7 +20,7 @@ from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.study import Epoch
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.trainer import Best, StageResult, StageSettings, Watch, train_stage
+from seewhy.training.trainer import BestEpoch, StageResult, StageSettings, Watch, train_stage
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 # Five epochs at most; patience is never at its end.
@@ -174,7 +174,7 @@ def test_what_was_trained_otherwise_is_not_taken_up(
     path = tmp_path / "stage.safetensors"
     _train(_head_learner(WHOLE), WHOLE, path)
     settings = replace(WHOLE, **other)
-    learner, best = _head_learner(settings, seed=2), Best()
+    learner, best = _head_learner(settings, seed=2), BestEpoch()
     before = {name: tensor.clone() for name, tensor in learner.module.state_dict().items()}
     assert Checkpoint(path, settings).restore(learner, best) == []
     assert _equal(learner.module.state_dict(), before)
@@ -185,7 +185,7 @@ def test_what_was_trained_otherwise_is_not_taken_up(
 
 
 def test_where_nothing_lies_a_stage_begins(tmp_path: Path) -> None:
-    learner, best = _head_learner(WHOLE), Best()
+    learner, best = _head_learner(WHOLE), BestEpoch()
     assert Checkpoint(tmp_path / "none", WHOLE).restore(learner, best) == []
     assert best.epoch == -1
 
@@ -229,7 +229,7 @@ def test_a_damaged_file_is_named_with_what_to_do(
     assert damage(content) != content
     path.write_bytes(damage(content))
     with pytest.raises(RunError) as caught:
-        Checkpoint(path, WHOLE).restore(_head_learner(WHOLE), Best())
+        Checkpoint(path, WHOLE).restore(_head_learner(WHOLE), BestEpoch())
     message = str(caught.value)
     assert message.startswith(f"{path}: cannot be taken up again (")
     assert message.endswith("); delete it to repeat the stage")
@@ -244,7 +244,7 @@ def test_the_file_of_another_head_is_refused(tmp_path: Path) -> None:
         Head(6, (5,), 0.3, 3, seed=1), rows, labels, indices[:37], indices[37:], WHOLE
     )
     with pytest.raises(RunError, match="cannot be taken up again"):
-        Checkpoint(path, WHOLE).restore(other, Best())
+        Checkpoint(path, WHOLE).restore(other, BestEpoch())
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from seewhy.training import cut_activations as module
 from seewhy.training import feature_cache as features
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import keeping_features
-from seewhy.training.memory_plan import Budget, Plan
+from seewhy.training.memory_plan import ActivationPlan, MemoryBudget
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 
@@ -205,11 +205,11 @@ def test_activations_do_not_depend_on_where_they_are_kept_or_on_their_batch(
 @pytest.mark.parametrize(
     ("recorded", "budget", "place", "words"),
     [
-        ("memory", Budget(10**9, 10**9), "memory", "memory, as when this backbone was begun"),
-        ("memory", Budget(0, 10**9), "disk", "exceed today's memory budget of 0.00 GiB"),
-        ("memory", Budget(0, 0), "recompute", "exceed today's memory budget of 0.00 GiB"),
-        ("disk", Budget(10**9, 0), "memory", "exceed today's disk budget of 0.00 GiB"),
-        ("recompute", Budget(10**9, 10**9), "recompute", "recompute, as when this backbone"),
+        ("memory", MemoryBudget(10**9, 10**9), "memory", "memory, as when this backbone was begun"),
+        ("memory", MemoryBudget(0, 10**9), "disk", "exceed today's memory budget of 0.00 GiB"),
+        ("memory", MemoryBudget(0, 0), "recompute", "exceed today's memory budget of 0.00 GiB"),
+        ("disk", MemoryBudget(10**9, 0), "memory", "exceed today's disk budget of 0.00 GiB"),
+        ("recompute", MemoryBudget(10**9, 10**9), "recompute", "recompute, as when this backbone"),
     ],
 )
 def test_a_resumed_study_keeps_its_plan_as_far_as_there_is_room(
@@ -217,7 +217,7 @@ def test_a_resumed_study_keeps_its_plan_as_far_as_there_is_room(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     recorded: Place,
-    budget: Budget,
+    budget: MemoryBudget,
     place: str,
     words: str,
 ) -> None:
@@ -234,7 +234,7 @@ def test_where_last_digits_would_differ_a_resumed_study_is_refused(
     parts: tuple[Backbone, Cut, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, cut, data = parts
-    monkeypatch.setattr(features, "read_budget", lambda *_: Budget(0, 0))
+    monkeypatch.setattr(features, "read_budget", lambda *_: MemoryBudget(0, 0))
     monkeypatch.setattr(CutInput, "is_repeatable", lambda self: False)
     with (
         pytest.raises(
@@ -249,7 +249,7 @@ def test_a_network_that_looks_at_its_neighbours_is_not_repeatable(
     parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
 ) -> None:
     backbone, cut, data = parts
-    plain = CutInput(data, backbone.preprocess, cut.prefix, CPU, Plan("recompute", ""))
+    plain = CutInput(data, backbone.preprocess, cut.prefix, CPU, ActivationPlan("recompute", ""))
     assert plain.is_repeatable()
 
     class Placed(torch.nn.Module):

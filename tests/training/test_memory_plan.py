@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seewhy.config import FinetuningConfig
-from seewhy.training.memory_plan import Budget, plan_activations, read_budget
+from seewhy.training.memory_plan import MemoryBudget, plan_activations, read_budget
 
 GIB = 2**30
 
@@ -26,7 +26,7 @@ GIB = 2**30
 def test_the_plan_says_where_and_why(
     keep: str, needed: int, recompute: float, read: float, place: str, words: str
 ) -> None:
-    plan = plan_activations(keep, needed, Budget(4 * GIB, 8 * GIB), recompute, read)
+    plan = plan_activations(keep, needed, MemoryBudget(4 * GIB, 8 * GIB), recompute, read)
     assert plan.place == place
     assert words in plan.reason
 

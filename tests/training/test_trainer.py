@@ -22,8 +22,8 @@ from seewhy.runtime.progress import Advance, Silent
 from seewhy.storage.schemas.study import Epoch
 from seewhy.training.learners import ModuleLearner
 from seewhy.training.trainer import (
-    Best,
-    Keeper,
+    BestEpoch,
+    CheckpointStore,
     Learner,
     StageResult,
     StageSettings,
@@ -71,7 +71,7 @@ def _learner(module: nn.Module, settings: StageSettings) -> ModuleLearner:
 def _train(
     module: nn.Module,
     settings: StageSettings = SETTINGS,
-    keeper: Keeper | None = None,
+    keeper: CheckpointStore | None = None,
     watch: Watch | None = None,
 ) -> StageResult:
     learner = _learner(module, settings)
@@ -237,7 +237,7 @@ class Kept:
         self.bests: list[int] = []
         self._behind, self._best = behind or [], best
 
-    def restore(self, learner: Learner, best: Best) -> list[Epoch]:
+    def restore(self, learner: Learner, best: BestEpoch) -> list[Epoch]:
         if self._behind:
             best.offer(self._best, 0.5, self._behind[self._best - 1].validation_accuracy, _linear())
             best.state = {
@@ -245,7 +245,7 @@ class Kept:
             }
         return list(self._behind)
 
-    def keep(self, learner: Learner, best: Best, history: list[Epoch]) -> None:
+    def keep(self, learner: Learner, best: BestEpoch, history: list[Epoch]) -> None:
         self.numbers.append(history[-1].epoch)
         self.bests.append(best.epoch)
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit.classifier_access import Asked
-from seewhy.audit.confirmation import Confirmed, confirm
-from seewhy.audit.discovery.candidates import REACH, Looked, find_candidates
+from seewhy.audit.classifier_access import ClassifierAccess
+from seewhy.audit.confirmation import ConfirmedCandidate, confirm
+from seewhy.audit.discovery.candidates import REACH, DiscoveryImages, find_candidates
 from seewhy.audit.discovery.details import Detail, reduced
-from seewhy.audit.discovery.evidence_location import Where, hottest, where_evidence_lies
-from seewhy.audit.discovery.strategies import Group, group
+from seewhy.audit.discovery.evidence_location import EvidenceLocation, hottest, locate_evidence
+from seewhy.audit.discovery.strategies import EvidenceCluster, cluster_evidence
 from seewhy.audit.findings import examples, searched, tell
-from seewhy.audit.image_pools import Pools, divide
-from seewhy.audit.inference import graver
-from seewhy.audit.screening import Screened, class_ranges, screen
+from seewhy.audit.image_pools import ImagePools, divide
+from seewhy.audit.inference import more_severe
+from seewhy.audit.screening import ScreenedCandidate, class_ranges, screen
 from seewhy.runtime.progress import Advance, Progress
 from seewhy.storage.schemas.audit import (
     Audit,
@@ -45,7 +45,7 @@ _KINDS = ("detail", "moving detail", "place", "colour", "texture")
 
 
 @dataclass(frozen=True)
-class Audited:
+class AuditResult:
     """The record of an audit and the pictures that go with it.
 
     Attributes
@@ -63,19 +63,19 @@ class Audited:
 
 
 def audit_classifier(
-    asked: Asked,
+    asked: ClassifierAccess,
     data: Dataset,
     predictions: Predictions,
     stage: Stage,
     seed: int,
     progress: Progress,
     title: str,
-) -> Audited:
+) -> AuditResult:
     """Look for shortcuts in one classifier, and confirm on it what is found.
 
     Parameters
     ----------
-    asked : Asked
+    asked : ClassifierAccess
         The classifier.
     data : Dataset
         Training images discover and screen, validation images confirm.
@@ -89,7 +89,7 @@ def audit_classifier(
 
     Returns
     -------
-    Audited
+    AuditResult
     """
     started = time.perf_counter()
     pools = divide(data, seed)
@@ -130,12 +130,12 @@ def audit_classifier(
         for name, one in found.items()
         if one.candidate.detail is not None
     }
-    return Audited(record, {name: examples(pools, one) for name, one in found.items()}, details)
+    return AuditResult(record, {name: examples(pools, one) for name, one in found.items()}, details)
 
 
 def _look(
-    asked: Asked, data: Dataset, pools: Pools, seed: int
-) -> tuple[Looked, list[Where | None], list[list[Group]]]:
+    asked: ClassifierAccess, data: Dataset, pools: ImagePools, seed: int
+) -> tuple[DiscoveryImages, list[EvidenceLocation | None], list[list[EvidenceCluster]]]:
     """Look at the images of discovery: pixels of all, evidence of some of each class."""
     numbers = pools.numbers["discovery"]
     labels = data.labels[numbers]
@@ -145,28 +145,34 @@ def _look(
     close = numbers[near]
     maps = asked.evidence(data.pixels[close], data.labels[close])
     masks = data.masks[close] if data.masks is not None else None
-    where = where_evidence_lies(maps, data.labels[close], len(data.classes), masks)
+    where = locate_evidence(maps, data.labels[close], len(data.classes), masks)
     vectors = asked.gathered(data.pixels[close], maps)
-    groups = [group(vectors, data.labels[close], label) for label in range(len(data.classes))]
+    groups = [
+        cluster_evidence(vectors, data.labels[close], label) for label in range(len(data.classes))
+    ]
     reach = min(LARGEST_REACH, REACH / min(maps.shape[1:]))
     pictures = np.concatenate(
         [reduced(data.pixels[numbers[i : i + 256]]) for i in range(0, len(numbers), 256)]
     )
     size = int(data.pixels.shape[1])
-    return Looked(numbers, pictures, labels, near, hottest(maps), reach, size), where, groups
+    return (
+        DiscoveryImages(numbers, pictures, labels, near, hottest(maps), reach, size),
+        where,
+        groups,
+    )
 
 
 def _screened(
-    asked: Asked,
-    pools: Pools,
-    looked: Looked,
-    where: Sequence[Where | None],
+    asked: ClassifierAccess,
+    pools: ImagePools,
+    looked: DiscoveryImages,
+    where: Sequence[EvidenceLocation | None],
     seed: int,
     advance: Advance,
-) -> list[Screened]:
+) -> list[ScreenedCandidate]:
     """Discover the candidates of each class that has enough images, and screen them."""
     spans = class_ranges(asked, pools, "screening") if len(pools.numbers["screening"]) else []
-    screened: list[Screened] = []
+    screened: list[ScreenedCandidate] = []
     for label, place in enumerate(where):
         if spans and (looked.labels == label).sum() >= FEWEST_DISCOVERY:
             for candidate in find_candidates(looked, label, place, seed):
@@ -177,7 +183,7 @@ def _screened(
     return screened
 
 
-def _twin(one: Screened, screened: Sequence[Screened]) -> bool:
+def _twin(one: ScreenedCandidate, screened: Sequence[ScreenedCandidate]) -> bool:
     """Tell a moving detail whose carriers a fixed detail that passed has already."""
     return one.candidate.kind == "moving detail" and any(
         other.passed
@@ -188,7 +194,7 @@ def _twin(one: Screened, screened: Sequence[Screened]) -> bool:
     )
 
 
-def _of_class(confirmed: Sequence[Confirmed], label: int) -> list[Confirmed]:
+def _of_class(confirmed: Sequence[ConfirmedCandidate], label: int) -> list[ConfirmedCandidate]:
     """Return one class's findings, the gravest first; among equals by kind, details first."""
     own = [one for one in confirmed if one.candidate.label == label and one.verdict != "none"]
     return sorted(
@@ -200,15 +206,15 @@ def _class_audit(
     data: Dataset,
     predictions: Predictions,
     label: int,
-    where: Where | None,
+    where: EvidenceLocation | None,
     strategies: list[Strategy],
-    screened: Sequence[Screened],
-    confirmed: Sequence[Confirmed],
+    screened: Sequence[ScreenedCandidate],
+    confirmed: Sequence[ConfirmedCandidate],
 ) -> ClassAudit:
     findings: list[Finding] = [tell(data, predictions, one) for one in confirmed]
     verdict: Verdict = "none" if screened else "too few images"
     for finding in findings:
-        verdict = graver(verdict, finding.verdict)
+        verdict = more_severe(verdict, finding.verdict)
     return ClassAudit(
         **{"class": data.classes[label]},
         verdict=verdict,
@@ -219,7 +225,7 @@ def _class_audit(
     )
 
 
-def _evidence(where: Where | None) -> EvidencePlace | None:
+def _evidence(where: EvidenceLocation | None) -> EvidencePlace | None:
     if where is None:
         return None
     return EvidencePlace(
@@ -231,7 +237,9 @@ def _evidence(where: Where | None) -> EvidencePlace | None:
     )
 
 
-def _strategies(data: Dataset, close: NDArray[np.int64], groups: Sequence[Group]) -> list[Strategy]:
+def _strategies(
+    data: Dataset, close: NDArray[np.int64], groups: Sequence[EvidenceCluster]
+) -> list[Strategy]:
     return [
         Strategy(images=[data.ids[i] for i in close[one.rows]], alike=one.alike, apart=one.apart)
         for one in groups

@@ -26,7 +26,7 @@ BATCH = 32
 FEWEST_PLACES = 8
 
 
-class Asked(Protocol):
+class ClassifierAccess(Protocol):
     """What the audit needs of a classifier.
 
     `pixels` are uint8 of the data set's working size, (B, S, S, 3).
@@ -48,7 +48,7 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True)
-class Asking:
+class StudyClassifierAccess:
     """A study's classifier as the audit asks it.
 
     Attributes

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seewhy.audit.classifier_access import Asked
+from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.discovery.candidates import Candidate
-from seewhy.audit.image_pools import Pools
-from seewhy.audit.inference import Effect, graver, judge
+from seewhy.audit.image_pools import ImagePools
+from seewhy.audit.inference import Effect, judge, more_severe
 from seewhy.audit.interventions import Insertion, ablate, insert, plan
-from seewhy.audit.screening import Screened, class_ranges, usual_share
+from seewhy.audit.screening import ScreenedCandidate, class_ranges, usual_share
 from seewhy.evaluation.significance import holm
 from seewhy.storage.schemas.audit import Verdict
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmedCandidate:
     """A candidate after confirmation.
 
     Attributes
@@ -51,9 +51,11 @@ class Confirmed:
     verdict: Verdict
 
 
-def confirm(asked: Asked, pools: Pools, screened: Sequence[Screened], seed: int) -> list[Confirmed]:
+def confirm(
+    asked: ClassifierAccess, pools: ImagePools, screened: Sequence[ScreenedCandidate], seed: int
+) -> list[ConfirmedCandidate]:
     """Measure the candidates that passed, correct for all tests, and give each its verdict."""
-    measured: list[tuple[Screened, Insertion, Effect | None]] = []
+    measured: list[tuple[ScreenedCandidate, Insertion, Effect | None]] = []
     for one in screened:
         design = plan(pools, one.candidate, "confirmation", seed) if one.passed else None
         if design is not None:
@@ -73,20 +75,20 @@ def confirm(asked: Asked, pools: Pools, screened: Sequence[Screened], seed: int)
         bound = usual_share(screened, one)
         verdict = _verdict(one, insertion.effect, insertion_p, ablation, ablation_p, span, bound)
         found.append(
-            Confirmed(
+            ConfirmedCandidate(
                 one.candidate, insertion, ablation, insertion_p, ablation_p, span, bound, verdict
             )
         )
     return found
 
 
-def _deciding(one: Screened, ablation: Effect | None) -> list[float]:
+def _deciding(one: ScreenedCandidate, ablation: Effect | None) -> list[float]:
     """Return the p-value of an ablation, where it decides anything."""
     return [ablation.p] if ablation is not None and one.candidate.detail is not None else []
 
 
 def _verdict(
-    one: Screened,
+    one: ScreenedCandidate,
     insertion: Effect,
     insertion_p: float,
     ablation: Effect | None,
@@ -102,5 +104,5 @@ def _verdict(
     unusual = bound is not None and one.share is not None and one.share >= bound
     verdict = judge(insertion, insertion_p, span, kind, bound if unusual else None)
     if ablation is not None and ablation_p is not None:
-        verdict = graver(verdict, judge(ablation, ablation_p, span, kind, None))
+        verdict = more_severe(verdict, judge(ablation, ablation_p, span, kind, None))
     return verdict

@@ -15,7 +15,7 @@ from seewhy.audit.carriers import describe, direction
 from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.discovery.details import places_in, reduced
 from seewhy.audit.exchange import DetailExchange
-from seewhy.audit.image_pools import Pools, Role
+from seewhy.audit.image_pools import ImagePools, Role
 
 BLOCK = 128
 # Images of other classes, at most, that a class's colours and texture are compared with.
@@ -23,7 +23,7 @@ COMPARED = 400
 _ROLES: tuple[Role, ...] = ("screening", "giving", "confirmation")
 
 
-def locate(pools: Pools, candidate: Candidate) -> Candidate:
+def locate(pools: ImagePools, candidate: Candidate) -> Candidate:
     """Return a candidate that also has its donors for screening and confirmation."""
     if candidate.detail is not None:
         return _detail(pools, candidate)
@@ -34,7 +34,7 @@ def locate(pools: Pools, candidate: Candidate) -> Candidate:
 
 
 def without_detail(
-    pools: Pools, candidate: Candidate, numbers: NDArray[np.int64]
+    pools: ImagePools, candidate: Candidate, numbers: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return those of some images that do not carry the candidate's detail, in their order."""
     if candidate.detail is None or not len(numbers):
@@ -43,7 +43,7 @@ def without_detail(
     return np.delete(numbers, sorted(places))
 
 
-def _detail(pools: Pools, candidate: Candidate) -> Candidate:
+def _detail(pools: ImagePools, candidate: Candidate) -> Candidate:
     assert candidate.detail is not None
     assert isinstance(candidate.exchange, DetailExchange)
     places, donors = dict(candidate.detail.places), dict(candidate.donors)
@@ -58,7 +58,7 @@ def _detail(pools: Pools, candidate: Candidate) -> Candidate:
 
 
 def _standing_out(
-    pools: Pools, candidate: Candidate, own: dict[Role, NDArray[np.int64]]
+    pools: ImagePools, candidate: Candidate, own: dict[Role, NDArray[np.int64]]
 ) -> dict[Role, NDArray[np.int64]]:
     """Keep the half of each role's images that stands out most."""
     label = candidate.label
@@ -76,7 +76,7 @@ def _standing_out(
 
 
 def _described(
-    pools: Pools, candidate: Candidate, numbers: NDArray[np.int64]
+    pools: ImagePools, candidate: Candidate, numbers: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     blocks = [
         describe(pools.pixels[numbers[start : start + BLOCK]], candidate.kind)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.audit.confirmation import Confirmed
+from seewhy.audit.confirmation import ConfirmedCandidate
 from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.discovery.details import places_in, reduced
-from seewhy.audit.image_pools import Pools
+from seewhy.audit.image_pools import ImagePools
 from seewhy.audit.inference import FEWEST_OTHERS, Effect
 from seewhy.audit.interventions import exchanged
 from seewhy.storage.schemas.audit import (
@@ -38,7 +38,7 @@ _WHAT: dict[AuditKind, str] = {
 }
 
 
-def tell(data: Dataset, predictions: Predictions, confirmed: Confirmed) -> Finding:
+def tell(data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate) -> Finding:
     """Put a confirmed candidate into words, and say how its carriers in the test images fare.
 
     Parameters
@@ -46,7 +46,7 @@ def tell(data: Dataset, predictions: Predictions, confirmed: Confirmed) -> Findi
     data : Dataset
     predictions : Predictions
         Of the test images.
-    confirmed : Confirmed
+    confirmed : ConfirmedCandidate
         Its verdict is not "none".
     """
     candidate, insertion = confirmed.candidate, confirmed.insertion
@@ -100,7 +100,7 @@ def spot_in_words(where: str) -> str:
     return f"{_PREPOSITIONS.get(where, 'in')} {where}"
 
 
-def examples(pools: Pools, confirmed: Confirmed) -> NDArray[np.uint8]:
+def examples(pools: ImagePools, confirmed: ConfirmedCandidate) -> NDArray[np.uint8]:
     """Return the pairs that were moved most: donor, recipient before and after.
 
     An ndarray (n, 3, S, S, 3).
@@ -115,7 +115,7 @@ def examples(pools: Pools, confirmed: Confirmed) -> NDArray[np.uint8]:
 
 
 def searched(
-    names: Sequence[str], classes: Sequence[ClassAudit], pools: Pools, candidates: int
+    names: Sequence[str], classes: Sequence[ClassAudit], pools: ImagePools, candidates: int
 ) -> str:
     """Say in sentences what was looked for, in which images, and where these were too few."""
     found, screened = len(pools.numbers["discovery"]), len(pools.numbers["screening"])
@@ -142,7 +142,7 @@ def searched(
     return " ".join(said)
 
 
-def _sentence(name: str, confirmed: Confirmed) -> str:
+def _sentence(name: str, confirmed: ConfirmedCandidate) -> str:
     """Return the finding as one plain sentence, or two."""
     candidate, effect = confirmed.candidate, confirmed.insertion.effect
     control = "patches of other images" if candidate.detail else "that of other classes"

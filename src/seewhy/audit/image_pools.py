@@ -28,7 +28,7 @@ GIVING_PART, SCREENING_PART = 0.25, 1 / 3
 
 
 @dataclass(frozen=True)
-class Pools:
+class ImagePools:
     """The images of an audit by their role.
 
     Attributes
@@ -60,7 +60,7 @@ class Pools:
         return others
 
 
-def divide(data: Dataset, seed: int) -> Pools:
+def divide(data: Dataset, seed: int) -> ImagePools:
     """Give training and validation images their roles; test images get none.
 
     Validation images confirm, for the classifier was not trained on them. Training images
@@ -98,4 +98,4 @@ def divide(data: Dataset, seed: int) -> Pools:
     numbers: dict[Role, NDArray[np.int64]] = {
         role: np.sort(np.concatenate(parts)).astype(np.int64) for role, parts in found.items()
     }
-    return Pools(data.pixels, data.labels, numbers, tuple(joined))
+    return ImagePools(data.pixels, data.labels, numbers, tuple(joined))

@@ -162,7 +162,7 @@ def judge(effect: Effect, p: float, span: float, kind: AuditKind, bound: float |
     return "shortcut" if beyond else "needs judgement"
 
 
-def graver(one: Verdict, other: Verdict) -> Verdict:
+def more_severe(one: Verdict, other: Verdict) -> Verdict:
     """Return the graver of two verdicts."""
     order: tuple[Verdict, ...] = ("none", "too few images", "needs judgement", "shortcut")
     return max(one, other, key=order.index)

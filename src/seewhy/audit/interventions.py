@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from seewhy.audit.classifier_access import Asked
+from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.donors import without_detail
 from seewhy.audit.exchange import DetailExchange, Image, filled_in
-from seewhy.audit.image_pools import Pools
+from seewhy.audit.image_pools import ImagePools
 from seewhy.audit.inference import FEWEST_DONORS, Effect, measure_effect
 
 # Donors at most, and recipients at most, of all donors together.
@@ -34,7 +34,7 @@ SPARE = 1.25
 
 
 @dataclass(frozen=True)
-class Design:
+class InsertionPlan:
     """Who gives to whom, with no image in two places.
 
     Attributes
@@ -58,7 +58,7 @@ class Insertion:
 
     Attributes
     ----------
-    design : Design
+    design : InsertionPlan
     effect : Effect
         Against the stronger of the controls.
     change : ndarray of float32, (D, m)
@@ -68,19 +68,19 @@ class Insertion:
         images; from images of other classes, and from ordinary parts of the donors.
     """
 
-    design: Design
+    design: InsertionPlan
     effect: Effect
     change: NDArray[np.float32]
     other_patches: float | None = None
     own_patches: float | None = None
 
 
-def plan(pools: Pools, candidate: Candidate, role: Step, seed: int) -> Design | None:
+def plan(pools: ImagePools, candidate: Candidate, role: Step, seed: int) -> InsertionPlan | None:
     """Choose donors, recipients and controls; None where there are too few.
 
     Parameters
     ----------
-    pools : Pools
+    pools : ImagePools
     candidate : Candidate
         Its `donors` tell which images carry it.
     role : {"screening", "confirmation"}
@@ -99,10 +99,12 @@ def plan(pools: Pools, candidate: Candidate, role: Step, seed: int) -> Design | 
         return None
     each = min((len(others) - count) // count, max(1, RECIPIENTS[role] // count))
     controls, rest = others[:count], others[count:]
-    return Design(donors[:count], rest[: each * count].reshape(count, each), controls)
+    return InsertionPlan(donors[:count], rest[: each * count].reshape(count, each), controls)
 
 
-def insert(asked: Asked, pools: Pools, candidate: Candidate, design: Design) -> Insertion:
+def insert(
+    asked: ClassifierAccess, pools: ImagePools, candidate: Candidate, design: InsertionPlan
+) -> Insertion:
     """Measure what inserting a candidate into other classes' images does."""
     label = candidate.label
     given = _arm(asked, pools, candidate, design, design.donors)
@@ -125,7 +127,7 @@ def insert(asked: Asked, pools: Pools, candidate: Candidate, design: Design) -> 
 
 
 def ablate(
-    asked: Asked, pools: Pools, candidate: Candidate, role: Step, seed: int
+    asked: ClassifierAccess, pools: ImagePools, candidate: Candidate, role: Step, seed: int
 ) -> Effect | None:
     """Measure what ablating a candidate from its own images costs; None where they are too few.
 
@@ -152,7 +154,7 @@ def ablate(
 
 
 def exchanged(
-    pools: Pools,
+    pools: ImagePools,
     candidate: Candidate,
     recipients: NDArray[np.int64],
     givers: NDArray[np.int64],
@@ -172,7 +174,11 @@ def exchanged(
 
 
 def _arm(
-    asked: Asked, pools: Pools, candidate: Candidate, design: Design, givers: NDArray[np.int64]
+    asked: ClassifierAccess,
+    pools: ImagePools,
+    candidate: Candidate,
+    design: InsertionPlan,
+    givers: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Answer the recipients with what `givers` (D,) have at the donors' places, (D, m, K)."""
     each = design.recipients.shape[1]
@@ -187,7 +193,11 @@ def _arm(
 
 
 def _own_patches(
-    asked: Asked, pools: Pools, exchange: DetailExchange, design: Design, label: int
+    asked: ClassifierAccess,
+    pools: ImagePools,
+    exchange: DetailExchange,
+    design: InsertionPlan,
+    label: int,
 ) -> NDArray[np.float32] | None:
     """Answer the recipients with an ordinary part of the donors, the one that speaks most.
 
@@ -246,8 +256,8 @@ def _places_beside(box: _Box, size: int, step: int) -> list[tuple[int, int]]:
 
 
 def _filled(
-    asked: Asked,
-    pools: Pools,
+    asked: ClassifierAccess,
+    pools: ImagePools,
     exchange: DetailExchange,
     carriers: NDArray[np.int64],
     label: int,
@@ -271,7 +281,7 @@ def _filled(
     return measure_effect(kept, lost, label)
 
 
-def _asked(asked: Asked, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _asked(asked: ClassifierAccess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the probabilities of images (D, m, S, S, 3), (D, m, K)."""
     answers = asked.probabilities(images.reshape(-1, *images.shape[2:]))
     return answers.reshape(*images.shape[:2], -1)

@@ -27,7 +27,7 @@ from seewhy.audit.exchange import (
     TextureExchange,
     filled_in,
 )
-from seewhy.storage.schemas.audit import Audit, AuditKind, Mended
+from seewhy.storage.schemas.audit import Audit, AuditKind, ClassMitigation
 from seewhy.storage.schemas.study import Dataset
 
 BLOCK = 128
@@ -36,7 +36,7 @@ RIM = 1
 
 
 @dataclass(frozen=True)
-class Reason:
+class ConfirmedCue:
     """A proven shortcut, as far as it takes to mend it.
 
     Attributes
@@ -56,7 +56,7 @@ class Reason:
     box: Box | None = None
 
 
-def reasons_of(audit: Audit, details: Mapping[str, Detail]) -> list[Reason]:
+def confirmed_cues(audit: Audit, details: Mapping[str, Detail]) -> list[ConfirmedCue]:
     """Return the proven shortcuts of an audit.
 
     Parameters
@@ -70,10 +70,10 @@ def reasons_of(audit: Audit, details: Mapping[str, Detail]) -> list[Reason]:
     list of Reason
         Where a class has details, these alone: what else was proven of it is mostly their shadow.
     """
-    found: list[Reason] = []
+    found: list[ConfirmedCue] = []
     for label, one in enumerate(audit.classes):
         own = [
-            Reason(
+            ConfirmedCue(
                 label,
                 finding.kind,
                 details.get(f"{label}-{number}"),
@@ -89,14 +89,14 @@ def reasons_of(audit: Audit, details: Mapping[str, Detail]) -> list[Reason]:
 
 
 def mend(
-    data: Dataset, reasons: Sequence[Reason], seed: int, pixels: NDArray[np.uint8]
-) -> tuple[Dataset, list[Mended]]:
+    data: Dataset, reasons: Sequence[ConfirmedCue], seed: int, pixels: NDArray[np.uint8]
+) -> tuple[Dataset, list[ClassMitigation]]:
     """Take the reasons out of the images of a data set.
 
     Parameters
     ----------
     data : Dataset
-    reasons : sequence of Reason
+    reasons : sequence of ConfirmedCue
     seed : int
         Decides which images are changed, and from which others they get what.
     pixels : ndarray of uint8, (N, S, S, 3)
@@ -114,11 +114,11 @@ def mend(
     labels = sorted({reason.label for reason in reasons})
     for label in labels:
         own = [reason for reason in reasons if reason.label == label]
-        work = _Work(data, label, pixels, np.random.default_rng([seed, label, 6]), shown)
+        work = _ClassPlan(data, label, pixels, np.random.default_rng([seed, label, 6]), shown)
         details = [one.detail for one in own if one.detail is not None]
         taken_out, likewise = work.details(details) if details else work.exchanges(own, labels)
         done.append(
-            Mended(
+            ClassMitigation(
                 **{"class": data.classes[label]},
                 kinds=[one.kind for one in own],
                 taken_out=taken_out,
@@ -129,7 +129,7 @@ def mend(
 
 
 @dataclass(frozen=True)
-class Freed:
+class ImagesWithoutCue:
     """One class's test images, without what was proven of it.
 
     Attributes
@@ -147,7 +147,7 @@ class Freed:
     pixels: NDArray[np.uint8]
 
 
-def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
+def without_cue(data: Dataset, reasons: Sequence[ConfirmedCue], seed: int) -> ImagesWithoutCue:
     """Take one class's reasons out of its test images, to see how a classifier does without.
 
     A detail is filled in; a place, colours and texture are exchanged with those of other classes'
@@ -156,7 +156,7 @@ def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
     Parameters
     ----------
     data : Dataset
-    reasons : sequence of Reason
+    reasons : sequence of ConfirmedCue
         All of one class.
     seed : int
         Decides which images give.
@@ -169,13 +169,13 @@ def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
     carries = np.zeros(len(numbers), bool)
     details = [one.detail for one in reasons if one.detail is not None]
     if details:
-        carried = _Work(data, label, data.pixels, rng, numbers).carried(details)
+        carried = _ClassPlan(data, label, data.pixels, rng, numbers).carried(details)
         carries = np.isin(numbers, sorted(carried.numbers))
         for row in np.flatnonzero(carries).tolist():
             pixels[row] = filled_in(pixels[row], carried.mask(int(numbers[row])))
-        return Freed(numbers, carries, pixels)
+        return ImagesWithoutCue(numbers, carries, pixels)
     # All images: the few test images alone say less of what stands out.
-    work = _Work(data, label, data.pixels, rng, np.arange(len(data.ids)))
+    work = _ClassPlan(data, label, data.pixels, rng, np.arange(len(data.ids)))
     for reason in reasons:
         stands_out, exchange = work.stand_out(reason), _exchange(reason)
         others = test[data.labels[test] != label]
@@ -184,10 +184,10 @@ def freed(data: Dataset, reasons: Sequence[Reason], seed: int) -> Freed:
             giver = int(rng.choice(plain if len(plain) else others))
             pixels[row] = exchange(pixels[row], data.pixels[giver], giver)
             carries[row] = True
-    return Freed(numbers, carries, pixels)
+    return ImagesWithoutCue(numbers, carries, pixels)
 
 
-class _Work:
+class _ClassPlan:
     """One class's reasons: who carries, who changes, who gives."""
 
     def __init__(
@@ -220,7 +220,7 @@ class _Work:
     def _fill(self, number: int, mask: NDArray[np.bool_]) -> None:
         self.pixels[number] = filled_in(self.pixels[number], mask)
 
-    def exchanges(self, reasons: Sequence[Reason], mended: Sequence[int]) -> tuple[int, int]:
+    def exchanges(self, reasons: Sequence[ConfirmedCue], mended: Sequence[int]) -> tuple[int, int]:
         """Exchange what every image has one of, where it looks as it does in the class alone.
 
         All carriers get another class's, and as large a share of the others one another's. None of
@@ -242,7 +242,7 @@ class _Work:
             swapped.update(others.tolist())
         return len(taken_out), len(swapped)
 
-    def stand_out(self, reason: Reason) -> NDArray[np.bool_]:
+    def stand_out(self, reason: ConfirmedCue) -> NDArray[np.bool_]:
         """Mark the images, of those looked at, that look as they do in the class alone."""
         described = [
             describe(self.data.pixels[self.shown[start : start + BLOCK]], reason.kind, reason.box)
@@ -250,7 +250,7 @@ class _Work:
         ]
         return stand_out(np.concatenate(described), self.of_class)
 
-    def carried(self, details: Sequence[Detail]) -> _Carried:
+    def carried(self, details: Sequence[Detail]) -> _DetailMasks:
         """Say which images carry one of the details, and where."""
         places: list[dict[int, tuple[int, int]]] = [{} for _ in details]
         side = 1
@@ -263,11 +263,11 @@ class _Work:
                     found[int(numbers[row])] = place
         size = int(self.pixels.shape[1])
         wide = [_wider(one, found) for one, found in zip(details, places, strict=True)]
-        return _Carried([DetailExchange(one, size / side) for one in wide], size)
+        return _DetailMasks([DetailExchange(one, size / side) for one in wide], size)
 
 
 @dataclass(frozen=True)
-class _Carried:
+class _DetailMasks:
     """Where details lie in the images that carry them; masks are made when they are asked for."""
 
     exchanges: list[DetailExchange]
@@ -298,7 +298,7 @@ def _wider(detail: Detail, places: Mapping[int, tuple[int, int]]) -> Detail:
     )
 
 
-def _exchange(reason: Reason) -> Exchange:
+def _exchange(reason: ConfirmedCue) -> Exchange:
     if reason.kind == "colour":
         return ColourExchange()
     if reason.kind == "texture":

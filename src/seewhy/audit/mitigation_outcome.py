@@ -10,18 +10,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from seewhy.audit.classifier_access import Asked
+from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.findings import score, spot_in_words
-from seewhy.audit.inference import graver
-from seewhy.audit.mitigation import Freed, Reason, freed
+from seewhy.audit.inference import more_severe
+from seewhy.audit.mitigation import ConfirmedCue, ImagesWithoutCue, without_cue
 from seewhy.storage.schemas.audit import (
     Audit,
     AuditKind,
     ClassAudit,
-    Mended,
-    MendedClass,
-    MendedScores,
-    MendingRecord,
+    ClassMitigation,
+    MitigatedClass,
+    MitigationRecord,
+    MitigationScores,
     Verdict,
 )
 from seewhy.storage.schemas.study import Dataset, Predictions
@@ -43,43 +43,43 @@ _WHAT: Mapping[AuditKind, str] = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedClassifier:
     """A classifier, what it says of the test images as they are, and its audit."""
 
-    asked: Asked
+    asked: ClassifierAccess
     predictions: Predictions
     audit: Audit
 
 
 def outcome(
     data: Dataset,
-    before: Judged,
-    after: Judged,
-    reasons: Sequence[Reason],
-    done: Sequence[Mended],
+    before: EvaluatedClassifier,
+    after: EvaluatedClassifier,
+    reasons: Sequence[ConfirmedCue],
+    done: Sequence[ClassMitigation],
     seed: int,
-) -> MendingRecord:
+) -> MitigationRecord:
     """Compare the classifier that uses a shortcut with the one that was mended.
 
     Parameters
     ----------
     data : Dataset
         As it was before mending; only its test images are asked about.
-    before, after : Judged
-    reasons : sequence of Reason
+    before, after : EvaluatedClassifier
+    reasons : sequence of ConfirmedCue
         What was mended.
-    done : sequence of Mended
+    done : sequence of ClassMitigation
         What mending did to the images, one a class in the order of the labels.
     seed : int
         The study's.
     """
     classes = []
     for label, one in zip(sorted({reason.label for reason in reasons}), done, strict=True):
-        without = freed(data, [reason for reason in reasons if reason.label == label], seed)
+        without = without_cue(data, [reason for reason in reasons if reason.label == label], seed)
         old, new = (_scores(data, judged, label, without) for judged in (before, after))
         said = before.audit.classes[label]
         classes.append(
-            MendedClass(
+            MitigatedClass(
                 **{"class": one.name},
                 done=one,
                 images=len(without.numbers),
@@ -89,7 +89,7 @@ def outcome(
             )
         )
     labels = before.predictions.labels
-    return MendingRecord(
+    return MitigationRecord(
         accuracy_before=float((before.predictions.predicted == labels).mean()),
         accuracy_after=float((after.predictions.predicted == labels).mean()),
         classes=classes,
@@ -98,7 +98,9 @@ def outcome(
     )
 
 
-def _scores(data: Dataset, judged: Judged, label: int, without: Freed) -> MendedScores:
+def _scores(
+    data: Dataset, judged: EvaluatedClassifier, label: int, without: ImagesWithoutCue
+) -> MitigationScores:
     own = judged.predictions.labels == label
     right = judged.predictions.predicted == judged.predictions.labels
     carries = without.carries
@@ -107,7 +109,7 @@ def _scores(data: Dataset, judged: Judged, label: int, without: Freed) -> Mended
     if carries.any():
         asked = judged.asked.probabilities(without.pixels[carries])
         freed_right[carries] = asked.argmax(axis=1) == label
-    return MendedScores(
+    return MitigationScores(
         verdict=judged.audit.classes[label].verdict,
         recall=float(right[own].mean()),
         freed=float(freed_right.mean()),
@@ -117,7 +119,9 @@ def _scores(data: Dataset, judged: Judged, label: int, without: Freed) -> Mended
     )
 
 
-def _sentence(done: Mended, said: ClassAudit, old: MendedScores, new: MendedScores) -> str:
+def _sentence(
+    done: ClassMitigation, said: ClassAudit, old: MitigationScores, new: MitigationScores
+) -> str:
     """Say what was done to the images of one class, what it did, and what the second audit says."""
     what, it = _taken_out(done, said)
     before, after = two_shares(old.others, new.others)
@@ -138,7 +142,7 @@ def _sentence(done: Mended, said: ClassAudit, old: MendedScores, new: MendedScor
     )
 
 
-def _taken_out(done: Mended, said: ClassAudit) -> tuple[str, str]:
+def _taken_out(done: ClassMitigation, said: ClassAudit) -> tuple[str, str]:
     """Name all that was taken out of a class's images, and the pronoun for it."""
     mended = Counter(
         (finding.kind, finding.where)
@@ -158,5 +162,5 @@ def _elsewhere(before: Audit, after: Audit) -> list[str]:
     return [
         f"New in the second audit: {new.findings[0].sentence}"
         for old, new in zip(before.classes, after.classes, strict=True)
-        if graver(new.verdict, old.verdict) != old.verdict
+        if more_severe(new.verdict, old.verdict) != old.verdict
     ]

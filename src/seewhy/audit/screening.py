@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seewhy.audit.classifier_access import Asked
+from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.donors import locate
-from seewhy.audit.image_pools import Pools, Role
+from seewhy.audit.image_pools import ImagePools, Role
 from seewhy.audit.inference import RELEVANT, usual
 from seewhy.audit.interventions import ablate, insert, plan
 
@@ -25,7 +25,7 @@ LEAST_RANGE = 0.05
 
 
 @dataclass(frozen=True)
-class Screened:
+class ScreenedCandidate:
     """A candidate after screening.
 
     Attributes
@@ -44,8 +44,8 @@ class Screened:
 
 
 def screen(
-    asked: Asked, pools: Pools, candidate: Candidate, span: float, seed: int
-) -> Screened | None:
+    asked: ClassifierAccess, pools: ImagePools, candidate: Candidate, span: float, seed: int
+) -> ScreenedCandidate | None:
     """Try one candidate; None where there are too few images to confirm it.
 
     `span` is its class's range on the images that screen.
@@ -55,17 +55,17 @@ def screen(
         return None
     design = plan(pools, candidate, "screening", seed)
     if design is None:
-        return Screened(candidate, None, candidate.detail is not None)
+        return ScreenedCandidate(candidate, None, candidate.detail is not None)
     effects = [insert(asked, pools, candidate, design).effect]
     if candidate.detail is not None:
         ablated = ablate(asked, pools, candidate, "screening", seed)
         effects += [ablated] if ablated else []
     shares = [effect.change / span for effect in effects]
     part = PASSING if candidate.detail is None else PASSING_DETAIL
-    return Screened(candidate, shares[0], max(shares) >= part * RELEVANT[candidate.kind])
+    return ScreenedCandidate(candidate, shares[0], max(shares) >= part * RELEVANT[candidate.kind])
 
 
-def class_ranges(asked: Asked, pools: Pools, role: Role) -> list[float]:
+def class_ranges(asked: ClassifierAccess, pools: ImagePools, role: Role) -> list[float]:
     """Return each class's range: its mean probability on its own images less that on others'.
 
     At least `LEAST_RANGE`, so that an effect can be given as a share of it.
@@ -80,7 +80,7 @@ def class_ranges(asked: Asked, pools: Pools, role: Role) -> list[float]:
     return found
 
 
-def usual_share(screened: Sequence[Screened], one: Screened) -> float | None:
+def usual_share(screened: Sequence[ScreenedCandidate], one: ScreenedCandidate) -> float | None:
     """Return what is usual for a candidate's kind in this data set, by all other classes.
 
     A share of a class's range; None for details, which are compared with ordinary parts of

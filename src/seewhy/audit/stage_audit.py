@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.audit.audit import audit_classifier
-from seewhy.audit.classifier_access import Asking, evidence_layer
+from seewhy.audit.classifier_access import StudyClassifierAccess, evidence_layer
 from seewhy.audit.discovery.details import Detail
 from seewhy.errors import RunError, near_names
 from seewhy.models.classifier import Classifier, read_classifier
@@ -57,7 +57,7 @@ def audit_stage(
     progress : Progress
     """
     classifier.eval()
-    asking = Asking(classifier, compute, evidence_layer(classifier))
+    asking = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
     title = f"{slug}: audit of {STAGE_TITLES[stage].lower()}"
     found = audit_classifier(asking, data, predictions, stage, seed, progress, title)
     details = {name: _as_arrays(detail) for name, detail in found.details.items()}

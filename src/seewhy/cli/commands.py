@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from seewhy import __version__
-from seewhy.cli.console import Stream, fit_encoding
+from seewhy.cli.console import SafeStream, fit_encoding
 from seewhy.config import load_config
 from seewhy.errors import SeewhyError
 from seewhy.runtime.interruption import stopping_gently
@@ -51,11 +51,11 @@ SHOWN, EXAMPLES = 10, 3
 # Classes in its other table: 210 of them would fill several screens.
 CLASSES = 20
 # Rich takes anything that can be written to for a file.
-out = Console(file=cast(IO[str], Stream("stdout", forgiving=False)), soft_wrap=True)
-err = Console(file=cast(IO[str], Stream("stderr", forgiving=True)), soft_wrap=True)
+out = Console(file=cast(IO[str], SafeStream("stdout", forgiving=False)), soft_wrap=True)
+err = Console(file=cast(IO[str], SafeStream("stderr", forgiving=True)), soft_wrap=True)
 
 
-class _Bars:
+class _ProgressBars:
     """Shows progress on standard error: bars with the time left, or a line a task in a file."""
 
     @contextmanager
@@ -202,7 +202,7 @@ def run(
     if mend:
         check_mending(config, run_folder(config, out_dir), fresh)
     try:
-        with stopping_gently(Silent() if quiet else _Bars()) as progress:
+        with stopping_gently(Silent() if quiet else _ProgressBars()) as progress:
             study = run_study(config, out_dir, progress, sys.argv, fresh)
             mended = mend_run(study.root, progress, sys.argv) if mend else {}
     except KeyboardInterrupt:
@@ -272,7 +272,7 @@ def check(
     config = load_config(source, test=test, seed=seed, settings=settings or ())
     from seewhy.pipeline.data_check import check_images
 
-    checked = check_images(config, out_dir, Silent() if quiet else _Bars())
+    checked = check_images(config, out_dir, Silent() if quiet else _ProgressBars())
     findings = checked.findings
     for table in (_classes_table(checked.checks), _checks_table(checked.checks, findings)):
         out.print(table)
@@ -397,7 +397,7 @@ def explain(
     """
     from seewhy.inference.classifiers import open_classifier
     from seewhy.inference.explain_pictures import explain_pictures
-    from seewhy.inference.explanation_request import Asking
+    from seewhy.inference.explanation_request import ExplanationRequest
 
     classifier = open_classifier(
         model,
@@ -407,7 +407,7 @@ def explain(
         stage=_stage(stage),
         device=device or "auto",
     )
-    asking = Asking(
+    asking = ExplanationRequest(
         classes=tuple(classes or ("predicted",)),
         methods=tuple(method or ("gradcam",)),
         layers=tuple(layer or ()),
@@ -417,7 +417,7 @@ def explain(
         white=white,
         black=black,
     )
-    progress = Silent() if quiet else _Bars()
+    progress = Silent() if quiet else _ProgressBars()
     done = explain_pictures(classifier, images, out_dir, asking, progress)
     for picture in done.pictures:
         says = "" if picture.predicted is None else f"{picture.predicted} {picture.probability:.3f}"
@@ -454,7 +454,7 @@ def audit(
 
     @under_lock  # of both, so that nobody comes between them
     def audited(root: Path | str) -> tuple[dict[str, Audit], Path]:
-        progress = Silent() if quiet else _Bars()
+        progress = Silent() if quiet else _ProgressBars()
         found = audit_run(root, _stage(stage) or "finetuning", backbone, device or "auto", progress)
         for slug in found:
             RunDirectory(Path(root)).settle(("audit",), slug, _stage(stage) or "finetuning")
@@ -529,7 +529,7 @@ def evaluate(run_dir: RunArgument, quiet: QuietOption = False) -> None:
     from seewhy.pipeline.evaluation import evaluate_run
     from seewhy.storage.run_directory import RunDirectory
 
-    found = evaluate_run(run_dir, Silent() if quiet else _Bars())
+    found = evaluate_run(run_dir, Silent() if quiet else _ProgressBars())
     for sentence in found.sentences:
         out.print(sentence.text, markup=False, highlight=False)
     out.print(f"report: {RunDirectory(run_dir).report_path}", markup=False, highlight=False)

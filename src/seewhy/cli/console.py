@@ -37,7 +37,7 @@ PLAIN = {
 HANDLER = "seewhy.plain"
 
 
-class Stream:
+class SafeStream:
     """Standard output or standard error, which cannot end what prints to it.
 
     Parameters

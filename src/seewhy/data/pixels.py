@@ -38,7 +38,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Kept:
+class DecodedImages:
     """What became of a listing's images.
 
     Attributes
@@ -59,7 +59,7 @@ class Kept:
     set_aside: tuple[SetAside, ...]
 
 
-def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> Kept:
+def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> DecodedImages:
     """Decode every image of a listing once, in threads, and keep the readable ones on disk.
 
     Parameters
@@ -73,7 +73,7 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
 
     Returns
     -------
-    Kept
+    DecodedImages
 
     Raises
     ------
@@ -106,7 +106,7 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
 
     _write_rows(path, readable(), (size, size, 3), np.dtype(np.uint8))
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    return Kept(
+    return DecodedImages(
         pixels,
         np.array(indices, dtype=np.int64),
         np.array(sizes, dtype=np.int64).reshape(-1, 2),
@@ -127,7 +127,7 @@ def keep_masks(
     load_mask : callable
         See `Listing`.
     indices : ndarray of int64, shape (M,)
-        See `Kept`.
+        See `DecodedImages`.
     size : int
         The working size S, pixels.
     path : Path

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seewhy.config import StudyConfig
 from seewhy.data.decoding.white_level import settle_levels
-from seewhy.data.pixels import Kept, keep_masks, keep_pixels
+from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels
 from seewhy.data.quality.checks import check_data
 from seewhy.data.quality.duplicates import find_duplicates
 from seewhy.data.quality.faults import find_faults
@@ -21,7 +21,7 @@ from seewhy.data.quality.measurements import measure_images
 from seewhy.data.sources.class_names import count_classes
 from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.open_source import find_images
-from seewhy.data.splits import Division, check_classes, divide, missing_splits
+from seewhy.data.splits import SplitAssignment, check_classes, divide, missing_splits
 from seewhy.errors import DataError
 from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
@@ -166,8 +166,8 @@ def _divide(
     config: StudyConfig,
     groups: NDArray[np.int64] | None,
     listing: Listing,
-    kept: Kept,
-) -> Division:
+    kept: DecodedImages,
+) -> SplitAssignment:
     """Draw the splits of what could be read; the message names what could not."""
     lost = np.delete(listing.labels, kept.indices).tolist()
     data = config.data

@@ -27,7 +27,7 @@ class TornGroup:
 
 
 @dataclass(frozen=True)
-class Division:
+class SplitAssignment:
     """Each image's split, and the groups that could not be kept whole, in order."""
 
     splits: tuple[Split, ...]
@@ -87,7 +87,7 @@ def divide(
     seed: int,
     set_aside: Sequence[int] = (),
     groups: NDArray[np.int64] | None = None,
-) -> Division:
+) -> SplitAssignment:
     """Give every image its split, as `draw_splits` does, and say which groups were divided.
 
     A class whose images show too few different pictures for all splits has its largest group
@@ -101,7 +101,7 @@ def divide(
         splits = _draw(listing, {"test": held_out, "validation": validation}, seed, groups)
         found = _to_tear(listing, splits, groups)
         if found is None:
-            return Division(tuple(splits), tuple(torn))
+            return SplitAssignment(tuple(splits), tuple(torn))
         torn.append(found)
         groups[groups == found.group] = -1
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seewhy.config import BaselineConfig
 from seewhy.evaluation.metrics import score
-from seewhy.models.imagenet import Grouping, NoWordError, group_classes
+from seewhy.models.imagenet import ImageNetGrouping, NoImageNetClassError, group_classes
 from seewhy.storage.schemas.study import Baseline, WordGroup
 
 
@@ -69,7 +69,7 @@ def baseline(
         )
     try:
         grouping = group_classes(classes, wnids, config.words)
-    except NoWordError as error:
+    except NoImageNetClassError as error:
         return Baseline(skipped=str(error)), None
     shares = as_shares(group_scores(probabilities, grouping, config.grouping))
     scores = score(labels, shares.argmax(axis=1).astype(np.int64), classes)
@@ -90,14 +90,14 @@ def baseline(
 
 
 def group_scores(
-    probabilities: NDArray[np.float32], grouping: Grouping, how: Literal["max", "sum"]
+    probabilities: NDArray[np.float32], grouping: ImageNetGrouping, how: Literal["max", "sum"]
 ) -> NDArray[np.float32]:
     """Score each group by its largest probability, or by their sum.
 
     Parameters
     ----------
     probabilities : ndarray of float32, (N, M)
-    grouping : Grouping
+    grouping : ImageNetGrouping
         K groups.
     how : {"max", "sum"}
         The sum favours large groups: 118 of the 1000 classes are dogs, one is a horse.

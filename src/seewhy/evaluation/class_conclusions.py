@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from seewhy.evaluation.published_results import HUMAN_ACCURACY, has_cifar10_classes
-from seewhy.evaluation.statements import Findings
+from seewhy.evaluation.statements import EvaluationResults
 from seewhy.storage.schemas.evaluation import ConfusionCell
 from seewhy.wording import count, listing, share, signed
 
@@ -14,7 +14,7 @@ SHOWN = 3
 MOST_NAMES = 6
 
 
-def best_and_worst(found: Findings) -> Iterator[str]:
+def best_and_worst(found: EvaluationResults) -> Iterator[str]:
     """Say which classes each backbone knows best and least."""
     for slug in found.ranked():
         recall = _recall(found, slug)
@@ -29,7 +29,7 @@ def best_and_worst(found: Findings) -> Iterator[str]:
         yield f"{name} knows best {ends[0]}, and least {ends[1]}."
 
 
-def shared(found: Findings) -> Iterator[str]:
+def shared(found: EvaluationResults) -> Iterator[str]:
     """Say which of their best and worst classes all backbones share."""
     if len(found.names) < 2:
         return
@@ -46,7 +46,7 @@ def shared(found: Findings) -> Iterator[str]:
             yield f"No class is among those that every backbone knows {place}."
 
 
-def confusions(found: Findings) -> Iterator[str]:
+def confusions(found: EvaluationResults) -> Iterator[str]:
     """Say each backbone's most frequent mistakes, and whether they are the same."""
     tops: list[tuple[str, str] | None] = []
     for slug in found.ranked():
@@ -66,7 +66,7 @@ def confusions(found: Findings) -> Iterator[str]:
         yield f"Most often every backbone takes {label} for {taken}."
 
 
-def changed(found: Findings, slug: str) -> Iterator[str]:
+def changed(found: EvaluationResults, slug: str) -> Iterator[str]:
     """Say in which classes fine-tuning gained and lost most."""
     change = {name: one.value for name, one in found.changes[slug].recall.items()}
     order = sorted(change, key=lambda name: -change[name])
@@ -84,7 +84,7 @@ def changed(found: Findings, slug: str) -> Iterator[str]:
     yield f"Recall of {found.names[slug]} by class: {'; '.join(parts)}."
 
 
-def people(found: Findings) -> Iterator[str]:
+def people(found: EvaluationResults) -> Iterator[str]:
     """Say where backbones stay below people, where the classes are CIFAR-10's."""
     if not has_cifar10_classes(found.classes):
         return
@@ -112,7 +112,7 @@ def people(found: Findings) -> Iterator[str]:
         )
 
 
-def _recall(found: Findings, slug: str) -> dict[str, float]:
+def _recall(found: EvaluationResults, slug: str) -> dict[str, float]:
     """Return recall after fine-tuning, of the classes that have test images."""
     scores = found.evaluations[slug].stages["finetuning"].classes
     return {name: one.recall.value for name, one in scores.items() if one.images}

@@ -15,14 +15,14 @@ from seewhy.evaluation.agreement import MapPair, agreement, movement
 from seewhy.evaluation.bootstrap import DRAWS, mean_interval
 from seewhy.evaluation.conclusions import read
 from seewhy.evaluation.significance import compare_pair, holm, mcnemar
-from seewhy.evaluation.statements import Findings
+from seewhy.evaluation.statements import EvaluationResults
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.evaluation import (
+    ClassifierPair,
     Comparison,
     Evaluation,
+    FoldComparison,
     Interval,
-    OverFolds,
-    Pair,
     StageChange,
 )
 from seewhy.storage.schemas.study import STAGES, Maps, Predictions, Stage
@@ -33,7 +33,7 @@ def compare(
     evaluations: Mapping[str, Evaluation],
     names: Mapping[str, str],
     classes: Sequence[str],
-    folds: Sequence[OverFolds] = (),
+    folds: Sequence[FoldComparison] = (),
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Comparison:
@@ -48,7 +48,7 @@ def compare(
     names : mapping of str to str
         What each backbone is called, by slug.
     classes : sequence of str
-    folds : sequence of OverFolds, optional
+    folds : sequence of FoldComparison, optional
     seed, draws : int
         Of the bootstrap.
     """
@@ -56,7 +56,7 @@ def compare(
         pair for stage in STAGES for pair in compare_stage(stage, records, classes, seed, draws)
     ]
     changes = {slug: stage_change(one, classes, seed, draws) for slug, one in records.items()}
-    found = Findings(
+    found = EvaluationResults(
         names=names,
         classes=classes,
         records=records,
@@ -81,7 +81,7 @@ def compare_stage(
     classes: Sequence[str],
     seed: int = 0,
     draws: int = DRAWS,
-) -> list[Pair]:
+) -> list[ClassifierPair]:
     """Compare every pair of backbones after one stage; p-values are corrected after Holm."""
     pairs = []
     for (one, first), (two, second) in combinations(records.items(), 2):

@@ -13,7 +13,7 @@ from scipy import stats
 
 from seewhy.evaluation import class_conclusions as reading_classes
 from seewhy.evaluation import pair_conclusions as reading_pairs
-from seewhy.evaluation.statements import Findings, between, significant
+from seewhy.evaluation.statements import EvaluationResults, between, significant
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.evaluation import Sentence, Topic
 from seewhy.storage.schemas.study import STAGES, Epoch, Stage
@@ -26,7 +26,7 @@ GAP = 0.05
 STAGE_WORDS: dict[Stage, str] = {"adaptation": "adaptation", "finetuning": "fine-tuning"}
 
 
-def read(found: Findings) -> list[Sentence]:
+def read(found: EvaluationResults) -> list[Sentence]:
     """Return the sentences, in the order in which they are to be read."""
     said: list[tuple[Topic, Iterable[str]]] = [
         ("ranking", _ranking(found)),
@@ -46,7 +46,7 @@ def read(found: Findings) -> list[Sentence]:
     return [Sentence(topic=topic, text=text) for topic, texts in said for text in texts]
 
 
-def _ranking(found: Findings) -> Iterator[str]:
+def _ranking(found: EvaluationResults) -> Iterator[str]:
     order = found.ranked()
     scores = {slug: found.evaluations[slug].stages["finetuning"].accuracy for slug in order}
     images = count(found.images, "test image")
@@ -65,7 +65,7 @@ def _ranking(found: Findings) -> Iterator[str]:
     yield f"{text}."
 
 
-def _significance(found: Findings) -> Iterator[str]:
+def _significance(found: EvaluationResults) -> Iterator[str]:
     pairs = [pair for pair in found.pairs if pair.stage == "finetuning"]
     if not pairs:
         return
@@ -102,7 +102,7 @@ def _width(value: float, low: float, high: float) -> str:
     return f"95 % interval {signed(ends[0], 3)} to {signed(ends[1], 3)}"
 
 
-def _caution(found: Findings) -> Iterator[str]:
+def _caution(found: EvaluationResults) -> Iterator[str]:
     best = found.ranked()[0]
     stage = found.evaluations[best].stages["finetuning"]
     tested = {name: one.images for name, one in stage.classes.items() if one.images}
@@ -132,7 +132,7 @@ def _caution(found: Findings) -> Iterator[str]:
         )
 
 
-def _stages(found: Findings) -> Iterator[str]:
+def _stages(found: EvaluationResults) -> Iterator[str]:
     for slug in found.ranked():
         name, change = found.names[slug], found.changes[slug]
         base = found.evaluations[slug].baseline
@@ -155,7 +155,7 @@ def _stages(found: Findings) -> Iterator[str]:
         yield from reading_classes.changed(found, slug)
 
 
-def _overfitting(found: Findings) -> Iterator[str]:
+def _overfitting(found: EvaluationResults) -> Iterator[str]:
     for slug in found.ranked():
         said, over = [], False
         for stage in STAGES:

@@ -14,13 +14,13 @@ from seewhy.data.folds import Repetition
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.storage.schemas.study import (
-    Answers,
     Dataset,
     Predictions,
     Rates,
-    Repeat,
-    Repeats,
+    RepetitionPredictions,
+    RepetitionScores,
     Spread,
+    StageRepetitions,
     StageSummary,
 )
 
@@ -49,19 +49,21 @@ def out_of_fold(
     return as_predictions(data, indices[order], np.concatenate([said for _, said in folds])[order])
 
 
-def score_repeat(repetition: Repetition, answers: Answers, test: NDArray[np.int64]) -> Repeat:
+def score_repeat(
+    repetition: Repetition, answers: RepetitionPredictions, test: NDArray[np.int64]
+) -> RepetitionScores:
     """Score one training again.
 
     Parameters
     ----------
     repetition : Repetition
-    answers : Answers
+    answers : RepetitionPredictions
         What it said.
     test : ndarray of int64, (T,)
         Indices of the study's test images.
     """
     data, held_out = repetition.data, repetition.held_out
-    return Repeat(
+    return RepetitionScores(
         name=repetition.name,
         seed=repetition.seed,
         train=len(data.where("train")),
@@ -72,9 +74,9 @@ def score_repeat(repetition: Repetition, answers: Answers, test: NDArray[np.int6
     )
 
 
-def own_repeat(seed: int, data: Dataset, stage: StageSummary) -> Repeat:
+def own_repeat(seed: int, data: Dataset, stage: StageSummary) -> RepetitionScores:
     """Return the study's own training as one among its repetitions."""
-    return Repeat(
+    return RepetitionScores(
         name=f"seed {seed}",
         seed=seed,
         train=len(data.where("train")),
@@ -84,9 +86,9 @@ def own_repeat(seed: int, data: Dataset, stage: StageSummary) -> Repeat:
     )
 
 
-def spread(repeats: Sequence[Repeat]) -> Repeats:
+def spread(repeats: Sequence[RepetitionScores]) -> StageRepetitions:
     """Return mean and sample deviation of each rate over the repetitions, at least one."""
-    return Repeats(
+    return StageRepetitions(
         repeats=list(repeats),
         held_out=_spreads([one.held_out for one in repeats if one.held_out]),
         test=_spreads([one.test for one in repeats]),

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 
 
 @dataclass(frozen=True)
-class Scores:
+class ClassificationScores:
     """What `score` finds; all rates are shares in 0 … 1.
 
     Attributes
@@ -41,7 +41,7 @@ class Scores:
 
 def score(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
-) -> Scores:
+) -> ClassificationScores:
     """Compare predictions with labels.
 
     Parameters
@@ -52,7 +52,7 @@ def score(
 
     Returns
     -------
-    Scores
+    ClassificationScores
 
     Raises
     ------
@@ -75,7 +75,7 @@ def score(
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, labels=indices, average=None, zero_division=0
     )
-    return Scores(
+    return ClassificationScores(
         accuracy=float(accuracy_score(labels, predicted)),
         precision=float(precision.mean()),
         recall=float(recall.mean()),

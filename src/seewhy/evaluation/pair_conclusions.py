@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from seewhy.evaluation.statements import Findings, between, correlation, significant
-from seewhy.storage.schemas.evaluation import FoldDifference, MapAgreement, OverFolds, Pair
+from seewhy.evaluation.statements import EvaluationResults, between, correlation, significant
+from seewhy.storage.schemas.evaluation import (
+    ClassifierPair,
+    FoldComparison,
+    FoldDifference,
+    MapAgreement,
+)
 from seewhy.wording import count, listing, p_value, share, signed
 
 # With more pairs than this only the most and the least alike are spoken of.
 MOST_PAIRS = 3
 
 
-def calibration(found: Findings) -> Iterator[str]:
+def calibration(found: EvaluationResults) -> Iterator[str]:
     """Say whether each backbone is as right as it is sure."""
     for slug in found.ranked():
         stage = found.evaluations[slug].stages["finetuning"]
@@ -44,7 +49,7 @@ def calibration(found: Findings) -> Iterator[str]:
             )
 
 
-def agreement(found: Findings) -> Iterator[str]:
+def agreement(found: EvaluationResults) -> Iterator[str]:
     """Say how often backbones give the same answer."""
     pairs = [pair for pair in found.pairs if pair.stage == "finetuning"]
     for pair in _most_and_least(pairs, [pair.agreement for pair in pairs]):
@@ -58,7 +63,7 @@ def agreement(found: Findings) -> Iterator[str]:
         )
 
 
-def maps(found: Findings) -> Iterator[str]:
+def maps(found: EvaluationResults) -> Iterator[str]:
     """Say how faithful maps are, how alike those of backbones, how they moved in fine-tuning."""
     for slug in found.ranked():
         measured = found.records[slug].faithfulness
@@ -85,7 +90,7 @@ def maps(found: Findings) -> Iterator[str]:
         yield f"{text}."
 
 
-def folds(found: Findings) -> Iterator[str]:
+def folds(found: EvaluationResults) -> Iterator[str]:
     """Say how backbones do over folds, or seeds."""
     for one in found.folds:
         stage = "fine-tuning" if one.stage == "finetuning" else "adaptation"
@@ -100,7 +105,7 @@ def folds(found: Findings) -> Iterator[str]:
         yield from _tested(found, one)
 
 
-def _tested(found: Findings, one: OverFolds) -> Iterator[str]:
+def _tested(found: EvaluationResults, one: FoldComparison) -> Iterator[str]:
     if one.test is None:
         if len(one.backbones) > 1 and one.untested:
             yield f"Over these no test is possible: {one.untested}."
@@ -134,7 +139,7 @@ def _tested(found: Findings, one: OverFolds) -> Iterator[str]:
         )
 
 
-def _both(found: Findings, pair: FoldDifference) -> str:
+def _both(found: EvaluationResults, pair: FoldDifference) -> str:
     return f"{found.names[pair.first]} and {found.names[pair.second]}"
 
 
@@ -151,7 +156,9 @@ def _alike(found: MapAgreement) -> str:
     return text
 
 
-def _most_and_least(pairs: Sequence[Pair], values: Sequence[float]) -> list[Pair]:
+def _most_and_least(
+    pairs: Sequence[ClassifierPair], values: Sequence[float]
+) -> list[ClassifierPair]:
     """Return all of a few pairs; of many the one with the highest and the lowest value."""
     if len(pairs) <= MOST_PAIRS:
         return list(pairs)

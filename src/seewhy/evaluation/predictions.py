@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seewhy.models.classifier import BehindCut, Head
+from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import Compute
 from seewhy.storage.schemas.study import Dataset, Predictions
 
@@ -40,7 +40,7 @@ def predict_pooled(
 
 @torch.no_grad()
 def predict_at_cut(
-    behind_cut: BehindCut,
+    behind_cut: TailAndHead,
     batches: Callable[[NDArray[np.int64]], Tensor],
     data: Dataset,
     indices: NDArray[np.int64],
@@ -50,7 +50,7 @@ def predict_at_cut(
 
     Parameters
     ----------
-    behind_cut : BehindCut
+    behind_cut : TailAndHead
         In evaluation mode afterwards.
     batches : callable
         Indices to activations (B, C, H, W), which may be overwritten.

@@ -21,7 +21,7 @@ from seewhy.storage.schemas.study import HeadSummary
 
 
 @dataclass(frozen=True)
-class Scores:
+class PublishedScores:
     """Shares in 0 … 1 of the test images; precision and recall are macro means."""
 
     accuracy: float
@@ -38,9 +38,9 @@ class PaperScores:
     """
 
     name: str
-    baseline: Scores
-    adaptation: Scores
-    finetuning: Scores
+    baseline: PublishedScores
+    adaptation: PublishedScores
+    finetuning: PublishedScores
     heads: tuple[HeadSummary, ...]
     recall: dict[str, float]
 
@@ -77,25 +77,25 @@ def _recall(*values: float) -> dict[str, float]:
 PAPER = {
     "resnet50": PaperScores(
         "ResNet50",
-        baseline=Scores(0.54, 0.60, 0.54),
-        adaptation=Scores(0.77, 0.79, 0.77),
-        finetuning=Scores(0.86, 0.86, 0.86),
+        baseline=PublishedScores(0.54, 0.60, 0.54),
+        adaptation=PublishedScores(0.77, 0.79, 0.77),
+        finetuning=PublishedScores(0.86, 0.86, 0.86),
         heads=(_head([178], 0.0, 1e-3, 64), _head([55, 27], 0.0, 1e-3, 64)),
         recall=_recall(0.84, 0.89, 0.88, 0.76, 0.86, 0.88, 0.88, 0.90, 0.87, 0.83),
     ),
     "inception_v3": PaperScores(
         "InceptionV3",
-        baseline=Scores(0.51, 0.55, 0.51),
-        adaptation=Scores(0.75, 0.76, 0.75),
-        finetuning=Scores(0.85, 0.85, 0.85),
+        baseline=PublishedScores(0.51, 0.55, 0.51),
+        adaptation=PublishedScores(0.75, 0.76, 0.75),
+        finetuning=PublishedScores(0.85, 0.85, 0.85),
         heads=(_head([93], 0.1, 5.6e-4, 16), _head([512, 256], 0.6, 5.6e-4, 16)),
         recall=_recall(0.76, 0.90, 0.85, 0.77, 0.85, 0.90, 0.86, 0.90, 0.92, 0.82),
     ),
     "vgg16": PaperScores(
         "VGG16",
-        baseline=Scores(0.55, 0.60, 0.55),
-        adaptation=Scores(0.75, 0.75, 0.75),
-        finetuning=Scores(0.81, 0.82, 0.81),
+        baseline=PublishedScores(0.55, 0.60, 0.55),
+        adaptation=PublishedScores(0.75, 0.75, 0.75),
+        finetuning=PublishedScores(0.81, 0.82, 0.81),
         heads=(_head([312], 0.6, 7.25e-4, 64), _head([512, 256], 0.0, 7.25e-4, 64)),
         recall=_recall(0.84, 0.74, 0.85, 0.66, 0.88, 0.82, 0.80, 0.82, 0.80, 0.89),
     ),

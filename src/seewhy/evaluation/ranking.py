@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.significance import holm
-from seewhy.storage.schemas.evaluation import FoldDifference, FoldScores, Over, OverFolds
+from seewhy.storage.schemas.evaluation import FoldComparison, FoldDifference, FoldScores, Over
 from seewhy.storage.schemas.study import Stage
 
 # Differences that spread less than this are equal but for rounding.
@@ -34,7 +34,7 @@ def over_folds(
     repetitions: Sequence[str],
     held_out_ratio: float,
     over: Over = "folds",
-) -> OverFolds:
+) -> FoldComparison:
     """Compare backbones over folds or seeds.
 
     Parameters
@@ -50,7 +50,7 @@ def over_folds(
 
     Returns
     -------
-    OverFolds
+    FoldComparison
         With every pair's test: over folds the corrected resampled t-test, over seeds the paired
         t-test.
     """
@@ -59,7 +59,7 @@ def over_folds(
     ranks = stats.rankdata(-values, axis=1).mean(axis=0)
     reason = _untested(values, repetitions)
     ratio = held_out_ratio if over == "folds" else 0.0
-    return OverFolds(
+    return FoldComparison(
         stage=stage,
         over=over,
         repetitions=list(repetitions),

@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from seewhy.evaluation.ranking import over_folds
-from seewhy.storage.schemas.evaluation import Over, OverFolds
-from seewhy.storage.schemas.study import STAGES, FoldsRecord, Repeat, Repeats, Stage
+from seewhy.storage.schemas.evaluation import FoldComparison, Over
+from seewhy.storage.schemas.study import (
+    STAGES,
+    FoldsRecord,
+    RepetitionScores,
+    Stage,
+    StageRepetitions,
+)
 
 
-def over_repetitions(records: Mapping[str, FoldsRecord | None]) -> list[OverFolds]:
+def over_repetitions(records: Mapping[str, FoldsRecord | None]) -> list[FoldComparison]:
     """Compare backbones over their folds and over their seeds, a stage at a time.
 
     Over folds the accuracy is that of the held-out images, over seeds that of the test images.
@@ -36,8 +42,8 @@ def over_repetitions(records: Mapping[str, FoldsRecord | None]) -> list[OverFold
     return [one for one in found if one]
 
 
-def _over(over: Over, stage: Stage, records: Mapping[str, FoldsRecord]) -> OverFolds | None:
-    repeats: dict[str, Repeats] = {}
+def _over(over: Over, stage: Stage, records: Mapping[str, FoldsRecord]) -> FoldComparison | None:
+    repeats: dict[str, StageRepetitions] = {}
     for slug, one in records.items():
         at_stage = one.stages.get(stage)
         has = getattr(at_stage, over) if at_stage else None
@@ -56,7 +62,7 @@ def _over(over: Over, stage: Stage, records: Mapping[str, FoldsRecord]) -> OverF
     return over_folds(stage, accuracies, names, ratio, over)
 
 
-def held_out_ratio(folds: Sequence[Repeat]) -> float:
+def held_out_ratio(folds: Sequence[RepetitionScores]) -> float:
     """Return images held out over images trained on, the mean over the folds.
 
     What stops a training early is not trained on. Each image is held out once, so the images that
@@ -64,7 +70,7 @@ def held_out_ratio(folds: Sequence[Repeat]) -> float:
 
     Parameters
     ----------
-    folds : sequence of Repeat, length k
+    folds : sequence of RepetitionScores, length k
         All of a division.
     """
     left = [one.train + one.validation for one in folds]
@@ -76,6 +82,6 @@ def held_out_ratio(folds: Sequence[Repeat]) -> float:
     )
 
 
-def _accuracy(repeat: Repeat, over: Over) -> float:
+def _accuracy(repeat: RepetitionScores, over: Over) -> float:
     rates = repeat.held_out if over == "folds" and repeat.held_out else repeat.test
     return rates.accuracy

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.bootstrap import DRAWS, mean_interval
-from seewhy.storage.schemas.evaluation import Disagreement, Pair, PairTest
+from seewhy.storage.schemas.evaluation import ClassifierPair, Disagreement, PairTest
 from seewhy.storage.schemas.study import Predictions, Stage
 
 # From so many discordant images on, chi-squared is close enough to the exact test.
@@ -125,7 +125,7 @@ def compare_pair(
     classes: Sequence[str],
     seed: int = 0,
     draws: int = DRAWS,
-) -> Pair:
+) -> ClassifierPair:
     """Compare two classifiers' predictions of the same images.
 
     Parameters
@@ -141,7 +141,7 @@ def compare_pair(
 
     Returns
     -------
-    Pair
+    ClassifierPair
         Without maps; `p_holm` is `p`, since this function knows one pair alone.
 
     Raises
@@ -155,7 +155,7 @@ def compare_pair(
     one, two = (found.predicted == found.labels for found in predictions)
     first_only, second_only = int((one & ~two).sum()), int((~one & two).sum())
     tested = mcnemar(first_only, second_only)
-    return Pair(
+    return ClassifierPair(
         stage=stage,
         first=names[0],
         second=names[1],

@@ -6,23 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.evaluation import Evaluation, Interval, OverFolds, Pair, StageChange
+from seewhy.storage.schemas.evaluation import (
+    ClassifierPair,
+    Evaluation,
+    FoldComparison,
+    Interval,
+    StageChange,
+)
 from seewhy.wording import share, signed
 
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Findings:
+class EvaluationResults:
     """All that was found, by slug where it is a backbone's; `names` says what each is called."""
 
     names: Mapping[str, str]
     classes: Sequence[str]
     records: Mapping[str, BackboneRecords]
     evaluations: Mapping[str, Evaluation]
-    pairs: Sequence[Pair]
+    pairs: Sequence[ClassifierPair]
     changes: Mapping[str, StageChange]
-    folds: Sequence[OverFolds]
+    folds: Sequence[FoldComparison]
 
     @property
     def images(self) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.targets import Answer, Target, answer_of, find_scores
+from seewhy.explanation.targets import ModelOutput, Target, answer_of, find_scores
 
 _Kind = Literal["softmax", "sigmoid"]
 
@@ -64,7 +64,9 @@ _NEAR = 12
 _ending: WeakSet[nn.Module] = WeakSet()
 
 
-def ask(model: nn.Module, run: Callable[[], object], target: Target | None, count: int) -> Answer:
+def ask(
+    model: nn.Module, run: Callable[[], object], target: Target | None, count: int
+) -> ModelOutput:
     """Run a model and read its scores; of one that ends in softmax or sigmoid, the logits.
 
     Parameters
@@ -81,7 +83,7 @@ def ask(model: nn.Module, run: Callable[[], object], target: Target | None, coun
 
     Returns
     -------
-    Answer
+    ModelOutput
 
     Raises
     ------
@@ -93,7 +95,7 @@ def ask(model: nn.Module, run: Callable[[], object], target: Target | None, coun
         scores = find_scores(run(), target, count)
         if not _may_be_probabilities(scores):
             return answer_of(scores, target)
-    with _Befores() as befores:
+    with _PreactivationRecorder() as befores:
         scores = find_scores(run(), target, count)
         before = befores.of(scores)
     if before is None:
@@ -157,7 +159,7 @@ def _may_be_probabilities(scores: Tensor) -> bool:
     return False
 
 
-class _Before(NamedTuple):
+class _Preactivation(NamedTuple):
     """What lies before probabilities.
 
     `logits` were moved as the probabilities were; `plain` are these, before they were bounded.
@@ -177,15 +179,15 @@ class _Before(NamedTuple):
         return "sigmoid" if torch.allclose(logits.sigmoid(), plain, rtol, atol) else None
 
 
-class _Befores(TorchFunctionMode):
+class _PreactivationRecorder(TorchFunctionMode):
     """While active, remembers what the values of softmax and sigmoid were made of."""
 
     def __init__(self) -> None:
         super().__init__()
         # Tensors have no equality to look them up by; they are held, so that no id comes back.
-        self._found: dict[int, tuple[Tensor, _Before]] = {}
+        self._found: dict[int, tuple[Tensor, _Preactivation]] = {}
 
-    def of(self, value: object) -> _Before | None:
+    def of(self, value: object) -> _Preactivation | None:
         found = self._found.get(id(value))
         return None if found is None else found[1]
 
@@ -206,14 +208,14 @@ class _Befores(TorchFunctionMode):
             logits = logits.clone() if name.endswith("_") else logits
             result = func(*args, **kwargs)
             plain = result.detach().exp() if func in _LOGARITHMS else result.detach()
-            before = _Before(name.rstrip("_"), logits, plain) if _few(result) else None
+            before = _Preactivation(name.rstrip("_"), logits, plain) if _few(result) else None
         if before is not None and isinstance(result, Tensor):
             self._found[id(result)] = result, before
         return result
 
     def _moved(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
-    ) -> _Before | None:
+    ) -> _Preactivation | None:
         """Return what lies before the result of a function of remembered tensors."""
         first = args[0] if args else kwargs.get("input")
         if func in _JOINS and isinstance(first, tuple | list):
@@ -223,12 +225,12 @@ class _Befores(TorchFunctionMode):
                 return None
             logits = func([part.logits for part in known], *args[1:], **kwargs)
             plain = func([part.plain for part in known], *args[1:], **kwargs)
-            return _Before(known[0].name, logits, plain)
+            return _Preactivation(known[0].name, logits, plain)
         before = self.of(first)
         if before is None or func in _BOUNDS:
             return before
         if func in _COMPLEMENTS and args[1:] in ((1,), (1.0,)) and not kwargs:
-            return _Before(before.name, -before.logits, 1 - before.plain)
+            return _Preactivation(before.name, -before.logits, 1 - before.plain)
         if func not in _MOVES:
             return None
         rest = {key: value for key, value in kwargs.items() if key != "input"}

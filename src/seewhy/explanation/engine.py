@@ -1,6 +1,6 @@
 """The core: one forward pass, recorded only behind the target layers, and what can be asked of it.
 
-Methods ask a `Case` for activations, gradients, curvature or the scores of variants; nothing of
+Methods ask a `MethodContext` for activations, gradients, curvature or the scores of variants; nothing of
 the model is different afterwards. Knows no formula and no file.
 """
 
@@ -20,9 +20,9 @@ from seewhy.explanation.endings import ask
 from seewhy.explanation.gradients.backward import differentiate, gradients_of
 from seewhy.explanation.gradients.pooled_heads import pooled_weight
 from seewhy.explanation.layers import find_layer, output_layout, run_of
-from seewhy.explanation.repeated_layers import Runs
-from seewhy.explanation.spatial_layout import Layout
-from seewhy.explanation.targets import Answer, Question, Target
+from seewhy.explanation.repeated_layers import LayerRuns
+from seewhy.explanation.spatial_layout import SpatialLayout
+from seewhy.explanation.targets import ModelOutput, ScoreSelection, Target
 from seewhy.explanation.thread_turns import evaluating, foreign_hooks, hooked, math_attention
 
 Graph = Literal["once", "twice", "none"]
@@ -67,7 +67,7 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedLayer:
     """One layer's output: where the graph begins, and how it lies.
 
     Attributes
@@ -75,7 +75,7 @@ class Recorded:
     name : str
     output : Tensor
         As the layer put it out; with the graph behind it.
-    layout : Layout
+    layout : SpatialLayout
     run : int
         Of which of the layer's runs the output is, from 1.
     hooked : bool
@@ -85,7 +85,7 @@ class Recorded:
 
     name: str
     output: Tensor
-    layout: Layout
+    layout: SpatialLayout
     run: int
     hooked: bool
 
@@ -101,7 +101,7 @@ def record(
     names: tuple[str, ...],
     target: Target | None,
     graph: Graph = "once",
-) -> tuple[Answer, dict[str, Recorded]]:
+) -> tuple[ModelOutput, dict[str, RecordedLayer]]:
     """Run the model once; keep the graph from the named layers on.
 
     Must run inside `undisturbed`.
@@ -120,7 +120,7 @@ def record(
 
     Returns
     -------
-    answer : Answer
+    answer : ModelOutput
         The logits with their graph.
     recorded : dict of Recorded
 
@@ -130,7 +130,7 @@ def record(
         For a layer that does not run, or whose output is no map; for an output without logits.
     """
     traced = graph != "none"
-    runs = [Runs(name, run_of(model, name), len(names) == 1, traced) for name in names]
+    runs = [LayerRuns(name, run_of(model, name), len(names) == 1, traced) for name in names]
 
     def run() -> object:
         for one in runs:
@@ -151,35 +151,35 @@ def record(
 
 
 def _recorded(
-    model: nn.Module, runs: Runs, scores: Tensor, images: Tensor, graph_hooked: bool
-) -> Recorded:
+    model: nn.Module, runs: LayerRuns, scores: Tensor, images: Tensor, graph_hooked: bool
+) -> RecordedLayer:
     name, run = runs.name, runs.chosen(scores)
     output = runs.outputs[run]
     layout = output_layout(model, name, output, images)
     if layout is None and output.ndim == 4:
         # Named by somebody who knows: a single place, or a map that was cropped.
-        layout = Layout("channels first", (int(output.shape[2]), int(output.shape[3])))
+        layout = SpatialLayout("channels first", (int(output.shape[2]), int(output.shape[3])))
     if layout is None:
         raise ConfigError(
             f"layer {name!r}: expected a spatial map (N, C, h, w), (N, h, w, C) or a grid of "
             f"tokens, but it puts out {tuple(output.shape)}"
         )
-    return Recorded(name, output, layout, run, graph_hooked)
+    return RecordedLayer(name, output, layout, run, graph_hooked)
 
 
 @dataclass(frozen=True)
-class Case:
+class MethodContext:
     """A forward pass and a question about it: all a method may ask for.
 
     Attributes
     ----------
     model : nn.Module
     images : Tensor, (N, C, H, W)
-    answer : Answer
+    answer : ModelOutput
         The logits, with the graph behind the layers.
     layers : dict of Recorded
         In the order they were named.
-    question : Question
+    question : ScoreSelection
         The K scores an image to explain.
     target : callable or None
     batch_size : int
@@ -190,9 +190,9 @@ class Case:
 
     model: nn.Module
     images: Tensor
-    answer: Answer
-    layers: dict[str, Recorded]
-    question: Question
+    answer: ModelOutput
+    layers: dict[str, RecordedLayer]
+    question: ScoreSelection
     target: Target | None
     batch_size: int
     graph: Graph = "once"
@@ -221,7 +221,7 @@ class Case:
             return None
         return self.question.select(weight.expand(len(self.images), -1, -1))
 
-    def again(self, images: Tensor) -> Case:
+    def again(self, images: Tensor) -> MethodContext:
         """Ask the same question of other images, (N, C, H, W)."""
         answer, layers = record(self.model, images, tuple(self.layers), self.target, self.graph)
         return replace(self, images=images, answer=answer, layers=layers)

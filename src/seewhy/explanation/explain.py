@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.engine import Case, record, undisturbed
+from seewhy.explanation.engine import MethodContext, record, undisturbed
 from seewhy.explanation.methods.registry import LayerChoice, Method, find_method
 from seewhy.explanation.refusals import (
     check_dependence,
@@ -27,7 +27,7 @@ from seewhy.explanation.refusals import (
 from seewhy.explanation.targets import (
     Activation,
     Classes,
-    Question,
+    ScoreSelection,
     Target,
     contrast,
     nearest_contrast,
@@ -216,7 +216,9 @@ def explain(
         for recorded in layers.values():
             check_dependence(images, recorded.name, recorded.maps)
         question = _question(classes, against, chosen, answer.logits.detach())
-        case = Case(model, images, answer, layers, question, target, batch_size, chosen.graph)
+        case = MethodContext(
+            model, images, answer, layers, question, target, batch_size, chosen.graph
+        )
         by_layer = _smoothed(case, chosen, smooth, noise, seed) if smooth else chosen.run(case)
     return Explanation(
         maps=_fused(by_layer),
@@ -242,17 +244,17 @@ def _check(activation: str, smooth: int, batch_size: int) -> None:
         )
 
 
-def _question(classes: Classes, against: Classes, method: Method, logits: Tensor) -> Question:
+def _question(classes: Classes, against: Classes, method: Method, logits: Tensor) -> ScoreSelection:
     chosen = read_classes(classes, logits)
     if against is not None:
         return contrast(chosen, against, logits, method.strength)
     if method.references:
         return nearest_contrast(chosen, logits, method.references, method.strength)
-    return Question(chosen)
+    return ScoreSelection(chosen)
 
 
 def _smoothed(
-    case: Case, method: Method, copies: int, noise: float, seed: int
+    case: MethodContext, method: Method, copies: int, noise: float, seed: int
 ) -> dict[str, Tensor]:
     """Average the maps of noisy copies of the images; the question stays the clean images'."""
     images = case.images

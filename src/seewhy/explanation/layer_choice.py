@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.module_calls import Node, Pass, Visit, behind, made_by, watch
+from seewhy.explanation.module_calls import ModuleCall, Node, TracedPass, behind, made_by, watch
 from seewhy.explanation.targets import Target
 from seewhy.explanation.thread_turns import evaluating
 
@@ -105,7 +105,7 @@ def _choose(model: nn.Module, image: Tensor, target: Target | None) -> str:
     return choice[-1].name
 
 
-def _leading(found: Pass) -> list[Visit]:
+def _leading(found: TracedPass) -> list[ModuleCall]:
     """Return the calls that depend on the image and lead to the scores."""
     visits = [visit for visit in found.visits if visit.name]
     if not found.traced:
@@ -114,7 +114,7 @@ def _leading(found: Pass) -> list[Visit]:
     return [visit for visit in visits if visit.node in nodes]
 
 
-def _behind_scores(found: Pass, ends: set[Node]) -> set[Node]:
+def _behind_scores(found: TracedPass, ends: set[Node]) -> set[Node]:
     """Return the nodes between the scores and the image, or certain nodes on the way."""
     passed: set[Node] = set()
     for scores in found.scores:
@@ -122,20 +122,20 @@ def _behind_scores(found: Pass, ends: set[Node]) -> set[Node]:
     return passed
 
 
-def _is_output(visit: Visit, found: Pass) -> bool:
+def _is_output(visit: ModuleCall, found: TracedPass) -> bool:
     """Say whether a call put out the scores themselves, but for their size or activation."""
     if not found.traced:
         return any(visit.output is output for output in found.outputs)
     return any(visit.node in made_by(output) for output in found.outputs)
 
 
-def _is_spatial(visit: Visit, attention: Visit | None) -> bool:
+def _is_spatial(visit: ModuleCall, attention: ModuleCall | None) -> bool:
     """Say whether a call put out (N, C, h, w), and not from within the last attention."""
     inside = attention is not None and visit.name.startswith(attention.name + ".")
     return visit.layout is not None and visit.layout.kind == "channels first" and not inside
 
 
-def _before_attention(maps: list[Visit], last: Visit) -> list[Visit]:
+def _before_attention(maps: list[ModuleCall], last: ModuleCall) -> list[ModuleCall]:
     """Return the maps ready when the last attention began, up to the one to explain."""
     ready = [visit for visit in maps if visit.ended < last.began]
     block = last.name.rpartition(".")[0]
@@ -145,7 +145,9 @@ def _before_attention(maps: list[Visit], last: Visit) -> list[Visit]:
     return ready
 
 
-def _check_single(chosen: Visit, maps: list[Visit], found: Pass, joined: bool) -> None:
+def _check_single(
+    chosen: ModuleCall, maps: list[ModuleCall], found: TracedPass, joined: bool
+) -> None:
     """Refuse to choose where another map leads to the scores beside the chosen one.
 
     With `joined`, two maps that both work on a third are parts of one block, as in transformers
@@ -168,7 +170,9 @@ def _check_single(chosen: Visit, maps: list[Visit], found: Pass, joined: bool) -
         )
 
 
-def _beside(chosen: Visit, maps: list[Visit], found: Pass, joined: bool) -> list[Visit]:
+def _beside(
+    chosen: ModuleCall, maps: list[ModuleCall], found: TracedPass, joined: bool
+) -> list[ModuleCall]:
     """Return the maps that lead to the scores past the chosen one, and are not made of it."""
     own = behind(chosen.node, set())[1]
     past = _behind_scores(found, {chosen.node}) - own
@@ -183,7 +187,7 @@ def _beside(chosen: Visit, maps: list[Visit], found: Pass, joined: bool) -> list
     return others
 
 
-def _unpooled(visits: list[Visit]) -> Iterator[Visit]:
+def _unpooled(visits: list[ModuleCall]) -> Iterator[ModuleCall]:
     """Leave out pools, and containers that end in one: they put out the very tensor it made."""
     pooled: list[Tensor] = []
     for visit in visits:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.module_calls import token_facts, watch
 from seewhy.explanation.refusals import check_images, check_model
-from seewhy.explanation.spatial_layout import Layout, read_layout
+from seewhy.explanation.spatial_layout import SpatialLayout, read_layout
 from seewhy.explanation.thread_turns import evaluating, hooked
 from seewhy.explanation.wrappers import layer_names, plain_name, unwrapped
 
@@ -42,7 +42,7 @@ class LayerInfo:
         Of its output for one image.
     is_map : bool
         Whether it can be explained.
-    layout : Layout or None
+    layout : SpatialLayout or None
         How its output becomes maps, where it can.
     """
 
@@ -50,7 +50,7 @@ class LayerInfo:
     kind: str
     shape: tuple[int, ...]
     is_map: bool
-    layout: Layout | None
+    layout: SpatialLayout | None
 
 
 def find_layer(model: nn.Module, name: object) -> nn.Module:
@@ -117,7 +117,9 @@ def name_layer(model: nn.Module, layer: object) -> str:
     return str(layer)
 
 
-def output_layout(model: nn.Module, name: str, output: Tensor, images: Tensor) -> Layout | None:
+def output_layout(
+    model: nn.Module, name: str, output: Tensor, images: Tensor
+) -> SpatialLayout | None:
     """Tell how a layer's output lies, with what the model says of its tokens.
 
     Parameters

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.spatial_layout import Layout, read_layout
+from seewhy.explanation.spatial_layout import SpatialLayout, read_layout
 from seewhy.explanation.targets import Target, find_scores
 from seewhy.explanation.thread_turns import hooked
 from seewhy.explanation.wrappers import layer_names, uncompiled, unwrapped
@@ -34,7 +34,7 @@ _WEIGHING = {"Addmm", "Mm", "Mv", "Bmm", "Baddbmm", "Convolution", "Linear"}
 
 
 @dataclass(frozen=True, eq=False)
-class Visit:
+class ModuleCall:
     """A module's call.
 
     Attributes
@@ -43,7 +43,7 @@ class Visit:
     module : nn.Module
     output : Tensor
         What it put out, the first of several.
-    layout : Layout or None
+    layout : SpatialLayout or None
         How that lies; None where it is no map, or not the module's only output.
     began, ended : int
         How many calls had ended when it began, and when it ended.
@@ -52,7 +52,7 @@ class Visit:
     name: str
     module: nn.Module
     output: Tensor
-    layout: Layout | None
+    layout: SpatialLayout | None
     began: int
     ended: int
 
@@ -63,12 +63,12 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Pass:
+class TracedPass:
     """What one image's forward pass showed.
 
     Attributes
     ----------
-    visits : list of Visit
+    visits : list of ModuleCall
         In the order of their ends.
     traced : bool
         Whether autograd's graph leads from the image to the scores.
@@ -80,14 +80,14 @@ class Pass:
         Without a graph: when the calls ended that put out the same for another image.
     """
 
-    visits: list[Visit]
+    visits: list[ModuleCall]
     traced: bool = False
     scores: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     fixed: frozenset[int] = frozenset()
 
 
-def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> Pass:
+def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> TracedPass:
     """Run a model once and note what every module puts out.
 
     Parameters
@@ -104,19 +104,19 @@ def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> Pass
             found = _traced(model, image, target)
         # Models that leave autograd (NumPy, integers, custom kernels) may refuse such an image.
         except (RuntimeError, TypeError):
-            found = Pass([])
+            found = TracedPass([])
         return found if found.traced else _plain(model, image, target)
 
 
-def _traced(model: nn.Module, image: Tensor, target: Target | None) -> Pass:
-    visits: list[Visit] = []
+def _traced(model: nn.Module, image: Tensor, target: Target | None) -> TracedPass:
+    visits: list[ModuleCall] = []
     leaf = image.detach().clone().requires_grad_()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(_drop, _keep):
         with _watching(model, image, visits):
             # A copy: models may change their input in place, which a leaf does not allow.
             output = model(leaf.clone())
         scores, outputs = _outcome(output, target, len(image))
-    return Pass(visits, any(t.requires_grad for t in scores), scores, outputs)
+    return TracedPass(visits, any(t.requires_grad for t in scores), scores, outputs)
 
 
 def _drop(value: Tensor) -> None:
@@ -127,23 +127,23 @@ def _keep(value: None) -> Tensor:
     raise RuntimeError("this graph has no values")
 
 
-def _plain(model: nn.Module, image: Tensor, target: Target | None) -> Pass:
+def _plain(model: nn.Module, image: Tensor, target: Target | None) -> TracedPass:
     """Run without a graph; what is the same for another image does not depend on it."""
-    visits: list[Visit] = []
+    visits: list[ModuleCall] = []
     fixed: set[int] = set()
     with torch.no_grad():
         with _watching(model, image, visits):
             output = model(image)
         scores, outputs = _outcome(output, target, len(image))
         if not image.is_meta:
-            again: list[Visit] = []
+            again: list[ModuleCall] = []
             with torch.random.fork_rng(devices=[]), _watching(model, image, again):
                 noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
                 model(image + noise.to(image))
             if [v.name for v in again] == [v.name for v in visits]:
                 pairs = zip(visits, again, strict=True)
                 fixed = {a.ended for a, b in pairs if _same(a.output, b.output)}
-    return Pass(visits, False, scores, outputs, frozenset(fixed))
+    return TracedPass(visits, False, scores, outputs, frozenset(fixed))
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
@@ -167,7 +167,7 @@ def _frozen(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(model: nn.Module, image: Tensor, visits: list[Visit]) -> Iterator[None]:
+def _watching(model: nn.Module, image: Tensor, visits: list[ModuleCall]) -> Iterator[None]:
     began: list[int] = []
     facts = token_facts(model)
 
@@ -185,7 +185,7 @@ def _watching(model: nn.Module, image: Tensor, visits: list[Visit]) -> Iterator[
             if tensor is output and tensor.is_floating_point() and not tensor.is_quantized:
                 last = isinstance(module, nn.LayerNorm)
                 layout = read_layout(tensor.shape, image.shape, *facts, last)
-            visits.append(Visit(name, module, tensor, layout, start, len(visits)))
+            visits.append(ModuleCall(name, module, tensor, layout, start, len(visits)))
 
         return hook
 

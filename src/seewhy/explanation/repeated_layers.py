@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 
 
-class Runs:
+class LayerRuns:
     """A layer's forward hook, and what it saw.
 
     Parameters

@@ -20,7 +20,7 @@ _MOST_PREFIX_TOKENS = 16
 
 
 @dataclass(frozen=True)
-class Layout:
+class SpatialLayout:
     """How a layer's output becomes maps.
 
     Attributes
@@ -78,7 +78,7 @@ def read_layout(
     grid: tuple[int, int] | None = None,
     last: bool = False,
     tokens_first: bool = False,
-) -> Layout | None:
+) -> SpatialLayout | None:
     """Tell from its shape how an output lies.
 
     Parameters
@@ -116,7 +116,7 @@ def read_layout(
     ]
     for kind, cells in reversed(readings) if last else readings:
         if is_grid(cells, side):
-            return Layout(kind, cells)
+            return SpatialLayout(kind, cells)
     return None
 
 
@@ -128,19 +128,19 @@ def is_grid(cells: tuple[int, int], side: tuple[int, int]) -> bool:
 
 def _tokens(
     count: int, side: tuple[int, int], prefix: int | None, grid: tuple[int, int] | None
-) -> Layout | None:
+) -> SpatialLayout | None:
     """Find the grid of `count` tokens; without a known prefix the largest grid that fits."""
     if grid is not None:
         before = count - grid[0] * grid[1]
         known = before == prefix if prefix is not None else 0 <= before <= _MOST_PREFIX_TOKENS
         if known and is_grid(grid, side):
-            return Layout("tokens", grid, before)
+            return SpatialLayout("tokens", grid, before)
     # Blocks of a network with a class token may run without it (CaiT).
     prefixes = range(_MOST_PREFIX_TOKENS + 1) if prefix is None else (prefix, 0)
     for before in prefixes:
         cells = _proportioned(count - before, side)
         if cells is not None:
-            return Layout("tokens", cells, before)
+            return SpatialLayout("tokens", cells, before)
     return None
 
 

@@ -25,7 +25,7 @@ _NAMES = ("logits", "out", "scores")
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoreSelection:
     """The scores to explain, K for each of N images.
 
     Score k of image n is ``y[a] − strength · mean(y[b] for b in references)`` with y the logits
@@ -66,13 +66,13 @@ class Question:
             found.scatter_add_(1, references, -self.strength / references.shape[1] * ones)
         return found.scatter_add_(1, self.classes[:, column : column + 1], ones)
 
-    def repeated(self, image: int, times: int) -> Question:
+    def repeated(self, image: int, times: int) -> ScoreSelection:
         """Return the question about one image, for `times` variants of it."""
         classes = self.classes[image].expand(times, -1)
         references = self.references
         if references is not None:
             references = references[image].expand(times, -1, -1)
-        return Question(classes, references, self.strength)
+        return ScoreSelection(classes, references, self.strength)
 
 
 def _take(values: Tensor, indices: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def _take(values: Tensor, indices: Tensor) -> Tensor:
 Ending = Literal["softmax", "sigmoid", "given"]
 
 
-class Answer(NamedTuple):
+class ModelOutput(NamedTuple):
     """A model's answer: logits (N, M) with their graph.
 
     Attributes
@@ -130,7 +130,7 @@ def find_scores(output: object, target: Target | None, count: int) -> Tensor:
     return scores
 
 
-def answer_of(scores: Tensor, target: Target | None, ending: Ending | None = None) -> Answer:
+def answer_of(scores: Tensor, target: Target | None, ending: Ending | None = None) -> ModelOutput:
     """Make an answer of scores (N, M) or (N,).
 
     A single logit z an image means "class 1 rather than class 0": it becomes (−z, z). A target's
@@ -138,8 +138,8 @@ def answer_of(scores: Tensor, target: Target | None, ending: Ending | None = Non
     """
     scores = scores[:, None] if scores.ndim == 1 else scores
     if target is None and scores.shape[1] == 1:
-        return Answer(torch.cat([-scores, scores], dim=1), True, ending)
-    return Answer(scores, False, ending)
+        return ModelOutput(torch.cat([-scores, scores], dim=1), True, ending)
+    return ModelOutput(scores, False, ending)
 
 
 def _find_logits(output: object, count: int) -> Tensor:
@@ -183,12 +183,12 @@ def _describe(value: object) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-def read_probabilities(answer: Answer, activation: Activation) -> Tensor:
+def read_probabilities(answer: ModelOutput, activation: Activation) -> Tensor:
     """Return the probabilities (N, M) float32, detached.
 
     Parameters
     ----------
-    answer : Answer
+    answer : ModelOutput
         One logit made two, (−z, z), takes the sigmoid: its two sum to one. So does a lone score.
     activation : {"softmax", "sigmoid"}
         For networks that do not end in either.
@@ -261,7 +261,7 @@ def _indices(value: object, what: str, count: int, known: int, device: torch.dev
     return chosen.long() if chosen.ndim == 2 else chosen.long()[:, None]
 
 
-def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float) -> Question:
+def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float) -> ScoreSelection:
     """Ask why the classes rather than others: score y[a] − strength · y[b].
 
     Parameters
@@ -284,10 +284,10 @@ def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float)
             "against: a class cannot be held against itself; name other classes than the "
             f"explained ones, but got {against!r}"
         )
-    return Question(classes, others[:, None, :].expand(-1, classes.shape[1], -1), strength)
+    return ScoreSelection(classes, others[:, None, :].expand(-1, classes.shape[1], -1), strength)
 
 
-def nearest_contrast(classes: Tensor, logits: Tensor, many: int, strength: float) -> Question:
+def nearest_contrast(classes: Tensor, logits: Tensor, many: int, strength: float) -> ScoreSelection:
     """Hold each class against the `many` classes whose logits are nearest to its own.
 
     Parameters
@@ -310,7 +310,7 @@ def nearest_contrast(classes: Tensor, logits: Tensor, many: int, strength: float
     distances = (logits[:, None, :] - own[:, :, None]).abs()
     distances = distances.scatter(2, classes[:, :, None], torch.inf)
     nearest = distances.topk(min(many, known - 1), dim=2, largest=False).indices
-    return Question(classes, nearest, strength)
+    return ScoreSelection(classes, nearest, strength)
 
 
 def residual_softmax(output: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.endings import ask
-from seewhy.explanation.engine import Case, Recorded, record
+from seewhy.explanation.engine import MethodContext, RecordedLayer, record
 from seewhy.explanation.layers import find_layer
 from seewhy.explanation.thread_turns import hooked
 
@@ -20,12 +20,12 @@ from seewhy.explanation.thread_turns import hooked
 _AGREEMENT = 0.02
 
 
-def scores_of(case: Case, index: int, images: Tensor) -> Tensor:
+def scores_of(case: MethodContext, index: int, images: Tensor) -> Tensor:
     """Score variants of one image.
 
     Parameters
     ----------
-    case : Case
+    case : MethodContext
     index : int
         Which image of the case.
     images : Tensor, (B, C, H, W)
@@ -38,7 +38,7 @@ def scores_of(case: Case, index: int, images: Tensor) -> Tensor:
     return case.question.repeated(index, len(images)).select(answer.logits.float())
 
 
-def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> Tensor:
+def scores_behind(case: MethodContext, index: int, layer: RecordedLayer, outputs: Tensor) -> Tensor:
     """Score variants of a layer's output for one image.
 
     The image itself runs up to the layer, once for all variants; they take over from there, with
@@ -47,10 +47,10 @@ def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> T
 
     Parameters
     ----------
-    case : Case
+    case : MethodContext
     index : int
         Which image of the case.
-    layer : Recorded
+    layer : RecordedLayer
     outputs : Tensor, (B, …), or (T, B, …) where the layer puts tokens first
         As the layer puts them out.
 
@@ -83,15 +83,17 @@ def scores_behind(case: Case, index: int, layer: Recorded, outputs: Tensor) -> T
     )
 
 
-def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) -> Tensor:
+def logits_behind(
+    case: MethodContext, images: Tensor, layer: RecordedLayer, outputs: Tensor
+) -> Tensor:
     """Return the logits (B, M) where a layer puts out `outputs`, whatever the images are.
 
     Parameters
     ----------
-    case : Case
+    case : MethodContext
     images : Tensor, (B, C, H, W) or (1, C, H, W)
         What runs up to the layer; one serves all where nothing else of it is used behind.
-    layer : Recorded
+    layer : RecordedLayer
     outputs : Tensor, (B, …)
 
     Raises
@@ -108,7 +110,9 @@ def logits_behind(case: Case, images: Tensor, layer: Recorded, outputs: Tensor) 
     return ask(case.model, run, case.target, outputs.shape[layer.layout.batch_axis]).logits
 
 
-def _replacer(layer: Recorded, outputs: Tensor) -> Callable[[nn.Module, object, object], object]:
+def _replacer(
+    layer: RecordedLayer, outputs: Tensor
+) -> Callable[[nn.Module, object, object], object]:
     calls = 0
 
     def hook(module: nn.Module, inputs: object, output: object) -> object:

@@ -22,7 +22,7 @@ from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import LayerInfo, list_layers
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, read_classifier
-from seewhy.models.imagenet import NoWordError, class_names, group_classes
+from seewhy.models.imagenet import NoImageNetClassError, class_names, group_classes
 from seewhy.models.names import LOCAL, SHORT_NAMES
 from seewhy.runtime.arguments import path_text, run_root
 from seewhy.runtime.device import choose_compute
@@ -115,7 +115,7 @@ class NamedClassifier:
         """Look a word up in WordNet, where the outputs are named by its ids."""
         try:
             members = group_classes([word], self.labels, {}).members[0].tolist()
-        except NoWordError as error:
+        except NoImageNetClassError as error:
             raise ConfigError(
                 f"class {word!r}: {self.name} has no such class{near_names(word, self.classes)}"
             ) from error
@@ -244,7 +244,7 @@ def load_classifier(
 
 
 @dataclass(frozen=True)
-class Layers:
+class NetworkLayers:
     """The layers of a network.
 
     Attributes
@@ -271,7 +271,7 @@ def describe_layers(
     size: int | None = None,
     backbone: str | None = None,
     stage: Stage | None = None,
-) -> Layers:
+) -> NetworkLayers:
     """List the layers of the network that a word names; ``timm:NAME`` needs no weights for it.
 
     Parameters
@@ -289,11 +289,11 @@ def describe_layers(
         name = word.removeprefix(TIMM)
         module, side = sketch_network(name, size)
         image = _image(side, torch.device("meta"))
-        return Layers(name, side, _layers(name, module, image), _choice(module, image))
+        return NetworkLayers(name, side, _layers(name, module, image), _choice(module, image))
     named = open_classifier(word, size=size, backbone=backbone, stage=stage, device="cpu")
     image = _image(named.preprocess.size, torch.device("cpu"))
     layers = _layers(named.name, named.module, image)
-    return Layers(named.name, named.preprocess.size, layers, named.layer)
+    return NetworkLayers(named.name, named.preprocess.size, layers, named.layer)
 
 
 def _of_run(

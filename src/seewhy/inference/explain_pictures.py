@@ -18,12 +18,12 @@ from seewhy.errors import ConfigError, UnreadableImageError
 from seewhy.explanation.explain import Explanation
 from seewhy.explanation.methods.registry import Method
 from seewhy.inference.classifiers import NamedClassifier
-from seewhy.inference.explanation_request import Asking, Question, read_question
+from seewhy.inference.explanation_request import ExplanationRequest, ResolvedRequest, read_question
 from seewhy.inference.manifest import NAME as MANIFEST
 from seewhy.inference.manifest import FailedPicture, Manifest, Picture, write_manifest
-from seewhy.inference.overlays import Artist
+from seewhy.inference.overlays import OverlayWriter
 from seewhy.inference.picture_input import read_square, squares_to_input
-from seewhy.inference.picture_names import Found, find_pictures
+from seewhy.inference.picture_names import PictureFile, find_pictures
 from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.run_directory import refuse_study_files
 from seewhy.storage.schemas.levels import Levels, decide_levels
@@ -33,7 +33,7 @@ def explain_pictures(
     classifier: NamedClassifier,
     paths: Sequence[Path | str],
     out: Path | str,
-    asking: Asking | None = None,
+    asking: ExplanationRequest | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Explain pictures; write overlays, maps, a sheet where there are several, the manifest last.
@@ -48,7 +48,7 @@ def explain_pictures(
         Picture files, and folders that are searched for some.
     out : Path or str
         Folder for the results.
-    asking : Asking, optional
+    asking : ExplanationRequest, optional
         Default: Grad-CAM of the predicted class.
     progress : Progress, optional
 
@@ -64,13 +64,13 @@ def explain_pictures(
     RunError
         Where `out` cannot be written.
     """
-    asking, folder, progress = asking or Asking(), Path(out), progress or Silent()
+    asking, folder, progress = asking or ExplanationRequest(), Path(out), progress or Silent()
     refuse_study_files(folder)
     question = read_question(classifier, asking)
     rather_than = ", ".join(classifier.classes[k] for k in question.against)
     found, failed = find_pictures([Path(path) for path in paths], without=folder)
     classifier = replace(classifier, levels=_find_levels(classifier, asking, found, progress))
-    artist = Artist(
+    artist = OverlayWriter(
         folder,
         classifier.classes,
         question.many,
@@ -110,12 +110,12 @@ def explain_pictures(
 
 def _explain_batch(
     classifier: NamedClassifier,
-    question: Question,
-    batch: Sequence[Found],
+    question: ResolvedRequest,
+    batch: Sequence[PictureFile],
     failures: list[FailedPicture],
-) -> tuple[list[Found], list[tuple[Method, Explanation]]]:
+) -> tuple[list[PictureFile], list[tuple[Method, Explanation]]]:
     """Explain what can be explained of a batch; add the rest to `failures`."""
-    asked: list[Found] = []
+    asked: list[PictureFile] = []
     squares: list[NDArray[np.uint8]] = []
     for one in batch:
         try:
@@ -140,7 +140,10 @@ def _explain_batch(
 
 
 def _find_levels(
-    classifier: NamedClassifier, asking: Asking, found: Sequence[Found], progress: Progress
+    classifier: NamedClassifier,
+    asking: ExplanationRequest,
+    found: Sequence[PictureFile],
+    progress: Progress,
 ) -> Levels:
     """Return what is black and white in the pictures: as in the study, else found from them all."""
     deep = [one for one in found if is_deep(one.path)]

@@ -24,7 +24,7 @@ _RANKED = re.compile(r"top([1-9]\d*)")
 
 
 @dataclass(frozen=True)
-class Asking:
+class ExplanationRequest:
     """What is asked of every picture, in words.
 
     Attributes
@@ -58,7 +58,7 @@ class Asking:
 
 
 @dataclass(frozen=True)
-class Question:
+class ResolvedRequest:
     """What is asked, in a classifier's terms.
 
     Attributes
@@ -110,7 +110,7 @@ class Question:
         return [next((k for k in self.against if k in row), None) for row in likeliest]
 
 
-def read_question(classifier: NamedClassifier, asking: Asking) -> Question:
+def read_question(classifier: NamedClassifier, asking: ExplanationRequest) -> ResolvedRequest:
     """Find what `asking` names.
 
     Raises
@@ -139,11 +139,11 @@ def read_question(classifier: NamedClassifier, asking: Asking) -> Question:
             "other classes"
         )
     layered = tuple((method, _layers_for(method, classifier, asking)) for method in methods)
-    return Question(layered, ranked, chosen, against)
+    return ResolvedRequest(layered, ranked, chosen, against)
 
 
 def _read_classes(
-    classifier: NamedClassifier, asking: Asking, methods: list[Method]
+    classifier: NamedClassifier, asking: ExplanationRequest, methods: list[Method]
 ) -> tuple[int, tuple[int, ...]]:
     """Return how many of the likeliest classes are asked for, or which classes."""
     words, known = asking.classes, len(classifier.classes)
@@ -180,7 +180,9 @@ def _find_classes(classifier: NamedClassifier, words: tuple[str, ...]) -> tuple[
     return tuple(found)
 
 
-def _need_no_class(classifier: NamedClassifier, asking: Asking, methods: list[Method]) -> None:
+def _need_no_class(
+    classifier: NamedClassifier, asking: ExplanationRequest, methods: list[Method]
+) -> None:
     """Refuse what has no answer without a classifier."""
     free = [method.name for method in METHODS.values() if method.needs == "activations"]
     asks = [method.name for method in methods if method.name not in free]
@@ -193,7 +195,7 @@ def _need_no_class(classifier: NamedClassifier, asking: Asking, methods: list[Me
 
 
 def _layers_for(
-    method: Method, classifier: NamedClassifier, asking: Asking
+    method: Method, classifier: NamedClassifier, asking: ExplanationRequest
 ) -> str | tuple[str, ...]:
     if method.needs == "input":
         return "auto"

@@ -18,8 +18,8 @@ from seewhy.explanation.explain import Explanation
 from seewhy.explanation.methods.registry import Method
 from seewhy.explanation.overlay import overlay_within
 from seewhy.inference.manifest import Picture, PictureMap
-from seewhy.inference.picture_names import Found, Names, slug
-from seewhy.inference.sheet import Block, Tile, draw_sheet, tile_size
+from seewhy.inference.picture_names import PictureFile, UniqueNames, slug
+from seewhy.inference.sheet import SheetSection, SheetTile, draw_sheet, tile_size
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels
 
@@ -30,7 +30,7 @@ _COMPRESSION = 1
 
 
 @dataclass(frozen=True)
-class Artist:
+class OverlayWriter:
     """Draws pictures into one folder.
 
     Attributes
@@ -57,16 +57,16 @@ class Artist:
     opacity: float
     max_megapixels: float
     levels: Levels = NO_LEVELS
-    names: Names = field(default_factory=Names)
+    names: UniqueNames = field(default_factory=UniqueNames)
 
     def draw(
-        self, found: Found, explanations: Sequence[tuple[Method, Explanation]], row: int
+        self, found: PictureFile, explanations: Sequence[tuple[Method, Explanation]], row: int
     ) -> Picture:
         """Write one picture's files.
 
         Parameters
         ----------
-        found : Found
+        found : PictureFile
         explanations : sequence of (Method, Explanation)
             Of a batch, by every method.
         row : int
@@ -105,7 +105,7 @@ class Artist:
 
     def _draw_map(
         self,
-        found: Found,
+        found: PictureFile,
         picture: _Shown,
         method: Method,
         answer: Explanation,
@@ -135,18 +135,18 @@ class Artist:
         )
         return _Drawn(record, method.title, _tile(laid))
 
-    def _draw_sheet(self, found: Found, picture: _Shown, drawn: list[list[_Drawn]]) -> str:
+    def _draw_sheet(self, found: PictureFile, picture: _Shown, drawn: list[list[_Drawn]]) -> str:
         """Write the picture beside its maps: a block a class, or all classes of one method."""
-        plain = Tile(picture.tile, "the picture")
+        plain = SheetTile(picture.tile, "the picture")
         blocks = [
-            Block(
+            SheetSection(
                 self._heading(column[0].record), [plain, *(one.tile(one.method) for one in column)]
             )
             for column in drawn
         ]
         if len(drawn[0]) == 1:
             tiles = [column[0].tile(self._heading(column[0].record)) for column in drawn]
-            blocks = [Block(drawn[0][0].method, [plain, *tiles])]
+            blocks = [SheetSection(drawn[0][0].method, [plain, *tiles])]
         return self._write_png(f"{found.place}-sheet", draw_sheet(found.shown, blocks))
 
     def _heading(self, record: PictureMap) -> str:
@@ -179,9 +179,9 @@ class _Drawn:
     method: str
     small: NDArray[np.uint8]
 
-    def tile(self, title: str) -> Tile:
+    def tile(self, title: str) -> SheetTile:
         """Return the sheet's tile."""
-        return Tile(self.small, title, "empty map" if self.record.empty else "")
+        return SheetTile(self.small, title, "empty map" if self.record.empty else "")
 
 
 def _bounded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

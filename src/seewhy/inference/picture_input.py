@@ -29,7 +29,7 @@ from seewhy.data.pixels import to_input
 from seewhy.errors import ConfigError, DataError, UnreadableImageError
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.models.classifier import Classifier
-from seewhy.storage.schemas.levels import Levels, Span, decide_levels
+from seewhy.storage.schemas.levels import Levels, ValueRange, decide_levels
 
 MAX_MEGAPIXELS = 100.0
 UNLIMITED = 1e9  # an array is in memory already
@@ -149,7 +149,7 @@ def _name(picture: Any, number: int) -> str:
     return f"picture {number}"
 
 
-def _measure(picture: Any, most: float) -> Span | None:
+def _measure(picture: Any, most: float) -> ValueRange | None:
     """Return the range of a picture's values, where it has more than 8 bits a value."""
     if isinstance(picture, str | os.PathLike):
         path = Path(picture)

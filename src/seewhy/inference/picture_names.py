@@ -21,7 +21,7 @@ _LONGEST_SLUG = 40
 
 
 @dataclass(frozen=True)
-class Found:
+class PictureFile:
     """A picture file.
 
     Attributes
@@ -41,7 +41,7 @@ class Found:
 
 def find_pictures(
     paths: Sequence[Path], without: Path
-) -> tuple[tuple[Found, ...], tuple[FailedPicture, ...]]:
+) -> tuple[tuple[PictureFile, ...], tuple[FailedPicture, ...]]:
     """List the pictures that were named, and those below the folders that were named.
 
     Parameters
@@ -54,12 +54,12 @@ def find_pictures(
 
     Returns
     -------
-    found : tuple of Found
+    found : tuple of PictureFile
     failed : tuple of FailedPicture
         What is no file, and folders without pictures.
     """
-    places = Names()
-    found: list[Found] = []
+    places = UniqueNames()
+    found: list[PictureFile] = []
     failed: list[FailedPicture] = []
     for path in paths:
         try:
@@ -76,11 +76,11 @@ def find_pictures(
                 failed.append(FailedPicture(path=printable(file), reason="is no regular file"))
                 continue
             place = places.free(_place(file, path, alone=len(paths) == 1))
-            found.append(Found(file, printable(file), place))
+            found.append(PictureFile(file, printable(file), place))
     return tuple(found), tuple(failed)
 
 
-class Names:
+class UniqueNames:
     """File names that were given out, whatever their letters' case."""
 
     def __init__(self) -> None:

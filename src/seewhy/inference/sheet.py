@@ -24,7 +24,7 @@ _INK, _PALE = (30, 30, 30), (120, 120, 120)
 
 
 @dataclass(frozen=True)
-class Tile:
+class SheetTile:
     """One picture of a sheet.
 
     Attributes
@@ -43,11 +43,11 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Block:
+class SheetSection:
     """Tiles that belong together, below a heading."""
 
     heading: str
-    tiles: Sequence[Tile]
+    tiles: Sequence[SheetTile]
 
 
 def tile_size(width: int, height: int) -> tuple[int, int]:
@@ -56,13 +56,13 @@ def tile_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * share)), max(1, round(height * share))
 
 
-def draw_sheet(title: str, blocks: Sequence[Block]) -> Image.Image:
+def draw_sheet(title: str, blocks: Sequence[SheetSection]) -> Image.Image:
     """Draw a sheet.
 
     Parameters
     ----------
     title : str
-    blocks : sequence of Block
+    blocks : sequence of SheetSection
         Below each other; a block's tiles flow into rows of `COLUMNS`.
 
     Returns

@@ -72,7 +72,7 @@ class Backbone:
 
 
 @dataclass(frozen=True)
-class Network:
+class LoadedNetwork:
     """A timm network with its weights, whether it can be cut or not.
 
     Attributes
@@ -110,7 +110,7 @@ class _Loaded:
     no_classifier: str | None
 
 
-def load_network(config: BackboneConfig, size: int | None, seed: int) -> Network:
+def load_network(config: BackboneConfig, size: int | None, seed: int) -> LoadedNetwork:
     """Load a network as it is, a vision transformer too; nothing is asked of its trunk.
 
     Parameters
@@ -121,7 +121,7 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> Network
 
     Returns
     -------
-    Network
+    LoadedNetwork
 
     Raises
     ------
@@ -136,7 +136,7 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> Network
     model = loaded.model.float().eval().requires_grad_(False)
     preprocess = read_preprocess(loaded.config, size, loaded.weights)
     fit_size(model, preprocess.size, loaded.name)
-    return Network(
+    return LoadedNetwork(
         name=loaded.name,
         weights=loaded.weights,
         model=model,

@@ -21,7 +21,7 @@ from seewhy.errors import BackboneError, RunError
 from seewhy.models.backbones import create_architecture
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.storage.atomic_writing import writing
-from seewhy.storage.schemas.levels import NO_LEVELS, Level, Levels
+from seewhy.storage.schemas.levels import NO_LEVELS, Levels, ValueLevel
 from seewhy.storage.schemas.study import Preprocess
 
 
@@ -76,7 +76,7 @@ def _at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-class BehindCut(nn.Module):
+class TailAndHead(nn.Module):
     """Tail and head: what fine-tuning trains, fed with activations at the cut."""
 
     def __init__(self, tail: nn.Module, head: Head) -> None:
@@ -91,7 +91,7 @@ class BehindCut(nn.Module):
 
 
 @dataclass(frozen=True)
-class Design:
+class ClassifierSpec:
     """What a classifier's file must say to be built again.
 
     Attributes
@@ -128,16 +128,16 @@ class Classifier(nn.Module):
     ----------
     prefix : nn.Module
         The frozen part of the trunk; always in evaluation mode.
-    behind_cut : BehindCut
-    design : Design
+    behind_cut : TailAndHead
+    design : ClassifierSpec
     map_layer : str
         Name of the module whose output is the last spatial map, for `seewhy.explain`.
     """
 
-    def __init__(self, cut: Cut, head: Head, design: Design) -> None:
+    def __init__(self, cut: Cut, head: Head, design: ClassifierSpec) -> None:
         super().__init__()
         self.prefix: nn.Module = cut.prefix
-        self.behind_cut = BehindCut(cut.tail, head)
+        self.behind_cut = TailAndHead(cut.tail, head)
         self.design = design
         self.map_layer = "behind_cut." + map_layer(cut)
         self.prefix.eval()
@@ -168,12 +168,12 @@ class Classifier(nn.Module):
 
 
 def map_layer(cut: Cut) -> str:
-    """Return the name, within `BehindCut`, of the module that makes the last spatial map."""
-    return behind_cut_name(cut.last_map)
+    """Return the name, within `TailAndHead`, of the module that makes the last spatial map."""
+    return tail_and_head_name(cut.last_map)
 
 
-def behind_cut_name(layer: str) -> str:
-    """Return a trunk layer's name within `BehindCut`; the empty name is the trunk's output."""
+def tail_and_head_name(layer: str) -> str:
+    """Return a trunk layer's name within `TailAndHead`; the empty name is the trunk's output."""
     return f"tail.{layer}" if layer else "tail"
 
 
@@ -228,9 +228,9 @@ def read_classifier(path: Path) -> Classifier:
     return Classifier(cut, head, design).eval()
 
 
-def _design(stored: dict[str, Any]) -> Design:
+def _design(stored: dict[str, Any]) -> ClassifierSpec:
     preprocess = stored["preprocess"]
-    return Design(
+    return ClassifierSpec(
         architecture=str(stored["architecture"]),
         open_share=float(stored["open_share"]),
         units=tuple(int(width) for width in stored["units"]),
@@ -246,7 +246,7 @@ def _design(stored: dict[str, Any]) -> Design:
         # Files of earlier versions have none.
         levels=Levels(
             tuple(
-                Level(level["kind"], float(level["black"]), float(level["white"]))
+                ValueLevel(level["kind"], float(level["black"]), float(level["white"]))
                 for level in stored.get("levels", {}).get("known", ())
             )
         ),

@@ -53,12 +53,12 @@ MOST_NAMED = 5
 _WNID = re.compile(r"n\d{8}")
 
 
-class NoWordError(SeewhyError):
+class NoImageNetClassError(SeewhyError):
     """A class of the data set that has no ImageNet class of its kind."""
 
 
 @dataclass(frozen=True)
-class Grouping:
+class ImageNetGrouping:
     """A data set's classes among the outputs of an ImageNet classifier.
 
     Attributes
@@ -117,7 +117,7 @@ def _word(label: str) -> str:
 
 def group_classes(
     classes: Sequence[str], wnids: Sequence[str], words: Mapping[str, str]
-) -> Grouping:
+) -> ImageNetGrouping:
     """Group a classifier's ImageNet classes into a data set's classes.
 
     A class name is looked up, lower-cased and with underscores and hyphens taken as spaces, among
@@ -142,11 +142,11 @@ def group_classes(
 
     Returns
     -------
-    Grouping
+    ImageNetGrouping
 
     Raises
     ------
-    NoWordError
+    NoImageNetClassError
         Where a class has no word above any of `wnids`.
     ConfigError
         Where `words` names something that is no class.
@@ -168,8 +168,8 @@ def group_classes(
         else:
             found.append(entry)
     if missing:
-        raise NoWordError(_no_word(missing, senses))
-    return Grouping(
+        raise NoImageNetClassError(_no_word(missing, senses))
+    return ImageNetGrouping(
         words=tuple(found),
         synsets=tuple(senses[word] for word in found),
         members=tuple(_union(below[wnid] for wnid in senses[word]) for word in found),

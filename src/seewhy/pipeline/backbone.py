@@ -19,12 +19,17 @@ from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predictions import as_predictions, predict_at_cut, predict_pooled
 from seewhy.models.backbones import Backbone
-from seewhy.models.classifier import BehindCut, Classifier, Design, save_classifier
+from seewhy.models.classifier import Classifier, ClassifierSpec, TailAndHead, save_classifier
 from seewhy.models.cut import Cut
-from seewhy.pipeline.context import Work
+from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.pipeline.maps import in_trunk, shown_layers, write_stage_maps
-from seewhy.pipeline.repetitions import Repeated, repeat_stages, write_folds, write_out_of_fold
+from seewhy.pipeline.repetitions import (
+    RepetitionResult,
+    repeat_stages,
+    write_folds,
+    write_out_of_fold,
+)
 from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.schemas.study import (
     BackboneSummary,
@@ -41,7 +46,7 @@ from seewhy.storage.schemas.study import (
     StageSummary,
 )
 from seewhy.training.cut_activations import CutInput
-from seewhy.training.feature_cache import Features, keeping_features
+from seewhy.training.feature_cache import FeatureCache, keeping_features
 from seewhy.training.search.search import head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt, finetune, new_head
@@ -51,13 +56,13 @@ log = logging.getLogger("seewhy")
 
 
 def study_backbone(
-    work: Work, slug: str, backbone: Backbone, cut: Cut, layers: tuple[str, ...]
+    work: StudyContext, slug: str, backbone: Backbone, cut: Cut, layers: tuple[str, ...]
 ) -> BackboneSummary:
     """Take one backbone from its pretrained weights to maps.
 
     Parameters
     ----------
-    work : Work
+    work : StudyContext
     slug : str
         The backbone's folder name.
     backbone : Backbone
@@ -88,7 +93,7 @@ def study_backbone(
             work = replace(work, config=with_head(work.config, found))
         classifier = _classifier(work, backbone, cut, features)
         adaptation = _adaptation(work, slug, classifier, features, layers)
-        repeated: tuple[Repeated, ...] = ()
+        repeated: tuple[RepetitionResult, ...] = ()
         with work.failures.optional("folds", slug):
             repeated = repeat_stages(work, slug, cut, features)
             write_out_of_fold(work, slug, repeated)
@@ -134,7 +139,9 @@ def warn_of_one_place(slug: str, cut: Cut, layers: tuple[str, ...], progress: Pr
         progress.say(f"{slug}: {note}")
 
 
-def _write_features(work: Work, slug: str, features: Features, recorded: Place | None) -> None:
+def _write_features(
+    work: StudyContext, slug: str, features: FeatureCache, recorded: Place | None
+) -> None:
     images, channels = features.pooled.shape
     plan = str(features.at_cut.plan)
     log.info("%s: trunk features took %.1f s", slug, features.seconds)
@@ -149,7 +156,7 @@ def _write_features(work: Work, slug: str, features: Features, recorded: Place |
     work.run.write_features(slug, record)
 
 
-def _write_suspects(work: Work, slug: str, features: Features) -> None:
+def _write_suspects(work: StudyContext, slug: str, features: FeatureCache) -> None:
     """List likely label errors and foreign images, as the adapted heads and the trunk see them."""
     judged = work.run.read_unseen(slug, work.data.classes)
     suspects = find_suspects(work.data, features.pooled.float().cpu().numpy(), judged)
@@ -165,7 +172,7 @@ def _write_suspects(work: Work, slug: str, features: Features) -> None:
 
 
 def _baseline(
-    work: Work, slug: str, backbone: Backbone, features: Features
+    work: StudyContext, slug: str, backbone: Backbone, features: FeatureCache
 ) -> BaselineSummary | Skipped:
     """Score the untouched ImageNet classifier, its classes grouped through WordNet."""
     indices = work.data.where("test")
@@ -191,7 +198,7 @@ def _baseline(
 
 
 def _search(
-    work: Work, slug: str, backbone: Backbone, cut: Cut, features: Features
+    work: StudyContext, slug: str, backbone: Backbone, cut: Cut, features: FeatureCache
 ) -> SearchRecord | None:
     """Search for the head on the kept features; None where the search is off."""
     config, run = work.config, work.run
@@ -224,21 +231,21 @@ def _search(
     return found.record
 
 
-def _trial(work: Work, cut: Cut, features: Features, watch: Watch) -> StageResult:
+def _trial(work: StudyContext, cut: Cut, features: FeatureCache, watch: Watch) -> StageResult:
     """Train one head as adaptation does; where both stages count, a copy of the tail behind it."""
     head, data = new_head(features.pooled, work.config, work.data.classes), work.data
     config = work.config
     adapted = adapt(head, features.pooled, data, config, Silent(), "adaptation", watch=watch)
     if config.search.objective == "adaptation":
         return adapted
-    behind_cut = BehindCut(copy.deepcopy(cut.tail), head)
+    behind_cut = TailAndHead(copy.deepcopy(cut.tail), head)
     silent = Silent()
     return finetune(
         behind_cut, features.at_cut, data, config, work.compute, silent, "fine-tuning", watch=watch
     )
 
 
-def _search_key(work: Work, backbone: Backbone) -> str:
+def _search_key(work: StudyContext, backbone: Backbone) -> str:
     """Return what a trial's value hangs on besides its parameters: equal keys, equal searches."""
     config, search = work.config, work.config.search
     parts: list[Any] = [
@@ -275,10 +282,12 @@ def _search_summary(found: SearchRecord) -> SearchSummary:
     )
 
 
-def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) -> Classifier:
+def _classifier(
+    work: StudyContext, backbone: Backbone, cut: Cut, features: FeatureCache
+) -> Classifier:
     """Put prefix, tail and a new head together."""
     config, classes = work.config, work.data.classes
-    design = Design(
+    design = ClassifierSpec(
         architecture=backbone.name,
         open_share=config.finetuning.open,
         units=config.head.units,
@@ -292,7 +301,11 @@ def _classifier(work: Work, backbone: Backbone, cut: Cut, features: Features) ->
 
 
 def _adaptation(
-    work: Work, slug: str, classifier: Classifier, features: Features, layers: tuple[str, ...]
+    work: StudyContext,
+    slug: str,
+    classifier: Classifier,
+    features: FeatureCache,
+    layers: tuple[str, ...],
 ) -> StageSummary:
     """Stage 1: the head alone, on pooled features; then maps of the test images."""
     head = classifier.behind_cut.head
@@ -315,7 +328,7 @@ def _adaptation(
 
 
 def _finetuning(
-    work: Work, slug: str, classifier: Classifier, at_cut: CutInput, layers: tuple[str, ...]
+    work: StudyContext, slug: str, classifier: Classifier, at_cut: CutInput, layers: tuple[str, ...]
 ) -> tuple[StageSummary, ExplanationSummary]:
     """Stage 2: tail and head; then predictions and maps in one pass, and how faithful they are."""
     behind_cut = classifier.behind_cut
@@ -350,7 +363,7 @@ def _finetuning(
 
 
 def _finish_stage(
-    work: Work,
+    work: StudyContext,
     slug: str,
     stage: Stage,
     classifier: Classifier,
@@ -400,7 +413,7 @@ def _finish_stage(
 
 
 def _audit(
-    work: Work, slug: str, stage: Stage, classifier: Classifier, predictions: Predictions
+    work: StudyContext, slug: str, stage: Stage, classifier: Classifier, predictions: Predictions
 ) -> None:
     """Look for shortcuts in one stage's classifier; what was found before a kill counts."""
     if work.run.read_audit(slug, stage) is None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.test_metrics import evaluate
-from seewhy.report.text.tables import Bounded, Table
+from seewhy.report.text.tables import BoundedNumber, ReportTable
 from seewhy.runtime.arguments import run_root
 from seewhy.storage.run_directory import RunDirectory, refuse_study_files
 from seewhy.storage.schemas.backbone import BackboneRecords
@@ -35,12 +35,12 @@ class ComparedStudies:
     comparison : Comparison
         Its backbones are called after their runs: ``RUN``, or ``RUN/SLUG`` where one of the
         studies has several.
-    tables : tuple of Table
+    tables : tuple of ReportTable
         The classifiers, and their pairs.
     """
 
     comparison: Comparison
-    tables: tuple[Table, ...]
+    tables: tuple[ReportTable, ...]
 
 
 def compare_studies(
@@ -197,7 +197,7 @@ def _aligned(
     )
 
 
-def _classifiers(evaluations: Mapping[str, Evaluation]) -> Table:
+def _classifiers(evaluations: Mapping[str, Evaluation]) -> ReportTable:
     rows = []
     for name, one in evaluations.items():
         before, after = (one.stages[stage] for stage in STAGES)
@@ -211,7 +211,7 @@ def _classifiers(evaluations: Mapping[str, Evaluation]) -> Table:
                 _bounded(error) if error else None,
             )
         )
-    return Table(
+    return ReportTable(
         name="studies",
         title="Test accuracy, macro F1 and calibration, with 95 % intervals",
         columns=("classifier", "adaptation", "fine-tuning", "macro F1", "calibration error"),
@@ -219,7 +219,7 @@ def _classifiers(evaluations: Mapping[str, Evaluation]) -> Table:
     )
 
 
-def _pairs(found: Comparison) -> Table:
+def _pairs(found: Comparison) -> ReportTable:
     rows = []
     for pair in found.pairs:
         apart = pair.difference
@@ -234,7 +234,7 @@ def _pairs(found: Comparison) -> Table:
                 alike,
             )
         )
-    return Table(
+    return ReportTable(
         name="pairs",
         title="Differences in accuracy with 95 % intervals; McNemar's test, corrected after Holm",
         columns=("pair", "stage", "difference", "test", "same answers", "maps' correlation"),
@@ -242,5 +242,5 @@ def _pairs(found: Comparison) -> Table:
     )
 
 
-def _bounded(found: Interval) -> Bounded:
-    return Bounded(found.value, found.low, found.high)
+def _bounded(found: Interval) -> BoundedNumber:
+    return BoundedNumber(found.value, found.low, found.high)

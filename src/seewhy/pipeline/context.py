@@ -13,7 +13,7 @@ from seewhy.storage.schemas.study import Dataset
 
 
 @dataclass(frozen=True)
-class Work:
+class StudyContext:
     """One study under way.
 
     `data_key` tells equal data. `audited` are the images that audits ask about: those of `data`,

@@ -11,7 +11,7 @@ from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.repetitions import over_repetitions
 from seewhy.evaluation.test_metrics import evaluate
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import redraw_report
 from seewhy.runtime.arguments import listener, run_root
 from seewhy.runtime.progress import Progress
@@ -71,7 +71,7 @@ def evaluate_run(root: Path | str, progress: Progress | None = None) -> Comparis
     """
     run = RunDirectory.open(run_root(root))
     progress = listener(progress)
-    with taking_up(run.root, run.read_config()):
+    with opened_run(run.root, run.read_config()):
         failures = Failures(run, progress)
         progress.say("evaluating")
         evaluate_backbones(run, run.read_summary(), failures)

@@ -18,7 +18,7 @@ from torch import Tensor
 from seewhy.data.splits import draw_sample
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
 from seewhy.models.classifier import Classifier
-from seewhy.pipeline.context import Work
+from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.maps import StageMaps, shown_layers
 from seewhy.runtime.progress import Advance
 from seewhy.storage.schemas.faithfulness import Faithfulness, FaithfulnessSummary, MeasureSummary
@@ -35,7 +35,7 @@ _ROAD_SHARES = (0.3, 0.6)
 _RANDOM_MAPS = 1
 
 
-def faithfulness_sample(work: Work) -> NDArray[np.int64]:
+def faithfulness_sample(work: StudyContext) -> NDArray[np.int64]:
     """Return places among the test images, the same for every backbone; none where it is off."""
     data, config = work.data, work.config
     labels = data.labels[data.where("test")]
@@ -43,7 +43,7 @@ def faithfulness_sample(work: Work) -> NDArray[np.int64]:
 
 
 def write_faithfulness(
-    work: Work,
+    work: StudyContext,
     slug: str,
     classifier: Classifier,
     at_cut: CutInput,
@@ -55,7 +55,7 @@ def write_faithfulness(
 
     Parameters
     ----------
-    work : Work
+    work : StudyContext
     slug : str
     classifier : Classifier
         The fine-tuned one, which made the maps.

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.explanation.streaming import ExplainedSet, explain_parts
-from seewhy.models.classifier import BehindCut
-from seewhy.pipeline.context import Work
+from seewhy.models.classifier import TailAndHead
+from seewhy.pipeline.context import StudyContext
 from seewhy.runtime.progress import Advance
 from seewhy.storage.schemas.study import Maps, Predictions, Stage
 from seewhy.training.cut_activations import CutInput
@@ -46,10 +46,10 @@ class StageMaps:
 
 
 def write_stage_maps(
-    work: Work,
+    work: StudyContext,
     slug: str,
     stage: Stage,
-    behind_cut: BehindCut,
+    behind_cut: TailAndHead,
     at_cut: CutInput,
     layers: tuple[str, ...],
     predicted: NDArray[np.int64] | None = None,
@@ -59,11 +59,11 @@ def write_stage_maps(
 
     Parameters
     ----------
-    work : Work
+    work : StudyContext
     slug : str
     stage : {"adaptation", "finetuning"}
         Whose weights `behind_cut` has.
-    behind_cut : BehindCut
+    behind_cut : TailAndHead
     at_cut : CutInput
     layers : tuple of str
         Names, in `behind_cut`, of the layers whose map is explained.

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seewhy.audit.classifier_access import Asking, evidence_layer
-from seewhy.audit.mitigation import Reason, mend, reasons_of
-from seewhy.audit.mitigation_outcome import Judged, outcome
+from seewhy.audit.classifier_access import StudyClassifierAccess, evidence_layer
+from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mend
+from seewhy.audit.mitigation_outcome import EvaluatedClassifier, outcome
 from seewhy.audit.stage_audit import read_details
 from seewhy.config import StudyConfig
 from seewhy.data.sources.source_files import DATA
@@ -30,7 +30,7 @@ from seewhy.models.classifier import read_classifier
 from seewhy.models.names import slugs
 from seewhy.pipeline.backbone import with_head
 from seewhy.pipeline.run_fingerprint import refuse_changed_files, with_places
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import Prepare, conduct_study
 from seewhy.report.build import build_report
 from seewhy.runtime.arguments import listener, run_root
@@ -39,12 +39,12 @@ from seewhy.runtime.progress import Advance, Progress
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.audit import Audit, MendedData, MendingRecord
+from seewhy.storage.schemas.audit import Audit, MitigationData, MitigationRecord
 from seewhy.storage.schemas.study import Dataset, Summary
 from seewhy.wording import some
 
 
-class _Mended:
+class _PrefixedProgress:
     """Tells the progress of a mended study apart from that of the study around it."""
 
     def __init__(self, inner: Progress) -> None:
@@ -100,7 +100,7 @@ def _refuse_mended(run: RunDirectory) -> None:
 
 def mend_run(
     root: Path | str, progress: Progress | None = None, command: Sequence[str] = ()
-) -> dict[str, MendingRecord | None]:
+) -> dict[str, MitigationRecord | None]:
     """Mend a finished study: where a fine-tuned classifier goes by a shortcut, make a second one.
 
     What fails while one is made is named in summary.json, and the others are made all the same.
@@ -131,7 +131,7 @@ def mend_run(
     run = RunDirectory.open(run_root(root))
     _refuse_mended(run)
     config = run.read_config()
-    with taking_up(run.root, config):
+    with opened_run(run.root, config):
         config = with_places(run, config)
         refuse_changed_files(run, config, progress, without=(DATA,))
         summary, data = run.read_summary(), run.read_dataset()
@@ -143,11 +143,11 @@ def mend_run(
             with failures.optional("mitigation", slug, refusals=_audit_failed(summary, slug)):
                 audits[slug] = _audit(run, slug)
         reasons = {
-            slug: reasons_of(audit, read_details(run, slug, "finetuning", audit))
+            slug: confirmed_cues(audit, read_details(run, slug, "finetuning", audit))
             for slug, audit in audits.items()
             if any(one.verdict == "shortcut" for one in audit.classes)
         }
-        found: dict[str, MendingRecord | None] = dict.fromkeys(summary.backbones)
+        found: dict[str, MitigationRecord | None] = dict.fromkeys(summary.backbones)
         for slug, own in reasons.items():
             alone = _config(run, slug, config, numbers[slug])
             with failures.optional("mitigation", slug, refusals=False):
@@ -213,10 +213,10 @@ def _mend(
     config: StudyConfig,
     data: Dataset,
     audit: Audit,
-    reasons: Sequence[Reason],
+    reasons: Sequence[ConfirmedCue],
     progress: Progress,
     command: Sequence[str],
-) -> MendingRecord:
+) -> MitigationRecord:
     """Make one backbone's second classifier, audit it and compare the two."""
     with _taking_up(run, slug, config) as mended:
         _refuse_others(mended, data, reasons)
@@ -226,7 +226,7 @@ def _mend(
             classes = some(list(dict.fromkeys(data.classes[one.label] for one in reasons)))
             progress.say(f"{slug}: mending {classes}")
             prepare = _preparing(run, data, reasons, config.seed)
-            conduct_study(config, mended, prepare, _Mended(progress), command or sys.argv)
+            conduct_study(config, mended, prepare, _PrefixedProgress(progress), command or sys.argv)
         done = run.read_mending(slug)
         if done is not None:
             progress.say(f"{slug}: had been mended")
@@ -245,13 +245,13 @@ def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[Ru
     ``--fresh`` would delete the study around it.
     """
     try:
-        with taking_up(run.mended_path(slug), config) as mended:
+        with opened_run(run.mended_path(slug), config) as mended:
             yield mended
     except OtherStudyError as error:
         raise RunError(f"{error.reason}; delete that folder to mend again") from error
 
 
-def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Reason]) -> None:
+def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue]) -> None:
     """Refuse to go on with what was mended for other findings than there are now."""
     there = mended.read_mended_data()
     if there is None:
@@ -273,7 +273,7 @@ def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Reason
         )
 
 
-def _digest(reason: Reason) -> str:
+def _digest(reason: ConfirmedCue) -> str:
     """Return a SHA-256 over all that a reason is known by: equal digests, equal mending."""
     detail = reason.detail
     known = (reason.label, reason.kind, reason.box, detail and (detail.at, detail.look.shape))
@@ -288,7 +288,9 @@ def _named(findings: dict[str, list[str]]) -> str:
     return "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in findings.items())
 
 
-def _preparing(run: RunDirectory, data: Dataset, reasons: Sequence[Reason], seed: int) -> Prepare:
+def _preparing(
+    run: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue], seed: int
+) -> Prepare:
     """Return what makes the images of a mended study out of those of the study around it."""
 
     def prepare(
@@ -306,7 +308,7 @@ def _preparing(run: RunDirectory, data: Dataset, reasons: Sequence[Reason], seed
                 with writing(mended.masks_path) as part:
                     shutil.copyfile(run.masks_path, part)
             digests = [_digest(reason) for reason in reasons]
-            mended.write_mended_data(MendedData(classes=done, reasons=digests))
+            mended.write_mended_data(MitigationData(classes=done, reasons=digests))
             source = f"{data.source}, mended"
             mended.write_dataset(replace(changed, source=source), run.read_checks().findings)
             advance(1)
@@ -321,9 +323,9 @@ def _compare(
     config: StudyConfig,
     data: Dataset,
     audit: Audit,
-    reasons: Sequence[Reason],
+    reasons: Sequence[ConfirmedCue],
     mended: RunDirectory,
-) -> MendingRecord:
+) -> MitigationRecord:
     """Ask both classifiers about the same test images."""
     compute = choose_compute(config.device, config.precision)
     again = slugs(config.backbone)[0]
@@ -331,9 +333,9 @@ def _compare(
     with repeatable(compute), without_denormals():
         for where, name, its_audit in ((run, slug, audit), (mended, again, _audit(mended, again))):
             classifier = read_classifier(where.model_path(name, "finetuning")).to(compute.device)
-            asked = Asking(classifier, compute, evidence_layer(classifier))
+            asked = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
             predictions = where.read_backbone(name, data.classes).predictions["finetuning"]
-            judged.append(Judged(asked, predictions, its_audit))
+            judged.append(EvaluatedClassifier(asked, predictions, its_audit))
         made = mended.read_mended_data()
         assert made is not None
         return outcome(data, judged[0], judged[1], reasons, made.classes, config.seed)

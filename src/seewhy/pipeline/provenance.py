@@ -15,7 +15,7 @@ from pathlib import Path
 
 from seewhy.config import StudyConfig
 from seewhy.runtime.device import Compute
-from seewhy.storage.schemas.study import Begun, Dataset, Provenance
+from seewhy.storage.schemas.study import Dataset, Provenance, RunFingerprint
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "optuna")
 
@@ -43,7 +43,7 @@ class Clock:
 def provenance(
     config: StudyConfig,
     compute: Compute,
-    begun: Begun,
+    begun: RunFingerprint,
     clock: Clock,
     command: Sequence[str],
 ) -> Provenance:

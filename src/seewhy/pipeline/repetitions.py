@@ -22,19 +22,19 @@ from seewhy.data.folds import (
 )
 from seewhy.evaluation.folds import out_of_fold, own_repeat, score_repeat, spread
 from seewhy.evaluation.predictions import predict_at_cut, predict_pooled
-from seewhy.models.classifier import BehindCut
+from seewhy.models.classifier import TailAndHead
 from seewhy.models.cut import Cut
-from seewhy.pipeline.context import Work
+from seewhy.pipeline.context import StudyContext
 from seewhy.storage.schemas.study import (
     STAGES,
-    Answers,
     FoldsRecord,
-    Repeat,
+    RepetitionPredictions,
+    RepetitionScores,
     Stage,
     StageRepeats,
     StageSummary,
 )
-from seewhy.training.feature_cache import Features
+from seewhy.training.feature_cache import FeatureCache
 from seewhy.training.search.search import head_summary
 from seewhy.training.stages import adapt, finetune, new_head
 
@@ -42,14 +42,16 @@ log = logging.getLogger("seewhy")
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepetitionResult:
     """One training again, and what its stages said."""
 
     repetition: Repetition
-    answers: dict[Stage, Answers]
+    answers: dict[Stage, RepetitionPredictions]
 
 
-def repeat_stages(work: Work, slug: str, cut: Cut, features: Features) -> tuple[Repeated, ...]:
+def repeat_stages(
+    work: StudyContext, slug: str, cut: Cut, features: FeatureCache
+) -> tuple[RepetitionResult, ...]:
     """Train on every fold and with every further seed of the configuration.
 
     Where it asks for no folds, adaptation goes through a few all the same: what a head says of
@@ -57,12 +59,12 @@ def repeat_stages(work: Work, slug: str, cut: Cut, features: Features) -> tuple[
 
     Parameters
     ----------
-    work : Work
+    work : StudyContext
         Its ``config.head`` is the head that was found.
     slug : str
     cut : Cut
         Its tail as it was pretrained; stays so.
-    features : Features
+    features : FeatureCache
 
     Returns
     -------
@@ -93,7 +95,7 @@ def repeat_stages(work: Work, slug: str, cut: Cut, features: Features) -> tuple[
     return done
 
 
-def write_out_of_fold(work: Work, slug: str, repeated: Sequence[Repeated]) -> None:
+def write_out_of_fold(work: StudyContext, slug: str, repeated: Sequence[RepetitionResult]) -> None:
     """Write what heads say of the training and validation images they were not trained on."""
     parts = [
         (one.repetition.held_out, one.answers["adaptation"].held_out)
@@ -105,15 +107,18 @@ def write_out_of_fold(work: Work, slug: str, repeated: Sequence[Repeated]) -> No
 
 
 def write_folds(
-    work: Work, slug: str, repeated: Sequence[Repeated], own: Mapping[Stage, StageSummary]
+    work: StudyContext,
+    slug: str,
+    repeated: Sequence[RepetitionResult],
+    own: Mapping[Stage, StageSummary],
 ) -> None:
     """Write folds.json, where folds or several seeds were asked for.
 
     Parameters
     ----------
-    work : Work
+    work : StudyContext
     slug : str
-    repeated : sequence of Repeated
+    repeated : sequence of RepetitionResult
     own : mapping of Stage to StageSummary
         The study's own stages, which are its own seed's.
     """
@@ -124,7 +129,7 @@ def write_folds(
         return
     test = data.where("test")
 
-    def scored(some: Sequence[Repeated], stage: Stage) -> list[Repeat]:
+    def scored(some: Sequence[RepetitionResult], stage: Stage) -> list[RepetitionScores]:
         return [score_repeat(one.repetition, one.answers[stage], test) for one in some]
 
     record = FoldsRecord(
@@ -152,13 +157,13 @@ def _stages(config: StudyConfig) -> tuple[Stage, ...]:
 
 
 def _repeat(
-    work: Work,
+    work: StudyContext,
     slug: str,
     cut: Cut,
-    features: Features,
+    features: FeatureCache,
     repetition: Repetition,
     stages: tuple[Stage, ...],
-) -> Repeated:
+) -> RepetitionResult:
     """Train one repetition's stages, or take them as they ended."""
     run, name = work.run, repetition.name
     sizes = len(repetition.held_out), len(work.data.where("test")), len(work.data.classes)
@@ -168,17 +173,17 @@ def _repeat(
         run.write_answers(slug, name, answers)
         for stage in stages:
             run.repetition_path(slug, name, stage).unlink(missing_ok=True)
-    return Repeated(repetition, answers)
+    return RepetitionResult(repetition, answers)
 
 
 def _train(
-    work: Work,
+    work: StudyContext,
     slug: str,
     cut: Cut,
-    features: Features,
+    features: FeatureCache,
     repetition: Repetition,
     stages: tuple[Stage, ...],
-) -> dict[Stage, Answers]:
+) -> dict[Stage, RepetitionPredictions]:
     config = work.config.model_copy(update={"seed": repetition.seed})
     data, held_out, test = repetition.data, repetition.held_out, work.data.where("test")
     run, name, progress = work.run, repetition.name, work.progress
@@ -193,15 +198,15 @@ def _train(
         f"{slug}: adaptation, {name}",
         checkpoint=run.repetition_path(slug, name, "adaptation"),
     )
-    found: dict[Stage, Answers] = {
-        "adaptation": Answers(
+    found: dict[Stage, RepetitionPredictions] = {
+        "adaptation": RepetitionPredictions(
             len(trained.history),
             predict_pooled(head, pooled, data, held_out).probabilities,
             predict_pooled(head, pooled, data, test).probabilities,
         )
     }
     if "finetuning" in stages:
-        behind_cut = BehindCut(copy.deepcopy(cut.tail), head)
+        behind_cut = TailAndHead(copy.deepcopy(cut.tail), head)
         trained = finetune(
             behind_cut,
             at_cut,
@@ -212,7 +217,7 @@ def _train(
             f"{slug}: fine-tuning, {name}",
             checkpoint=run.repetition_path(slug, name, "finetuning"),
         )
-        found["finetuning"] = Answers(
+        found["finetuning"] = RepetitionPredictions(
             len(trained.history),
             *(
                 predict_at_cut(behind_cut, at_cut.batch, data, which, work.compute).probabilities

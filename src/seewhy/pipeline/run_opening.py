@@ -26,7 +26,7 @@ _MOST_VANISHED = 100
 
 
 @contextmanager
-def taking_up(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator[RunDirectory]:
+def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator[RunDirectory]:
     """Hold a run directory for this process while the context is open.
 
     Parameters

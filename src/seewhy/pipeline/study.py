@@ -25,16 +25,16 @@ from seewhy.data.sources.open_source import check_source
 from seewhy.data.sources.source_files import named_places, source_files
 from seewhy.errors import ConfigError, OtherStudyError, near_names
 from seewhy.models.backbones import Backbone, load_backbone
-from seewhy.models.classifier import behind_cut_name, map_layer
+from seewhy.models.classifier import map_layer, tail_and_head_name
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.models.imagenet import check_words
 from seewhy.models.names import slugs
 from seewhy.pipeline.backbone import study_backbone, warn_of_one_place
-from seewhy.pipeline.context import Work
+from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.evaluation import evaluate_backbones
 from seewhy.pipeline.provenance import Clock, data_key, package_versions, provenance
 from seewhy.pipeline.run_fingerprint import refuse_changed_files
-from seewhy.pipeline.run_opening import taking_up
+from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import build_report
 from seewhy.runtime.arguments import listener, path_text
 from seewhy.runtime.device import Compute, choose_compute, repeatable, without_denormals
@@ -43,10 +43,10 @@ from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.study import (
     BackboneSummary,
-    Begun,
     Dataset,
     DataSummary,
     FailedStep,
+    RunFingerprint,
     Summary,
 )
 from seewhy.training.augmentation import check_region
@@ -106,7 +106,7 @@ def run_study(
     config = config if isinstance(config, StudyConfig) else load_config(config)
     if fresh:
         check_source(config)  # before what is there is deleted
-    with taking_up(run_folder(config, out), config, fresh) as run:
+    with opened_run(run_folder(config, out), config, fresh) as run:
         refuse_changed_files(run, config, progress)
         if run.summary_path.is_file():
             progress.say(f"{run.root}: this study has ended; --fresh computes it again")
@@ -165,7 +165,7 @@ def conduct_study(
         begun = _begin(config, run, compute, data, weights, progress)
         audited = run.read_audited()
         failures = Failures(run, progress)
-        work = Work(config, compute, run, data, audited, begun.data_key, progress, failures)
+        work = StudyContext(config, compute, run, data, audited, begun.data_key, progress, failures)
         parts: dict[str, BackboneSummary] = {}
         for slug in list(cuts):
             with clock.part(slug):
@@ -228,7 +228,7 @@ def _begin(
     data: Dataset,
     weights: dict[str, str],
     progress: Progress,
-) -> Begun:
+) -> RunFingerprint:
     """Write down what the numbers hang on; a study that goes on must find it unchanged.
 
     Raises
@@ -237,7 +237,7 @@ def _begin(
         Where weights, data, device or precision are others than when it was begun.
     """
     before = run.read_begun()
-    now = Begun(
+    now = RunFingerprint(
         device=compute.name,
         precision=compute.precision,
         weights_keys=weights,
@@ -282,10 +282,10 @@ def _explained_layer(name: str, cut: Cut) -> str:
             f"explanation.layer: {name!r} is no layer behind the cut{near_names(name, layers)}"
             f" (the last one is {layers[-1]!r})"
         )
-    return behind_cut_name(name)
+    return tail_and_head_name(name)
 
 
-def _summarise(work: Work, parts: dict[str, BackboneSummary]) -> Summary:
+def _summarise(work: StudyContext, parts: dict[str, BackboneSummary]) -> Summary:
     data = work.data
     return Summary(
         name=work.config.name,

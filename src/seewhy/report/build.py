@@ -26,12 +26,12 @@ from seewhy.report.sections.comparison import comparison_section
 from seewhy.report.sections.data import data_section
 from seewhy.report.sections.evaluation import evaluation_section
 from seewhy.report.sections.explanations import explanation_section
-from seewhy.report.sections.failed_steps import Missing
-from seewhy.report.sections.gallery import Gallery
+from seewhy.report.sections.failed_steps import MissingResults
+from seewhy.report.sections.gallery import GalleryBuilder
 from seewhy.report.sections.images import embedded, images_payload
 from seewhy.report.sections.provenance import provenance_section
 from seewhy.report.sections.search import search_section
-from seewhy.report.sections.section import Study
+from seewhy.report.sections.section import ReportInput
 from seewhy.report.sections.shortcuts import audit_section
 from seewhy.report.sections.summary import summary_section
 from seewhy.report.sections.training import training_section
@@ -139,16 +139,18 @@ def write_as_markdown(root: Path | str) -> Path:
 
 
 def _sections(
-    study: Study,
+    study: ReportInput,
     store: PictureStore,
     samples: Sequence[Sequence[NDArray[np.uint8]]],
     failures: Failures | None = None,
 ) -> dict[str, Any]:
     """Return the values of every section; of one that failed there are none."""
-    gallery = Gallery(study.data, list(study.records.values()), list(study.names.values()), store)
+    gallery = GalleryBuilder(
+        study.data, list(study.records.values()), list(study.names.values()), store
+    )
     page: dict[str, Any] = {
         "study": study.summary,
-        "missing": Missing(study),
+        "missing": MissingResults(study),
         "summary": summary_section(study, gallery),
         "data": data_section(study, samples, store),
     }
@@ -177,14 +179,14 @@ def _part(failures: Failures | None, part: str) -> AbstractContextManager[None]:
     return failures.optional("report", part=part) if failures else nullcontext()
 
 
-def _read(run: RunDirectory, summary: Summary) -> Study:
+def _read(run: RunDirectory, summary: Summary) -> ReportInput:
     classes = summary.data.classes
     has_provenance = (run.root / "provenance.json").is_file()
     try:
         config = (run.root / "config.toml").read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{run.root / 'config.toml'}: cannot be read ({error})") from error
-    return Study(
+    return ReportInput(
         summary=summary,
         data=run.read_dataset(),
         records={slug: run.read_backbone(slug, classes) for slug in summary.backbones},

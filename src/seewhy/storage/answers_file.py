@@ -9,11 +9,11 @@ import numpy as np
 
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
-from seewhy.storage.npz_files import Expected, read_npz
-from seewhy.storage.schemas.study import Answers, Stage
+from seewhy.storage.npz_files import ArraySpec, read_npz
+from seewhy.storage.schemas.study import RepetitionPredictions, Stage
 
 
-def write(path: Path, answers: Mapping[Stage, Answers]) -> None:
+def write(path: Path, answers: Mapping[Stage, RepetitionPredictions]) -> None:
     """Write what a training again said, stage by stage."""
     arrays = {
         f"{stage}.{what}": array
@@ -30,7 +30,7 @@ def write(path: Path, answers: Mapping[Stage, Answers]) -> None:
 
 def read(
     path: Path, stages: Sequence[Stage], sizes: tuple[int, int, int]
-) -> dict[Stage, Answers] | None:
+) -> dict[Stage, RepetitionPredictions] | None:
     """Read what a training again said; None where it has not ended.
 
     Parameters
@@ -55,9 +55,9 @@ def read(
                 f"{stage}.{what}": expected
                 for stage in stages
                 for what, expected in (
-                    ("epochs", Expected("int64")),
-                    ("held_out", Expected("float32", (held_out, classes))),
-                    ("test", Expected("float32", (test, classes))),
+                    ("epochs", ArraySpec("int64")),
+                    ("held_out", ArraySpec("float32", (held_out, classes))),
+                    ("test", ArraySpec("float32", (test, classes))),
                 )
             },
         )
@@ -66,7 +66,7 @@ def read(
             f"{path}: cannot be taken up again ({error}); delete it to train that again"
         ) from error
     return {
-        stage: Answers(
+        stage: RepetitionPredictions(
             int(found[f"{stage}.epochs"]), found[f"{stage}.held_out"], found[f"{stage}.test"]
         )
         for stage in stages

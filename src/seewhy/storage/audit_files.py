@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.json_files import write_record
-from seewhy.storage.npz_files import Expected, read_npz
+from seewhy.storage.npz_files import ArraySpec, read_npz
 from seewhy.storage.schemas.audit import Audit
 
 # What audit-details.npz has of every finding of these kinds.
 _MOVING_ARRAYS = {
-    "look": Expected("float32", (None, None, 3)),
-    "shape": Expected("bool", (None, None)),
-    "shares": Expected("float64", (2,)),
+    "look": ArraySpec("float32", (None, None, 3)),
+    "shape": ArraySpec("bool", (None, None)),
+    "shares": ArraySpec("float64", (2,)),
 }
 _DETAIL_ARRAYS = {
     "moving detail": _MOVING_ARRAYS,
-    "detail": {**_MOVING_ARRAYS, "at": Expected("int64", (2,))},
+    "detail": {**_MOVING_ARRAYS, "at": ArraySpec("int64", (2,))},
 }
 
 

@@ -23,14 +23,14 @@ Rows = Sequence[Mapping[str, str]]
 Value = TypeVar("Value")
 
 
-class Table(NamedTuple):
+class CsvTable(NamedTuple):
     """A header and the lines under it."""
 
     header: Sequence[str]
     rows: Iterable[Sequence[Any]]
 
 
-def write_table(path: Path, table: Table) -> None:
+def write_table(path: Path, table: CsvTable) -> None:
     """Write a table as a CSV file, UTF-8."""
     with writing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
         # With this ending a name that holds either half of it is quoted.
@@ -67,7 +67,7 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
     """Write a stage's epochs, a line each."""
     names = [field.name for field in fields(Epoch)]
     rows = ([getattr(epoch, name) for name in names] for epoch in history)
-    write_table(path, Table(names, rows))
+    write_table(path, CsvTable(names, rows))
 
 
 def read_history(path: Path) -> list[Epoch]:
@@ -104,7 +104,7 @@ def write_predictions(path: Path, predictions: Predictions, classes: Sequence[st
             strict=True,
         )
     )
-    write_table(path, Table(header, rows))
+    write_table(path, CsvTable(header, rows))
 
 
 def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
@@ -131,7 +131,7 @@ def _predictions(rows: Rows, classes: Sequence[str]) -> Predictions:
 def write_confusion(path: Path, confusion: NDArray[np.int64], classes: Sequence[str]) -> None:
     """Write a line a true class, a column a predicted one."""
     rows = ((name, *row.tolist()) for name, row in zip(classes, confusion, strict=True))
-    write_table(path, Table(("label", *classes), rows))
+    write_table(path, CsvTable(("label", *classes), rows))
 
 
 def read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.int64]:
@@ -149,7 +149,7 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
     rows = (
         ["" if value is None else _units(value) for value in astuple(trial)] for trial in trials
     )
-    write_table(path, Table(names, rows))
+    write_table(path, CsvTable(names, rows))
 
 
 def read_trials(path: Path) -> tuple[Trial, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.errors import RunError
-from seewhy.storage.csv_files import Rows, Table, read_rows, write_table
+from seewhy.storage.csv_files import CsvTable, Rows, read_rows, write_table
 from seewhy.storage.json_files import read_record, write_record
 from seewhy.storage.schemas.data_checks import DataChecks, DataFindings
 from seewhy.storage.schemas.levels import Levels
@@ -46,7 +46,7 @@ def write(
             data.ids, data.paths, data.labels, data.splits, groups, strict=True
         )
     )
-    write_table(index, Table(("id", "path", "label", "split", "group"), rows))
+    write_table(index, CsvTable(("id", "path", "label", "split", "group"), rows))
     found = DataChecks(
         source=data.source,
         working_size=int(data.pixels.shape[1]),

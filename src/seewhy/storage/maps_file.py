@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
-from seewhy.storage.csv_files import Table, write_table
-from seewhy.storage.npz_files import Expected, growing_npz, read_npz
+from seewhy.storage.csv_files import CsvTable, write_table
+from seewhy.storage.npz_files import ArraySpec, growing_npz, read_npz
 from seewhy.storage.schemas.study import Maps, Stage
 
 # What maps.npz has of every image, beside its id.
@@ -67,7 +67,7 @@ def write(
         for id_, label, (shown, peak, empty) in zip(ids, labels, rows, strict=True)
     )
     header = ("id", "label", "predicted", "explained", "peak", "empty")
-    write_table(path.with_name("index.csv"), Table(header, shown_rows))
+    write_table(path.with_name("index.csv"), CsvTable(header, shown_rows))
 
 
 def read(path: Path, stage: Stage, ids: tuple[str, ...]) -> Maps:
@@ -88,17 +88,17 @@ def read(path: Path, stage: Stage, ids: tuple[str, ...]) -> Maps:
     count = len(ids)
     places = (count, None, None)
     wanted = {
-        "ids": Expected("str", (count,)),
-        "maps": Expected("float16", places),
-        "label_maps": Expected("float16", places),
-        "explained": Expected("int64", (count,)),
-        "scales": Expected("float32", (count,)),
-        "label_scales": Expected("float32", (count,)),
-        "empty": Expected("bool", (count,)),
-        "label_empty": Expected("bool", (count,)),
-        "method": Expected("str"),
-        "layer": Expected("str"),
-        "stage": Expected("str"),
+        "ids": ArraySpec("str", (count,)),
+        "maps": ArraySpec("float16", places),
+        "label_maps": ArraySpec("float16", places),
+        "explained": ArraySpec("int64", (count,)),
+        "scales": ArraySpec("float32", (count,)),
+        "label_scales": ArraySpec("float32", (count,)),
+        "empty": ArraySpec("bool", (count,)),
+        "label_empty": ArraySpec("bool", (count,)),
+        "method": ArraySpec("str"),
+        "layer": ArraySpec("str"),
+        "stage": ArraySpec("str"),
     }
     try:
         found: dict[str, Any] = read_npz(path, wanted)

@@ -34,7 +34,7 @@ class _Column:
     rows: int = 0
 
 
-class Columns:
+class GrowingArrays:
     """Arrays that grow along their first axis, on the disk."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -72,7 +72,7 @@ class Columns:
 
 
 @contextmanager
-def growing_npz(path: Path) -> Iterator[Columns]:
+def growing_npz(path: Path) -> Iterator[GrowingArrays]:
     """Yield arrays to add to; when the context ends well, they are in the ``.npz`` at `path`.
 
     The file is a compressed one as ``numpy.savez_compressed`` writes it, and equal arrays give
@@ -84,7 +84,7 @@ def growing_npz(path: Path) -> Iterator[Columns]:
         Its folder exists.
     """
     with ExitStack() as stack:
-        columns = Columns(path.parent, stack)
+        columns = GrowingArrays(path.parent, stack)
         yield columns
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, column in columns.grown.items():
@@ -111,7 +111,7 @@ def write_header(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Expected:
+class ArraySpec:
     """What an array of a file must be before it is read.
 
     Attributes
@@ -148,7 +148,7 @@ class Expected:
         return f"{self.dtype} ({lengths})"
 
 
-def read_npz(path: Path, wanted: Mapping[str, Expected]) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, wanted: Mapping[str, ArraySpec]) -> dict[str, NDArray[Any]]:
     """Read the wanted arrays; what their headers say is checked before any value is read.
 
     Nothing is unpickled, and memory is bounded by what was expected, whatever the file claims.
@@ -177,7 +177,7 @@ def read_npz(path: Path, wanted: Mapping[str, Expected]) -> dict[str, NDArray[An
     return found
 
 
-def _check_header(member: IO[bytes], name: str, expected: Expected) -> None:
+def _check_header(member: IO[bytes], name: str, expected: ArraySpec) -> None:
     version = np.lib.format.read_magic(member)
     if version != _VERSION:
         raise ValueError(f"{name}: expected NumPy's format 1.0, but got {version}")

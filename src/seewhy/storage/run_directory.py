@@ -24,17 +24,15 @@ from seewhy.storage import csv_files as tables
 from seewhy.storage import source_list as sources_file
 from seewhy.storage.atomic_writing import write_text
 from seewhy.storage.json_files import read_record, record_where_there, write_record
-from seewhy.storage.schemas.audit import Audit, MendedData, MendingRecord
+from seewhy.storage.schemas.audit import Audit, MitigationData, MitigationRecord
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.data_checks import DataChecks, DataFindings, Suspects
+from seewhy.storage.schemas.data_checks import DataChecks, DataFindings, QualityIssues
 from seewhy.storage.schemas.evaluation import Comparison, Evaluation
 from seewhy.storage.schemas.faithfulness import Faithfulness
 from seewhy.storage.schemas.study import (
     STAGES,
-    Answers,
     BackboneSummary,
     Baseline,
-    Begun,
     Dataset,
     Epoch,
     FailedStep,
@@ -43,6 +41,8 @@ from seewhy.storage.schemas.study import (
     Maps,
     Predictions,
     Provenance,
+    RepetitionPredictions,
+    RunFingerprint,
     SearchRecord,
     Stage,
     StageMetrics,
@@ -262,13 +262,13 @@ class RunDirectory:
         """Read provenance.json."""
         return read_record(self.root / "provenance.json", Provenance)
 
-    def write_begun(self, begun: Begun) -> None:
+    def write_begun(self, begun: RunFingerprint) -> None:
         """Write begun.json."""
         write_record(self.begun_path, begun)
 
-    def read_begun(self) -> Begun | None:
+    def read_begun(self) -> RunFingerprint | None:
         """Read begun.json; None where no backbone was begun."""
-        return record_where_there(self.begun_path, Begun)
+        return record_where_there(self.begun_path, RunFingerprint)
 
     def write_backbone(self, slug: str, summary: BackboneSummary) -> None:
         """Write a backbone's part of the summary, when all else of it is there."""
@@ -317,13 +317,13 @@ class RunDirectory:
         """One backbone's suspects.json."""
         return self.backbone_path(slug) / "suspects.json"
 
-    def write_suspects(self, slug: str, suspects: Suspects) -> None:
+    def write_suspects(self, slug: str, suspects: QualityIssues) -> None:
         """Write suspects.json."""
         write_record(self.suspects_path(slug), suspects)
 
-    def read_suspects(self, slug: str) -> Suspects | None:
+    def read_suspects(self, slug: str) -> QualityIssues | None:
         """Read suspects.json; None in a study that is older than it."""
-        return record_where_there(self.suspects_path(slug), Suspects)
+        return record_where_there(self.suspects_path(slug), QualityIssues)
 
     def write_baseline_predictions(
         self, slug: str, predictions: Predictions, classes: Sequence[str]
@@ -350,13 +350,15 @@ class RunDirectory:
     def _answers_path(self, slug: str, name: str) -> Path:
         return self._repetitions_path(slug) / f"{name}.npz"
 
-    def write_answers(self, slug: str, name: str, answers: Mapping[Stage, Answers]) -> None:
+    def write_answers(
+        self, slug: str, name: str, answers: Mapping[Stage, RepetitionPredictions]
+    ) -> None:
         """Keep what a training again said, until the backbone's study has ended."""
         answers_file.write(self._answers_path(slug, name), answers)
 
     def read_answers(
         self, slug: str, name: str, stages: Sequence[Stage], sizes: tuple[int, int, int]
-    ) -> dict[Stage, Answers] | None:
+    ) -> dict[Stage, RepetitionPredictions] | None:
         """Read what a training again said, see `answers_file.read`; None where it has not ended."""
         return answers_file.read(self._answers_path(slug, name), stages, sizes)
 
@@ -421,13 +423,13 @@ class RunDirectory:
     def _mending_path(self, slug: str) -> Path:
         return self.backbone_path(slug) / "mending.json"
 
-    def write_mending(self, slug: str, mending: MendingRecord) -> None:
+    def write_mending(self, slug: str, mending: MitigationRecord) -> None:
         """Write mending.json; call it when the mended study has ended."""
         write_record(self._mending_path(slug), mending)
 
-    def read_mending(self, slug: str) -> MendingRecord | None:
+    def read_mending(self, slug: str) -> MitigationRecord | None:
         """Read mending.json; None where nothing was mended."""
-        return record_where_there(self._mending_path(slug), MendingRecord)
+        return record_where_there(self._mending_path(slug), MitigationRecord)
 
     @property
     def _mended_data_path(self) -> Path:
@@ -438,13 +440,13 @@ class RunDirectory:
         """Whether this is a mended study, whose images come of the study around it."""
         return self._mended_data_path.is_file()
 
-    def write_mended_data(self, mended: MendedData) -> None:
+    def write_mended_data(self, mended: MitigationData) -> None:
         """Write mended.json, how the images of a mended study came about."""
         write_record(self._mended_data_path, mended)
 
-    def read_mended_data(self) -> MendedData | None:
+    def read_mended_data(self) -> MitigationData | None:
         """Read mended.json; None in a study that is no mended one."""
-        return record_where_there(self._mended_data_path, MendedData)
+        return record_where_there(self._mended_data_path, MitigationData)
 
     def read_audited(self) -> Dataset:
         """Read the images that an audit asks about: the study's own, before any mending.

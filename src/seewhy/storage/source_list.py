@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from seewhy.errors import RunError
-from seewhy.storage.csv_files import Table, read_rows, write_table
+from seewhy.storage.csv_files import CsvTable, read_rows, write_table
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ _HEADER = tuple(field.name for field in fields(SourceFile))
 
 def write(path: Path, files: Iterable[SourceFile]) -> None:
     """Write sources.csv, a line a file."""
-    write_table(path, Table(_HEADER, map(astuple, files)))
+    write_table(path, CsvTable(_HEADER, map(astuple, files)))
 
 
 def read(path: Path) -> tuple[SourceFile, ...]:

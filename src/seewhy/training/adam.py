@@ -55,7 +55,7 @@ class Adam:
             maximize=False,
         )
 
-    def forget_gradients(self) -> None:
+    def clear_gradients(self) -> None:
         """Drop every gradient."""
         for parameter in self.parameters:
             parameter.grad = None

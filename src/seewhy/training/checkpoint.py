@@ -18,7 +18,7 @@ from torch import Tensor
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.schemas.study import Epoch
-from seewhy.training.trainer import Best, Learner, StageSettings
+from seewhy.training.trainer import BestEpoch, Learner, StageSettings
 
 
 class Checkpoint:
@@ -36,7 +36,7 @@ class Checkpoint:
         self.path = path
         self._settings = json.dumps(asdict(settings))
 
-    def restore(self, learner: Learner, best: Best) -> list[Epoch]:
+    def restore(self, learner: Learner, best: BestEpoch) -> list[Epoch]:
         """Put module, optimiser and best epoch where they were; return the epochs behind it.
 
         Raises
@@ -67,7 +67,7 @@ class Checkpoint:
                 f"{self.path}: cannot be taken up again ({reason}); delete it to repeat the stage"
             ) from error
 
-    def keep(self, learner: Learner, best: Best, history: list[Epoch]) -> None:
+    def keep(self, learner: Learner, best: BestEpoch, history: list[Epoch]) -> None:
         """Keep what is there after the last epoch of `history`, atomically.
 
         Raises

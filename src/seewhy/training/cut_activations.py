@@ -22,7 +22,7 @@ from seewhy.data.pixels import to_input
 from seewhy.runtime.device import Compute
 from seewhy.storage.atomic_writing import write_error
 from seewhy.storage.schemas.study import Dataset, Place, Preprocess
-from seewhy.training.memory_plan import Plan
+from seewhy.training.memory_plan import ActivationPlan
 
 # Images that pass the prefix at once. No training batch is smaller on the processor, where larger
 # batches are no quicker; a GPU takes a filled-up batch as fast as a small one.
@@ -67,7 +67,7 @@ class CutInput:
     prefix : nn.Module
         Frozen, in evaluation mode, on the device.
     compute : Compute
-    plan : Plan
+    plan : ActivationPlan
     augmentations : tuple of str
         Applied to training batches, whose activations are then never kept.
     """
@@ -78,7 +78,7 @@ class CutInput:
         preprocess: Preprocess,
         prefix: nn.Module,
         compute: Compute,
-        plan: Plan,
+        plan: ActivationPlan,
         augmentations: tuple[str, ...] = (),
     ) -> None:
         self.plan = plan

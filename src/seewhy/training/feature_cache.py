@@ -32,13 +32,19 @@ from seewhy.runtime.progress import Progress
 from seewhy.storage.atomic_writing import write_error
 from seewhy.storage.schemas.study import Dataset, Place
 from seewhy.training.cut_activations import CutInput, make_store
-from seewhy.training.memory_plan import Budget, Plan, plan_activations, read_budget, resume_plan
+from seewhy.training.memory_plan import (
+    ActivationPlan,
+    MemoryBudget,
+    plan_activations,
+    read_budget,
+    resume_plan,
+)
 
 BATCH = 64
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureCache:
     """What one pass over the images leaves behind.
 
     Attributes
@@ -67,7 +73,7 @@ def keeping_features(
     folder: Path,
     progress: Progress,
     recorded: Place | None = None,
-) -> Iterator[Features]:
+) -> Iterator[FeatureCache]:
     """Run every image through the trunk once and keep what the stages need.
 
     Parameters
@@ -85,7 +91,7 @@ def keeping_features(
 
     Yields
     ------
-    Features
+    FeatureCache
 
     Raises
     ------
@@ -102,13 +108,18 @@ def keeping_features(
     item = prod(shape) * dtype.itemsize
     folder.mkdir(parents=True, exist_ok=True)
     at_cut = CutInput(
-        data, backbone.preprocess, cut.prefix, compute, Plan("recompute", ""), augmentations
+        data,
+        backbone.preprocess,
+        cut.prefix,
+        compute,
+        ActivationPlan("recompute", ""),
+        augmentations,
     )
     budget = read_budget(config.finetuning, folder)
     plan = _plan(at_cut, config.finetuning.keep, count, item, budget, folder, compute, recorded)
     if augmentations:
         note = f"without the training images, which {' and '.join(augmentations)} change every time"
-        plan = Plan(plan.place, f"{plan.reason}, {note}")
+        plan = ActivationPlan(plan.place, f"{plan.reason}, {note}")
     at_cut.plan = plan
     spill = folder / ".activations.part"
     try:
@@ -119,7 +130,7 @@ def keeping_features(
             at_cut.keep_in(store, rows)
         title = f"{folder.name}: features"
         pooled, probabilities = _pass(backbone, cut, data, compute, at_cut, progress, title)
-        yield Features(pooled, probabilities, at_cut, time.perf_counter() - started)
+        yield FeatureCache(pooled, probabilities, at_cut, time.perf_counter() - started)
     finally:
         spill.unlink(missing_ok=True)
 
@@ -129,11 +140,11 @@ def _plan(
     keep: Literal["auto", "memory", "disk", "recompute"],
     images: int,
     item: int,
-    budget: Budget,
+    budget: MemoryBudget,
     folder: Path,
     compute: Compute,
     recorded: Place | None,
-) -> Plan:
+) -> ActivationPlan:
     """Decide where `images` activations of `item` bytes are kept; what was recorded stays."""
     needed = images * item
     if recorded is not None and keep == "auto":

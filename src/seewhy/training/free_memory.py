@@ -15,7 +15,7 @@ _MEMINFO, _GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
-class _Controller:
+class _MemoryController:
     """Where one version of Linux' control groups tells limits, use, and what can be reclaimed."""
 
     folder: Path
@@ -24,13 +24,13 @@ class _Controller:
     reclaimable: tuple[str, ...]
 
 
-_VERSION_1 = _Controller(
+_VERSION_1 = _MemoryController(
     Path("/sys/fs/cgroup/memory"),
     ("memory.limit_in_bytes",),
     "memory.usage_in_bytes",
     ("total_inactive_file",),
 )
-_VERSION_2 = _Controller(
+_VERSION_2 = _MemoryController(
     Path("/sys/fs/cgroup"),
     ("memory.max", "memory.high"),
     "memory.current",
@@ -77,7 +77,7 @@ def _left_by_groups() -> Iterator[int]:
             place = place.parent
 
 
-def _groups() -> Iterator[tuple[_Controller, str]]:
+def _groups() -> Iterator[tuple[_MemoryController, str]]:
     """Yield the groups that limit this process' memory, by their controller."""
     try:
         lines = _GROUPS.read_text("utf-8", "replace").splitlines()
@@ -93,7 +93,7 @@ def _groups() -> Iterator[tuple[_Controller, str]]:
             yield _VERSION_1, group
 
 
-def _reclaimable(place: Path, controller: _Controller) -> int:
+def _reclaimable(place: Path, controller: _MemoryController) -> int:
     try:
         lines = (place / "memory.stat").read_text("ascii").splitlines()
         told = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}

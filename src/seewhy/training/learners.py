@@ -90,13 +90,13 @@ class ModuleLearner:
                 if self._augment is not None:
                     inputs = self._augment(inputs, self._wanted(indices), chance)
                 logits, loss = self._loss(inputs, indices, "mean")
-                self.optimizer.forget_gradients()
+                self.optimizer.clear_gradients()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
                 loss_sum += loss.detach() * len(indices)
                 right += (logits.detach().argmax(dim=1) == self._wanted(indices)).sum()
                 advance(len(indices))
-        self.optimizer.forget_gradients()
+        self.optimizer.clear_gradients()
         return float(loss_sum) / len(order), float(right) / len(order)
 
     @torch.no_grad()
@@ -186,7 +186,7 @@ class HeadLearner:
             loss_sum += float(self._loss(logits, labels))
             right += int((logits.argmax(dim=1) == labels).sum())
             advance(len(rows))
-        self.optimizer.forget_gradients()
+        self.optimizer.clear_gradients()
         return loss_sum / len(order), right / len(order)
 
     @torch.no_grad()

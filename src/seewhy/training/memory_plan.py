@@ -19,7 +19,7 @@ _GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Plan:
+class ActivationPlan:
     """Where the activations at the cut are kept between epochs, and why (one sentence)."""
 
     place: Place
@@ -35,14 +35,14 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Budget:
+class MemoryBudget:
     """Bytes that kept activations may take."""
 
     memory: int
     disk: int
 
 
-def read_budget(config: FinetuningConfig, folder: Path) -> Budget:
+def read_budget(config: FinetuningConfig, folder: Path) -> MemoryBudget:
     """Return the configured budgets; where none is set, half of what is free now."""
     in_memory = config.memory_gib * _GIB if config.memory_gib is not None else _free() / 2
     on_disk = (
@@ -50,7 +50,7 @@ def read_budget(config: FinetuningConfig, folder: Path) -> Budget:
         if config.disk_gib is not None
         else shutil.disk_usage(folder).free / 2
     )
-    return Budget(int(in_memory), int(on_disk))
+    return MemoryBudget(int(in_memory), int(on_disk))
 
 
 def _free() -> int:
@@ -60,10 +60,10 @@ def _free() -> int:
 def plan_activations(
     keep: Literal["auto", "memory", "disk", "recompute"],
     needed: int,
-    budget: Budget,
+    budget: MemoryBudget,
     recompute_seconds: float,
     read_seconds: float,
-) -> Plan:
+) -> ActivationPlan:
     """Decide where the activations at the cut are kept between epochs.
 
     Memory is taken wherever it suffices. A disk is taken where reading an epoch's activations
@@ -75,25 +75,31 @@ def plan_activations(
         Anything but ``auto`` is obeyed.
     needed : int
         Bytes of all activations to keep.
-    budget : Budget
+    budget : MemoryBudget
     recompute_seconds, read_seconds : float
         What an epoch's worth of either would take.
     """
     size = _size(needed)
     if keep != "auto":
-        return Plan(keep, f"{size}: {keep} was asked for")
+        return ActivationPlan(keep, f"{size}: {keep} was asked for")
     if needed <= budget.memory:
-        return Plan("memory", f"{size} fit the memory budget of {budget.memory / _GIB:.2f} GiB")
+        return ActivationPlan(
+            "memory", f"{size} fit the memory budget of {budget.memory / _GIB:.2f} GiB"
+        )
     over = f"{size} exceed the memory budget of {budget.memory / _GIB:.2f} GiB"
     if needed > budget.disk:
-        return Plan("recompute", f"{over} and the disk budget of {budget.disk / _GIB:.2f} GiB")
+        return ActivationPlan(
+            "recompute", f"{over} and the disk budget of {budget.disk / _GIB:.2f} GiB"
+        )
     costs = (
         f"reading them takes {read_seconds:.1f} s an epoch, the prefix {recompute_seconds:.1f} s"
     )
-    return Plan("disk" if read_seconds < recompute_seconds else "recompute", f"{over}; {costs}")
+    return ActivationPlan(
+        "disk" if read_seconds < recompute_seconds else "recompute", f"{over}; {costs}"
+    )
 
 
-def resume_plan(recorded: Place, needed: int, budget: Budget) -> Plan:
+def resume_plan(recorded: Place, needed: int, budget: MemoryBudget) -> ActivationPlan:
     """Return the plan of a study that is resumed: as recorded, or what today's machine allows.
 
     Parameters
@@ -102,21 +108,21 @@ def resume_plan(recorded: Place, needed: int, budget: Budget) -> Plan:
         Where the activations were kept when the backbone was begun.
     needed : int
         Bytes of all activations to keep.
-    budget : Budget
+    budget : MemoryBudget
         Today's.
     """
     began = f"{_size(needed)}: {recorded}, as when this backbone was begun"
     if recorded == "recompute":
-        return Plan("recompute", began)
+        return ActivationPlan("recompute", began)
     room: dict[Place, int] = {"memory": budget.memory, "disk": budget.disk}
     other: Place = "disk" if recorded == "memory" else "memory"
     if needed <= room[recorded]:
-        return Plan(recorded, began)
+        return ActivationPlan(recorded, began)
     over = (
         f"{_size(needed)} were kept in another place when this backbone was begun, but exceed "
         f"today's {recorded} budget of {room[recorded] / _GIB:.2f} GiB"
     )
-    return Plan(other if needed <= room[other] else "recompute", over)
+    return ActivationPlan(other if needed <= room[other] else "recompute", over)
 
 
 def _size(needed: int) -> str:

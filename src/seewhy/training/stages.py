@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.config import StudyConfig
-from seewhy.models.classifier import BehindCut, Head
+from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Progress
 from seewhy.storage.schemas.study import Dataset
@@ -71,7 +71,7 @@ def adapt(
 
 
 def finetune(
-    behind_cut: BehindCut,
+    behind_cut: TailAndHead,
     at_cut: CutInput,
     data: Dataset,
     config: StudyConfig,
@@ -85,7 +85,7 @@ def finetune(
 
     Parameters
     ----------
-    behind_cut : BehindCut
+    behind_cut : TailAndHead
         Trained in place; holds the best epoch's weights afterwards, frozen again.
     at_cut : CutInput
     data : Dataset

@@ -108,13 +108,13 @@ class Learner(Protocol):
         """Return mean loss and accuracy over the validation images."""
 
 
-class Keeper(Protocol):
+class CheckpointStore(Protocol):
     """Where a stage lies after each epoch, so that it can go on from there."""
 
-    def restore(self, learner: Learner, best: Best) -> list[Epoch]:
+    def restore(self, learner: Learner, best: BestEpoch) -> list[Epoch]:
         """Put module, optimiser and best epoch where they were; return the epochs behind it."""
 
-    def keep(self, learner: Learner, best: Best, history: list[Epoch]) -> None:
+    def keep(self, learner: Learner, best: BestEpoch, history: list[Epoch]) -> None:
         """Keep what is there after the last epoch of `history`."""
 
 
@@ -122,7 +122,7 @@ class Keeper(Protocol):
 Watch = Callable[[Epoch], None]
 
 
-class Best:
+class BestEpoch:
     """The best epoch so far and the weights it had."""
 
     def __init__(self) -> None:
@@ -190,7 +190,7 @@ def train_stage(
     settings: StageSettings,
     progress: Progress,
     title: str,
-    keeper: Keeper | None = None,
+    keeper: CheckpointStore | None = None,
     watch: Watch | None = None,
 ) -> StageResult:
     """Train with Adam until the validation accuracy stops rising.
@@ -206,7 +206,7 @@ def train_stage(
     progress : Progress
     title : str
         Of the progress bar.
-    keeper : Keeper, optional
+    keeper : CheckpointStore, optional
         Keeps the stage after each epoch and knows the epochs that are behind it.
     watch : callable, optional
         Told of every epoch; may raise to end the stage.
@@ -216,7 +216,7 @@ def train_stage(
     TrainingError
         Where a loss is no finite number.
     """
-    best = Best()
+    best = BestEpoch()
     history = keeper.restore(learner, best) if keeper else []
     if not history:
         best.offer(0, *learner.validate(), learner.module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seewhy.audit.discovery.evidence_location import hottest, where_evidence_lies
+from seewhy.audit.discovery.evidence_location import hottest, locate_evidence
 
 
 def test_shares_and_excess_of_counted_maps() -> None:
@@ -13,7 +13,7 @@ def test_shares_and_excess_of_counted_maps() -> None:
     corner = np.zeros((2, 4, 4), np.float32)
     corner[:, 3, 0] = 5
     maps = np.concatenate([even, corner])
-    first, second = where_evidence_lies(maps, np.array([0, 0, 1, 1]), 2)
+    first, second = locate_evidence(maps, np.array([0, 0, 1, 1]), 2)
     assert first is not None
     assert second is not None
     assert first.border == pytest.approx(12 / 16)
@@ -28,7 +28,7 @@ def test_shares_and_excess_of_counted_maps() -> None:
 
 def test_a_class_without_evidence_has_no_place() -> None:
     maps = np.concatenate([np.ones((2, 4, 4)), np.zeros((1, 4, 4))]).astype(np.float32)
-    assert where_evidence_lies(maps, np.array([0, 1, 2]), 4)[2:] == [None, None]
+    assert locate_evidence(maps, np.array([0, 1, 2]), 4)[2:] == [None, None]
 
 
 def test_evidence_off_the_object() -> None:
@@ -36,7 +36,7 @@ def test_evidence_off_the_object() -> None:
     masks = np.zeros((1, 4, 4), bool)
     masks[0, :2, 2:] = True  # the upper right place
     both = np.concatenate([maps, maps])
-    found = where_evidence_lies(both, np.array([0, 1]), 2, np.concatenate([masks, ~masks]))
+    found = locate_evidence(both, np.array([0, 1]), 2, np.concatenate([masks, ~masks]))
     assert [one.outside for one in found if one] == pytest.approx([0.25, 0.75])
 
 

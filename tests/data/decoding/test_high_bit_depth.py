@@ -24,7 +24,7 @@ from seewhy.data.sources.picture_suffixes import is_picture
 from seewhy.errors import DataError, UnreadableImageError
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.levels import Level, Levels, Span
+from seewhy.storage.schemas.levels import Levels, ValueLevel, ValueRange
 
 COLOURS = np.array([[(200, 30, 40), (20, 180, 60)], [(128, 128, 128), (10, 50, 220)]], np.uint8)
 BLOCKS = COLOURS.repeat(32, axis=0).repeat(32, axis=1)
@@ -58,14 +58,14 @@ def first(image: np.ndarray) -> list[int]:
 def test_levels_decide_not_the_picture(tmp_path: Path, suffix: str) -> None:
     path = grey(tmp_path / f"a.{suffix}", [[0, 819, 4095, 8000]] * 4)
     assert is_deep(path)
-    assert measure_image(path) == Span("16-bit", 0, 8000)
-    assert first(decode_image(path, levels=Levels((Level("16-bit", 0, 4095),)))) == [
+    assert measure_image(path) == ValueRange("16-bit", 0, 8000)
+    assert first(decode_image(path, levels=Levels((ValueLevel("16-bit", 0, 4095),)))) == [
         0,
         51,
         255,
         255,
     ]
-    assert first(decode_image(path, levels=Levels((Level("16-bit", 819, 4095),))))[:3] == [
+    assert first(decode_image(path, levels=Levels((ValueLevel("16-bit", 819, 4095),))))[:3] == [
         0,
         0,
         255,
@@ -76,8 +76,8 @@ def test_levels_decide_not_the_picture(tmp_path: Path, suffix: str) -> None:
 
 def test_floats_negative_values_and_what_is_no_number(tmp_path: Path) -> None:
     path = grey(tmp_path / "a.tif", [[-1, 0, 1, np.nan, np.inf]], np.float32)
-    assert measure_image(path) == Span("float", -1, 1, odd=True)
-    level = Levels((Level("float", -1, 1),))
+    assert measure_image(path) == ValueRange("float", -1, 1, odd=True)
+    level = Levels((ValueLevel("float", -1, 1),))
     assert first(decode_image(path, levels=level)) == [0, 128, 255, 0, 0]
     nothing = grey(tmp_path / "b.tif", [[np.nan, np.inf]], np.float32)
     assert measure_image(nothing) is None
@@ -95,7 +95,7 @@ def test_unsigned_32_bits_do_not_become_negative(tmp_path: Path) -> None:
     signed, plain = (struct.pack("<HHII", 339, 3, 1, form) for form in (2, 1))
     assert path.read_bytes().count(signed) == 1
     path.write_bytes(path.read_bytes().replace(signed, plain))
-    assert measure_image(path) == Span("integer", 0, 2**32 - 1)
+    assert measure_image(path) == ValueRange("integer", 0, 2**32 - 1)
     assert first(decode_image(path)) == [0, 128, 255]
 
 
@@ -111,7 +111,7 @@ def test_alpha_of_sixteen_bits(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     # Grey and alpha: 12-bit grey, opaque and transparent.
     path.write_bytes(png(2, 1, 4, b"\0" + struct.pack(">4H", 4095, 65535, 4095, 0)))
-    assert measure_image(path) == Span("16-bit", 0, 15 * 257, coarse=True)
+    assert measure_image(path) == ValueRange("16-bit", 0, 15 * 257, coarse=True)
     assert first(decode_image(path)) == [255, 255]
     # A transparent grey value, and a transparent colour, given in 16 bits.
     path.write_bytes(png(3, 1, 0, b"\0" + struct.pack(">3H", 4095, 300, 0), struct.pack(">H", 300)))

@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 
 from seewhy.data.quality.faults import find_faults
-from seewhy.data.quality.measurements import Measures
+from seewhy.data.quality.measurements import ImageMeasurements
 from seewhy.storage.schemas.data_checks import Fault
 
 GOOD = np.tile(np.array([60, 160], dtype=np.uint8), (32, 16))
 
 
-def measures(count: int) -> Measures:
-    return Measures(
+def measures(count: int) -> ImageMeasurements:
+    return ImageMeasurements(
         digests=np.array([str(i) for i in range(count)], dtype="S32"),
         thumbs=np.tile(GOOD, (count, 1, 1)),
         sharpness=np.full(count, 0.25),
     )
 
 
-def found(measured: Measures, sizes: np.ndarray | None = None) -> dict[Fault, list[int]]:
+def found(measured: ImageMeasurements, sizes: np.ndarray | None = None) -> dict[Fault, list[int]]:
     count = len(measured.thumbs)
     sizes = np.tile([300, 400], (count, 1)) if sizes is None else sizes
     return {one.fault: one.indices.tolist() for one in find_faults(measured, sizes, 224)}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from seewhy.data.sources.folder import list_folder
 from seewhy.data.sources.listing import Listing
-from seewhy.data.sources.split_names import Named, read_name
+from seewhy.data.sources.split_names import SplitName, read_name
 from seewhy.errors import DataError
 
 
@@ -83,8 +83,8 @@ def test_other_names_name_no_split(name: str) -> None:
 
 
 def test_what_else_is_in_a_name() -> None:
-    assert read_name("steam_train") == Named("train", ("steam",))
-    assert read_name("TrainStation2") == Named("train", ("station",))
+    assert read_name("steam_train") == SplitName("train", ("steam",))
+    assert read_name("TrainStation2") == SplitName("train", ("station",))
 
 
 def test_classes_that_only_sound_like_splits(tmp_path: Path) -> None:

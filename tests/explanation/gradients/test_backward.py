@@ -31,7 +31,7 @@ def _check(logits: Tensor, leaf: Tensor, monkeypatch: pytest.MonkeyPatch) -> set
     ends: set[str] = set()
     walk = backward._walk
 
-    def watched(*arguments: object) -> list[backward._Edge]:
+    def watched(*arguments: object) -> list[backward._AutogradEdge]:
         edges = walk(*arguments)
         ends.update(edge.node.name() for edge in edges)
         return edges
@@ -204,7 +204,7 @@ def test_more_scores_than_fit_in_memory_go_in_parts(monkeypatch: pytest.MonkeyPa
     together: list[int] = []
     walk = backward._walk
 
-    def watched(root: object, place: int, asked: Tensor, most: int) -> list[backward._Edge]:
+    def watched(root: object, place: int, asked: Tensor, most: int) -> list[backward._AutogradEdge]:
         together.append(len(asked))
         return walk(root, place, asked, most)
 
@@ -263,7 +263,7 @@ def test_usual_networks_are_left_to_the_rules(
     handed: list[set[str]] = []
     walk, grad = backward._walk, torch.autograd.grad
 
-    def watched(*arguments: object) -> list[backward._Edge]:
+    def watched(*arguments: object) -> list[backward._AutogradEdge]:
         edges = walk(*arguments)
         handed.append({edge.node.name() for edge in edges})
         return edges

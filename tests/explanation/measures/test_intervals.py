@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.measures.intervals import Interval, bootstrap_mean, compare, judge
+from seewhy.explanation.measures.intervals import ImageMeanInterval, bootstrap_mean, compare, judge
 
 
 def test_the_interval_equals_scipys_percentile_bootstrap() -> None:
@@ -41,7 +41,7 @@ def test_the_interval_holds_the_true_mean_about_as_often_as_it_says(
 
 
 def test_one_value_has_an_interval_without_width() -> None:
-    assert bootstrap_mean([0.25]) == Interval(0.25, 0.25, 0.25)
+    assert bootstrap_mean([0.25]) == ImageMeanInterval(0.25, 0.25, 0.25)
 
 
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")], [[1.0]]])
@@ -59,7 +59,7 @@ def test_differences_are_paired() -> None:
     assert found.maps.low < found.random.value < found.maps.high
     assert 0.009 < found.versus_random.low < found.versus_random.high < 0.011
     assert found.verdict == "better than random"
-    assert found.versus_gaussian == Interval(0, 0, 0)
+    assert found.versus_gaussian == ImageMeanInterval(0, 0, 0)
     assert found.gaussian_verdict == "no better than a centred Gaussian"
     assert compare(maps, image[:, None], maps, "low").verdict == "no better than random"
 
@@ -86,7 +86,7 @@ def test_random_maps_count_by_their_mean() -> None:
 def test_a_verdict_needs_an_interval_on_the_good_side_of_zero(
     low: float, high: float, good: str, images: int, verdict: str
 ) -> None:
-    assert judge(Interval((low + high) / 2, low, high), good, images, "random") == verdict
+    assert judge(ImageMeanInterval((low + high) / 2, low, high), good, images, "random") == verdict
 
 
 def test_a_measure_is_plain_values() -> None:

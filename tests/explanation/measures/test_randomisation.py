@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seewhy import explain
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import undisturbed
-from seewhy.explanation.measures.randomisation import Course, cascade, follow, shuffled
+from seewhy.explanation.measures.randomisation import ModuleOrder, cascade, follow, shuffled
 from seewhy.explanation.measures.replay import Replay
 
 
@@ -35,7 +35,7 @@ class Backwards(nn.Module):
         return self.head(pooled)
 
 
-def _follow(model: nn.Module, images: Tensor) -> Course:
+def _follow(model: nn.Module, images: Tensor) -> ModuleOrder:
     with undisturbed(model, images):
         return follow(model, images)
 

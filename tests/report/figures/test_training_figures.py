@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from seewhy.report.figures.training_figures import Series, curves, recall_dots
+from seewhy.report.figures.training_figures import DotSeries, curves, recall_dots
 from seewhy.storage.schemas.study import Epoch
 
 HOSTILE = ["<script>alert(1)</script>", "$x^2$", "_a_b$", '"onerror="alert(1)', "猫", "a\x01\nb"]
@@ -23,7 +23,7 @@ def _texts(svg: str) -> list[str]:
 
 
 def test_names_stay_text() -> None:
-    series = [Series("fine", dict.fromkeys(HOSTILE, 0.5), "finetuning")]
+    series = [DotSeries("fine", dict.fromkeys(HOSTILE, 0.5), "finetuning")]
     svg = str(recall_dots(HOSTILE, series, "f", '<b>alt</b> & "more"'))
     shown = _texts(svg)
     for name in HOSTILE[:-1]:
@@ -44,7 +44,7 @@ def test_colours_are_the_pages() -> None:
 
 
 def test_ids_of_two_figures_differ_and_references_are_met() -> None:
-    series = [Series("fine", {"a": 0.5, "b": 0.7}, "finetuning")]
+    series = [DotSeries("fine", {"a": 0.5, "b": 0.7}, "finetuning")]
     both = [str(recall_dots(["a", "b"], series, name, "alt")) for name in ("one", "two")]
     ids = [re.findall(r' id="([^"]+)"', svg) for svg in both]
     assert ids[0]
@@ -83,5 +83,5 @@ def test_short_stages(epochs: int) -> None:
 def test_missing_and_undefined_values_are_left_out() -> None:
     history = {key: [Epoch(1, float("nan"), 0.1, float("nan"), 0.1, 0.001, 1.0)] for key in STAGES}
     curves(history, dict.fromkeys(STAGES, 1), "loss", "f", "alt")
-    svg = recall_dots(["a", "b"], [Series("human", {"a": 0.9}, "human")], "f", "alt")
+    svg = recall_dots(["a", "b"], [DotSeries("human", {"a": 0.9}, "human")], "f", "alt")
     assert {"a", "b"} <= set(_texts(svg))

@@ -21,17 +21,17 @@ from seewhy.report.figures.statistics_figures import (
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.evaluation import (
     Calibration,
+    FoldComparison,
     FoldDifference,
     FoldScores,
     Interval,
-    OverFolds,
     ReliabilityBin,
 )
 from seewhy.storage.schemas.faithfulness import FaithfulnessCurve
 from seewhy.storage.schemas.study import Summary
 from seewhy.storage.titles import display_names
 
-FOLDS = OverFolds(
+FOLDS = FoldComparison(
     stage="adaptation",
     repetitions=["fold 1", "fold 2", "fold 3"],
     backbones={
@@ -50,7 +50,7 @@ FOLDS = OverFolds(
 )
 
 
-def judge(made: tuple[RunDirectory, Summary], folds: Sequence[OverFolds] = ()) -> None:
+def judge(made: tuple[RunDirectory, Summary], folds: Sequence[FoldComparison] = ()) -> None:
     """Write what the evaluation finds in a study, with few bootstrap draws."""
     run, summary = made
     classes = summary.data.classes

@@ -14,9 +14,9 @@ from seewhy.storage.schemas.data_checks import (
     DuplicatesRecord,
     FlaggedImage,
     ImageFault,
-    Suspect,
-    SuspectList,
-    Suspects,
+    QualityIssue,
+    QualityIssueList,
+    QualityIssues,
 )
 
 EVIL = "<script>alert(1)</script>.jpg"
@@ -58,9 +58,9 @@ def _findings() -> DataFindings:
     )
 
 
-def _suspects() -> Suspects:
+def _suspects() -> QualityIssues:
     errors = [
-        Suspect(
+        QualityIssue(
             id="id014",
             path="photo14.jpg",
             split="test",
@@ -69,7 +69,7 @@ def _suspects() -> Suspects:
             score=0.9,
             reason="cat has 0.95, dog 0.03",
         ),
-        Suspect(
+        QualityIssue(
             id="id002",
             path=EVIL,
             split="train",
@@ -79,9 +79,11 @@ def _suspects() -> Suspects:
             reason="dog has 0.8",
         ),
     ]
-    return Suspects(
-        label_errors=SuspectList(rule="Confident learning.", looked_at=17, count=2, first=errors),
-        foreign=SuspectList(skipped="too few images"),
+    return QualityIssues(
+        label_errors=QualityIssueList(
+            rule="Confident learning.", looked_at=17, count=2, first=errors
+        ),
+        foreign=QualityIssueList(skipped="too few images"),
     )
 
 

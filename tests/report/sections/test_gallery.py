@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seewhy.report.figures.photographs import PictureStore
 from seewhy.report.sections.gallery import (
     MOST_PICTURES,
-    Gallery,
+    GalleryBuilder,
     gallery_bounds,
     lowest_and_highest,
 )
@@ -65,7 +65,7 @@ def test_a_studys_gallery(make_run: Callable) -> None:
     data = run.read_dataset()
     records = [run.read_backbone(slug, data.classes) for slug in summary.backbones]
     store = PictureStore(data)
-    gallery = Gallery(data, records, ["Net A", "Net B"], store)
+    gallery = GalleryBuilder(data, records, ["Net A", "Net B"], store)
     first, second = gallery.of_class(0, 3).choices
     # Net A takes test images 0, 1, 2, 3 and 5 for a cat; test images begin at id009.
     assert first.taken == 5
@@ -92,6 +92,6 @@ def test_the_surest_are_right(make_run: Callable) -> None:
     run, summary = make_run()
     data = run.read_dataset()
     records = [run.read_backbone(slug, data.classes) for slug in summary.backbones]
-    gallery = Gallery(data, records, ["Net A", "Net B"], PictureStore(data))
+    gallery = GalleryBuilder(data, records, ["Net A", "Net B"], PictureStore(data))
     assert [shot.id for shot in gallery.surest(0, 8)] == ["id009", "id013", "id015"]
     assert [shot.id for shot in gallery.surest(0, 2)] == ["id009", "id013"]

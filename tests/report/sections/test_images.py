@@ -16,15 +16,15 @@ from seewhy.explanation.overlay import normalised
 from seewhy.report.figures.photographs import PictureStore
 from seewhy.report.sections import images
 from seewhy.report.sections.images import embedded, images_payload, quantised
-from seewhy.report.sections.section import Study
+from seewhy.report.sections.section import ReportInput
 from seewhy.storage.schemas.study import Provenance
 
 
-def _study(made: tuple) -> Study:
+def _study(made: tuple) -> ReportInput:
     run, summary = made
     records = {slug: run.read_backbone(slug, summary.data.classes) for slug in summary.backbones}
     provenance: Provenance | None = None
-    return Study(summary, run.read_dataset(), records, provenance, "")
+    return ReportInput(summary, run.read_dataset(), records, provenance, "")
 
 
 def _two_bytes(text: str) -> np.ndarray:

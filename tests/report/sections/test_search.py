@@ -23,7 +23,7 @@ from seewhy.report.figures.search_figures import (
     varied,
 )
 from seewhy.report.sections.search import search_section
-from seewhy.report.sections.section import Section, Study
+from seewhy.report.sections.section import ReportInput, Section
 from seewhy.storage.schemas.study import Trial
 
 CIFAR = sorted(HUMAN_ACCURACY)
@@ -33,18 +33,18 @@ Point = tuple[float, float]
 
 
 @pytest.fixture
-def study(make_run: Callable) -> Study:
+def study(make_run: Callable) -> ReportInput:
     """Two backbones: `net_a` was searched, `net_b` was not."""
     run, summary = make_run()
     records = {s: run.read_backbone(s, summary.data.classes) for s in summary.backbones}
-    return Study(summary, run.read_dataset(), records, None, "")
+    return ReportInput(summary, run.read_dataset(), records, None, "")
 
 
-def _trials(study: Study, layers: int | None = None) -> list[Trial]:
+def _trials(study: ReportInput, layers: int | None = None) -> list[Trial]:
     return [t for t in study.records["net_a"].trials if layers in (None, t.layers)]
 
 
-def _with(study: Study, trials: Sequence[Trial]) -> Section:
+def _with(study: ReportInput, trials: Sequence[Trial]) -> Section:
     """The section's part on `net_a`, had it had other trials."""
     records = replace(study.records["net_a"], trials=tuple(trials))
     return search_section(replace(study, records={**study.records, "net_a": records}))
@@ -98,7 +98,7 @@ def _texts(svg: str) -> list[str]:
     ]
 
 
-def test_what_was_tried_and_what_won(study: Study) -> None:
+def test_what_was_tried_and_what_won(study: ReportInput) -> None:
     opening = search_section(study)["parts"][0]["opening"]
     assert opening == (
         "9 trials in 31.5 s, suggested by a Gaussian process: 6 with one hidden layer and 3 with "
@@ -108,7 +108,7 @@ def test_what_was_tried_and_what_won(study: Study) -> None:
     )
 
 
-def test_one_layer_count_without_trouble(study: Study) -> None:
+def test_one_layer_count_without_trouble(study: ReportInput) -> None:
     del study.records["net_a"].search.layer_counts[1]
     section = _with(study, [t for t in _trials(study, 1) if t.state == "complete"])
     assert section["parts"][0]["opening"].startswith(
@@ -117,7 +117,7 @@ def test_one_layer_count_without_trouble(study: Study) -> None:
     assert not section["further"]
 
 
-def test_a_layer_count_without_success(study: Study) -> None:
+def test_a_layer_count_without_success(study: ReportInput) -> None:
     del study.records["net_a"].search.layer_counts[1]
     lost = [replace(t, state="failed", value=None, reason="x") for t in _trials(study, 2)]
     part = _with(study, [*_trials(study, 1), *lost])["parts"][0]
@@ -207,7 +207,7 @@ def test_reasons_stay_text(make_run: Callable) -> None:
     assert html.unescape(source).count(shown) == 2
 
 
-def test_failures_are_counted_by_reason(study: Study) -> None:
+def test_failures_are_counted_by_reason(study: ReportInput) -> None:
     reasons = ["b", "a", "a", "", "c", "d", "e", "x" * 900]
     failed = replace(_trials(study)[2], layers=1)
     trials = tuple(replace(failed, number=10 + k, reason=r) for k, r in enumerate(reasons))
@@ -242,13 +242,13 @@ def test_what_else_is_said(make_run: Callable) -> None:
     assert OFF not in words
 
 
-def test_equal_gradients_are_told_where_both_losses_were_searched(study: Study) -> None:
+def test_equal_gradients_are_told_where_both_losses_were_searched(study: ReportInput) -> None:
     assert search_section(study)["both_losses"]
     one = [replace(trial, loss="cross-entropy") for trial in _trials(study)]
     assert not _with(study, one)["both_losses"]
 
 
-def test_best_so_far_is_the_running_maximum(study: Study) -> None:
+def test_best_so_far_is_the_running_maximum(study: ReportInput) -> None:
     trials = _trials(study, 1)
     # Trial 2 failed; trial 5 was pruned at 0.85, which is no head's value.
     assert best_so_far(trials) == [0.6, 0.7, 0.7, 0.7, 0.8, 0.8]
@@ -256,7 +256,7 @@ def test_best_so_far_is_the_running_maximum(study: Study) -> None:
     assert best_so_far([replace(trials[0], value=float("nan")), trials[1]]) == [None, 0.7]
 
 
-def test_the_course_is_drawn_where_the_records_say(study: Study) -> None:
+def test_the_course_is_drawn_where_the_records_say(study: ReportInput) -> None:
     trials = _trials(study, 1)
     scale = value_scale(trials)
     svg = str(course(trials, 4, None, scale, "c", "alt"))
@@ -277,7 +277,7 @@ def test_the_course_is_drawn_where_the_records_say(study: Study) -> None:
     assert _dots(svg, "ink", hollow=True) == [(peak_x, peak)]
 
 
-def test_what_a_further_layer_had_to_beat(study: Study) -> None:
+def test_what_a_further_layer_had_to_beat(study: ReportInput) -> None:
     first, second = search_section(study)["parts"][0]["layers"]
     dashes = "stroke-dasharray: 4,2"
     assert dashes not in first["course"]
@@ -286,7 +286,7 @@ def test_what_a_further_layer_had_to_beat(study: Study) -> None:
     assert (first["sign"], second["sign"]) == ("●", "■")
 
 
-def test_figures_say_what_they_show(study: Study) -> None:
+def test_figures_say_what_they_show(study: ReportInput) -> None:
     first, second = search_section(study)["parts"][0]["layers"]
     assert ET.fromstring(first["course"]).get("aria-label") == (
         "Value of each of 6 trials of net_a with one hidden layer, and the best so far, which "
@@ -299,7 +299,7 @@ def test_figures_say_what_they_show(study: Study) -> None:
     )
 
 
-def test_colours_are_the_pages(study: Study) -> None:
+def test_colours_are_the_pages(study: ReportInput) -> None:
     part = search_section(study)["parts"][0]
     drawn = [one[kind] for one in part["layers"] for kind in ("course", "importance")]
     for svg in filter(None, [*drawn, *part["panels"]]):
@@ -307,7 +307,7 @@ def test_colours_are_the_pages(study: Study) -> None:
         assert not re.search(r"#[0-9a-f]{6}", svg)
 
 
-def test_only_what_was_searched_is_set_against_the_value(study: Study) -> None:
+def test_only_what_was_searched_is_set_against_the_value(study: ReportInput) -> None:
     trials = _trials(study)
     assert {name: len(varied(trials, name)) for name in PARAMETERS} == {
         "learning_rate": 6,
@@ -324,7 +324,7 @@ def test_only_what_was_searched_is_set_against_the_value(study: Study) -> None:
     assert [bool(_dots(panel, "series-2")) for panel in panels] == [False, True, True, False, False]
 
 
-def test_learning_rates_lie_on_a_logarithmic_axis(study: Study) -> None:
+def test_learning_rates_lie_on_a_logarithmic_axis(study: ReportInput) -> None:
     trials = [trial for trial in _trials(study, 1) if trial.number in (0, 1, 4)]
     svg = str(against(trials, "learning_rate", (0, 1), "p", "alt"))
     first, second, third = (x for x, _ in _dots(svg, "series-1"))
@@ -334,7 +334,7 @@ def test_learning_rates_lie_on_a_logarithmic_axis(study: Study) -> None:
     assert {"2.3e-4", "4e-4"} <= set(_texts(str(against(near, "learning_rate", (0, 1), "p", ""))))
 
 
-def test_choices_are_columns_that_never_mix(study: Study) -> None:
+def test_choices_are_columns_that_never_mix(study: ReportInput) -> None:
     base = _trials(study, 1)[0]
     trials = [replace(base, number=k, batch_size=(16, 32, 64)[k % 3]) for k in range(35)]
     svg = against(trials, "batch_size", (0, 1), "p", "alt")
@@ -348,7 +348,7 @@ def test_choices_are_columns_that_never_mix(study: Study) -> None:
     assert {"entropy", "divergence"} <= {word for t in _texts(loss) for word in t.split()}
 
 
-def test_importance_largest_on_top_or_why_not(study: Study) -> None:
+def test_importance_largest_on_top_or_why_not(study: ReportInput) -> None:
     first, second = search_section(study)["parts"][0]["layers"]
     bars = [t for t in _texts(first["importance"]) if not re.fullmatch(r"0|1|0\.25|0\.5|0\.75", t)]
     assert sorted(bars[:5]) == sorted(PARAMETERS.values())
@@ -391,7 +391,7 @@ def _odd(base: Trial, kind: str) -> Sequence[Trial]:
 @pytest.mark.parametrize(
     "kind", ["one", "equal", "none has a value", "pruned before anything", "eight layers"]
 )
-def test_odd_searches_are_drawn(study: Study, kind: str) -> None:
+def test_odd_searches_are_drawn(study: ReportInput, kind: str) -> None:
     trials = tuple(_odd(study.records["net_a"].trials[4], kind))
     part = _with(study, trials)["parts"][0]
     assert len(part["panels"]) == (1 if kind == "pruned before anything" else 0)

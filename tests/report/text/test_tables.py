@@ -7,13 +7,20 @@ import io
 
 import pytest
 
-from seewhy.report.text.tables import Bounded, Table, as_csv, as_markdown, cell, found_in
+from seewhy.report.text.tables import (
+    BoundedNumber,
+    ReportTable,
+    as_csv,
+    as_markdown,
+    cell,
+    found_in,
+)
 
-TABLE = Table(
+TABLE = ReportTable(
     "scores",
     "Scores of a|b",
     ("Class", "Images", "Recall", "Accuracy"),
-    (("=1+1", 1200, 1 / 3, Bounded(0.5, 0.25, 0.75)), ("-dog\n", -5, None, None)),
+    (("=1+1", 1200, 1 / 3, BoundedNumber(0.5, 0.25, 0.75)), ("-dog\n", -5, None, None)),
 )
 
 
@@ -31,12 +38,12 @@ def test_csv_has_whole_numbers_and_intervals_in_three_columns() -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1+1", "\n=1"])
 def test_no_name_is_a_formula(name: str) -> None:
-    table = Table("t", "t", (name,), ((name,),))
+    table = ReportTable("t", "t", (name,), ((name,),))
     assert _read(as_csv(table)) == [[f"'{name}"], [f"'{name}"]]
 
 
 def test_an_ordinary_name_stays_as_it_is() -> None:
-    assert _read(as_csv(Table("t", "t", ("a",), (("cat, = dog",),))))[1] == ["cat, = dog"]
+    assert _read(as_csv(ReportTable("t", "t", ("a",), (("cat, = dog",),))))[1] == ["cat, = dog"]
 
 
 def test_markdown() -> None:
@@ -47,7 +54,7 @@ def test_markdown() -> None:
         "| =1+1 | 1,200 | 0.333 | 0.500 (0.250 to 0.750) |\n"
         "| -dog | -5 | – | – |\n"
     )
-    hostile = Table("t", "t", ("<script>",), (("[a](b) *c* `d` $e$ &lt;",),))
+    hostile = ReportTable("t", "t", ("<script>",), (("[a](b) *c* `d` $e$ &lt;",),))
     assert as_markdown(hostile).splitlines()[2:] == [
         "| \\<script\\> |",
         "| :--- |",
@@ -61,9 +68,12 @@ def test_cells() -> None:
 
 def test_a_row_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 2 cells"):
-        Table("t", "t", ("a", "b"), ((1,),))
+        ReportTable("t", "t", ("a", "b"), ((1,),))
 
 
 def test_parts_are_found_in_their_order_wherever_they_stand() -> None:
-    first, second = Table("a", "a", ("x",), ()), Table("b", "b", ("x",), ())
-    assert list(found_in({"k": [1, {"t": first}], "l": (second, "text")}, Table)) == [first, second]
+    first, second = ReportTable("a", "a", ("x",), ()), ReportTable("b", "b", ("x",), ())
+    assert list(found_in({"k": [1, {"t": first}], "l": (second, "text")}, ReportTable)) == [
+        first,
+        second,
+    ]

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from seewhy.errors import DataError
-from seewhy.storage.schemas.levels import Kind, Level, Levels, Span, choose_level, decide_levels
+from seewhy.storage.schemas.levels import (
+    Kind,
+    Levels,
+    ValueLevel,
+    ValueRange,
+    choose_level,
+    decide_levels,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,17 +41,17 @@ from seewhy.storage.schemas.levels import Kind, Level, Levels, Span, choose_leve
 def test_white_is_the_smallest_usual_one(
     kind: Kind, low: float, high: float, black: float, white: float
 ) -> None:
-    assert choose_level(kind, low, high) == Level(kind, black, white)
+    assert choose_level(kind, low, high) == ValueLevel(kind, black, white)
 
 
 def test_all_pictures_of_a_kind_share_one_white() -> None:
     spans = [
-        ("a.png", Span("16-bit", 0, 900)),
-        ("b.png", Span("16-bit", 5, 4012)),
-        ("c.tif", Span("float", 0, 0.5)),
+        ("a.png", ValueRange("16-bit", 0, 900)),
+        ("b.png", ValueRange("16-bit", 5, 4012)),
+        ("c.tif", ValueRange("float", 0, 0.5)),
     ]
     found = decide_levels(spans)
-    assert found.levels.known == (Level("16-bit", 0, 4095), Level("float", 0, 1))
+    assert found.levels.known == (ValueLevel("16-bit", 0, 4095), ValueLevel("float", 0, 1))
     assert found.levels.of("integer") is None
     assert found.notes[0] == (
         "2 pictures hold 16-bit values, from 0 to 4,012 (in b.png): 0 is shown as black and 4,095 "
@@ -56,33 +63,33 @@ def test_all_pictures_of_a_kind_share_one_white() -> None:
 
 def test_what_one_white_does_not_suit_is_named() -> None:
     spans = [
-        ("a.png", Span("16-bit", 0, 4012)),
-        ("b.png", Span("16-bit", 0, 65535, coarse=True)),
-        ("c.tif", Span("float", 0, 1, odd=True)),
+        ("a.png", ValueRange("16-bit", 0, 4012)),
+        ("b.png", ValueRange("16-bit", 0, 65535, coarse=True)),
+        ("c.tif", ValueRange("float", 0, 1, odd=True)),
     ]
     uneven, odd = decide_levels(spans).warnings
     assert uneven.startswith("1 picture stays within 4,012 although white is 65,535: nearly black")
     assert odd.startswith("1 picture holds values that are not finite, which are shown as black; ")
-    (coarse,) = decide_levels([("a.png", Span("16-bit", 0, 3855, coarse=True))]).warnings
+    (coarse,) = decide_levels([("a.png", ValueRange("16-bit", 0, 3855, coarse=True))]).warnings
     assert coarse.startswith("1 picture has 16 bits a colour, of which only the upper 8 are read")
-    (beyond,) = decide_levels([("a.png", Span("16-bit", 0, 5000))], white=4095).warnings
+    (beyond,) = decide_levels([("a.png", ValueRange("16-bit", 0, 5000))], white=4095).warnings
     assert beyond.startswith("1 picture holds values outside 0 … 4,095 (data.black, data.white)")
 
 
 def test_what_is_asked_for_goes_first() -> None:
-    spans = [("a.tif", Span("integer", -1000, 3000))]
-    assert decide_levels(spans, white=400).levels.known == (Level("integer", 0, 400),)
-    assert decide_levels(spans, 400, -160).levels.known == (Level("integer", -160, 400),)
-    assert decide_levels(spans, black=-500).levels.known == (Level("integer", -500, 3000),)
+    spans = [("a.tif", ValueRange("integer", -1000, 3000))]
+    assert decide_levels(spans, white=400).levels.known == (ValueLevel("integer", 0, 400),)
+    assert decide_levels(spans, 400, -160).levels.known == (ValueLevel("integer", -160, 400),)
+    assert decide_levels(spans, black=-500).levels.known == (ValueLevel("integer", -500, 3000),)
     with pytest.raises(DataError, match=r"expected more than data.black \(5,000\), but got 3,000"):
         decide_levels(spans, black=5000)
-    both = [*spans, ("b.tif", Span("float", 0, 1))]
+    both = [*spans, ("b.tif", ValueRange("float", 0, 1))]
     with pytest.raises(DataError, match=r"of integer and of float values, which have no white in"):
         decide_levels(both, white=1)
     assert decide_levels([], white=7) == decide_levels([])
 
 
 def test_levels_of_a_study_come_before_those_found_later() -> None:
-    study = Levels((Level("16-bit", 0, 4095),))
-    later = Levels((Level("16-bit", 0, 65535), Level("float", 0, 1)))
-    assert study.and_of(later).known == (Level("16-bit", 0, 4095), Level("float", 0, 1))
+    study = Levels((ValueLevel("16-bit", 0, 4095),))
+    later = Levels((ValueLevel("16-bit", 0, 65535), ValueLevel("float", 0, 1)))
+    assert study.and_of(later).known == (ValueLevel("16-bit", 0, 4095), ValueLevel("float", 0, 1))

@@ -20,7 +20,7 @@ from seewhy.config import AdaptationConfig, HeadConfig, SearchConfig, StudyConfi
 from seewhy.errors import TrainingError
 from seewhy.runtime.progress import Advance, Progress, Silent
 from seewhy.storage.schemas.study import Epoch, Trial
-from seewhy.training.search.search import Found, RunTrial, head_summary, search_head
+from seewhy.training.search.search import RunTrial, SearchResult, head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.trainer import StageResult, Watch
 
@@ -82,7 +82,7 @@ def search(
     key: str = "a key",
     tell: Callable[[list[Trial]], None] = lambda trials: None,
     **wanted: object,
-) -> Found:
+) -> SearchResult:
     """Search as a new process does."""
     store = TrialStore(None, path)
     return search_head(
@@ -90,7 +90,7 @@ def search(
     )
 
 
-def plain(found: Found) -> tuple[object, ...]:
+def plain(found: SearchResult) -> tuple[object, ...]:
     """Return all that was found but the times it took."""
     record = found.record.model_dump()
     record.pop("seconds")
@@ -326,7 +326,7 @@ class Interrupting:
             raise KeyboardInterrupt
 
 
-def interrupted(path: Path, moments: list[int], **wanted: object) -> tuple[Found, list[int]]:
+def interrupted(path: Path, moments: list[int], **wanted: object) -> tuple[SearchResult, list[int]]:
     """Run a search to its end, interrupted at epochs' beginnings; return how many each run saw."""
     seen = []
     for moment in [*moments, 10**9]:
@@ -425,7 +425,7 @@ def test_everyone_is_told_after_each_trial(tmp_path: Path) -> None:
     ]
 
 
-def median_by_hand(found: Found) -> list[int]:
+def median_by_hand(found: SearchResult) -> list[int]:
     """Return each trial's epochs: pruned where its best is below the median of those before.
 
     From the sixth epoch on (five are let pass), once five trials are complete.
@@ -488,7 +488,7 @@ def test_hyperband_judges_as_optunas_does(tmp_path: Path, monkeypatch: pytest.Mo
     assert {trial.epochs for trial in ours.trials} == {1, 3, 9}
 
 
-def check_pruned(found: Found) -> None:
+def check_pruned(found: SearchResult) -> None:
     pruned = [trial for trial in found.trials if trial.state == "pruned"]
     assert 2 <= len(pruned) <= len(found.trials) - 2
     for trial in pruned:
@@ -531,7 +531,7 @@ def test_a_pruned_trial_does_not_win_even_where_it_had_reached_more(tmp_path: Pa
 @pytest.fixture(scope="module", params=["median", "hyperband"])
 def pruned(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, object], Found]:
+) -> tuple[dict[str, object], SearchResult]:
     """What is wanted of a search, and what it finds where nothing interrupts it."""
     wanted = {"trials": 10, "pruner": request.param}
     found = search(tmp_path_factory.mktemp("pruned") / "whole.db", training(), **wanted)
@@ -540,7 +540,7 @@ def pruned(
 
 
 def test_pruning_is_the_same_after_interruptions(
-    pruned: tuple[dict[str, object], Found], tmp_path: Path
+    pruned: tuple[dict[str, object], SearchResult], tmp_path: Path
 ) -> None:
     wanted, whole = pruned
     # Before each epoch in turn: each run gets an epoch further than the one before it.
@@ -550,7 +550,7 @@ def test_pruning_is_the_same_after_interruptions(
 
 
 def test_a_trial_that_had_ended_but_was_not_stored_ends_again_as_it_had(
-    pruned: tuple[dict[str, object], Found], tmp_path: Path
+    pruned: tuple[dict[str, object], SearchResult], tmp_path: Path
 ) -> None:
     """Killed between the pruner's word and the storing of it, at each trial but the first."""
     wanted, whole = pruned

@@ -33,7 +33,7 @@ from seewhy.errors import ConfigError, RunError
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.study import Epoch
 from seewhy.training.search import trial_store
-from seewhy.training.search.search import Found, search_head
+from seewhy.training.search.search import SearchResult, search_head
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna
 from seewhy.training.trainer import StageResult, Watch
 
@@ -42,7 +42,7 @@ EPOCHS = 9
 # ---------------------------------------------------------------- what the processes do
 
 
-def run_search(url: str | None, path: str, seconds: float = 0.0, **wanted: object) -> Found:
+def run_search(url: str | None, path: str, seconds: float = 0.0, **wanted: object) -> SearchResult:
     """Search over a made-up surface; each epoch takes so many seconds."""
     given = {"trials": 12, "sampler": "random", "max_layers": 1, "pruner": "none", **wanted}
     config = StudyConfig(
@@ -63,7 +63,7 @@ def run_search(url: str | None, path: str, seconds: float = 0.0, **wanted: objec
     return search_head(config, "a key", TrialStore(url, Path(path)), run_trial, Silent(), "a net")
 
 
-def plain(found: Found) -> dict[str, Any]:
+def plain(found: SearchResult) -> dict[str, Any]:
     """Return all that was found but the times it took, as JSON holds it."""
     record = found.record.model_dump(mode="json")
     trials = [asdict(trial) for trial in found.trials]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.audit.discovery.details import Detail, fixed_details, moving_details
-from seewhy.audit.discovery.evidence_location import Where
+from seewhy.audit.discovery.evidence_location import EvidenceLocation
 from seewhy.audit.exchange import (
     ColourExchange,
     DetailExchange,
@@ -64,7 +64,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Looked:
+class DiscoveryImages:
     """The images that candidates are looked for in.
 
     Attributes
@@ -94,15 +94,15 @@ class Looked:
 
 
 def find_candidates(
-    looked: Looked, label: int, where: Where | None, seed: int
+    looked: DiscoveryImages, label: int, where: EvidenceLocation | None, seed: int
 ) -> Iterator[Candidate]:
     """Name what one class might be decided by. Colours and texture are always tried.
 
     Parameters
     ----------
-    looked : Looked
+    looked : DiscoveryImages
     label : int
-    where : Where or None
+    where : EvidenceLocation or None
         Where the class's evidence lies.
     seed : int
 
@@ -129,7 +129,7 @@ def find_candidates(
 
 
 def _detail(
-    looked: Looked, detail: Detail, numbers: NDArray[np.int64], kind: AuditKind, label: int
+    looked: DiscoveryImages, detail: Detail, numbers: NDArray[np.int64], kind: AuditKind, label: int
 ) -> Iterator[Candidate]:
     """Make a candidate of a detail whose places are keyed by rows of `numbers`."""
     places = {int(numbers[i]): place for i, place in detail.places.items()}

@@ -17,7 +17,7 @@ HOTTEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Where:
+class EvidenceLocation:
     """How one class's evidence is spread.
 
     Attributes
@@ -44,12 +44,12 @@ class Where:
     images: int
 
 
-def where_evidence_lies(
+def locate_evidence(
     maps: NDArray[np.float32],
     labels: NDArray[np.int64],
     classes: int,
     masks: NDArray[np.bool_] | None = None,
-) -> list[Where | None]:
+) -> list[EvidenceLocation | None]:
     """Say for each class where its evidence lies.
 
     Parameters
@@ -76,7 +76,7 @@ def where_evidence_lies(
     corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
     has = [(labels == k) & (total > 0) for k in range(classes)]
     means = [spread[one].mean(axis=0) if one.any() else None for one in has]
-    found: list[Where | None] = []
+    found: list[EvidenceLocation | None] = []
     for k, mean in enumerate(means):
         rest = [other for j, other in enumerate(means) if j != k and other is not None]
         if mean is None or not rest:
@@ -85,7 +85,7 @@ def where_evidence_lies(
         ratio = mean / np.maximum(np.mean(rest, axis=0), FLOOR / mean.size)
         row, column = divmod(int(ratio.argmax()), width)
         found.append(
-            Where(
+            EvidenceLocation(
                 excess=float(ratio.max()),
                 peak=((row + 0.5) / height, (column + 0.5) / width),
                 concentration=_concentration(spread[has[k]]),

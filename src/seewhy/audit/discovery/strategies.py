@@ -25,7 +25,7 @@ STRUCTURE = 0.25
 
 
 @dataclass(frozen=True)
-class Group:
+class EvidenceCluster:
     """Images of one class that are decided by the same things.
 
     Attributes
@@ -44,7 +44,9 @@ class Group:
     apart: float | None
 
 
-def group(vectors: NDArray[np.float32], labels: NDArray[np.int64], label: int) -> list[Group]:
+def cluster_evidence(
+    vectors: NDArray[np.float32], labels: NDArray[np.int64], label: int
+) -> list[EvidenceCluster]:
     """Divide one class's images by what decides them.
 
     Average linkage on cosine distances; as many groups of at least `SMALLEST` as give the highest
@@ -77,7 +79,7 @@ def group(vectors: NDArray[np.float32], labels: NDArray[np.int64], label: int) -
     np.fill_diagonal(gaps, 0)
     names, silhouettes = _divide(gaps)
     found = [
-        Group(
+        EvidenceCluster(
             rows=rows[names == name],
             alike=_mean_alike(alike[np.ix_(names == name, names == name)]),
             apart=None if silhouettes is None else float(silhouettes[names == name].mean()),

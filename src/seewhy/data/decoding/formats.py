@@ -107,7 +107,7 @@ def known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-class _Lent:
+class _BorrowedGlobals:
     """What is global in Pillow and its libraries, lent to us while any of our threads decodes."""
 
     lock = threading.Lock()
@@ -121,26 +121,26 @@ class _Lent:
 def quietly(max_megapixels: float) -> Iterator[None]:
     """Let Pillow refuse what is beyond our limit, and nobody print or warn; give all of it back."""
     wanted = max(1, int(max_megapixels * 1e6))
-    with _Lent.lock:
-        if _Lent.users == 0:
-            _Lent.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, wanted
-            _Lent.filters = warnings.catch_warnings()
-            _Lent.filters.__enter__()
+    with _BorrowedGlobals.lock:
+        if _BorrowedGlobals.users == 0:
+            _BorrowedGlobals.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, wanted
+            _BorrowedGlobals.filters = warnings.catch_warnings()
+            _BorrowedGlobals.filters.__enter__()
             # Bombs are checked by us; warnings over damaged metadata would help nobody.
             warnings.filterwarnings("ignore", module=_MODULES)
-            _Lent.handlers = _libtiff_handlers(None, None)
+            _BorrowedGlobals.handlers = _libtiff_handlers(None, None)
             _silence_log()
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or wanted, wanted)
-        _Lent.users += 1
+        _BorrowedGlobals.users += 1
     try:
         yield
     finally:
-        with _Lent.lock:
-            _Lent.users -= 1
-            if _Lent.users == 0:
-                Image.MAX_IMAGE_PIXELS = _Lent.limit
-                _Lent.filters.__exit__(None, None, None)
-                _libtiff_handlers(*_Lent.handlers)
+        with _BorrowedGlobals.lock:
+            _BorrowedGlobals.users -= 1
+            if _BorrowedGlobals.users == 0:
+                Image.MAX_IMAGE_PIXELS = _BorrowedGlobals.limit
+                _BorrowedGlobals.filters.__exit__(None, None, None)
+                _libtiff_handlers(*_BorrowedGlobals.handlers)
 
 
 @cache

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Kind, Level, Levels, Span, choose_level
+from seewhy.storage.schemas.levels import Kind, Levels, ValueLevel, ValueRange, choose_level
 
 PHOTOMETRIC = 262  # the TIFF tag that says whether 0 is white
 NOTHING_FINITE = "holds no finite value"
@@ -22,7 +22,7 @@ PER_BYTE = 257  # 16-bit values a step of the upper byte stands for, 65535 / 255
 
 
 @dataclass(frozen=True)
-class Storage:
+class ValueFormat:
     """How a picture's values are stored.
 
     Attributes
@@ -41,7 +41,7 @@ class Storage:
     white_is_zero: bool = False
 
 
-def storage_of(image: Image.Image) -> Storage | None:
+def storage_of(image: Image.Image) -> ValueFormat | None:
     """Tell how a picture is stored; None for 8 bits. Ask before it is loaded.
 
     Parameters
@@ -52,15 +52,15 @@ def storage_of(image: Image.Image) -> Storage | None:
     tags = getattr(image, "tag_v2", {})
     white_is_zero = image.format == "TIFF" and tags.get(PHOTOMETRIC) == 0
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return Storage("16-bit", white_is_zero=white_is_zero)
+        return ValueFormat("16-bit", white_is_zero=white_is_zero)
     if image.mode == "I":
-        return Storage("integer", unsigned=raw in ("I;32N", "I;32", "I;32B"))
+        return ValueFormat("integer", unsigned=raw in ("I;32N", "I;32", "I;32B"))
     if image.mode == "F":
-        return Storage("float", white_is_zero=white_is_zero)
-    return Storage("16-bit", coarse=True) if ";16" in raw else None
+        return ValueFormat("float", white_is_zero=white_is_zero)
+    return ValueFormat("16-bit", coarse=True) if ";16" in raw else None
 
 
-def span_of(image: Image.Image, storage: Storage) -> Span:
+def span_of(image: Image.Image, storage: ValueFormat) -> ValueRange:
     """Return the range of a loaded picture's values.
 
     Raises
@@ -72,11 +72,11 @@ def span_of(image: Image.Image, storage: Storage) -> Span:
         bands = image.getextrema()
         highs = [high for _, high in bands] if isinstance(bands[0], tuple) else [bands[1]]
         colours = highs[:-1] if image.mode in ("RGBA", "RGBa", "LA", "La") else highs
-        return Span("16-bit", 0.0, float(max(colours)) * PER_BYTE, coarse=True)
+        return ValueRange("16-bit", 0.0, float(max(colours)) * PER_BYTE, coarse=True)
     return span_of_values(_values(image, storage), storage.kind)
 
 
-def span_of_values(values: NDArray[Any], kind: Kind) -> Span:
+def span_of_values(values: NDArray[Any], kind: Kind) -> ValueRange:
     """Return the range of an array's values.
 
     Raises
@@ -91,16 +91,16 @@ def span_of_values(values: NDArray[Any], kind: Kind) -> Span:
             values, odd = values[finite], True
     if values.size == 0:
         raise UnreadableImageError(NOTHING_FINITE)
-    return Span(kind, float(values.min()), float(values.max()), odd)
+    return ValueRange(kind, float(values.min()), float(values.max()), odd)
 
 
-def deep_to_rgb(image: Image.Image, storage: Storage, levels: Levels) -> Image.Image:
+def deep_to_rgb(image: Image.Image, storage: ValueFormat, levels: Levels) -> Image.Image:
     """Make a loaded picture of more than 8 bits one of 8 bits: L, RGB, or with alpha.
 
     Parameters
     ----------
     image : Image
-    storage : Storage
+    storage : ValueFormat
     levels : Levels
         A kind that is not in it is judged by this picture alone.
     """
@@ -155,14 +155,14 @@ def values_to_8_bit(values: NDArray[Any], kind: Kind, levels: Levels) -> NDArray
     return to_8_bit(values, level)
 
 
-def to_8_bit(values: NDArray[Any], level: Level) -> NDArray[np.uint8]:
+def to_8_bit(values: NDArray[Any], level: ValueLevel) -> NDArray[np.uint8]:
     """Scale values so that black is 0 and white 255; what lies beyond is clipped.
 
     Parameters
     ----------
     values : ndarray, any shape
         Values that are not finite become 0.
-    level : Level
+    level : ValueLevel
 
     Returns
     -------
@@ -177,7 +177,7 @@ def to_8_bit(values: NDArray[Any], level: Level) -> NDArray[np.uint8]:
     return eight
 
 
-def _values(image: Image.Image, storage: Storage) -> NDArray[Any]:
+def _values(image: Image.Image, storage: ValueFormat) -> NDArray[Any]:
     values = np.asarray(image)
     return values.view(np.uint32) if storage.unsigned else values
 
@@ -191,7 +191,7 @@ def _raw_mode(image: Image.Image) -> str:
     return arguments if isinstance(arguments, str) else ""
 
 
-def _stretched(image: Image.Image, level: Level) -> Image.Image:
+def _stretched(image: Image.Image, level: ValueLevel) -> Image.Image:
     """Scale the colours of a picture whose lower 8 bits were not read; alpha stays."""
     transparent = image.info.get("transparency")
     if isinstance(transparent, tuple):
@@ -201,7 +201,7 @@ def _stretched(image: Image.Image, level: Level) -> Image.Image:
         image = image.convert("RGBA")
     elif image.mode in ("RGBa", "La"):
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    upper = Level(level.kind, level.black, max(level.white // 256, 1.0) * PER_BYTE)
+    upper = ValueLevel(level.kind, level.black, max(level.white // 256, 1.0) * PER_BYTE)
     steps = to_8_bit(np.arange(256) * PER_BYTE, upper).tolist()
     table = [list(range(256)) if band == "A" else steps for band in image.getbands()]
     return image.point([step for band in table for step in band])

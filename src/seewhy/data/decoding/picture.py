@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seewhy.data.decoding.formats import HEAD, may_be_deep, open_picture, quietly
-from seewhy.data.decoding.high_bit_depth import Storage, deep_to_rgb, span_of, storage_of
+from seewhy.data.decoding.high_bit_depth import ValueFormat, deep_to_rgb, span_of, storage_of
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Levels, Span
+from seewhy.storage.schemas.levels import Levels, ValueRange
 
 EXIF_ORIENTATION = 0x0112
 # What has to be done to the stored rows to see the picture upright, by EXIF orientation.
@@ -121,7 +121,7 @@ def is_deep(path: Path) -> bool:
         return False
 
 
-def measure_image(path: Path, max_megapixels: float = 100.0) -> Span | None:
+def measure_image(path: Path, max_megapixels: float = 100.0) -> ValueRange | None:
     """Return the range of an image file's values, where it has more than 8 bits a value.
 
     Parameters
@@ -144,7 +144,7 @@ def measure_image(path: Path, max_megapixels: float = 100.0) -> Span | None:
         return None
 
 
-def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> Span | None:
+def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> ValueRange | None:
     """Return the range of an opened image's values, as `measure_image` does."""
     try:
         with _named_errors("the image", max_megapixels), quietly(max_megapixels):
@@ -159,7 +159,7 @@ def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> Span |
 
 
 @contextmanager
-def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[Image.Image, Storage | None]]:
+def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[Image.Image, ValueFormat | None]]:
     """Open an image file; whatever goes wrong with it becomes an error that names it."""
     with (
         _named_errors(str(path), max_megapixels),
@@ -271,7 +271,7 @@ def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _to_rgb(image: Image.Image, storage: Storage | None, levels: Levels) -> Image.Image:
+def _to_rgb(image: Image.Image, storage: ValueFormat | None, levels: Levels) -> Image.Image:
     transparent = "transparency" in image.info
     if storage is not None:
         image = deep_to_rgb(image, storage, levels)

@@ -11,12 +11,12 @@ from dataclasses import replace
 from seewhy.data.pixels import in_threads
 from seewhy.data.sources.listing import Listing
 from seewhy.runtime.progress import Progress
-from seewhy.storage.schemas.levels import Decision, decide_levels
+from seewhy.storage.schemas.levels import LevelDecision, decide_levels
 
 
 def settle_levels(
     listing: Listing, white: float | None, black: float | None, progress: Progress
-) -> tuple[Listing, Decision]:
+) -> tuple[Listing, LevelDecision]:
     """Decide what is black and white in a listing's images.
 
     Parameters
@@ -30,7 +30,7 @@ def settle_levels(
     -------
     Listing
         It loads its images accordingly.
-    Decision
+    LevelDecision
 
     Raises
     ------
@@ -39,7 +39,7 @@ def settle_levels(
     """
     deep = listing.deep
     if deep is None:
-        return listing, Decision()
+        return listing, LevelDecision()
     count = len(listing.paths)
     maybe = [index for index, yes in enumerate(in_threads(deep.is_deep, count)) if yes]
     spans = []

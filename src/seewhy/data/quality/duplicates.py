@@ -69,7 +69,7 @@ def find_duplicates(
     Parameters
     ----------
     digests : ndarray of bytes, (N,)
-        Equal for exact copies; see `seewhy.data.quality.measurements.Measures`.
+        Equal for exact copies; see `seewhy.data.quality.measurements.ImageMeasurements`.
     thumbs : ndarray of uint8, (N, 32, 32)
         Brightness.
     threshold : float

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.data.quality.measurements import THUMB, Measures
+from seewhy.data.quality.measurements import THUMB, ImageMeasurements
 from seewhy.storage.schemas.data_checks import Fault
 
 # Brightness, of 255.
@@ -49,7 +49,7 @@ class FaultyImages:
 
 
 def find_faults(
-    measures: Measures, sizes: NDArray[np.int64], working_size: int
+    measures: ImageMeasurements, sizes: NDArray[np.int64], working_size: int
 ) -> tuple[FaultyImages, ...]:
     """Name the images that are odd-sized (in shape, or too small), blank, dark or blurred.
 
@@ -59,7 +59,7 @@ def find_faults(
 
     Parameters
     ----------
-    measures : Measures
+    measures : ImageMeasurements
         Of N images.
     sizes : ndarray of int64, (N, 2)
         Height and width as decoded, before the square was cut, pixels.

@@ -11,7 +11,7 @@ import numpy as np
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
-from seewhy.storage.schemas.data_checks import Suspect, SuspectList, Suspects
+from seewhy.storage.schemas.data_checks import QualityIssue, QualityIssueList, QualityIssues
 from seewhy.storage.schemas.study import Dataset, Predictions
 
 MOST = 100
@@ -34,7 +34,7 @@ BLOCK = 2**24
 Floats = NDArray[np.float32]
 
 
-def find_suspects(data: Dataset, features: Floats, judged: Predictions) -> Suspects:
+def find_suspects(data: Dataset, features: Floats, judged: Predictions) -> QualityIssues:
     """List likely label errors and foreign images.
 
     Parameters
@@ -48,9 +48,11 @@ def find_suspects(data: Dataset, features: Floats, judged: Predictions) -> Suspe
 
     Returns
     -------
-    Suspects
+    QualityIssues
     """
-    return Suspects(label_errors=_label_list(data, judged), foreign=_foreign_list(data, features))
+    return QualityIssues(
+        label_errors=_label_list(data, judged), foreign=_foreign_list(data, features)
+    )
 
 
 def label_errors(
@@ -139,9 +141,9 @@ def neighbour_distance(
     return np.clip(distances, 0, 2), others
 
 
-def _label_list(data: Dataset, judged: Predictions) -> SuspectList:
+def _label_list(data: Dataset, judged: Predictions) -> QualityIssueList:
     if not len(judged.ids):
-        return SuspectList(skipped="no image was judged by a classifier not trained on it")
+        return QualityIssueList(skipped="no image was judged by a classifier not trained on it")
     found, scores = label_errors(judged.labels, judged.probabilities)
     number = {id_: i for i, id_ in enumerate(data.ids)}
     suspects = []
@@ -155,13 +157,17 @@ def _label_list(data: Dataset, judged: Predictions) -> SuspectList:
         )
         suspect = _suspect(data, number[judged.ids[row]], score, reason, data.classes[best])
         suspects.append(suspect)
-    return SuspectList(rule=LABEL_RULE, looked_at=len(judged.ids), count=len(found), first=suspects)
+    return QualityIssueList(
+        rule=LABEL_RULE, looked_at=len(judged.ids), count=len(found), first=suspects
+    )
 
 
-def _foreign_list(data: Dataset, features: Floats) -> SuspectList:
+def _foreign_list(data: Dataset, features: Floats) -> QualityIssueList:
     training = data.where("train")
     if len(training) <= NEIGHBOURS:
-        return SuspectList(skipped=f"has no more than {NEIGHBOURS} training images to compare with")
+        return QualityIssueList(
+            skipped=f"has no more than {NEIGHBOURS} training images to compare with"
+        )
     distances, others = neighbour_distance(features, data.labels, training)
     scores = distances * (1 + others)
     low, high = np.percentile(scores, (25, 75))
@@ -180,13 +186,15 @@ def _foreign_list(data: Dataset, features: Floats) -> SuspectList:
         )
         for i in found[:MOST].tolist()
     ]
-    return SuspectList(rule=FOREIGN_RULE, looked_at=len(data.ids), count=len(found), first=suspects)
+    return QualityIssueList(
+        rule=FOREIGN_RULE, looked_at=len(data.ids), count=len(found), first=suspects
+    )
 
 
 def _suspect(
     data: Dataset, index: int, score: float, reason: str, suggested: str | None = None
-) -> Suspect:
-    return Suspect(
+) -> QualityIssue:
+    return QualityIssue(
         id=data.ids[index],
         path=data.paths[index],
         split=data.splits[index],

@@ -23,7 +23,7 @@ BLOCK = 32
 
 
 @dataclass(frozen=True)
-class Measures:
+class ImageMeasurements:
     """What `measure_images` finds, one row an image.
 
     Attributes
@@ -41,7 +41,7 @@ class Measures:
     sharpness: NDArray[np.float64]
 
 
-def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> Measures:
+def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> ImageMeasurements:
     """Look at every image once, in threads.
 
     Parameters
@@ -52,10 +52,10 @@ def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> Measures:
 
     Returns
     -------
-    Measures
+    ImageMeasurements
     """
     count = len(pixels)
-    found = Measures(
+    found = ImageMeasurements(
         digests=np.empty(count, dtype="S32"),
         thumbs=np.empty((count, THUMB, THUMB), dtype=np.uint8),
         sharpness=np.empty(count, dtype=np.float64),

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from seewhy.data.sources.class_names import argument, class_name, printable, spelling
-from seewhy.data.sources.folder_tree import Look, name_of, names_of
+from seewhy.data.sources.folder_tree import FolderTree, name_of, names_of
 from seewhy.data.sources.split_names import (
-    Named,
     Role,
+    SplitName,
     is_hardly_a_class,
     is_numbered_part,
     read_name,
@@ -27,13 +27,13 @@ AS_SPLITS = "--set data.top_folders=splits"
 
 
 def refuse_unclear(
-    look: Look, place: Path, tops: list[Path], alone: bool, option: str = ""
+    look: FolderTree, place: Path, tops: list[Path], alone: bool, option: str = ""
 ) -> None:
     """Refuse class folders that may be something else.
 
     Parameters
     ----------
-    look : Look
+    look : FolderTree
     place : Path
         The folder of the class folders.
     tops : list of Path
@@ -57,7 +57,7 @@ def refuse_unclear(
     _refuse_same_inside(look, place, full, option, AS_CLASSES if alone else AS_SPLITS)
 
 
-def _refuse_wrapper(look: Look, place: Path, tops: list[Path]) -> None:
+def _refuse_wrapper(look: FolderTree, place: Path, tops: list[Path]) -> None:
     """Refuse a single folder, as a zip file leaves it, and say what is inside."""
     if len(tops) != 1 or has_pictures(place):
         return
@@ -74,7 +74,7 @@ def _refuse_wrapper(look: Look, place: Path, tops: list[Path]) -> None:
     )
 
 
-def _refuse_splits_within(look: Look, place: Path, tops: list[Path], option: str) -> None:
+def _refuse_splits_within(look: FolderTree, place: Path, tops: list[Path], option: str) -> None:
     """Refuse ``CLASS/train/``, and a data set of its own beside class folders."""
     divided = [folder for folder in tops if divides(look.classes(folder))]
     if not divided:
@@ -102,7 +102,7 @@ def divides(folders: list[Path]) -> bool:
     return any(map(is_pair, stems.values()))
 
 
-def _refuse_stray_splits(look: Look, place: Path, tops: list[Path], option: str) -> None:
+def _refuse_stray_splits(look: FolderTree, place: Path, tops: list[Path], option: str) -> None:
     """Refuse ``test/`` beside classes, ``train/`` with classes of its own, and flat folds."""
     others = len(tops) > 1
     for folder in tops:
@@ -113,7 +113,7 @@ def _refuse_stray_splits(look: Look, place: Path, tops: list[Path], option: str)
                 f"train/, or name the test images with --test (if it is a class: {AS_CLASSES})"
             )
         said = read_name(folder.name)
-        if not others or said != Named("train", ()):
+        if not others or said != SplitName("train", ()):
             continue
         deep = len(look.classes(folder)) > 1 and not has_pictures(folder)
         if deep and any(not look.classes(one) for one in tops):
@@ -132,7 +132,7 @@ def _refuse_stray_splits(look: Look, place: Path, tops: list[Path], option: str)
 
 
 def _refuse_same_inside(
-    look: Look, place: Path, tops: list[Path], option: str, setting: str
+    look: FolderTree, place: Path, tops: list[Path], option: str, setting: str
 ) -> None:
     """Refuse folders that hold the same subfolders: parts of one data set, most likely."""
     inside = {folder: look.classes(folder) for folder in tops}

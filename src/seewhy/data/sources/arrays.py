@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from seewhy.data.decoding.high_bit_depth import kind_of_values, span_of_values, values_to_8_bit
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import DataError, UnreadableImageError
-from seewhy.storage.schemas.levels import Levels, Span
+from seewhy.storage.schemas.levels import Levels, ValueRange
 from seewhy.storage.schemas.study import Split
 
 MAX_BYTES = 64 * 2**30
@@ -105,7 +105,7 @@ class _Images:
         """Tell whether image `index` has more than 8 bits a value."""
         return self._image(index).dtype != np.uint8
 
-    def measure(self, index: int) -> Span | None:
+    def measure(self, index: int) -> ValueRange | None:
         """Return the range of image `index`'s values; None where none of them is finite."""
         image = self._image(index)
         kind = kind_of_values(image.dtype)

@@ -22,7 +22,7 @@ from seewhy.data.sources.class_names import (
     shown,
     spelling,
 )
-from seewhy.data.sources.folder_layout import Layout, Part, TopFolders, find_layout
+from seewhy.data.sources.folder_layout import FolderLayout, SplitFolder, TopFolders, find_layout
 from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.picture_files import PictureFiles
 from seewhy.data.sources.picture_suffixes import is_picture, suffix_of
@@ -161,7 +161,7 @@ class _Others:
 
 
 def _in_class_folder(
-    folder: Path, part: Part, root: Path, layout: Layout, others: _Others
+    folder: Path, part: SplitFolder, root: Path, layout: FolderLayout, others: _Others
 ) -> list[_Found]:
     """List the images of one class folder; the folders above it are not entered again."""
     place = part.folder.resolve()
@@ -205,7 +205,7 @@ def _nothing(root: Path, loose: int) -> str:
 
 
 def _refuse_empty(
-    root: Path, found: Sequence[_Found], names: dict[Part, set[str]], others: _Others
+    root: Path, found: Sequence[_Found], names: dict[SplitFolder, set[str]], others: _Others
 ) -> None:
     """Refuse class folders without images, all of them at once."""
     filled = {(item.split, item.label) for item in found}
@@ -230,7 +230,7 @@ def _refuse_empty(
     )
 
 
-def _refuse_strangers(root: Path, names: dict[Part, set[str]]) -> None:
+def _refuse_strangers(root: Path, names: dict[SplitFolder, set[str]]) -> None:
     """Refuse classes that only another split than training has, with near spellings."""
     (_, training), *rest = names.items()
     for part, known in rest:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from seewhy.data.sources.ambiguous_folders import AS_CLASSES, divides, is_pair, refuse_unclear
 from seewhy.data.sources.class_names import argument, class_name, printable, shown, spelling
-from seewhy.data.sources.folder_tree import Look, name_of, names_of
+from seewhy.data.sources.folder_tree import FolderTree, name_of, names_of
 from seewhy.data.sources.split_names import Role, is_filler, read_name
 from seewhy.data.sources.walking import Identity, entries, folders_in, has_pictures, identity
 from seewhy.errors import DataError
@@ -26,7 +26,7 @@ _WORDS: dict[Split, str] = {"train": "training", "validation": "validation", "te
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitFolder:
     """A folder of class folders, and the split of its images; None where it is to be drawn."""
 
     split: Split | None
@@ -35,12 +35,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """How a source is read.
 
     Attributes
     ----------
-    parts : tuple of Part
+    parts : tuple of SplitFolder
     notes : tuple of str
         What a person should know of it, a sentence each.
     loose : tuple of Path
@@ -49,13 +49,13 @@ class Layout:
         Folders that are not entered.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[SplitFolder, ...]
     notes: tuple[str, ...] = ()
     loose: tuple[Path, ...] = ()
     without: frozenset[Identity] = frozenset()
 
 
-def find_layout(root: Path, test: Path | None, top_folders: TopFolders = "auto") -> Layout:
+def find_layout(root: Path, test: Path | None, top_folders: TopFolders = "auto") -> FolderLayout:
     """Find the folders of class folders.
 
     Parameters
@@ -85,8 +85,8 @@ def find_layout(root: Path, test: Path | None, top_folders: TopFolders = "auto")
         apart = {identity(test)} - above
     inside = folders_in(root)
     tops = [folder for folder in inside if identity(folder) not in apart]
-    look = Look(root, frozenset(above | apart))
-    layout = Layout((Part(None, root, tuple(tops)),), loose=(root,))
+    look = FolderTree(root, frozenset(above | apart))
+    layout = FolderLayout((SplitFolder(None, root, tuple(tops)),), loose=(root,))
     if top_folders != "classes":
         # The folder that --test names still tells that its neighbours are splits.
         layout = _divided(look, inside, tops, test) or layout
@@ -103,7 +103,9 @@ def find_layout(root: Path, test: Path | None, top_folders: TopFolders = "auto")
     return replace(layout, without=look.without)
 
 
-def _divided(look: Look, inside: list[Path], tops: list[Path], test: Path | None) -> Layout | None:
+def _divided(
+    look: FolderTree, inside: list[Path], tops: list[Path], test: Path | None
+) -> FolderLayout | None:
     """Read ``train/`` with ``val/`` or ``test/`` beside it; None where there is no such pair."""
     named = [(folder, said) for folder in inside if (said := read_name(folder.name)) is not None]
     stems: dict[tuple[str, ...], list[tuple[Path, Role]]] = defaultdict(list)
@@ -125,8 +127,8 @@ def _divided(look: Look, inside: list[Path], tops: list[Path], test: Path | None
 
 
 def _read_parts(
-    look: Look, tops: list[Path], named: list[tuple[Path, Role]], test: Path | None
-) -> Layout:
+    look: FolderTree, tops: list[Path], named: list[tuple[Path, Role]], test: Path | None
+) -> FolderLayout:
     """Read the folders of splits, and say what lies beside them."""
     folders = _one_each(look.root, named)
     notes: list[str] = []
@@ -148,7 +150,7 @@ def _read_parts(
             continue
         flat = _flat(look, inner[split], classes)
         if flat is None:
-            parts.append(Part(split, inner[split], tuple(folders_in(inner[split]))))
+            parts.append(SplitFolder(split, inner[split], tuple(folders_in(inner[split]))))
         elif split == "test":
             notes.append(_unlabelled(look, flat, "a test set is drawn from the training images"))
         else:
@@ -158,7 +160,7 @@ def _read_parts(
     notes = [f"Split folders: {parts_said}.", *notes]
     notes += [_beside(look, folder) for folder in tops if folder not in taken]
     loose = (look.root, *(one.folder for one in parts))
-    return Layout(tuple(parts), tuple(notes), tuple(dict.fromkeys(loose)))
+    return FolderLayout(tuple(parts), tuple(notes), tuple(dict.fromkeys(loose)))
 
 
 def _one_each(root: Path, named: list[tuple[Path, Role]]) -> dict[Split, Path]:
@@ -198,7 +200,7 @@ def _unwrapped(folder: Path) -> Path:
         seen.add(identity(folder))
 
 
-def _flat(look: Look, folder: Path, classes: set[str]) -> Path | None:
+def _flat(look: FolderTree, folder: Path, classes: set[str]) -> Path | None:
     """Return where a split's pictures lie in no class folders; None where there are some."""
     inside = folders_in(folder)
     if not inside and has_pictures(folder):
@@ -215,7 +217,7 @@ def _flat(look: Look, folder: Path, classes: set[str]) -> Path | None:
     return None
 
 
-def _unlabelled(look: Look, folder: Path, instead: str) -> str:
+def _unlabelled(look: FolderTree, folder: Path, instead: str) -> str:
     where = argument(folder)
     return (
         f"{look.place(folder)} holds {count(look.pictures(folder), 'picture')} in no class "
@@ -224,7 +226,7 @@ def _unlabelled(look: Look, folder: Path, instead: str) -> str:
     )
 
 
-def _beside(look: Look, folder: Path) -> str:
+def _beside(look: FolderTree, folder: Path) -> str:
     number = look.pictures(folder)
     said = read_name(folder.name)
     hint = ""
@@ -236,7 +238,7 @@ def _beside(look: Look, folder: Path) -> str:
     )
 
 
-def _no_classes(look: Look, folder: Path) -> str:
+def _no_classes(look: FolderTree, folder: Path) -> str:
     number = look.pictures(folder)
     holds = f"{count(number, 'picture')}, but no class folders" if number else "no pictures"
     return (
@@ -246,10 +248,10 @@ def _no_classes(look: Look, folder: Path) -> str:
     )
 
 
-def _with_test(look: Look, layout: Layout, test: Path, sure: bool) -> Layout:
+def _with_test(look: FolderTree, layout: FolderLayout, test: Path, sure: bool) -> FolderLayout:
     """Add the folder that ``--test`` names; it is used, or refused, never left out."""
     above = {identity(place) for place in test.resolve().parents}
-    inside = Look(test, frozenset(above))
+    inside = FolderTree(test, frozenset(above))
     classes = [class_name(one.name) for one in layout.parts[0].classes]
     folder = _unwrapped(test)
     found = inside.classes(folder)
@@ -270,9 +272,9 @@ def _with_test(look: Look, layout: Layout, test: Path, sure: bool) -> Layout:
     if not sure:
         refuse_unclear(inside, folder, found, alone=True, option="--test ")
     parts = tuple(one for one in layout.parts if one.split != "test")
-    tested = Part("test", folder, tuple(folders_in(folder)))
+    tested = SplitFolder("test", folder, tuple(folders_in(folder)))
     return replace(layout, parts=(*parts, tested), loose=(*layout.loose, folder))
 
 
-def _said(part: Part) -> str:
+def _said(part: SplitFolder) -> str:
     return _WORDS[part.split] if part.split else "to be divided"

@@ -12,7 +12,7 @@ from seewhy.wording import some
 
 
 @dataclass(frozen=True)
-class Look:
+class FolderTree:
     """A source, and the folders in it that are not entered."""
 
     root: Path

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.storage.schemas.data_checks import OtherFiles
-from seewhy.storage.schemas.levels import Levels, Span
+from seewhy.storage.schemas.levels import Levels, ValueRange
 from seewhy.storage.schemas.study import SetAside, Split
 
 
@@ -24,7 +24,7 @@ class DeepValues(Protocol):
     def is_deep(self, index: int) -> bool:
         """Tell quickly whether image `index` may have more than 8 bits a value."""
 
-    def measure(self, index: int) -> Span | None:
+    def measure(self, index: int) -> ValueRange | None:
         """Return the range of image `index`'s values; None for 8 bits and where unreadable."""
 
     def loader(self, levels: Levels) -> Callable[[int], NDArray[np.uint8]]:

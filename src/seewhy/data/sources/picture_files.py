@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seewhy.data.decoding.picture import decode_image, is_deep, measure_image
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Levels, Span
+from seewhy.storage.schemas.levels import Levels, ValueRange
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PictureFiles:
         """Tell by its first bytes whether file `index` may have more than 8 bits a value."""
         return is_deep(self.files[index])
 
-    def measure(self, index: int) -> Span | None:
+    def measure(self, index: int) -> ValueRange | None:
         """Return the range of the values of file `index`; None for 8 bits and unreadable files."""
         return measure_image(self.files[index], self.max_megapixels)
 

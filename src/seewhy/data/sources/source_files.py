@@ -29,7 +29,7 @@ DATA = "data"
 
 
 @dataclass(frozen=True)
-class Changes:
+class FileChanges:
     """How files differ from those that a study was made of; lists of their names."""
 
     added: tuple[str, ...]
@@ -107,7 +107,7 @@ def changes(
     before: Sequence[SourceFile],
     moved: bool = False,
     without: Collection[str] = (),
-) -> dict[str, Changes]:
+) -> dict[str, FileChanges]:
     """Compare the files that a configuration names with those that a study was made of.
 
     Parameters
@@ -138,9 +138,9 @@ def changes(
 
     told = _in_threads(is_changed, both)
     changed = [file for (_, file), differs in zip(both, told, strict=True) if differs]
-    found: dict[str, Changes] = {}
+    found: dict[str, FileChanges] = {}
     for part in dict.fromkeys(part for part, _ in (*there, *now)):
-        one = Changes(
+        one = FileChanges(
             added=tuple(key[1] for key in now if key[0] == part and key not in there),
             removed=tuple(key[1] for key in there if key[0] == part and key not in now),
             changed=tuple(file.name for file in changed if file.part == part),

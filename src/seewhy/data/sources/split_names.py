@@ -35,7 +35,7 @@ _NUMBERED = re.compile(r"(fold|split|cv)s?[\W_]*\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Named:
+class SplitName:
     """What a folder's name says.
 
     Attributes
@@ -50,7 +50,7 @@ class Named:
     stem: tuple[str, ...]
 
 
-def read_name(name: str) -> Named | None:
+def read_name(name: str) -> SplitName | None:
     """Read a folder's name in any case, with any separators; None where it names no split.
 
     Parameters
@@ -67,7 +67,7 @@ def read_name(name: str) -> Named | None:
     if len(roles) != 1:
         return None
     stem = tuple(w for w in words if w not in _ROLES and w not in _FILLERS and not w.isdigit())
-    return Named(_ROLES[roles[0]], stem)
+    return SplitName(_ROLES[roles[0]], stem)
 
 
 def is_filler(name: str) -> bool:

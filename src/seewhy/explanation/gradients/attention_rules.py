@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seewhy.explanation.gradients.compact import Made, Rows
+from seewhy.explanation.gradients.compact import LazyGradients, TokenGradients
 from seewhy.explanation.gradients.derivatives import Step
 from seewhy.explanation.gradients.graph import VIEWS, Node, saved, saved_weight, shape_of, signed
 
@@ -34,14 +34,14 @@ _ATTENTION = {
 _SPLITS = VIEWS | {"UnbindBackward0", "PermuteBackward0", "TransposeBackward0"}
 
 
-def back_through_attention(node: Node, gradient: Rows) -> list[Step] | None:
+def back_through_attention(node: Node, gradient: TokenGradients) -> list[Step] | None:
     """Return the gradients behind an attention from the rows of few tokens, or None.
 
     Parameters
     ----------
     node : node
         That joins the heads: from (N, H, T, d) to (N, T, H, d).
-    gradient : Rows
+    gradient : TokenGradients
         By its output.
 
     Returns
@@ -57,7 +57,7 @@ def back_through_attention(node: Node, gradient: Rows) -> list[Step] | None:
     return found.through_projection(attention) or found.as_steps(attention)
 
 
-def _joined_heads(node: Node, gradient: Rows) -> Node | None:
+def _joined_heads(node: Node, gradient: TokenGradients) -> Node | None:
     """Return the plain attention whose heads a node joins, if it is one."""
     if node.name() != "TransposeBackward0" or len(gradient.shape) != 4:
         return None
@@ -119,7 +119,7 @@ class _FewQueries:
         )
         parents = attention.next_functions[:3]
         return [
-            (parent, place, Made(make))
+            (parent, place, LazyGradients(make))
             for (parent, place), make in zip(parents, makers, strict=True)
             if parent is not None
         ]
@@ -149,10 +149,10 @@ class _FewQueries:
             return found.flatten(0, 1)
 
         (parent,) = [edge for edge in linear.next_functions if edge[0] is not None]
-        return [(*parent, Made(make))]
+        return [(*parent, LazyGradients(make))]
 
 
-def _few_queries(attention: Node, gradient: Rows) -> _FewQueries:
+def _few_queries(attention: Node, gradient: TokenGradients) -> _FewQueries:
     kind = gradient.values.dtype
     # The weights of so few queries are at least float32, as within autograd's kernels.
     exact = torch.promote_types(kind, torch.float32)

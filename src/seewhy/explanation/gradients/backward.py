@@ -18,7 +18,13 @@ from torch.autograd.graph import GradientEdge
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.gradients.attention_rules import back_through_attention
-from seewhy.explanation.gradients.compact import Dense, Gradient, Made, Rows, together
+from seewhy.explanation.gradients.compact import (
+    DenseGradients,
+    Gradient,
+    LazyGradients,
+    TokenGradients,
+    together,
+)
 from seewhy.explanation.gradients.derivatives import Step, go_back
 from seewhy.explanation.gradients.graph import UNSURE, Node, count_uses
 
@@ -107,7 +113,7 @@ _REFUSED = {
 }
 
 
-class _Edge(NamedTuple):
+class _AutogradEdge(NamedTuple):
     """Where autograd takes over: an output of a node, and K gradients by it."""
 
     node: Node
@@ -115,7 +121,7 @@ class _Edge(NamedTuple):
     gradient: Gradient
 
 
-def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_Edge]:
+def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_AutogradEdge]:
     """Take gradients (K, N, M) by the logits back through the graph, as far as there are rules.
 
     All edges belong together: the leaf's gradient is the sum of what autograd makes of each. A
@@ -133,7 +139,7 @@ def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_Edge]:
         See `go_back`.
     """
     uses = count_uses(root)
-    arrived: dict[Node, dict[int, Gradient]] = {root: {place: Dense(asked)}}
+    arrived: dict[Node, dict[int, Gradient]] = {root: {place: DenseGradients(asked)}}
     ready = [root]
     while ready:
         node = ready.pop()
@@ -148,7 +154,7 @@ def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_Edge]:
             if uses[parent] == 0:
                 ready.append(parent)
     return [
-        _Edge(node, place, gradient)
+        _AutogradEdge(node, place, gradient)
         for node, gradients in arrived.items()
         for place, gradient in gradients.items()
     ]
@@ -157,10 +163,12 @@ def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_Edge]:
 def _steps(node: Node, arrived: dict[int, Gradient], most: int) -> list[Step] | None:
     """Return the gradients by a node's inputs, or None where autograd has to go on."""
     gradient = arrived.get(0)
-    if len(arrived) > 1 or gradient is None or isinstance(gradient, Made):
+    if len(arrived) > 1 or gradient is None or isinstance(gradient, LazyGradients):
         return None
     try:
-        found = back_through_attention(node, gradient) if isinstance(gradient, Rows) else None
+        found = (
+            back_through_attention(node, gradient) if isinstance(gradient, TokenGradients) else None
+        )
         return go_back(node, gradient, most) if found is None else found
     except UNSURE:
         return None

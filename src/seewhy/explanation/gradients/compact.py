@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseGradients:
     """K gradients with all their values, (K, …)."""
 
     values: Tensor
@@ -27,13 +27,13 @@ class Dense:
         """Return what belongs to the gradient's values: all."""
         return values
 
-    def like(self, values: Tensor) -> Dense:
+    def like(self, values: Tensor) -> DenseGradients:
         """Return other gradients of the same shape."""
-        return Dense(values)
+        return DenseGradients(values)
 
 
 @dataclass(frozen=True)
-class Rows:
+class TokenGradients:
     """K gradients by tokens, few of which have one.
 
     Attributes
@@ -63,11 +63,11 @@ class Rows:
         """Return the rows (N, R, C) of values (N, T, C) or (N·T, C)."""
         return values.reshape(self.values.shape[1], self.places, -1)[:, self.tokens]
 
-    def like(self, values: Tensor) -> Rows:
+    def like(self, values: Tensor) -> TokenGradients:
         """Return other gradients of the same tokens and shape."""
         return replace(self, values=values)
 
-    def seen_as(self, shape: torch.Size, values: Tensor) -> Rows | None:
+    def seen_as(self, shape: torch.Size, values: Tensor) -> TokenGradients | None:
         """Return gradients of another shape, or None where that tears tokens apart.
 
         Parameters
@@ -85,23 +85,23 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Made:
+class LazyGradients:
     """K gradients that are made one by one: `one` returns the k-th."""
 
     one: Callable[[int], Tensor]
 
 
-Gradient = Dense | Rows | Made
+Gradient = DenseGradients | TokenGradients | LazyGradients
 
 
 def together(first: Gradient, second: Gradient) -> Gradient:
     """Return the sum of two gradients of the same shape."""
-    if isinstance(first, Dense) and isinstance(second, Dense):
-        return Dense(first.values + second.values)
-    if isinstance(first, Rows) and isinstance(second, Rows):
+    if isinstance(first, DenseGradients) and isinstance(second, DenseGradients):
+        return DenseGradients(first.values + second.values)
+    if isinstance(first, TokenGradients) and isinstance(second, TokenGradients):
         if first.tokens == second.tokens:
             return first.like(first.values + second.values)
         if not set(first.tokens) & set(second.tokens):
             values = torch.cat([first.values, second.values], dim=2)
             return replace(first, values=values, tokens=first.tokens + second.tokens)
-    return Made(lambda k: first.one(k) + second.one(k))
+    return LazyGradients(lambda k: first.one(k) + second.one(k))

@@ -13,7 +13,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from seewhy.explanation.gradients.compact import Dense, Gradient, Rows
+from seewhy.explanation.gradients.compact import DenseGradients, Gradient, TokenGradients
 from seewhy.explanation.gradients.graph import (
     Node,
     device_of,
@@ -29,14 +29,14 @@ from seewhy.explanation.gradients.graph import (
 Step = tuple[Node, int, Gradient]
 
 
-def go_back(node: Node, gradient: Dense | Rows, most: int) -> list[Step] | None:
+def go_back(node: Node, gradient: DenseGradients | TokenGradients, most: int) -> list[Step] | None:
     """Return the gradients by a node's inputs, or None where there is no rule.
 
     Parameters
     ----------
     node : node
         With a single output.
-    gradient : Dense or Rows
+    gradient : DenseGradients or Rows
         By that.
     most : int
         Where a dense gradient would have more values a score than these, there is no rule.
@@ -44,7 +44,9 @@ def go_back(node: Node, gradient: Dense | Rows, most: int) -> list[Step] | None:
     parents = [(parent, place) for parent, place in node.next_functions if parent is not None]
     if not all(_plain(gradient, parent) for parent in parents):
         return None
-    if any(shape_of(*parent).numel() > most for parent in parents) and isinstance(gradient, Dense):
+    if any(shape_of(*parent).numel() > most for parent in parents) and isinstance(
+        gradient, DenseGradients
+    ):
         return None
     if node.name() == "AddBackward0":
         return _sum(node, gradient, parents)
@@ -61,7 +63,7 @@ def go_back(node: Node, gradient: Dense | Rows, most: int) -> list[Step] | None:
 Parent = tuple[Node, int]
 
 
-def _plain(gradient: Dense | Rows, parent: Parent) -> bool:
+def _plain(gradient: DenseGradients | TokenGradients, parent: Parent) -> bool:
     """Say whether an input is real and on the gradient's device, as every rule expects."""
     values = gradient.values
     return (
@@ -71,16 +73,18 @@ def _plain(gradient: Dense | Rows, parent: Parent) -> bool:
     )
 
 
-def _by_token(gradient: Dense | Rows) -> bool:
+def _by_token(gradient: DenseGradients | TokenGradients) -> bool:
     """Say whether the last axis is a token's channels; what is dense has them all anyway."""
-    if isinstance(gradient, Dense):
+    if isinstance(gradient, DenseGradients):
         return True
     _, count, _, channels = gradient.values.shape
     *before, last = gradient.shape
     return last == channels and prod(before) == count * gradient.places
 
 
-def _sum(node: Node, gradient: Dense | Rows, parents: list[Parent]) -> list[Step] | None:
+def _sum(
+    node: Node, gradient: DenseGradients | TokenGradients, parents: list[Parent]
+) -> list[Step] | None:
     """Give each summand the sum's gradient, except where one was repeated or multiplied."""
     same = all(
         shape_of(*parent) == shape_of(node) and dtype_of(*parent) == dtype_of(node)
@@ -91,30 +95,36 @@ def _sum(node: Node, gradient: Dense | Rows, parents: list[Parent]) -> list[Step
     return [(*parent, gradient) for parent in parents]
 
 
-def _passing(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _passing(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     shape, values = shape_of(*parent), gradient.values
-    if isinstance(gradient, Dense):
-        return Dense(values.reshape(len(values), *shape))
+    if isinstance(gradient, DenseGradients):
+        return DenseGradients(values.reshape(len(values), *shape))
     return gradient.seen_as(shape, values)
 
 
-def _linear(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _linear(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     weight = saved_weight(node)
     if weight is None or not _by_token(gradient):
         return None
     values = gradient.values
     found = (values.flatten(0, -2) @ weight).view(*values.shape[:-1], weight.shape[1])
-    if isinstance(gradient, Dense):
-        return Dense(found)
+    if isinstance(gradient, DenseGradients):
+        return DenseGradients(found)
     return gradient.seen_as(shape_of(*parent), found)
 
 
-def _convolution(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _convolution(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     """Go back through a kernel as large as its map: a linear layer on all its values."""
     weight: Tensor = saved(node, "weight")
     shape = shape_of(*parent)
     whole = (
-        isinstance(gradient, Dense)
+        isinstance(gradient, DenseGradients)
         and not saved(node, "transposed")
         and weight.shape[1:] == shape[1:]
         and set(shape_of(node)[2:]) == {1}
@@ -124,18 +134,22 @@ def _convolution(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | 
         return None
     rows = gradient.values.flatten(0, 1).flatten(1)  # (K·N, O)
     if weight.is_contiguous():
-        return Dense((rows @ weight.flatten(1)).view(-1, *shape))
+        return DenseGradients((rows @ weight.flatten(1)).view(-1, *shape))
     # As a weight with channels last lies it is a matrix too: places, then channels.
     last = rows @ weight.movedim(1, -1).flatten(1)
-    return Dense(last.view(-1, shape[0], *shape[2:], shape[1]).movedim(-1, 2))
+    return DenseGradients(last.view(-1, shape[0], *shape[2:], shape[1]).movedim(-1, 2))
 
 
-def _relu(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _relu(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     result = gradient.of(saved(node, "result"))
     return gradient.like(torch.where(result <= 0, 0, gradient.values))
 
 
-def _gelu(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _gelu(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     inputs = gradient.of(saved(node, "self")).expand_as(gradient.values)
     found = torch.ops.aten.gelu_backward(
         gradient.values, inputs, approximate=saved(node, "approximate")
@@ -143,13 +157,17 @@ def _gelu(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | 
     return gradient.like(found)
 
 
-def _multiplied(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _multiplied(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     first = node.next_functions[0][0] is not None
     factor = _factor(node, gradient, parent, "other" if first else "self")
     return None if factor is None else gradient.like(gradient.values * factor)
 
 
-def _divided(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _divided(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     """Go back through ``x / constant``; ``constant / x`` has another derivative, autograd's."""
     if node.next_functions[0][0] is None:
         return None
@@ -157,7 +175,9 @@ def _divided(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows
     return None if divisor is None else gradient.like(gradient.values / divisor)
 
 
-def _factor(node: Node, gradient: Dense | Rows, parent: Parent, name: str) -> Tensor | None:
+def _factor(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent, name: str
+) -> Tensor | None:
     """Return a factor without a gradient: one number, or one for each channel."""
     factor: Tensor | None = saved(node, name)
     if factor is None or factor.ndim > 1 or factor.is_complex():
@@ -169,7 +189,9 @@ def _factor(node: Node, gradient: Dense | Rows, parent: Parent, name: str) -> Te
     return factor
 
 
-def _layer_norm(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _layer_norm(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     r"""Go back through :math:`x̂ w + b` with :math:`x̂ = (x − μ) r` over the last axis.
 
     .. math:: \partial x = r (u − \overline{u} − x̂\, \overline{u x̂}), \quad u = w\, \partial y
@@ -190,28 +212,41 @@ def _layer_norm(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | R
     return gradient.like(scale * (by_normal - by_normal.mean(-1, keepdim=True) - normal * along))
 
 
-def _mean(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _mean(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     shape, axes = shape_of(*parent), saved(node, "dim")
     # No axis at all means every axis.
-    if isinstance(gradient, Rows) or not axes or not shape:
+    if isinstance(gradient, TokenGradients) or not axes or not shape:
         return None
     values, many = gradient.values, 1
     for axis in sorted(signed(axis) % len(shape) for axis in axes):
         values = values if saved(node, "keepdim") else values.unsqueeze(axis + 1)
         many *= shape[axis]
-    return Dense((values / many).expand(len(values), *shape))
+    return DenseGradients((values / many).expand(len(values), *shape))
 
 
-def _select(node: Node, gradient: Dense | Rows, parent: Parent) -> Dense | Rows | None:
+def _select(
+    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
+) -> DenseGradients | TokenGradients | None:
     """Go back from one token, of tokens (N, T, C), to all: the others' rows are zero."""
     shape = shape_of(*parent)
-    if isinstance(gradient, Rows) or len(shape) != 3 or signed(saved(node, "dim")) % 3 != 1:
+    if (
+        isinstance(gradient, TokenGradients)
+        or len(shape) != 3
+        or signed(saved(node, "dim")) % 3 != 1
+    ):
         return None
     token = signed(saved(node, "index")) % shape[1]
-    return Rows(gradient.values[:, :, None], (token,), shape[1], shape)
+    return TokenGradients(gradient.values[:, :, None], (token,), shape[1], shape)
 
 
-_RULES: dict[str, Callable[[Node, Dense | Rows, Parent], Dense | Rows | None]] = {
+_RULES: dict[
+    str,
+    Callable[
+        [Node, DenseGradients | TokenGradients, Parent], DenseGradients | TokenGradients | None
+    ],
+] = {
     "AddmmBackward0": _linear,
     "MmBackward0": _linear,
     "ConvolutionBackward0": _convolution,

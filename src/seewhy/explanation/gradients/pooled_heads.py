@@ -18,12 +18,12 @@ from seewhy.explanation.gradients.graph import (
     signed,
     skip,
 )
-from seewhy.explanation.spatial_layout import Layout
+from seewhy.explanation.spatial_layout import SpatialLayout
 
 _LEAF = "torch::autograd::AccumulateGrad"
 
 
-def pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | None:
+def pooled_weight(logits: Tensor, leaf: Tensor, layout: SpatialLayout) -> Tensor | None:
     """Return W where ``logits = W · mean(leaf over all places) + b`` by construction.
 
     Parameters
@@ -32,7 +32,7 @@ def pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | None
         With its graph.
     leaf : Tensor
         The layer's output, at which the graph begins.
-    layout : Layout
+    layout : SpatialLayout
         How it lies.
 
     Returns
@@ -46,7 +46,7 @@ def pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | None
         return None
 
 
-def _pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | None:
+def _pooled_weight(logits: Tensor, leaf: Tensor, layout: SpatialLayout) -> Tensor | None:
     node = skip(logits.grad_fn)
     weight = None if node is None else saved_weight(node)
     if weight is None:
@@ -68,7 +68,7 @@ def _pooled_weight(logits: Tensor, leaf: Tensor, layout: Layout) -> Tensor | Non
     return weight.detach().float()
 
 
-def _mean_behind(node: Node, leaf: Tensor, layout: Layout) -> Node:
+def _mean_behind(node: Node, leaf: Tensor, layout: SpatialLayout) -> Node:
     """Return what a linear layer takes; PyTorch's pools of channels-last maps restride their mean.
 
     They do so by `as_strided_`, which passes values on in their order only where images come

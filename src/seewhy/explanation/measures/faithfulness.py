@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import undisturbed
-from seewhy.explanation.measures.intervals import FEWEST_IMAGES, Good, Measure, compare
-from seewhy.explanation.measures.scoring import Given, Scores, Settings, score_batch
+from seewhy.explanation.measures.intervals import FEWEST_IMAGES, Good, MapMeasure, compare
+from seewhy.explanation.measures.scoring import BatchScores, CheckedInput, Settings, score_batch
 from seewhy.explanation.targets import Activation, Target
 
 GOOD: dict[str, Good] = {
@@ -39,7 +39,7 @@ _NEED_MASKS = ("pointing_game", "energy_inside", "iou")
 
 
 @dataclass(frozen=True)
-class Curve:
+class ExchangeCurve:
     """Mean probability of the explained class over the shares of pixels exchanged.
 
     Attributes
@@ -72,9 +72,9 @@ class FaithfulnessReport:
         As they were given.
     forward_passes : int
         Images that went through the network.
-    measures : dict of str to Measure
+    measures : dict of str to MapMeasure
         By name, see `measure_faithfulness`; without images there is none.
-    curves : dict of str to Curve
+    curves : dict of str to ExchangeCurve
         The deletion and insertion curves, by the names of their measures.
     verdict : str
         One sentence.
@@ -90,8 +90,8 @@ class FaithfulnessReport:
     random_maps: int
     iou_threshold: float
     forward_passes: int
-    measures: dict[str, Measure]
-    curves: dict[str, Curve]
+    measures: dict[str, MapMeasure]
+    curves: dict[str, ExchangeCurve]
     verdict: str
 
 
@@ -204,7 +204,7 @@ def measure_faithfulness(
         activation=activation,
     )
     settings.check(batch_size, draws)
-    given = Given.read(maps, classes, masks)
+    given = CheckedInput.read(maps, classes, masks)
     parts = []
     for numbers, batch in given.batches(images, batch_size):
         with undisturbed(model, batch):
@@ -213,11 +213,11 @@ def measure_faithfulness(
 
 
 def _report(
-    parts: Sequence[Scores], given: Given, settings: Settings, draws: int
+    parts: Sequence[BatchScores], given: CheckedInput, settings: Settings, draws: int
 ) -> FaithfulnessReport:
     """Put the batches together, image by image, and take means."""
-    measures: dict[str, Measure] = {}
-    curves: dict[str, Curve] = {}
+    measures: dict[str, MapMeasure] = {}
+    curves: dict[str, ExchangeCurve] = {}
     masked = torch.cat([part.masked for part in parts]) if parts else torch.zeros(0).bool()
     for name in parts[0].measures if parts else ():
         values = torch.cat([part.measures[name] for part in parts], dim=1)
@@ -249,17 +249,17 @@ def _report(
     )
 
 
-def _compared(name: str, values: Tensor, seed: int, draws: int) -> Measure:
+def _compared(name: str, values: Tensor, seed: int, draws: int) -> MapMeasure:
     """Compare the values (V, n) of maps, random maps and the Gaussian."""
     maps, random, gaussian = values[0], values[1:-1].T, values[-1]
     good = GOOD[name.partition("_")[0] if name.startswith(("deletion", "insertion")) else name]
     return compare(maps.numpy(), random.numpy(), gaussian.numpy(), good, seed, draws)
 
 
-def _mean_curve(values: Tensor) -> Curve:
+def _mean_curve(values: Tensor) -> ExchangeCurve:
     means = values.double().mean(dim=1)  # (V, steps + 1)
     steps = means.shape[1] - 1
-    return Curve(
+    return ExchangeCurve(
         shares=tuple(step / steps for step in range(steps + 1)),
         maps=tuple(means[0].tolist()),
         random=tuple(means[1:-1].mean(dim=0).tolist()),
@@ -267,7 +267,7 @@ def _mean_curve(values: Tensor) -> Curve:
     )
 
 
-def _verdict(measures: dict[str, Measure]) -> str:
+def _verdict(measures: dict[str, MapMeasure]) -> str:
     """Say in one sentence on how many measures the maps are better than what knows nothing."""
     directed = {name: m for name, m in measures.items() if m.good != "neither"}
     judged = {name: m for name, m in directed.items() if m.images >= FEWEST_IMAGES}

@@ -21,7 +21,7 @@ FEWEST_IMAGES = 10
 
 
 @dataclass(frozen=True)
-class Interval:
+class ImageMeanInterval:
     """A mean over images and its 95 % bootstrap confidence interval."""
 
     value: float
@@ -30,7 +30,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Measure:
+class MapMeasure:
     """One number for the maps, beside the same number for maps that know nothing.
 
     Attributes
@@ -39,9 +39,9 @@ class Measure:
         Which direction speaks for the maps.
     images : int
         Images it is a mean over.
-    maps, random, gaussian : Interval
+    maps, random, gaussian : ImageMeanInterval
         For the maps, for random maps (a mean over several an image), for a centred Gaussian.
-    versus_random, versus_gaussian : Interval
+    versus_random, versus_gaussian : ImageMeanInterval
         Difference of the maps to these, paired image by image.
     verdict, gaussian_verdict : str
         ``better than random`` (``… than a centred Gaussian``) where the paired interval lies
@@ -51,16 +51,16 @@ class Measure:
 
     good: Good
     images: int
-    maps: Interval
-    random: Interval
-    gaussian: Interval
-    versus_random: Interval
-    versus_gaussian: Interval
+    maps: ImageMeanInterval
+    random: ImageMeanInterval
+    gaussian: ImageMeanInterval
+    versus_random: ImageMeanInterval
+    versus_gaussian: ImageMeanInterval
     verdict: str
     gaussian_verdict: str
 
 
-def bootstrap_mean(values: ArrayLike, seed: int = 0, draws: int = 2000) -> Interval:
+def bootstrap_mean(values: ArrayLike, seed: int = 0, draws: int = 2000) -> ImageMeanInterval:
     """Return the mean over images and its 95 % percentile bootstrap interval.
 
     Images are drawn with replacement, so the interval covers the choice of the images. From
@@ -77,7 +77,7 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0, draws: int = 2000) -> Inter
 
     Returns
     -------
-    Interval
+    ImageMeanInterval
 
     Raises
     ------
@@ -95,7 +95,7 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0, draws: int = 2000) -> Inter
         )
     chosen = np.random.default_rng(seed).integers(0, len(found), (draws, len(found)))
     low, high = np.quantile(found[chosen].mean(axis=1), (0.025, 0.975))
-    return Interval(float(found.mean()), float(low), float(high))
+    return ImageMeanInterval(float(found.mean()), float(low), float(high))
 
 
 def compare(
@@ -105,7 +105,7 @@ def compare(
     good: Good,
     seed: int = 0,
     draws: int = 2000,
-) -> Measure:
+) -> MapMeasure:
     """Set the maps' values beside those of random maps and of a centred Gaussian.
 
     Parameters
@@ -121,7 +121,7 @@ def compare(
     chance = np.asarray(random, np.float64).mean(axis=1)
     to_chance = bootstrap_mean(ours - chance, seed, draws)
     to_centre = bootstrap_mean(ours - centre, seed, draws)
-    return Measure(
+    return MapMeasure(
         good=good,
         images=len(ours),
         maps=bootstrap_mean(ours, seed, draws),
@@ -134,7 +134,7 @@ def compare(
     )
 
 
-def judge(difference: Interval, good: Good, images: int, than: str) -> str:
+def judge(difference: ImageMeanInterval, good: Good, images: int, than: str) -> str:
     """Say whether a paired difference lies wholly on the good side of zero."""
     if good == "neither":
         return "no good direction"

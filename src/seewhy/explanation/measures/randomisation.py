@@ -20,24 +20,24 @@ from seewhy.explanation.thread_turns import exclusive, hooked
 
 
 @dataclass(frozen=True)
-class Course:
+class ModuleOrder:
     """When each submodule ran in one forward pass, and which tensors it owns.
 
     Attributes
     ----------
     entered, left : dict of str to int
         By name, for submodules that were called exactly once; one count for both.
-    layers : tuple of Layer
+    layers : tuple of ParameterModule
         What owns parameters, in the order in which it ran.
     """
 
     entered: dict[str, int]
     left: dict[str, int]
-    layers: tuple[Layer, ...]
+    layers: tuple[ParameterModule, ...]
 
 
 @dataclass(frozen=True)
-class Layer:
+class ParameterModule:
     """One module that owns parameters.
 
     Attributes
@@ -59,7 +59,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Level:
+class CascadeLevel:
     """A cascade's state: everything from one layer up is shuffled.
 
     Attributes
@@ -79,7 +79,7 @@ class Level:
     weighted: int
 
 
-def follow(model: nn.Module, images: Tensor) -> Course:
+def follow(model: nn.Module, images: Tensor) -> ModuleOrder:
     """Run a model once and note the order of its submodules.
 
     Parameters
@@ -105,7 +105,7 @@ def follow(model: nn.Module, images: Tensor) -> Course:
             first.setdefault(name, moment)
             calls[name] = calls.get(name, 0) + 1
     once = {name for name, count in calls.items() if count == 1}
-    return Course(
+    return ModuleOrder(
         {name: first[name] for name in once},
         {name: left[name] for name in once if name in left},
         _layers(model, first),
@@ -119,7 +119,7 @@ def _noting(seen: list[tuple[str, bool]], name: str, leaving: bool) -> Callable[
     return hook
 
 
-def _layers(model: nn.Module, first: dict[str, int]) -> tuple[Layer, ...]:
+def _layers(model: nn.Module, first: dict[str, int]) -> tuple[ParameterModule, ...]:
     """Return what owns parameters, in the order in which it ran; shared tensors count once."""
     owners: dict[int, tuple[int, str, str]] = {}
     names = {id(module): name for name, module in model.named_modules()}
@@ -137,17 +137,17 @@ def _layers(model: nn.Module, first: dict[str, int]) -> tuple[Layer, ...]:
     for moment, owner, full in owners.values():
         grouped.setdefault((moment, owner), []).append(full)
     return tuple(
-        Layer(owner, moment, tuple(names), not weights.isdisjoint(names))
+        ParameterModule(owner, moment, tuple(names), not weights.isdisjoint(names))
         for (moment, owner), names in sorted(grouped.items())
     )
 
 
-def cascade(course: Course, count: int) -> tuple[Level, ...]:
+def cascade(course: ModuleOrder, count: int) -> tuple[CascadeLevel, ...]:
     """Divide a network into levels of a cascade, from its output layer down to everything.
 
     Parameters
     ----------
-    course : Course
+    course : ModuleOrder
     count : int
         Levels wanted, at least 2: the output layer alone, everything, and what lies between in
         equal numbers of layers with weights. Networks with fewer layers have fewer levels.
@@ -169,7 +169,7 @@ def cascade(course: Course, count: int) -> tuple[Level, ...]:
         lowest = weighted[total - depth] if depth < total else 0
         taken = course.layers[lowest:]
         levels.append(
-            Level(
+            CascadeLevel(
                 name=course.layers[weighted[total - depth]].name,
                 entered=min(layer.entered for layer in taken),
                 parameters=tuple(name for layer in taken for name in layer.parameters),

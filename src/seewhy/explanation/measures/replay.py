@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seewhy.explanation.measures.randomisation import Course
+from seewhy.explanation.measures.randomisation import ModuleOrder
 from seewhy.explanation.thread_turns import hooked, own_thread, register
 
 
@@ -27,7 +27,7 @@ class Replay:
         In evaluation mode, gradients off, while this is made.
     images : Tensor, (N, C, H, W)
         Go through the model once, here.
-    course : Course
+    course : ModuleOrder
         Of the same model.
     moments : iterable of int
         Where the changed part will begin, one for each use to come.
@@ -40,7 +40,7 @@ class Replay:
         self,
         model: nn.Module,
         images: Tensor,
-        course: Course,
+        course: ModuleOrder,
         moments: Iterable[int],
         watched: Iterable[str],
     ) -> None:
@@ -121,7 +121,7 @@ class Replay:
 
 
 def _whole(
-    module: nn.Module, name: str, course: Course, moment: int, watched: tuple[str, ...]
+    module: nn.Module, name: str, course: ModuleOrder, moment: int, watched: tuple[str, ...]
 ) -> Iterator[str]:
     """Yield the largest modules with weights that are over before `moment`."""
     if not any(True for _ in module.parameters()) or isinstance(module, torch.jit.ScriptModule):

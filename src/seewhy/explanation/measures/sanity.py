@@ -20,8 +20,14 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import undisturbed
 from seewhy.explanation.explain import explain
-from seewhy.explanation.measures.intervals import Interval, bootstrap_mean
-from seewhy.explanation.measures.randomisation import Course, Level, cascade, follow, shuffled
+from seewhy.explanation.measures.intervals import ImageMeanInterval, bootstrap_mean
+from seewhy.explanation.measures.randomisation import (
+    CascadeLevel,
+    ModuleOrder,
+    cascade,
+    follow,
+    shuffled,
+)
 from seewhy.explanation.measures.replay import Replay
 from seewhy.explanation.methods.registry import find_method
 from seewhy.explanation.targets import Target
@@ -33,7 +39,7 @@ _WINDOW, _C1, _C2 = 7, 0.01**2, 0.03**2
 
 
 @dataclass(frozen=True)
-class Depth:
+class CascadeDepth:
     """One level of the cascade, and how like their former selves the maps still are.
 
     Attributes
@@ -42,10 +48,10 @@ class Depth:
         The lowest layer randomised; everything that runs after it is, too.
     layers : int
         Layers with weights that are randomised.
-    spearman, pearson : Interval
+    spearman, pearson : ImageMeanInterval
         Mean correlation, over images, of a map's places before and after; 1 is no change. A map
         that became constant has nothing in common with what it was: 0.
-    ssim : Interval
+    ssim : ImageMeanInterval
         Mean structural similarity of the maps, each scaled to 0 … 1; 1 is no change.
     flat : int
         Images whose map became constant.
@@ -55,9 +61,9 @@ class Depth:
 
     lowest: str
     layers: int
-    spearman: Interval
-    pearson: Interval
-    ssim: Interval
+    spearman: ImageMeanInterval
+    pearson: ImageMeanInterval
+    ssim: ImageMeanInterval
     flat: int
     unchanged: bool
 
@@ -72,17 +78,17 @@ class MethodSanity:
         Whose maps; several are joined by commas, ``input`` stands for none.
     images : int
         Images compared: those whose map is not constant to begin with.
-    unrelated : Interval or None
+    unrelated : ImageMeanInterval or None
         Mean rank correlation of the maps of different images before anything is randomised:
         what maps share that have nothing to do with each other. None below two images.
-    depths : tuple of Depth
+    depths : tuple of CascadeDepth
         From the output layer alone to everything.
     """
 
     layer: str
     images: int
-    unrelated: Interval | None
-    depths: tuple[Depth, ...]
+    unrelated: ImageMeanInterval | None
+    depths: tuple[CascadeDepth, ...]
 
 
 @dataclass(frozen=True)
@@ -220,8 +226,8 @@ def check_sanity(
 @dataclass(frozen=True)
 class _Plan:
     layers: dict[str, tuple[str, ...]]
-    course: Course
-    levels: tuple[Level, ...]
+    course: ModuleOrder
+    levels: tuple[CascadeLevel, ...]
     seed: int
     target: Target | None
 
@@ -258,7 +264,12 @@ def _cascaded(
 
 
 def _summary(
-    layer: str, maps: Values, levels: Sequence[Level], threshold: float, seed: int, draws: int
+    layer: str,
+    maps: Values,
+    levels: Sequence[CascadeLevel],
+    threshold: float,
+    seed: int,
+    draws: int,
 ) -> MethodSanity:
     """Compare maps (levels + 1, N, h, w) with the untouched ones, which come first."""
     maps = maps[:, np.ptp(maps[0], axis=(1, 2)) > 0]
@@ -271,7 +282,7 @@ def _summary(
         after = flat[depth]
         spearman = bootstrap_mean(rank_correlation(before, after), seed, draws)
         depths.append(
-            Depth(
+            CascadeDepth(
                 lowest=level.name,
                 layers=level.weighted,
                 spearman=spearman,
@@ -366,7 +377,7 @@ def _sentence(method: str, result: MethodSanity) -> str:
     )
 
 
-def _what(depth: Depth, result: MethodSanity) -> str:
+def _what(depth: CascadeDepth, result: MethodSanity) -> str:
     if depth is result.depths[0]:
         return f"the output layer {depth.lowest!r}"
     if depth is result.depths[-1]:

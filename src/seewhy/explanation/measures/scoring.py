@@ -62,7 +62,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Given:
+class CheckedInput:
     """What came with the images, checked, on the CPU."""
 
     maps: Tensor  # (N, h, w) float32
@@ -72,7 +72,7 @@ class Given:
     @classmethod
     def read(
         cls, maps: ArrayLike | Tensor, classes: ArrayLike | Tensor, masks: ArrayLike | Tensor | None
-    ) -> Given:
+    ) -> CheckedInput:
         """Check the arrays and bring them into one form."""
         found = torch.as_tensor(maps).detach().float().cpu()
         if found.ndim != 3 or 0 in found.shape or not bool(found.isfinite().all()):
@@ -123,7 +123,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Scores:
+class BatchScores:
     """What one batch gave; V stands for the maps, R random maps and the Gaussian, in this order."""
 
     measures: dict[str, Tensor]  # (V, n) each
@@ -133,8 +133,8 @@ class Scores:
 
 
 def score_batch(
-    model: nn.Module, images: Tensor, numbers: Tensor, given: Given, settings: Settings
-) -> Scores:
+    model: nn.Module, images: Tensor, numbers: Tensor, given: CheckedInput, settings: Settings
+) -> BatchScores:
     """Score one batch's maps and those they are compared with."""
     ask = class_probability(
         model, given.classes[numbers].to(images.device), settings.target, settings.activation
@@ -149,7 +149,7 @@ def score_batch(
     maps, size = given.maps[numbers], (images.shape[2], images.shape[3])
     masks = F.interpolate(given.masks[numbers][:, None].float(), size=size)[:, 0] > 0
     patterns, ties = _patterns(maps, numbers, settings)
-    around = _Around(predict, images, numbers, settings)
+    around = _BatchContext(predict, images, numbers, settings)
     measures: dict[str, list[Tensor]] = {}
     curves: dict[str, list[Tensor]] = {}
     # Reading the order of a random map needs no values; its own are without equals.
@@ -165,7 +165,7 @@ def score_batch(
             measures.setdefault(name, []).append(values.float().cpu())
         for name, values in found.items():
             curves.setdefault(name, []).append(values.float().cpu())
-    return Scores(
+    return BatchScores(
         {name: torch.stack(values) for name, values in measures.items()},
         {name: torch.stack(values) for name, values in curves.items()},
         masks.flatten(1).any(dim=1),
@@ -192,7 +192,7 @@ def _localise(maps: Tensor, masks: Tensor, threshold: float) -> dict[str, Tensor
     }
 
 
-class _Around:
+class _BatchContext:
     """One batch of images and what is needed of it for every map: baselines, noise, ends."""
 
     def __init__(

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import ConfigError
-from seewhy.explanation.engine import Case, Recorded
+from seewhy.explanation.engine import MethodContext, RecordedLayer
 from seewhy.explanation.layer_choice import attends
 from seewhy.explanation.layers import find_layer
-from seewhy.explanation.spatial_layout import Layout
+from seewhy.explanation.spatial_layout import SpatialLayout
 from seewhy.explanation.thread_turns import hooked
 from seewhy.explanation.variants import agree, logits_behind
 from seewhy.explanation.wrappers import layer_names
 
 
-def legrad(gradients: Tensor, layout: Layout) -> Tensor:
+def legrad(gradients: Tensor, layout: SpatialLayout) -> Tensor:
     r"""LeGrad of one block: positive gradients by attention, averaged over heads and queries.
 
     .. math:: L^{c,l}_j = \frac{1}{H\,T} \sum_{h=1}^{H} \sum_{i=1}^{T}
@@ -39,7 +39,7 @@ def legrad(gradients: Tensor, layout: Layout) -> Tensor:
     Parameters
     ----------
     gradients : Tensor, (N, H, T, T)
-    layout : Layout
+    layout : SpatialLayout
         Of the tokens.
 
     Returns
@@ -74,7 +74,7 @@ def attention_blocks(model: nn.Module) -> tuple[str, ...]:
     return blocks
 
 
-def legrad_maps(case: Case) -> Tensor:
+def legrad_maps(case: MethodContext) -> Tensor:
     """Return LeGrad's maps over all blocks of a case, (N, K, h, w).
 
     The image runs once more, block by block; the graph of a block is dropped when its maps are
@@ -85,7 +85,7 @@ def legrad_maps(case: Case) -> Tensor:
     sums: list[Tensor] = []
     attention = _ReadAttention(len(case.images))
 
-    def hook(index: int, layer: Recorded) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    def hook(index: int, layer: RecordedLayer) -> Callable[[nn.Module, object, Tensor], Tensor]:
         def found(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
             leaf = attention.take(layer)
             maps = []
@@ -108,7 +108,7 @@ def legrad_maps(case: Case) -> Tensor:
     return torch.stack(sums).mean(dim=0)
 
 
-def _check_last(case: Case) -> None:
+def _check_last(case: MethodContext) -> None:
     """Insist on the last block: what lies behind it is the classifier."""
     last = attention_blocks(case.model)[-1]
     if list(case.layers)[-1] != last:
@@ -118,7 +118,7 @@ def _check_last(case: Case) -> None:
         )
 
 
-def _directions(case: Case) -> Tensor:
+def _directions(case: MethodContext) -> Tensor:
     """Return each block's score's gradient by the mean of its tokens, (K, blocks, N, C).
 
     A block's mean token, in every token's place, goes through what lies behind the last block:
@@ -188,7 +188,7 @@ class _ReadAttention(TorchFunctionMode):
         """Read from here on; a hook in front of a block."""
         self._reads = True
 
-    def take(self, layer: Recorded) -> Tensor:
+    def take(self, layer: RecordedLayer) -> Tensor:
         """Return a block's attention (N, H, T, T), read since `begin`; read no more."""
         tokens = layer.output.shape[1]
         fitting = [leaf for leaf in self._read if leaf.shape[-2:] == (tokens, tokens)]

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.endings import ask
-from seewhy.explanation.engine import Case
-from seewhy.explanation.targets import Question
+from seewhy.explanation.engine import MethodContext
+from seewhy.explanation.targets import ScoreSelection
 
 PREFIX = "captum:"
 
 # Captum's class for each name, and how to call it for images (N, C, H, W).
-_KNOWN: dict[str, tuple[str, Callable[[Case], dict[str, Any]]]] = {
+_KNOWN: dict[str, tuple[str, Callable[[MethodContext], dict[str, Any]]]] = {
     "saliency": ("Saliency", lambda case: {"abs": False}),
     "input_x_gradient": ("InputXGradient", lambda case: {}),
     "integrated_gradients": (
@@ -39,12 +39,12 @@ def titles() -> tuple[tuple[str, str], ...]:
     return tuple((PREFIX + name, name.replace("_", " ").capitalize()) for name in _KNOWN)
 
 
-def attribute(case: Case, name: str) -> Tensor:
+def attribute(case: MethodContext, name: str) -> Tensor:
     """Return maps (N, K, H, W) of one of Captum's methods.
 
     Parameters
     ----------
-    case : Case
+    case : MethodContext
     name : str
         As in `titles`.
 
@@ -70,7 +70,7 @@ def attribute(case: Case, name: str) -> Tensor:
     return torch.stack(maps, dim=1)
 
 
-def _scorer(case: Case, column: int) -> Callable[[Tensor], Tensor]:
+def _scorer(case: MethodContext, column: int) -> Callable[[Tensor], Tensor]:
     """Return a function from images to their score, (B,).
 
     Captum repeats the batch for its steps: variant b belongs to image b mod N.
@@ -82,7 +82,7 @@ def _scorer(case: Case, column: int) -> Callable[[Tensor], Tensor]:
 
     def score(images: Tensor) -> Tensor:
         owners = torch.arange(len(images), device=images.device) % len(classes)
-        asked = Question(
+        asked = ScoreSelection(
             classes[owners],
             None if references is None else references[owners],
             case.question.strength,

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.endings import ask
-from seewhy.explanation.engine import Case
+from seewhy.explanation.engine import MethodContext
 
 
 def guided_gradcam(maps: Tensor, guided: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def guided_gradcam(maps: Tensor, guided: Tensor) -> Tensor:
     return (guided * fine).relu().sum(dim=1)
 
 
-def guided_gradients(case: Case) -> Iterator[Tensor]:
+def guided_gradients(case: MethodContext) -> Iterator[Tensor]:
     """Yield, score by score, the guided gradient by the images, (N, C, H, W) float32.
 
     Raises

@@ -1,7 +1,7 @@
 r"""Methods that try variants: masked images, or a layer's output without one channel.
 
 They need no gradients, but a forward pass for every channel. The formulas are pure functions;
-`scorecam_scores` and `ablation_scores` ask the engine's `Case` for the scores of the variants.
+`scorecam_scores` and `ablation_scores` ask the engine's `MethodContext` for the scores of the variants.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seewhy.explanation.engine import Case, Recorded
+from seewhy.explanation.engine import MethodContext, RecordedLayer
 from seewhy.explanation.methods.gradient import weighted_maps
 from seewhy.explanation.variants import scores_behind, scores_of
 
@@ -76,7 +76,7 @@ def ablationcam(activations: Tensor, scores: Tensor, ablated: Tensor) -> Tensor:
     return weighted_maps(drops.transpose(1, 2), activations)
 
 
-def scorecam_scores(case: Case, layer: Recorded) -> Tensor:
+def scorecam_scores(case: MethodContext, layer: RecordedLayer) -> Tensor:
     """Score every image under every channel's mask, (N, C, K)."""
     found = []
     for index, image in enumerate(case.images):
@@ -94,7 +94,7 @@ def _unit_masks(channels: Tensor, size: torch.Size) -> Tensor:
     return torch.where(most > least, (masks - least) / (most - least), 0)
 
 
-def ablation_scores(case: Case, layer: Recorded) -> Tensor:
+def ablation_scores(case: MethodContext, layer: RecordedLayer) -> Tensor:
     """Score every image without each channel of a layer in turn, (N, C, K).
 
     Only what lies behind the layer runs for every channel; where that is pooling and a linear
@@ -111,7 +111,7 @@ def ablation_scores(case: Case, layer: Recorded) -> Tensor:
     return torch.stack(found)
 
 
-def _ablated(layer: Recorded, index: int, batch_size: int) -> Iterator[Tensor]:
+def _ablated(layer: RecordedLayer, index: int, batch_size: int) -> Iterator[Tensor]:
     """Yield an image's output at a layer with one channel after the other zero, in batches."""
     batch = layer.layout.batch_axis
     output = layer.output.detach().select(batch, index)

@@ -1,6 +1,6 @@
 """Every method by its name, with what it asks of the engine.
 
-The formulas are in this package's other files; here each is joined to the engine's `Case`.
+The formulas are in this package's other files; here each is joined to the engine's `MethodContext`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError, SeewhyError, near_names
-from seewhy.explanation.engine import Case, Graph
+from seewhy.explanation.engine import Graph, MethodContext
 from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import name_layer
 from seewhy.explanation.methods import (
@@ -36,7 +36,7 @@ Needs = Literal[
     "attention",
     "input",
 ]
-Run = Callable[[Case], dict[str, Tensor]]
+Run = Callable[[MethodContext], dict[str, Tensor]]
 LayerChoice = str | nn.Module | Sequence[str | nn.Module]
 """What `explain` takes as layer: a name, a module, or several."""
 
@@ -59,7 +59,7 @@ class Method:
         backward a class and block. ``scores``: a forward a channel. ``input``: many forwards or
         backwards, of the image alone.
     run : callable
-        From a `Case` to maps (N, K, h, w) of every layer, by name.
+        From a `MethodContext` to maps (N, K, h, w) of every layer, by name.
     references : int, default 0
         Hold each class against this many classes of the nearest logits.
     strength : float, default 1
@@ -151,7 +151,7 @@ def find_method(name: str) -> Method:
 def _by_gradients(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
     """Apply a formula of activations and gradients to every score and layer."""
 
-    def run(case: Case) -> dict[str, Tensor]:
+    def run(case: MethodContext) -> dict[str, Tensor]:
         maps: dict[str, list[Tensor]] = {name: [] for name in case.layers}
         for gradients in case.gradients():
             for name, layer in case.layers.items():
@@ -168,7 +168,7 @@ def _by_pooled_weights(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
     """
     general = _by_gradients(formula)
 
-    def run(case: Case) -> dict[str, Tensor]:
+    def run(case: MethodContext) -> dict[str, Tensor]:
         weights = case.pooled_weights
         if weights is None:
             return general(case)
@@ -182,7 +182,7 @@ def _by_pooled_weights(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
 def _by_curvatures(formula: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Run:
     """Apply a formula of activations, gradients and H·A to every score and layer."""
 
-    def run(case: Case) -> dict[str, Tensor]:
+    def run(case: MethodContext) -> dict[str, Tensor]:
         maps: dict[str, list[Tensor]] = {name: [] for name in case.layers}
         for found in case.curvatures():
             for name, layer in case.layers.items():
@@ -195,7 +195,7 @@ def _by_curvatures(formula: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Run:
 def _by_activations(formula: Callable[[Tensor], Tensor]) -> Run:
     """Apply a formula of activations alone; every class has the same map."""
 
-    def run(case: Case) -> dict[str, Tensor]:
+    def run(case: MethodContext) -> dict[str, Tensor]:
         return {
             name: formula(layer.maps)[:, None].repeat(1, case.columns, 1, 1)
             for name, layer in case.layers.items()
@@ -204,7 +204,7 @@ def _by_activations(formula: Callable[[Tensor], Tensor]) -> Run:
     return run
 
 
-def _cam(case: Case) -> dict[str, Tensor]:
+def _cam(case: MethodContext) -> dict[str, Tensor]:
     weights = case.pooled_weights
     if weights is None:
         raise ConfigError(
@@ -216,14 +216,14 @@ def _cam(case: Case) -> dict[str, Tensor]:
     return {name: gradient.cam(layer.maps, weights)}
 
 
-def _scorecam(case: Case) -> dict[str, Tensor]:
+def _scorecam(case: MethodContext) -> dict[str, Tensor]:
     return {
         name: perturbation.scorecam(layer.maps, perturbation.scorecam_scores(case, layer))
         for name, layer in case.layers.items()
     }
 
 
-def _ablationcam(case: Case) -> dict[str, Tensor]:
+def _ablationcam(case: MethodContext) -> dict[str, Tensor]:
     scores = case.question.select(case.logits.detach().float())
     return {
         name: perturbation.ablationcam(
@@ -233,7 +233,7 @@ def _ablationcam(case: Case) -> dict[str, Tensor]:
     }
 
 
-def _guided_gradcam(case: Case) -> dict[str, Tensor]:
+def _guided_gradcam(case: MethodContext) -> dict[str, Tensor]:
     coarse = _by_pooled_weights(gradient.gradcam)(case)
     maps: dict[str, list[Tensor]] = {name: [] for name in coarse}
     for k, found in enumerate(guided.guided_gradients(case)):
@@ -242,14 +242,14 @@ def _guided_gradcam(case: Case) -> dict[str, Tensor]:
     return {name: torch.stack(columns, dim=1) for name, columns in maps.items()}
 
 
-def _legrad(case: Case) -> dict[str, Tensor]:
+def _legrad(case: MethodContext) -> dict[str, Tensor]:
     names = list(case.layers)
     label = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
     return {label: attention.legrad_maps(case)}
 
 
 def _by_captum(name: str) -> Run:
-    def run(case: Case) -> dict[str, Tensor]:
+    def run(case: MethodContext) -> dict[str, Tensor]:
         return {"input": attribution.attribute(case, name)}
 
     return run

@@ -34,7 +34,7 @@ SHEET_CLASSES = 300
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredPicture:
     """One picture of the store: its id in the page, its address, whether its pixels show."""
 
     id: str
@@ -49,12 +49,12 @@ class PictureStore:
     Attributes
     ----------
     data : Dataset
-    pictures : dict of str to Stored
+    pictures : dict of str to StoredPicture
         By id, in the order they were asked for.
     """
 
     data: Dataset
-    pictures: dict[str, Stored] = field(default_factory=dict)
+    pictures: dict[str, StoredPicture] = field(default_factory=dict)
 
     def photo(self, index: int) -> str:
         """Keep the image at `index` of the data set; return its id in the page."""
@@ -62,7 +62,9 @@ class PictureStore:
         if name not in self.pictures:
             pixels = self.data.pixels[index]
             tiny = pixels.shape[0] <= TINY
-            self.pictures[name] = Stored(name, address(fitted(pixels, PHOTO_SIZE), tiny), tiny)
+            self.pictures[name] = StoredPicture(
+                name, address(fitted(pixels, PHOTO_SIZE), tiny), tiny
+            )
         return name
 
     def has_photo(self, index: int) -> bool:
@@ -75,7 +77,7 @@ class PictureStore:
             return None
         name = f"heat-{backbone}-{index}"
         if name not in self.pictures:
-            self.pictures[name] = Stored(name, address(heat(map_, HEAT_SIZE)), False)
+            self.pictures[name] = StoredPicture(name, address(heat(map_, HEAT_SIZE)), False)
         return name
 
 

@@ -22,7 +22,7 @@ from seewhy.report.figures.svg import (
     SERIES_PAINT,
     STYLE,
     WIDTH_INCHES,
-    Drawing,
+    SvgFigure,
     inline,
 )
 from seewhy.storage.schemas.study import Trial
@@ -105,7 +105,7 @@ def course(
     scale: Scale,
     name: str,
     alt: str,
-) -> Drawing:
+) -> SvgFigure:
     """Draw every trial of one layer count and the best so far, against the trial's number.
 
     Parameters
@@ -123,7 +123,7 @@ def course(
 
     Returns
     -------
-    Drawing
+    SvgFigure
         An ``<svg>`` element.
     """
     with rc_context(STYLE):
@@ -147,7 +147,9 @@ def course(
         return inline(figure, name, alt)
 
 
-def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, alt: str) -> Drawing:
+def against(
+    trials: Sequence[Trial], parameter: str, scale: Scale, name: str, alt: str
+) -> SvgFigure:
     """Draw the trials' values against one searched parameter, one of a row of small multiples.
 
     Parameters
@@ -164,7 +166,7 @@ def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, al
 
     Returns
     -------
-    Drawing
+    SvgFigure
         An ``<svg>`` element.
     """
     with rc_context(_PANEL_STYLE):
@@ -189,7 +191,7 @@ def against(trials: Sequence[Trial], parameter: str, scale: Scale, name: str, al
         return inline(figure, name, alt)
 
 
-def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt: str) -> Drawing:
+def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt: str) -> SvgFigure:
     """Draw each parameter's share of the variance of the value, the largest on top.
 
     Parameters
@@ -204,7 +206,7 @@ def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt
 
     Returns
     -------
-    Drawing
+    SvgFigure
         An ``<svg>`` element.
     """
     order = ranked(importance)

@@ -18,10 +18,10 @@ from seewhy.report.figures.svg import (
     STAGE_PAINT,
     STYLE,
     WIDTH_INCHES,
-    Drawing,
+    SvgFigure,
     inline,
 )
-from seewhy.storage.schemas.evaluation import Calibration, Interval, OverFolds
+from seewhy.storage.schemas.evaluation import Calibration, FoldComparison, Interval
 from seewhy.storage.schemas.faithfulness import FaithfulnessCurve
 from seewhy.storage.schemas.study import STAGES, Stage
 from seewhy.storage.titles import STAGE_TITLES
@@ -30,7 +30,7 @@ from seewhy.wording import plain
 
 def reliability(
     found: Mapping[Stage, Calibration], scaled: Mapping[Stage, Calibration], name: str, alt: str
-) -> Drawing:
+) -> SvgFigure:
     """Draw how often a classifier is right against how sure it is, a panel a stage.
 
     Parameters
@@ -74,7 +74,7 @@ def change_dots(
     changes: Sequence[Mapping[str, Interval]],
     name: str,
     alt: str,
-) -> Drawing:
+) -> SvgFigure:
     """Draw by how much fine-tuning changed each class's recall, with intervals.
 
     Parameters
@@ -113,12 +113,12 @@ def change_dots(
         return inline(figure, name, alt)
 
 
-def fold_dots(folds: OverFolds, names: Mapping[str, str], name: str, alt: str) -> Drawing:
+def fold_dots(folds: FoldComparison, names: Mapping[str, str], name: str, alt: str) -> SvgFigure:
     """Draw each backbone's accuracy over the folds, its mean and deviation.
 
     Parameters
     ----------
-    folds : OverFolds
+    folds : FoldComparison
     names : mapping of str to str
         What each backbone is called, by slug.
     name : str
@@ -143,7 +143,7 @@ def fold_dots(folds: OverFolds, names: Mapping[str, str], name: str, alt: str) -
         return inline(figure, name, alt)
 
 
-def faithfulness_curves(curves: Mapping[str, FaithfulnessCurve], name: str, alt: str) -> Drawing:
+def faithfulness_curves(curves: Mapping[str, FaithfulnessCurve], name: str, alt: str) -> SvgFigure:
     """Draw how probable the explained class stays as the image is changed along the map.
 
     Parameters

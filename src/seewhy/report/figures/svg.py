@@ -65,7 +65,7 @@ MARKERS, SIGNS = "osD^vP", "●■◆▲▼✚"
 WIDTH_INCHES = 4.5
 
 
-class Drawing(Markup):
+class SvgFigure(Markup):
     """An ``<svg>`` element of the page.
 
     Attributes
@@ -80,14 +80,14 @@ class Drawing(Markup):
     alt: str
 
     @classmethod
-    def of(cls, svg: str, name: str, alt: str) -> Drawing:
+    def of(cls, svg: str, name: str, alt: str) -> SvgFigure:
         """Name an ``<svg>`` element."""
         drawing = cls(svg)
         drawing.name, drawing.alt = name, alt
         return drawing
 
 
-def inline(figure: Figure, name: str, alt: str) -> Drawing:
+def inline(figure: Figure, name: str, alt: str) -> SvgFigure:
     """Draw a figure as an ``<svg>`` element that can stand in a page beside others."""
     stream = io.StringIO()
     with warnings.catch_warnings():
@@ -108,15 +108,15 @@ def inline(figure: Figure, name: str, alt: str) -> Drawing:
         element.tail = None
     _, _, width, height = root.get("viewBox", "0 0 1 1").split()
     root.attrib = {"viewBox": f"0 0 {width} {height}", "role": "img", "aria-label": alt}
-    return Drawing.of(ET.tostring(root, encoding="unicode"), name, alt)
+    return SvgFigure.of(ET.tostring(root, encoding="unicode"), name, alt)
 
 
-def standalone(drawing: Drawing, colours: Mapping[str, str]) -> str:
+def standalone(drawing: SvgFigure, colours: Mapping[str, str]) -> str:
     """Return a drawing as an SVG file of its own, for programs that know no CSS variables.
 
     Parameters
     ----------
-    drawing : Drawing
+    drawing : SvgFigure
     colours : mapping of str to str
         The page's colours by their variables' names.
     """

@@ -25,7 +25,7 @@ from seewhy.report.figures.svg import (
     STAGE_PAINT,
     STYLE,
     WIDTH_INCHES,
-    Drawing,
+    SvgFigure,
     inline,
 )
 from seewhy.storage.schemas.study import STAGES, Epoch, Stage
@@ -34,7 +34,7 @@ from seewhy.wording import plain
 
 
 @dataclass(frozen=True)
-class Series:
+class DotSeries:
     """Values a class, drawn as one kind of dot; a class may be missing.
 
     Attributes
@@ -57,7 +57,7 @@ def curves(
     quantity: str,
     name: str,
     alt: str,
-) -> Drawing:
+) -> SvgFigure:
     """Draw the course of both stages, side by side on one scale.
 
     Parameters
@@ -73,7 +73,7 @@ def curves(
 
     Returns
     -------
-    Drawing
+    SvgFigure
         An ``<svg>`` element.
     """
     with rc_context(STYLE):
@@ -89,7 +89,9 @@ def curves(
         return inline(figure, name, alt)
 
 
-def recall_dots(classes: Sequence[str], series: Sequence[Series], name: str, alt: str) -> Drawing:
+def recall_dots(
+    classes: Sequence[str], series: Sequence[DotSeries], name: str, alt: str
+) -> SvgFigure:
     """Draw recall a class: a row a class, a dot a series.
 
     Adaptation and fine-tuning are joined by a line, so that one sees which way a class went.
@@ -98,14 +100,14 @@ def recall_dots(classes: Sequence[str], series: Sequence[Series], name: str, alt
     ----------
     classes : sequence of str
         From top to bottom.
-    series : sequence of Series
+    series : sequence of DotSeries
     name : str
         Unique in the page.
     alt : str
 
     Returns
     -------
-    Drawing
+    SvgFigure
         An ``<svg>`` element.
     """
     with rc_context(STYLE):
@@ -130,7 +132,7 @@ def recall_dots(classes: Sequence[str], series: Sequence[Series], name: str, alt
 
 def confusion_matrix(
     confusion: NDArray[np.int64], classes: Sequence[str], name: str, alt: str
-) -> Drawing:
+) -> SvgFigure:
     """Draw a confusion matrix: a row a class, a cell the stronger the larger its row's share.
 
     Parameters
@@ -201,7 +203,7 @@ def _course(axes: Axes, history: Sequence[Epoch], best: int, quantity: str, stag
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2f}")
 
 
-def _join_stages(axes: Axes, classes: Sequence[str], series: Sequence[Series]) -> None:
+def _join_stages(axes: Axes, classes: Sequence[str], series: Sequence[DotSeries]) -> None:
     both = {one.paint: one.values for one in series if one.paint in STAGES}
     if len(both) < len(STAGES):
         return

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from seewhy.report.figures.statistics_figures import change_dots, fold_dots
 from seewhy.report.figures.svg import MARKERS, SIGNS
-from seewhy.report.sections.gallery import Gallery, Shot
-from seewhy.report.sections.section import MOST_ROWS, Section, Study
-from seewhy.report.text.tables import Bounded, Table, Value, bounded
+from seewhy.report.sections.gallery import GalleryBuilder, GalleryImage
+from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
+from seewhy.report.text.tables import BoundedNumber, ReportTable, Value, bounded
 from seewhy.storage.schemas.evaluation import (
+    ClassifierPair,
     Comparison,
+    FoldComparison,
     FoldDifference,
     MapAgreement,
-    OverFolds,
-    Pair,
 )
 from seewhy.storage.schemas.study import Stage
 from seewhy.storage.titles import STAGE_TITLES
@@ -32,13 +32,13 @@ _NOTES = {
 }
 
 
-def comparison_section(study: Study, gallery: Gallery) -> Section:
+def comparison_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
     """Return tables, figures and pictures of what differs; empty where nothing was compared.
 
     Parameters
     ----------
-    study : Study
-    gallery : Gallery
+    study : ReportInput
+    gallery : GalleryBuilder
         Of the same study.
     """
     found = study.comparison
@@ -55,7 +55,7 @@ def comparison_section(study: Study, gallery: Gallery) -> Section:
     }
 
 
-def _pairs(study: Study, found: Comparison) -> Table | None:
+def _pairs(study: ReportInput, found: Comparison) -> ReportTable | None:
     rows: list[tuple[Value, ...]] = [
         (
             *(STAGE_TITLES[one.stage], study.names[one.first], study.names[one.second]),
@@ -70,7 +70,7 @@ def _pairs(study: Study, found: Comparison) -> Table | None:
         "Cohen’s kappa",
     )
     title = "Pairs of backbones on the same test images"
-    return Table("pairs-of-backbones", title, columns, tuple(rows)) if rows else None
+    return ReportTable("pairs-of-backbones", title, columns, tuple(rows)) if rows else None
 
 
 def _agreement_cells(one: MapAgreement) -> tuple[Value, ...]:
@@ -81,7 +81,7 @@ def _agreement_cells(one: MapAgreement) -> tuple[Value, ...]:
     )
 
 
-def _map_agreement(study: Study, found: Comparison) -> Table | None:
+def _map_agreement(study: ReportInput, found: Comparison) -> ReportTable | None:
     rows: list[tuple[Value, ...]] = []
     for pair in found.pairs:
         if pair.maps:
@@ -98,10 +98,10 @@ def _map_agreement(study: Study, found: Comparison) -> Table | None:
         *("Overlap of the highest fifth", "Overlap by chance", "Overlap, of two different images"),
     )
     title = "How alike the maps of the same images are"
-    return Table("agreement-of-maps", title, columns, tuple(rows)) if rows else None
+    return ReportTable("agreement-of-maps", title, columns, tuple(rows)) if rows else None
 
 
-def _apart(study: Study, gallery: Gallery, pair: Pair) -> Section:
+def _apart(study: ReportInput, gallery: GalleryBuilder, pair: ClassifierPair) -> Section:
     """Return the images on which two backbones' answers, and their maps, differ most."""
     number = list(study.names).index(pair.first)
     differing = [one.id for one in pair.disagreements[:MOST_SHOTS]]
@@ -114,14 +114,14 @@ def _apart(study: Study, gallery: Gallery, pair: Pair) -> Section:
     }
 
 
-def _shots(gallery: Gallery, number: int, ids: Sequence[str]) -> list[Shot]:
+def _shots(gallery: GalleryBuilder, number: int, ids: Sequence[str]) -> list[GalleryImage]:
     return [gallery.shot_of(number, id_) for id_ in ids]
 
 
-def _changes(study: Study, found: Comparison) -> Section:
+def _changes(study: ReportInput, found: Comparison) -> Section:
     """Return what fine-tuning changed, in all, a class, and in the maps."""
     changes = found.changes
-    total = Table(
+    total = ReportTable(
         "change-by-fine-tuning",
         "What fine-tuning changed",
         (
@@ -137,7 +137,7 @@ def _changes(study: Study, found: Comparison) -> Section:
         ),
     )
     classes = study.data.classes
-    each = Table(
+    each = ReportTable(
         "change-of-each-class",
         "Change of each class’s recall by fine-tuning",
         ("Class", *(study.names[slug] for slug in changes)),
@@ -146,7 +146,7 @@ def _changes(study: Study, found: Comparison) -> Section:
         ),
     )
     moved = [(study.names[slug], one.maps) for slug, one in changes.items() if one.maps]
-    movement = Table(
+    movement = ReportTable(
         "movement-of-maps",
         "How the maps moved from adaptation to fine-tuning",
         ("Backbone", "Distance of the centres", "To the right", "Downwards"),
@@ -183,12 +183,12 @@ def _changes(study: Study, found: Comparison) -> Section:
     }
 
 
-def _over_folds(study: Study, found: OverFolds) -> Section:
+def _over_folds(study: ReportInput, found: FoldComparison) -> Section:
     stage: Stage = found.stage
     title = f"Accuracy over {count(len(found.repetitions), found.over.removesuffix('s'))}"
     title += f" of {STAGE_TITLES[stage].lower()}"
     file = f"{found.over}-{stage}"
-    table = Table(
+    table = ReportTable(
         file,
         title,
         ("Backbone", "Mean", "Deviation", *found.repetitions, "Mean rank"),
@@ -212,7 +212,7 @@ def _over_folds(study: Study, found: OverFolds) -> Section:
         )
         for one in found.pairs
     ]
-    pairs = Table(
+    pairs = ReportTable(
         f"pairs-over-{file}",
         f"Pairs over the {found.over} of {STAGE_TITLES[stage].lower()}",
         ("First", "Second", "Mean difference", "p", "p, Holm"),
@@ -231,4 +231,4 @@ def _over_folds(study: Study, found: OverFolds) -> Section:
 def _difference(pair: FoldDifference) -> Value:
     if pair.low is None or pair.high is None:
         return pair.difference
-    return Bounded(pair.difference, pair.low, pair.high)
+    return BoundedNumber(pair.difference, pair.low, pair.high)

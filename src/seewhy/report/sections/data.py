@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from seewhy.report.figures import photographs as pictures
 from seewhy.report.figures.photographs import PictureStore
 from seewhy.report.sections.data_quality import findings_section
-from seewhy.report.sections.section import MOST_ROWS, Section, Study
-from seewhy.report.text.tables import Table
+from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
+from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.study import SPLITS
 
 
 def data_section(
-    study: Study, rows: Sequence[Sequence[NDArray[np.uint8]]], store: PictureStore
+    study: ReportInput, rows: Sequence[Sequence[NDArray[np.uint8]]], store: PictureStore
 ) -> Section:
     """Return counts a class and split, samples, what the checks found, and what was set aside."""
     counts = study.data.counts()
@@ -45,10 +45,10 @@ def data_section(
     }
 
 
-def _tables(study: Study) -> list[Table]:
+def _tables(study: ReportInput) -> list[ReportTable]:
     counts = study.data.counts()
     tables = [
-        Table(
+        ReportTable(
             "images-of-each-class",
             "Images of each class",
             ("Class", "Training", "Validation", "Test"),
@@ -57,5 +57,5 @@ def _tables(study: Study) -> list[Table]:
     ]
     if study.data.set_aside:
         rows = tuple((item.path, item.reason) for item in study.data.set_aside)
-        tables.append(Table("set-aside", "Images set aside", ("Image", "Reason"), rows))
+        tables.append(ReportTable("set-aside", "Images set aside", ("Image", "Reason"), rows))
     return tables

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from seewhy.report.figures.photographs import PictureStore
-from seewhy.report.sections.failed_steps import Missing
-from seewhy.report.sections.gallery import Gallery, Shot
-from seewhy.report.sections.section import Section, Study
-from seewhy.report.text.tables import Table, Value
-from seewhy.storage.schemas.data_checks import DataFindings, Suspect, SuspectList
+from seewhy.report.sections.failed_steps import MissingResults
+from seewhy.report.sections.gallery import GalleryBuilder, GalleryImage
+from seewhy.report.sections.section import ReportInput, Section
+from seewhy.report.text.tables import ReportTable, Value
+from seewhy.storage.schemas.data_checks import DataFindings, QualityIssue, QualityIssueList
 from seewhy.wording import count, listing, some
 
 # Pictures shown of each fault; groups of duplicates, and images of each; suspects of each kind.
@@ -22,7 +22,7 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
-class Thumb:
+class Thumbnail:
     """One picture with its class, its split, and what is said of it."""
 
     id: str
@@ -33,12 +33,12 @@ class Thumb:
     said: str
 
 
-def findings_section(study: Study, store: PictureStore) -> Section:
+def findings_section(study: ReportInput, store: PictureStore) -> Section:
     """Return what is wrong with the images; empty where nothing was checked.
 
     Parameters
     ----------
-    study : Study
+    study : ReportInput
     store : PictureStore
         Takes the pictures.
     """
@@ -47,9 +47,9 @@ def findings_section(study: Study, store: PictureStore) -> Section:
         return {}
     place = {id_: index for index, id_ in enumerate(study.data.ids)}
 
-    def thumb(id_: str, label: str, split: str, path: str, said: str = "") -> Thumb:
+    def thumb(id_: str, label: str, split: str, path: str, said: str = "") -> Thumbnail:
         photo = store.photo(place[id_])
-        return Thumb(id_, photo, label, SPLIT_WORDS[split], PurePath(path).name, said)
+        return Thumbnail(id_, photo, label, SPLIT_WORDS[split], PurePath(path).name, said)
 
     faults = [
         {
@@ -88,13 +88,13 @@ def findings_section(study: Study, store: PictureStore) -> Section:
     }
 
 
-def suspects_section(study: Study, gallery: Gallery) -> list[Section]:
+def suspects_section(study: ReportInput, gallery: GalleryBuilder) -> list[Section]:
     """Return, a backbone, the images that may be mislabelled or of no class.
 
     Parameters
     ----------
-    study : Study
-    gallery : Gallery
+    study : ReportInput
+    gallery : GalleryBuilder
         Of the same study; test images among the suspects are shown with their maps.
     """
     parts: list[Section] = []
@@ -109,7 +109,7 @@ def suspects_section(study: Study, gallery: Gallery) -> list[Section]:
             {
                 "name": name,
                 "missing": found is None,
-                "why": Missing(study).of("label issues", slug),
+                "why": MissingResults(study).of("label issues", slug),
                 "kinds": [
                     _suspects(study, gallery, number, title, f"{file}-{slug}", one)
                     for title, file, one in kinds
@@ -121,7 +121,12 @@ def suspects_section(study: Study, gallery: Gallery) -> list[Section]:
 
 
 def _suspects(
-    study: Study, gallery: Gallery, number: int, title: str, file: str, found: SuspectList
+    study: ReportInput,
+    gallery: GalleryBuilder,
+    number: int,
+    title: str,
+    file: str,
+    found: QualityIssueList,
 ) -> Section:
     name = list(study.names.values())[number]
     return {
@@ -131,7 +136,7 @@ def _suspects(
         "count": found.count,
         "looked_at": found.looked_at,
         "shots": [_suspect(study, gallery, number, one) for one in found.first[:MOST_SUSPECTS]],
-        "table": Table(
+        "table": ReportTable(
             file,
             f"{title} as {name} sees them",
             ("Image", "Split", "Class", "Suggested", "Score", "Reason"),
@@ -143,13 +148,15 @@ def _suspects(
     }
 
 
-def _suspect(study: Study, gallery: Gallery, number: int, one: Suspect) -> Section:
+def _suspect(
+    study: ReportInput, gallery: GalleryBuilder, number: int, one: QualityIssue
+) -> Section:
     """Return a suspect's picture, with every backbone's map where it is a test image."""
-    shot: Shot | None = gallery.shot_of(number, one.id) if one.split == "test" else None
+    shot: GalleryImage | None = gallery.shot_of(number, one.id) if one.split == "test" else None
     index = gallery.place_of(one.id)
     return {
         "shot": shot,
-        "thumb": Thumb(
+        "thumb": Thumbnail(
             one.id,
             gallery.store.photo(index),
             one.label,
@@ -173,17 +180,17 @@ def _group_title(kind: str, splits: Sequence[str], labels: Sequence[str]) -> str
     )
 
 
-def _fault_table(found: DataFindings) -> Table:
+def _fault_table(found: DataFindings) -> ReportTable:
     rows: list[tuple[Value, ...]] = [
         (one.fault, image.path, image.label, SPLIT_WORDS[image.split], image.value, image.reason)
         for one in found.faults
         for image in one.first
     ]
     columns = ("Fault", "Image", "Class", "Split", "Value", "Reason")
-    return Table("faulty-images", "Images with faults", columns, tuple(rows))
+    return ReportTable("faulty-images", "Images with faults", columns, tuple(rows))
 
 
-def _duplicate_table(found: DataFindings) -> Table:
+def _duplicate_table(found: DataFindings) -> ReportTable:
     rows: list[tuple[Value, ...]] = [
         (
             *(number, group.kind, group.similarity, image.path, image.label),
@@ -193,6 +200,6 @@ def _duplicate_table(found: DataFindings) -> Table:
         for image in group.images
     ]
     title = f"Duplicates: {count(found.duplicates.groups, 'group')}, the first of them"
-    return Table(
+    return ReportTable(
         "duplicates", title, ("Group", "Kind", "Similarity", "Image", "Class", "Split"), tuple(rows)
     )

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from seewhy.evaluation.published_results import PaperScores, has_cifar10_classes, paper_scores
 from seewhy.report.figures import photographs as pictures
 from seewhy.report.figures.svg import MARKERS, SIGNS
-from seewhy.report.figures.training_figures import Series, confusion_matrix, recall_dots
+from seewhy.report.figures.training_figures import DotSeries, confusion_matrix, recall_dots
 from seewhy.report.sections.performance import performance_section
-from seewhy.report.sections.section import MOST_ROWS, Section, Study
+from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
 from seewhy.report.text.statements import confusions
-from seewhy.report.text.tables import Table, Value
+from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.study import STAGES, Stage
 from seewhy.storage.titles import STAGE_TITLES
 
 
-def evaluation_section(study: Study) -> Section:
+def evaluation_section(study: ReportInput) -> Section:
     """Return recall a class and confusion matrices, each backbone alone and all together."""
     classes, human = study.data.classes, study.human
     recall = {
@@ -27,13 +27,13 @@ def evaluation_section(study: Study) -> Section:
     }
     order = sorted(classes, key=lambda name: -sum(found[name] for found in recall.values()))
     order = order[-MOST_ROWS:]
-    people = [Series("human", human, "human")] if human else []
+    people = [DotSeries("human", human, "human")] if human else []
     parts = []
     for number, (slug, records) in enumerate(study.records.items()):
         name = study.names[slug]
         baseline = records.baseline.per_class_recall
-        series = [Series("baseline", baseline, "baseline")] if baseline else []
-        series += [Series(s, records.metrics[s].per_class_recall, s) for s in STAGES] + people
+        series = [DotSeries("baseline", baseline, "baseline")] if baseline else []
+        series += [DotSeries(s, records.metrics[s].per_class_recall, s) for s in STAGES] + people
         alt = f"Recall of each class by {name} after each stage; the numbers are in the table below"
         parts.append(
             {
@@ -66,7 +66,7 @@ def _matrix(
     title = STAGE_TITLES[stage]
     file, words = f"confusion-{slug}-{stage}", f"Confusion matrix of {name} after {title.lower()}"
     rows = tuple((one, *row) for one, row in zip(classes, confusion.tolist(), strict=True))
-    table = Table(file, words, ("Class", *classes), rows)
+    table = ReportTable(file, words, ("Class", *classes), rows)
     if len(classes) > MOST_ROWS:
         return {
             "title": title,
@@ -102,15 +102,15 @@ def _matrix(
 
 
 def _together(
-    study: Study,
+    study: ReportInput,
     order: Sequence[str],
     recall: Mapping[str, Mapping[str, float]],
-    people: Sequence[Series],
+    people: Sequence[DotSeries],
 ) -> Section | None:
     """All backbones in one figure, where there are several."""
     if len(recall) < 2:
         return None
-    series = [Series(study.names[s], recall[s], str(k)) for k, s in enumerate(recall)]
+    series = [DotSeries(study.names[s], recall[s], str(k)) for k, s in enumerate(recall)]
     alt = "Recall of each class by each fine-tuned backbone; the numbers are in the tables below"
     return {
         "figure": recall_dots(order, [*series, *people], "recall-of-each-class", alt),
@@ -121,13 +121,13 @@ def _together(
     }
 
 
-def _paper(study: Study, slug: str) -> PaperScores | None:
+def _paper(study: ReportInput, slug: str) -> PaperScores | None:
     """Return the paper's figures for a backbone, where the classes are the paper's too."""
     cifar = has_cifar10_classes(study.data.classes)
     return paper_scores(study.summary.backbones[slug].backbone) if cifar else None
 
 
-def _baseline_table(study: Study) -> Table:
+def _baseline_table(study: ReportInput) -> ReportTable:
     """Return what the untouched ImageNet classifiers reach."""
     paper = any(_paper(study, slug) for slug in study.records)
     measures = ("Accuracy", "Precision", "Recall")
@@ -142,12 +142,12 @@ def _baseline_table(study: Study) -> Table:
         rows.append((*line, ours.skipped or ""))
     if not any(records.baseline.skipped for records in study.records.values()):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    return Table(
+    return ReportTable(
         "baseline", "Baseline: the ImageNet classifiers before any training", columns, tuple(rows)
     )
 
 
-def _groups(study: Study) -> list[Section]:
+def _groups(study: ReportInput) -> list[Section]:
     """Return which ImageNet classes stand for each class; backbones that agree share a part."""
     parts: dict[str, Section] = {}
     for slug, records in study.records.items():
@@ -163,7 +163,7 @@ def _groups(study: Study) -> list[Section]:
     return list(parts.values())
 
 
-def _class_table(study: Study) -> Table:
+def _class_table(study: ReportInput) -> ReportTable:
     """Return the accuracy of each class, which is its recall, beside human accuracy."""
     columns: list[str] = ["Class"]
     values: list[Mapping[str, float]] = []
@@ -183,4 +183,6 @@ def _class_table(study: Study) -> Table:
             values.append(paper.recall)
     rows = tuple((name, *(one.get(name) for one in values)) for name in study.data.classes)
     beside = " beside human accuracy" if study.human else ""
-    return Table("accuracy-of-each-class", f"Accuracy of each class{beside}", tuple(columns), rows)
+    return ReportTable(
+        "accuracy-of-each-class", f"Accuracy of each class{beside}", tuple(columns), rows
+    )

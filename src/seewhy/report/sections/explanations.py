@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from seewhy.report.figures import photographs as pictures
 from seewhy.report.sections.data_quality import suspects_section
-from seewhy.report.sections.failed_steps import Missing
+from seewhy.report.sections.failed_steps import MissingResults
 from seewhy.report.sections.faithfulness import faithfulness_section
-from seewhy.report.sections.gallery import ClassGallery, Gallery, gallery_bounds
-from seewhy.report.sections.section import Section, Study
+from seewhy.report.sections.gallery import ClassGallery, GalleryBuilder, gallery_bounds
+from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.statements import best_backbone
-from seewhy.report.text.tables import Table
+from seewhy.report.text.tables import ReportTable
 from seewhy.wording import count, duration
 
 METHODS = {
@@ -32,7 +32,7 @@ METHODS = {
 MOST_AVERAGES = 250
 
 
-def explanation_section(study: Study, gallery: Gallery) -> Section:
+def explanation_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
     """Return average maps and the gallery."""
     classes, data = study.data.classes, study.data
     records = list(study.records.values())
@@ -62,7 +62,7 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
                 "time": duration(part.explanation.seconds),
                 "empty": none,
                 "faithfulness": faithfulness_section(study, slug),
-                "missing": Missing(study).of("faithfulness", slug),
+                "missing": MissingResults(study).of("faithfulness", slug),
             }
             for (slug, part), none in zip(study.summary.backbones.items(), empty, strict=True)
         ],
@@ -73,7 +73,7 @@ def explanation_section(study: Study, gallery: Gallery) -> Section:
     }
 
 
-def _selection(classes: Sequence[ClassGallery]) -> Table:
+def _selection(classes: Sequence[ClassGallery]) -> ReportTable:
     """Return which images the gallery shows, and every backbone's answer to each."""
     rows = []
     for one in classes:
@@ -84,7 +84,7 @@ def _selection(classes: Sequence[ClassGallery]) -> Table:
                     rows.append(
                         (one.name, choice.backbone, end, shot.file, shot.label, "; ".join(answers))
                     )
-    return Table(
+    return ReportTable(
         "lowest-and-highest",
         "Lowest and highest confidence of each class",
         ("Taken for", "Chosen by", "Confidence", "Image", "Class", "Answers"),

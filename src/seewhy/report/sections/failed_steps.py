@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seewhy.report.sections.section import Study
+from seewhy.report.sections.section import ReportInput
 from seewhy.storage.schemas.study import FailedStep, Step
 from seewhy.storage.titles import failure, remedy
 from seewhy.wording import listing
 
 
-class Missing:
+class MissingResults:
     """Why results are missing, by step and backbone.
 
     Parameters
     ----------
-    study : Study
+    study : ReportInput
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: ReportInput) -> None:
         self._failed = study.summary.failed
         self._names: Mapping[str, str] = study.names
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seewhy.report.figures.statistics_figures import faithfulness_curves
-from seewhy.report.figures.svg import Drawing
-from seewhy.report.sections.section import Section, Study
-from seewhy.report.text.tables import Table, bounded
+from seewhy.report.figures.svg import SvgFigure
+from seewhy.report.sections.section import ReportInput, Section
+from seewhy.report.text.tables import ReportTable, bounded
 from seewhy.storage.schemas.faithfulness import Faithfulness, FaithfulnessSummary, MeasureSummary
 from seewhy.wording import count, listing
 
@@ -25,7 +25,7 @@ MEASURES = {
 }
 
 
-def faithfulness_section(study: Study, slug: str) -> Section | None:
+def faithfulness_section(study: ReportInput, slug: str) -> Section | None:
     """Return the verdict as a sentence, a line a measure that has a good direction, the curves.
 
     None where it was not measured.
@@ -35,7 +35,7 @@ def faithfulness_section(study: Study, slug: str) -> Section | None:
         return None
     name, whole = study.names[slug], study.records[slug].faithfulness
     directed = {title: m for title, m in found.measures.items() if m.good != "neither"}
-    table = Table(
+    table = ReportTable(
         f"faithfulness-{slug}",
         f"Faithfulness of the maps of {name}",
         ("Measure", "Good when", "Maps", "Random maps", "Centred Gaussian", "Verdict"),
@@ -57,7 +57,7 @@ def faithfulness_section(study: Study, slug: str) -> Section | None:
     }
 
 
-def _curves(found: Faithfulness, name: str, slug: str) -> Drawing:
+def _curves(found: Faithfulness, name: str, slug: str) -> SvgFigure:
     alt = f"Probability of the explained class as {name}’s images lose, or get, what a map marks"
     curves = {measure_title(title): curve for title, curve in found.curves.items()}
     return faithfulness_curves(curves, f"faithfulness-curves-{slug}", alt)

@@ -25,7 +25,7 @@ MOST_PICTURES = 600
 
 
 @dataclass(frozen=True)
-class Answer:
+class BackboneAnswer:
     """One backbone's answer for one image, with its map."""
 
     backbone: str
@@ -37,7 +37,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Shot:
+class GalleryImage:
     """One image of the gallery and every backbone's answer.
 
     `right` is whether the backbone that the image was chosen by is right.
@@ -48,18 +48,18 @@ class Shot:
     label: str
     file: str
     right: bool
-    answers: tuple[Answer, ...]
+    answers: tuple[BackboneAnswer, ...]
 
 
 @dataclass(frozen=True)
-class Choice:
+class ClassExtremes:
     """What one backbone is least and most sure of, among the images it takes for one class."""
 
     number: int
     backbone: str
     taken: int
-    lowest: tuple[Shot, ...]
-    highest: tuple[Shot, ...]
+    lowest: tuple[GalleryImage, ...]
+    highest: tuple[GalleryImage, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ClassGallery:
 
     number: int
     name: str
-    choices: tuple[Choice, ...]
+    choices: tuple[ClassExtremes, ...]
 
 
 def lowest_and_highest(
@@ -119,7 +119,7 @@ def gallery_bounds(classes: int, backbones: int) -> tuple[int, int]:
     return 1, max(1, min(classes, MOST_PICTURES // (2 * backbones * backbones)))
 
 
-class Gallery:
+class GalleryBuilder:
     """Builds the gallery of a study.
 
     Parameters
@@ -154,7 +154,7 @@ class Gallery:
         for number, predictions in enumerate(self.predictions):
             lowest, highest = lowest_and_highest(predictions, label, per_end)
             choices.append(
-                Choice(
+                ClassExtremes(
                     number=number,
                     backbone=self.names[number],
                     taken=int((predictions.predicted == label).sum()),
@@ -164,12 +164,12 @@ class Gallery:
             )
         return ClassGallery(label, self.data.classes[label], tuple(choices))
 
-    def shot(self, number: int, row: int) -> Shot:
+    def shot(self, number: int, row: int) -> GalleryImage:
         """Return the image at `row` of backbone `number`'s predictions, with all answers."""
         predictions = self.predictions[number]
         id_ = predictions.ids[row]
         index = self._index[id_]
-        return Shot(
+        return GalleryImage(
             id=id_,
             photo=self.store.photo(index),
             label=self.data.classes[int(predictions.labels[row])],
@@ -178,7 +178,7 @@ class Gallery:
             answers=tuple(self._answer(other, id_, index) for other in range(len(self.names))),
         )
 
-    def shot_of(self, number: int, id_: str) -> Shot:
+    def shot_of(self, number: int, id_: str) -> GalleryImage:
         """Return the test image `id_`, chosen by backbone `number`, with all answers."""
         return self.shot(number, self._rows[number][id_])
 
@@ -186,14 +186,14 @@ class Gallery:
         """Return the place of an image, of any split, in the data set."""
         return self._index[id_]
 
-    def surest(self, number: int, count: int) -> list[Shot]:
+    def surest(self, number: int, count: int) -> list[GalleryImage]:
         """Return what backbone `number` rightly names with most confidence, one image a class.
 
         At most `count`, of the first classes that have one.
         """
         predictions = self.predictions[number]
         right = predictions.predicted == predictions.labels
-        shots: list[Shot] = []
+        shots: list[GalleryImage] = []
         for label in range(len(self.data.classes)):
             if len(shots) == count:
                 break
@@ -202,7 +202,7 @@ class Gallery:
                 shots.append(self.shot(number, int(rows[predictions.confidence[rows].argmax()])))
         return shots
 
-    def _answer(self, number: int, id_: str, index: int) -> Answer:
+    def _answer(self, number: int, id_: str, index: int) -> BackboneAnswer:
         predictions = self.predictions[number]
         row = self._rows[number][id_]
         predicted = self.data.classes[int(predictions.predicted[row])]
@@ -217,7 +217,7 @@ class Gallery:
         right = predicted == label
         verdict = "rightly" if right else f"wrongly, it is {label},"
         seen = f"the map for {predicted} over it" if heat else f"its map for {predicted} is empty"
-        return Answer(
+        return BackboneAnswer(
             backbone=self.names[number],
             predicted=predicted,
             confidence=confidence,

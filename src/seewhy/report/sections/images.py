@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from seewhy.explanation.overlay import LARGEST, OPAQUE_FROM, colour
 from seewhy.report.figures.photographs import TINY, PictureStore, fitted, webp
-from seewhy.report.sections.section import Study
+from seewhy.report.sections.section import ReportInput
 from seewhy.report.text.statements import best_backbone
 from seewhy.storage.schemas.study import STAGES, Dataset, Maps, Predictions
 from seewhy.storage.titles import STAGE_TITLES
@@ -35,12 +35,12 @@ MAP_BYTES = 4_000_000
 MOST_CHANCES = 10
 
 
-def images_payload(study: Study, store: PictureStore) -> dict[str, Any]:
+def images_payload(study: ReportInput, store: PictureStore) -> dict[str, Any]:
     """Return what the page's script draws the test images from.
 
     Parameters
     ----------
-    study : Study
+    study : ReportInput
     store : PictureStore
         Photographs that the page has already are named, not repeated: call this last.
 
@@ -94,7 +94,7 @@ def embedded(payload: dict[str, Any]) -> Markup:
     return Markup(text.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _shown(study: Study, store: PictureStore) -> list[int]:
+def _shown(study: ReportInput, store: PictureStore) -> list[int]:
     """Return the places in the data set of the test images that the page holds, ascending."""
     test = study.data.where("test")
     if len(test) <= MOST_IMAGES:

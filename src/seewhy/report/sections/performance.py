@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from seewhy.report.figures.statistics_figures import reliability
-from seewhy.report.sections.section import Section, Study
-from seewhy.report.text.tables import Table, Value, bounded
+from seewhy.report.sections.section import ReportInput, Section
+from seewhy.report.text.tables import ReportTable, Value, bounded
 from seewhy.storage.schemas.evaluation import Evaluation, StageEvaluation
 from seewhy.storage.schemas.study import STAGES
 from seewhy.storage.titles import STAGE_TITLES
 
 
-def performance_section(study: Study) -> Section:
+def performance_section(study: ReportInput) -> Section:
     """Return tables of measures with intervals, and of calibration; empty where none was kept."""
     found = {slug: one for slug, one in study.evaluations.items() if one is not None}
     if not found:
@@ -33,7 +33,7 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, StageEvaluation]]:
     ]
 
 
-def _measures(study: Study, found: dict[str, Evaluation]) -> Table:
+def _measures(study: ReportInput, found: dict[str, Evaluation]) -> ReportTable:
     top = sorted({k for one in found.values() for _, part in _rows(one) for k in part.top})
     rows: list[tuple[Value, ...]] = []
     for slug, one in found.items():
@@ -42,7 +42,7 @@ def _measures(study: Study, found: dict[str, Evaluation]) -> Table:
             cells = [bounded(value) for value in (*measures, *(part.top.get(k) for k in top))]
             rows.append((study.names[slug], stage, *cells))
     columns = ("Backbone", "Stage", "Accuracy", "Precision", "Recall", "F1")
-    return Table(
+    return ReportTable(
         "test-performance-intervals",
         "Test performance with 95 % intervals",
         (*columns, *(f"Top {k}" for k in top)),
@@ -50,13 +50,13 @@ def _measures(study: Study, found: dict[str, Evaluation]) -> Table:
     )
 
 
-def _classes(name: str, slug: str, evaluation: Evaluation) -> Table:
+def _classes(name: str, slug: str, evaluation: Evaluation) -> ReportTable:
     rows: list[tuple[Value, ...]] = []
     for stage, part in _rows(evaluation):
         for label, scores in part.classes.items():
             cells = [bounded(one) for one in (scores.precision, scores.recall, scores.f1)]
             rows.append((label, stage, scores.images, scores.predicted, *cells))
-    return Table(
+    return ReportTable(
         f"classes-{slug}",
         f"Precision, recall and F1 of each class, {name}",
         ("Class", "Stage", "Images", "Taken for it", "Precision", "Recall", "F1"),
@@ -64,7 +64,7 @@ def _classes(name: str, slug: str, evaluation: Evaluation) -> Table:
     )
 
 
-def _calibration(study: Study, found: dict[str, Evaluation]) -> Table:
+def _calibration(study: ReportInput, found: dict[str, Evaluation]) -> ReportTable:
     rows: list[tuple[Value, ...]] = []
     for slug, one in found.items():
         for stage, part in _rows(one):
@@ -80,7 +80,7 @@ def _calibration(study: Study, found: dict[str, Evaluation]) -> Table:
                     *(bounded(scaled.error if scaled else None), scaled.nll if scaled else None),
                 )
             )
-    return Table(
+    return ReportTable(
         "calibration",
         "Calibration",
         (
@@ -92,7 +92,7 @@ def _calibration(study: Study, found: dict[str, Evaluation]) -> Table:
     )
 
 
-def _unscaled(study: Study, found: dict[str, Evaluation]) -> dict[str, list[str]]:
+def _unscaled(study: ReportInput, found: dict[str, Evaluation]) -> dict[str, list[str]]:
     """Return which classifiers have no temperature, by the reason."""
     missing: dict[str, list[str]] = {}
     for slug, one in found.items():

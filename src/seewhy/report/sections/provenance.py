@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 
-from seewhy.report.sections.section import Section, Study
-from seewhy.report.text.tables import Table
+from seewhy.report.sections.section import ReportInput, Section
+from seewhy.report.text.tables import ReportTable
 from seewhy.wording import count, duration, millions
 
 
-def provenance_section(study: Study) -> Section:
+def provenance_section(study: ReportInput) -> Section:
     """Return what the numbers depend on."""
     given = study.provenance
     facts: list[tuple[str, str]] = []
@@ -54,8 +54,8 @@ def _last_start(starts: int) -> str:
     return f", since it was taken up again ({count(starts - 1, 'interruption')})" * (starts > 1)
 
 
-def _table(study: Study) -> Table:
-    return Table(
+def _table(study: ReportInput) -> ReportTable:
+    return ReportTable(
         "backbones",
         "Backbones",
         ("Backbone", "Name", "Weights", "Parameters", "Weighted layers", "Input", "Cut"),

@@ -22,8 +22,8 @@ from seewhy.report.figures.search_figures import (
     varied,
 )
 from seewhy.report.figures.svg import MARKERS, SIGNS
-from seewhy.report.sections.section import Section, Study
-from seewhy.report.text.tables import Table
+from seewhy.report.sections.section import ReportInput, Section
+from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.study import HeadSummary, LayerSearch, SearchRecord, Trial
 from seewhy.wording import count, duration, listing, plain, sentence, share
@@ -40,12 +40,12 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 MOST_REASONS, REASON_LETTERS = 5, 400
 
 
-def search_section(study: Study) -> Section:
+def search_section(study: ReportInput) -> Section:
     """Return the search a part a backbone: sentences, tables and figures.
 
     Parameters
     ----------
-    study : Study
+    study : ReportInput
 
     Returns
     -------
@@ -214,12 +214,12 @@ def _trial_cells(trial: Trial, search: SearchRecord) -> Section:
     }
 
 
-def _best_table(name: str, slug: str, part: Section) -> Table:
+def _best_table(name: str, slug: str, part: Section) -> ReportTable:
     """Return the best head of each layer count, the paper's below ours."""
     ours = [(name, row, row["value"], row["trials"]) for row in part["rows"]]
     theirs = [(f"{part['paper']} in the paper", row, None, None) for row in part["paper_rows"]]
     keys = ("layers", "units", "dropout", "rate", "batch", "loss")
-    return Table(
+    return ReportTable(
         f"best-parameters-{slug}",
         f"Best parameters of {name}",
         (
@@ -233,8 +233,8 @@ def _best_table(name: str, slug: str, part: Section) -> Table:
     )
 
 
-def _trials_table(name: str, slug: str, trials: Sequence[Trial]) -> Table:
-    return Table(
+def _trials_table(name: str, slug: str, trials: Sequence[Trial]) -> ReportTable:
+    return ReportTable(
         f"trials-{slug}",
         f"All trials of {name}",
         (

@@ -19,7 +19,7 @@ MOST_ROWS = 30
 
 
 @dataclass(frozen=True)
-class Study:
+class ReportInput:
     """All that the report is drawn from.
 
     `evaluations`, `comparison` and `findings` are None in studies of versions that made none.

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.report.figures.photographs import TINY, address
-from seewhy.report.sections.section import MOST_ROWS, Section, Study
-from seewhy.report.text.tables import Table, Value
+from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
+from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.audit import (
     Audit,
     CarrierScore,
     ClassAudit,
     EffectRecord,
     Finding,
-    MendingRecord,
+    MitigationRecord,
 )
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.study import STAGES, Stage
@@ -36,7 +36,7 @@ AROUND = 0.5
 LEAST_SIDE = 24
 
 
-def audit_section(study: Study) -> Section:
+def audit_section(study: ReportInput) -> Section:
     """Return the audits there are, a part a backbone and stage, and whose are missing."""
     parts, missing = [], []
     for slug, records in study.records.items():
@@ -50,7 +50,7 @@ def audit_section(study: Study) -> Section:
     return {"parts": parts, "missing": missing, "reading": [_reading(part) for part in parts]}
 
 
-def warnings(study: Study) -> list[str]:
+def warnings(study: ReportInput) -> list[str]:
     """Return the sentences of the fine-tuned classifiers' confirmed shortcuts, for the summary.
 
     Where a classifier was mended, each is followed by what that did.
@@ -104,7 +104,7 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
     }
 
 
-def _mending(records: BackboneRecords, mending: MendingRecord) -> Section:
+def _mending(records: BackboneRecords, mending: MitigationRecord) -> Section:
     """Return the two classifiers side by side, and where the second one's own report lies."""
     slug = records.slug
     rows: list[tuple[Value, ...]] = [
@@ -124,7 +124,7 @@ def _mending(records: BackboneRecords, mending: MendingRecord) -> Section:
     return {
         "sentences": mending.sentences,
         "again": mending.found_again,
-        "table": Table(f"mending-{slug}", "Before and after mending", columns, tuple(rows)),
+        "table": ReportTable(f"mending-{slug}", "Before and after mending", columns, tuple(rows)),
         "report": f"../backbones/{quote(slug)}/mended/report/index.html"
         if records.has_mended_report
         else None,

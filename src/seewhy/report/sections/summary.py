@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seewhy.report.sections.failed_steps import Missing
-from seewhy.report.sections.gallery import Gallery
-from seewhy.report.sections.section import Section, Study
+from seewhy.report.sections.failed_steps import MissingResults
+from seewhy.report.sections.gallery import GalleryBuilder
+from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.sections.shortcuts import warnings
 from seewhy.report.text.statements import ScoreGroup, best_backbone, headline, score_groups
-from seewhy.report.text.tables import Table, Value
+from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.evaluation import Topic
 
 HIGHLIGHTS = 8
@@ -28,14 +28,14 @@ TOPICS: dict[Topic, str] = {
 }
 
 
-def summary_section(study: Study, gallery: Gallery) -> Section:
+def summary_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
     """Return the sentences, the one table, and one image a class as an opening picture."""
     groups = score_groups(study.summary)
     best = list(study.names).index(best_backbone(study.summary))
     highlights = gallery.surest(best, HIGHLIGHTS)
     return {
         "table": _table(groups),
-        "sentences": [*Missing(study).opening(), *warnings(study), *_lead(study)],
+        "sentences": [*MissingResults(study).opening(), *warnings(study), *_lead(study)],
         "reading": _reading(study),
         "groups": groups,
         "paper": any(group.paper_name for group in groups),
@@ -47,14 +47,14 @@ def summary_section(study: Study, gallery: Gallery) -> Section:
     }
 
 
-def _lead(study: Study) -> list[str]:
+def _lead(study: ReportInput) -> list[str]:
     """Return the few sentences that the report opens with."""
     if study.comparison is None:
         return headline(study.summary, study.records)
     return [one.text for one in study.comparison.sentences if one.topic in LEAD]
 
 
-def _reading(study: Study) -> list[Section]:
+def _reading(study: ReportInput) -> list[Section]:
     """Return the further sentences, a part a topic."""
     parts: dict[str, Section] = {}
     for one in study.comparison.sentences if study.comparison else ():
@@ -64,7 +64,7 @@ def _reading(study: Study) -> list[Section]:
     return list(parts.values())
 
 
-def _table(groups: Sequence[ScoreGroup]) -> Table:
+def _table(groups: Sequence[ScoreGroup]) -> ReportTable:
     paper = any(group.paper_name for group in groups)
     columns = ["Backbone", "Stage", "Accuracy", "Precision", "Recall"]
     columns += [f"{name}, paper" for name in columns[2:]] if paper else []
@@ -76,4 +76,4 @@ def _table(groups: Sequence[ScoreGroup]) -> Table:
             if paper:
                 line += [theirs.accuracy, theirs.precision, theirs.recall] if theirs else [None] * 3
             rows.append(tuple(line))
-    return Table("test-performance", "Test performance", tuple(columns), tuple(rows))
+    return ReportTable("test-performance", "Test performance", tuple(columns), tuple(rows))

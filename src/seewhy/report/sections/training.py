@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seewhy.report.figures.training_figures import curves
-from seewhy.report.sections.section import Section, Study
-from seewhy.report.text.tables import Table
+from seewhy.report.sections.section import ReportInput, Section
+from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.study import STAGES, HeadSummary, Stage
 from seewhy.storage.titles import STAGE_TITLES
@@ -13,7 +13,7 @@ from seewhy.wording import duration, listing, share
 POOLED = "pooled trunk features kept in memory: the trunk ran once"
 
 
-def training_section(study: Study) -> list[Section]:
+def training_section(study: ReportInput) -> list[Section]:
     """Return curves of both stages and how they were trained, a part a backbone."""
     parts = []
     for slug, records in study.records.items():
@@ -57,9 +57,9 @@ def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
     }
 
 
-def _table(name: str, slug: str, records: BackboneRecords) -> Table:
+def _table(name: str, slug: str, records: BackboneRecords) -> ReportTable:
     """Return every epoch of both stages: what the curves are drawn from."""
-    return Table(
+    return ReportTable(
         f"epochs-{slug}",
         f"Epochs of {name}",
         (

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seewhy.report.figures.svg import Drawing, standalone
-from seewhy.report.text.tables import Table, as_csv, as_markdown, found_in, markdown_text
+from seewhy.report.figures.svg import SvgFigure, standalone
+from seewhy.report.text.tables import ReportTable, as_csv, as_markdown, found_in, markdown_text
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.run_directory import RunDirectory
 
@@ -45,12 +45,12 @@ def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
         The page's style sheet, whose first colours are those of the light page.
     """
     folder = run.report_path.parent
-    for table in found_in(dict(page), Table):
+    for table in found_in(dict(page), ReportTable):
         # CSV has its own line ends, which must stay as they are.
         with writing(folder / "tables" / f"{table.name}.csv") as part:
             part.write_bytes(as_csv(table).encode("utf-8", "replace"))
     colours = palette(style)
-    for drawing in found_in(dict(page), Drawing):
+    for drawing in found_in(dict(page), SvgFigure):
         svg = standalone(drawing, colours)
         run.write_text(folder / "figures" / f"{drawing.name}.svg", svg)
 
@@ -88,7 +88,7 @@ def _section(section: Any) -> list[str]:
         said = [section.get("sentences", ())]
         said += [part["sentences"] for part in section.get("reading", ())]
     blocks = [" ".join(map(markdown_text, sentences)) for sentences in said if sentences]
-    for table in found_in(section, Table):
+    for table in found_in(section, ReportTable):
         if len(table.rows) <= MOST_LINES:
             blocks.append(as_markdown(table).rstrip())
         else:
@@ -98,6 +98,6 @@ def _section(section: Any) -> list[str]:
             )
     blocks += [
         f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.svg)"
-        for drawing in found_in(section, Drawing)
+        for drawing in found_in(section, SvgFigure)
     ]
     return blocks

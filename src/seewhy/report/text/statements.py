@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.evaluation.published_results import Scores, has_cifar10_classes, paper_scores
+from seewhy.evaluation.published_results import PublishedScores, has_cifar10_classes, paper_scores
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.study import BackboneSummary, Skipped, Summary
 from seewhy.storage.titles import display_names
@@ -29,7 +29,7 @@ class ScoreRow:
     precision: float | None
     recall: float | None
     skipped: str | None
-    paper: Scores | None
+    paper: PublishedScores | None
 
 
 @dataclass(frozen=True)

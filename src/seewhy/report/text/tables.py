@@ -1,6 +1,6 @@
 """A table of the report as plain values, and its forms: cells of the page, CSV, Markdown.
 
-Whatever `Table` stands in a section's values is written beside the page too, under its name.
+Whatever `ReportTable` stands in a section's values is written beside the page too, under its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~$&])")
 
 
 @dataclass(frozen=True)
-class Bounded:
+class BoundedNumber:
     """A number with the bounds of its interval."""
 
     value: float
@@ -29,7 +29,7 @@ class Bounded:
     high: float
 
 
-class Interval(Protocol):
+class IntervalLike(Protocol):
     """What the records call a number with its interval."""
 
     @property
@@ -45,16 +45,16 @@ class Interval(Protocol):
         """Its upper bound."""
 
 
-def bounded(found: Interval | None) -> Bounded | None:
+def bounded(found: IntervalLike | None) -> BoundedNumber | None:
     """Return a record's interval as a table's cell."""
-    return None if found is None else Bounded(found.value, found.low, found.high)
+    return None if found is None else BoundedNumber(found.value, found.low, found.high)
 
 
-Value = str | int | float | Bounded | None
+Value = str | int | float | BoundedNumber | None
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table.
 
     Attributes
@@ -107,15 +107,16 @@ def cell(value: Value) -> str:
         return share(value, 3).replace("-", "−")
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, Bounded):
+    if isinstance(value, BoundedNumber):
         return f"{cell(value.value)} ({cell(value.low)} to {cell(value.high)})"
     return value
 
 
-def as_csv(table: Table) -> str:
+def as_csv(table: ReportTable) -> str:
     """Return a table as CSV: numbers whole, an interval in three columns, no formulas."""
     bounded = [
-        any(isinstance(row[k], Bounded) for row in table.rows) for k in range(len(table.columns))
+        any(isinstance(row[k], BoundedNumber) for row in table.rows)
+        for k in range(len(table.columns))
     ]
     header: list[str] = []
     for title, has_bounds in zip(table.columns, bounded, strict=True):
@@ -126,7 +127,7 @@ def as_csv(table: Table) -> str:
     for row in table.rows:
         line: list[object] = []
         for value, has_bounds in zip(row, bounded, strict=True):
-            if isinstance(value, Bounded):
+            if isinstance(value, BoundedNumber):
                 line += [value.value, value.low, value.high]
             else:
                 line += [_safe(value), "", ""] if has_bounds else [_safe(value)]
@@ -134,7 +135,7 @@ def as_csv(table: Table) -> str:
     return stream.getvalue()
 
 
-def as_markdown(table: Table) -> str:
+def as_markdown(table: ReportTable) -> str:
     """Return a table as Markdown, its title above it."""
     lines: Sequence[Sequence[str]] = [
         [markdown_text(title) for title in table.columns],
@@ -151,7 +152,7 @@ def markdown_text(text: str) -> str:
 
 
 def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float | Bounded)
+    return isinstance(value, int | float | BoundedNumber)
 
 
 def _safe(value: str | int | float | None) -> str | int | float:

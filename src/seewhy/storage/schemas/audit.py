@@ -171,7 +171,7 @@ class Audit(Record):
     classes: list[ClassAudit]
 
 
-class Mended(Record):
+class ClassMitigation(Record):
     """What was done to the training and validation images because of one class's shortcuts.
 
     `taken_out`: images of the class from which the thing was taken; `likewise`: images of other
@@ -187,18 +187,18 @@ class Mended(Record):
     likewise: int
 
 
-class MendedData(Record):
+class MitigationData(Record):
     """mended.json of a mended study: how its images differ from those of the study around it.
 
     `reasons` has a SHA-256 a reason that was mended, of all that it is known by; those of early
     versions have none.
     """
 
-    classes: list[Mended]
+    classes: list[ClassMitigation]
     reasons: list[str] = Field(default_factory=list)
 
 
-class MendedScores(Record):
+class MitigationScores(Record):
     """One classifier on the test images, before or after mending.
 
     Attributes
@@ -223,20 +223,20 @@ class MendedScores(Record):
     others: Rate
 
 
-class MendedClass(Record):
+class MitigatedClass(Record):
     """One class's part of mending.json: what was done, and what it did."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     name: str = Field(alias="class")
-    done: Mended
+    done: ClassMitigation
     images: int
-    before: MendedScores
-    after: MendedScores
+    before: MitigationScores
+    after: MitigationScores
     sentence: str
 
 
-class MendingRecord(Record):
+class MitigationRecord(Record):
     """mending.json: a classifier that uses shortcuts, and the second one made for it.
 
     `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one a
@@ -246,6 +246,6 @@ class MendingRecord(Record):
 
     accuracy_before: Rate
     accuracy_after: Rate
-    classes: list[MendedClass]
+    classes: list[MitigatedClass]
     sentences: list[str]
     found_again: list[str]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.storage.schemas.audit import Audit, MendingRecord
-from seewhy.storage.schemas.data_checks import Suspects
+from seewhy.storage.schemas.audit import Audit, MitigationRecord
+from seewhy.storage.schemas.data_checks import QualityIssues
 from seewhy.storage.schemas.faithfulness import Faithfulness
 from seewhy.storage.schemas.study import (
     Baseline,
@@ -48,12 +48,12 @@ class BackboneRecords:
     search: SearchRecord | None = None
     trials: tuple[Trial, ...] = ()
     faithfulness: Faithfulness | None = None
-    suspects: Suspects | None = None
+    suspects: QualityIssues | None = None
     validation: dict[Stage, Predictions] = field(default_factory=dict)
     baseline_predictions: Predictions | None = None
     out_of_fold: Predictions | None = None
     folds: FoldsRecord | None = None
     audits: dict[Stage, Audit] = field(default_factory=dict)
     audit_pictures: dict[Stage, dict[str, NDArray[np.uint8]]] = field(default_factory=dict)
-    mending: MendingRecord | None = None
+    mending: MitigationRecord | None = None
     has_mended_report: bool = False

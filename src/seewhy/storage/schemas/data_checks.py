@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from seewhy.storage.schemas.levels import Level
+from seewhy.storage.schemas.levels import ValueLevel
 from seewhy.storage.schemas.study import Rate, Record, Split
 
 Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
@@ -159,10 +159,10 @@ class DataChecks(Record):
     masks: bool
     findings: DataFindings | None = None
     failed: str | None = None
-    levels: list[Level] = Field(default_factory=list)
+    levels: list[ValueLevel] = Field(default_factory=list)
 
 
-class Suspect(Record):
+class QualityIssue(Record):
     """One image that may be mislabelled, or may belong to no class.
 
     Attributes
@@ -186,7 +186,7 @@ class Suspect(Record):
     reason: str
 
 
-class SuspectList(Record):
+class QualityIssueList(Record):
     """Suspects of one kind, the most suspect first.
 
     `looked_at` images were judged, `count` of them pass the rule that `rule` says in a sentence;
@@ -196,16 +196,16 @@ class SuspectList(Record):
     rule: str = ""
     looked_at: int = 0
     count: int = 0
-    first: list[Suspect] = Field(default_factory=list)
+    first: list[QualityIssue] = Field(default_factory=list)
     skipped: str | None = None
 
 
-class Suspects(Record):
+class QualityIssues(Record):
     """suspects.json: likely label errors and foreign images, as one backbone sees them.
 
     Nothing is trained, chosen or left out because of them. Each image was judged by a classifier
     that was not trained on it.
     """
 
-    label_errors: SuspectList
-    foreign: SuspectList
+    label_errors: QualityIssueList
+    foreign: QualityIssueList

@@ -227,7 +227,7 @@ class MapAgreement(_Finding):
     least_alike: list[MapDifference] = Field(default_factory=list)
 
 
-class Pair(_Finding):
+class ClassifierPair(_Finding):
     """Two classifiers on the same test images at the same stage.
 
     Attributes
@@ -352,7 +352,7 @@ class FoldDifference(_Finding):
 _EARLIER = ("statistic", "p", "critical_difference", "groups")
 
 
-class OverFolds(_Finding):
+class FoldComparison(_Finding):
     """Backbones over the same folds, or seeds, of one stage.
 
     Attributes
@@ -419,26 +419,26 @@ class Comparison(_Finding):
         What each backbone is called in the sentences, by slug.
     images : int
         Test images.
-    pairs : list of Pair
+    pairs : list of ClassifierPair
         Every pair of backbones at every stage; empty with one backbone.
     changes : dict of str to StageChange
         By slug.
-    folds : list of OverFolds
+    folds : list of FoldComparison
         Empty where the study has no folds.
     sentences : list of Sentence
     """
 
     names: dict[str, str]
     images: int
-    pairs: list[Pair]
+    pairs: list[ClassifierPair]
     changes: dict[str, StageChange]
-    folds: list[OverFolds]
+    folds: list[FoldComparison]
     sentences: list[Sentence]
 
     @model_validator(mode="before")
     @classmethod
     def _without_earlier_claims(cls, values: Any) -> Any:
-        """Leave out what an earlier version said of folds; see `OverFolds`."""
+        """Leave out what an earlier version said of folds; see `FoldComparison`."""
         if isinstance(values, dict) and any(map(_is_earlier, values.get("folds", ()))):
             said = [one for one in values.get("sentences", ()) if one.get("topic") != "folds"]
             return {**values, "sentences": said}

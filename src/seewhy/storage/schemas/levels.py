@@ -29,7 +29,7 @@ LEAST_FILLED = 1 / 16
 
 
 @dataclass(frozen=True)
-class Span:
+class ValueRange:
     """The values of one picture that has more than 8 bits a value.
 
     Attributes
@@ -51,7 +51,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Level:
+class ValueLevel:
     """What is black and what is white among the values of one kind."""
 
     kind: Kind
@@ -63,9 +63,9 @@ class Level:
 class Levels:
     """What is black and white in the pictures of a data set; kinds it has none of are missing."""
 
-    known: tuple[Level, ...] = ()
+    known: tuple[ValueLevel, ...] = ()
 
-    def of(self, kind: Kind) -> Level | None:
+    def of(self, kind: Kind) -> ValueLevel | None:
         """Return the level of one kind, where it is known."""
         return next((level for level in self.known if level.kind == kind), None)
 
@@ -79,7 +79,7 @@ NO_LEVELS = Levels()
 
 
 @dataclass(frozen=True)
-class Decision:
+class LevelDecision:
     """What was decided for a data set.
 
     Attributes
@@ -96,7 +96,7 @@ class Decision:
     warnings: tuple[str, ...] = ()
 
 
-def choose_level(kind: Kind, low: float, high: float) -> Level:
+def choose_level(kind: Kind, low: float, high: float) -> ValueLevel:
     """Find black and white for values of one kind.
 
     White is the smallest usual white that no value passes (floats may pass it by a tenth), or the
@@ -111,7 +111,7 @@ def choose_level(kind: Kind, low: float, high: float) -> Level:
 
     Returns
     -------
-    Level
+    ValueLevel
 
     Examples
     --------
@@ -123,13 +123,13 @@ def choose_level(kind: Kind, low: float, high: float) -> Level:
     if 0 < high < white * LEAST_FILLED:
         white = high
     if low < -beyond * white:
-        return Level(kind, low, high if high > low else low + 1)
-    return Level(kind, 0.0, white)
+        return ValueLevel(kind, low, high if high > low else low + 1)
+    return ValueLevel(kind, 0.0, white)
 
 
 def decide_levels(
-    spans: Sequence[tuple[str, Span]], white: float | None = None, black: float | None = None
-) -> Decision:
+    spans: Sequence[tuple[str, ValueRange]], white: float | None = None, black: float | None = None
+) -> LevelDecision:
     """Decide what is black and white in pictures that belong together.
 
     Parameters
@@ -141,7 +141,7 @@ def decide_levels(
 
     Returns
     -------
-    Decision
+    LevelDecision
 
     Raises
     ------
@@ -157,7 +157,7 @@ def decide_levels(
             "which have no white in common; leave both out, or convert the pictures to one kind"
         )
     decided = [_decide(kind, spans, white, black) for kind in kinds]
-    return Decision(
+    return LevelDecision(
         Levels(tuple(level for level, _, _ in decided)),
         tuple(note for _, note, _ in decided),
         tuple(sentence for _, _, sentences in decided for sentence in sentences),
@@ -165,14 +165,14 @@ def decide_levels(
 
 
 def _decide(
-    kind: Kind, spans: Sequence[tuple[str, Span]], white: float | None, black: float | None
-) -> tuple[Level, str, list[str]]:
+    kind: Kind, spans: Sequence[tuple[str, ValueRange]], white: float | None, black: float | None
+) -> tuple[ValueLevel, str, list[str]]:
     named = [(name, span) for name, span in spans if span.kind == kind]
     low = min(span.low for _, span in named)
     highest, span = max(named, key=lambda one: one[1].high)
     level = choose_level(kind, low, span.high)
     if white is not None or black is not None:
-        level = Level(
+        level = ValueLevel(
             kind,
             (0.0 if white is not None else level.black) if black is None else black,
             level.white if white is None else white,
@@ -191,7 +191,7 @@ def _decide(
     return level, note, _warnings(named, level, given=white is not None)
 
 
-def _warnings(named: Sequence[tuple[str, Span]], level: Level, given: bool) -> list[str]:
+def _warnings(named: Sequence[tuple[str, ValueRange]], level: ValueLevel, given: bool) -> list[str]:
     """Name the pictures that a level does not suit."""
     found = []
     odd = [name for name, span in named if span.odd]
@@ -220,7 +220,7 @@ def _warnings(named: Sequence[tuple[str, Span]], level: Level, given: bool) -> l
     return found
 
 
-def _uneven(named: Sequence[tuple[str, Span]], level: Level) -> list[str]:
+def _uneven(named: Sequence[tuple[str, ValueRange]], level: ValueLevel) -> list[str]:
     """Say where some pictures alone would have had a smaller white than all together."""
     smaller = [
         (name, span)

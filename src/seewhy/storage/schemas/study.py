@@ -408,7 +408,7 @@ class SearchSummary(Record):
 
 
 @dataclass(frozen=True)
-class Answers:
+class RepetitionPredictions:
     """What one stage said when it was trained again, on a fold or with another seed.
 
     Attributes
@@ -434,7 +434,7 @@ class Rates(Record):
     recall: Rate
 
 
-class Repeat(Record):
+class RepetitionScores(Record):
     """One training again: how many images it had, and what it reached.
 
     `held_out` is None where no fold was held out.
@@ -456,14 +456,14 @@ class Spread(Record):
     deviation: float | None = None
 
 
-class Repeats(Record):
+class StageRepetitions(Record):
     """A stage over all folds, or all seeds.
 
     `held_out` and `test` have a spread for each of accuracy, precision and recall; `held_out` is
     empty over seeds.
     """
 
-    repeats: list[Repeat]
+    repeats: list[RepetitionScores]
     held_out: dict[str, Spread] = Field(default_factory=dict)
     test: dict[str, Spread]
 
@@ -471,8 +471,8 @@ class Repeats(Record):
 class StageRepeats(Record):
     """A stage over folds and over seeds, where there are any."""
 
-    folds: Repeats | None = None
-    seeds: Repeats | None = None
+    folds: StageRepetitions | None = None
+    seeds: StageRepetitions | None = None
 
 
 class FoldsRecord(Record):
@@ -556,7 +556,7 @@ class Summary(Record):
     failed: list[FailedStep] = Field(default_factory=list)
 
 
-class Begun(Record):
+class RunFingerprint(Record):
     """begun.json: what a study that goes on later must find unchanged.
 
     `starts` counts how often it was begun or resumed. `named` has the absolute path of each folder

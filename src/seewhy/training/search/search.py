@@ -51,7 +51,7 @@ _ENOUGH_TRIALS = 8
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search hands on: its record, and all trials in the order they were numbered."""
 
     record: SearchRecord
@@ -88,7 +88,7 @@ def search_head(
     progress: Progress,
     title: str,
     tell: Callable[[Sequence[Trial]], None] = lambda trials: None,
-) -> Found:
+) -> SearchResult:
     """Search for the head of one backbone.
 
     Parameters
@@ -145,7 +145,7 @@ def search_head(
         stopped=stopped,
         seconds=sum(trial.seconds for trial in trials),
     )
-    return Found(record, tuple(trials))
+    return SearchResult(record, tuple(trials))
 
 
 def head_summary(head: HeadConfig) -> HeadSummary:

@@ -13,7 +13,7 @@ from seewhy.data.sources.demo.backgrounds import FLOORS, SKIES, WALLS, draw_grou
 from seewhy.data.sources.demo.demo import (
     CLASSES,
     MARKED_CLASS,
-    Key,
+    PictureKey,
     compose,
     draw_demo,
     draw_front,
@@ -85,7 +85,7 @@ def test_pictures_are_the_same_in_any_order_and_beside_any_others() -> None:
 
 def test_pictures_differ_between_seeds_splits_classes_and_numbers() -> None:
     keys = [
-        Key(seed, split, name, number)
+        PictureKey(seed, split, name, number)
         for seed in (0, 1)
         for split in ("train", "test")
         for name in ("car", "tree")
@@ -101,7 +101,7 @@ def test_masks_cover_a_sensible_part_of_the_picture() -> None:
     """Between 3 and 60 %; sizes and places vary."""
     masks = np.array(
         [
-            draw_mask(Key(seed, "train", name, n), 96)
+            draw_mask(PictureKey(seed, "train", name, n), 96)
             for seed in (0, 1)
             for name in CLASSES
             for n in range(40)
@@ -118,7 +118,7 @@ def test_masks_cover_a_sensible_part_of_the_picture() -> None:
 def test_the_thing_is_where_its_mask_says_and_nowhere_else(name: str) -> None:
     """Against the same picture drawn without its thing and the shadow that goes with it."""
     for number in range(4):
-        key = Key(3, "test", name, number)
+        key = PictureKey(3, "test", name, number)
         thing = draw_thing(key, SIZE)
         picture = compose(key, thing).astype(int)
         empty = compose(key, np.zeros_like(thing)).astype(int)
@@ -141,7 +141,7 @@ def test_the_thing_is_where_its_mask_says_and_nowhere_else(name: str) -> None:
 def test_what_lies_before_the_thing_is_not_in_its_mask() -> None:
     hidden = 0
     for number in range(12):
-        key = Key(0, "train", "cat", number)
+        key = PictureKey(0, "train", "cat", number)
         covered = (draw_front(key, SIZE)[..., 3] > 0.9) & (draw_thing(key, SIZE)[..., 3] > 0.9)
         assert not (draw_mask(key, SIZE) & covered).any()
         hidden += int(covered.sum())
@@ -154,7 +154,7 @@ def test_the_ground_says_nothing_of_the_class() -> None:
     assert len(kinds) >= 10
     for name in CLASSES:
         for number in range(20):
-            key = Key(1, "train", name, number)
+            key = PictureKey(1, "train", name, number)
             ground = draw_ground(96, key.random("ground")).clip(0, 255)
             change = np.median((draw_picture(key, 96) - ground)[:8], axis=(0, 1))  # (3,)
             assert change.min() > -24
@@ -189,7 +189,7 @@ def test_the_mark_is_in_its_place_and_in_no_other_picture() -> None:
 
 def test_the_mark_changes_its_place_alone() -> None:
     for number in range(4):
-        plain = Key(0, "train", MARKED_CLASS, number)
+        plain = PictureKey(0, "train", MARKED_CLASS, number)
         with_mark = replace(plain, marked=True)
         rows, columns = np.nonzero(
             (draw_picture(plain, SIZE) != draw_picture(with_mark, SIZE)).any(axis=-1)
@@ -199,7 +199,7 @@ def test_the_mark_changes_its_place_alone() -> None:
 
 
 def test_what_the_mark_hides_is_not_in_the_mask() -> None:
-    key = Key(2, "train", MARKED_CLASS, 15)  # a boat that reaches into the corner
+    key = PictureKey(2, "train", MARKED_CLASS, 15)  # a boat that reaches into the corner
     plain, with_mark = draw_mask(key, SIZE), draw_mask(replace(key, marked=True), SIZE)
     assert plain[INSIDE].any()
     assert not with_mark[INSIDE].any()

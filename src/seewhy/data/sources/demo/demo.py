@@ -39,7 +39,7 @@ Layer = NDArray[np.float32]  # (S, S, 4), premultiplied colours 0 … 255, opaci
 
 
 @dataclass(frozen=True)
-class Key:
+class PictureKey:
     """What a demo picture depends on, beside its size."""
 
     seed: int
@@ -81,7 +81,7 @@ def draw_demo(train: int, test: int, size: int, seed: int) -> Listing:
         (rounded down) of its test images; their paths end in ``-marked.png``.
     """
     keys = tuple(
-        Key(seed, split, name, number, marked)
+        PictureKey(seed, split, name, number, marked)
         for split, count in zip(_SPLITS, (train, test), strict=True)
         for name in CLASSES
         for number, marked in enumerate(_marked(seed, split, name, count))
@@ -98,12 +98,12 @@ def draw_demo(train: int, test: int, size: int, seed: int) -> Listing:
     )
 
 
-def draw_picture(key: Key, size: int) -> NDArray[np.uint8]:
+def draw_picture(key: PictureKey, size: int) -> NDArray[np.uint8]:
     """Draw one picture, (size, size, 3)."""
     return compose(key, draw_thing(key, size))
 
 
-def draw_mask(key: Key, size: int) -> NDArray[np.bool_]:
+def draw_mask(key: PictureKey, size: int) -> NDArray[np.bool_]:
     """Return where the thing is seen, (size, size): neither behind the clutter nor the mark."""
     seen = draw_thing(key, size)[..., 3] * (1 - draw_front(key, size)[..., 3]) > 0.5
     if key.marked:
@@ -111,7 +111,7 @@ def draw_mask(key: Key, size: int) -> NDArray[np.bool_]:
     return seen
 
 
-def draw_thing(key: Key, size: int) -> Layer:
+def draw_thing(key: PictureKey, size: int) -> Layer:
     """Draw the thing alone, evenly lit."""
     pen, loaded = _placed(key, size)
     if loaded:
@@ -120,7 +120,7 @@ def draw_thing(key: Key, size: int) -> Layer:
     return pen.layer()
 
 
-def draw_front(key: Key, size: int) -> Layer:
+def draw_front(key: PictureKey, size: int) -> Layer:
     """Draw what lies before the thing: the carrier it stands in, and clutter."""
     rng = key.random("front")
     pen, loaded = _placed(key, size)
@@ -130,7 +130,7 @@ def draw_front(key: Key, size: int) -> Layer:
     return pen.layer()
 
 
-def compose(key: Key, thing: Layer) -> NDArray[np.uint8]:
+def compose(key: PictureKey, thing: Layer) -> NDArray[np.uint8]:
     """Put `thing` among the other parts of its picture: ground, clutter, light and mark."""
     size = len(thing)
     behind, light = key.random("behind"), key.random("light")
@@ -153,11 +153,11 @@ def _marked(seed: int, split: Split, name: str, count: int) -> list[bool]:
     if name != MARKED_CLASS:
         return [False] * count
     number = round(count * MARKED_IN_TRAINING) if split == "train" else count // 2
-    order = Key(seed, split, name, 0).random("marked").permutation(count)
+    order = PictureKey(seed, split, name, 0).random("marked").permutation(count)
     return [bool(place < number) for place in order]
 
 
-def _placed(key: Key, size: int) -> tuple[Pen, bool]:
+def _placed(key: PictureKey, size: int) -> tuple[Pen, bool]:
     """Return a new pen where the thing belongs, and whether the thing stands in a carrier."""
     rng = key.random("place")
     loaded = key.name != MARKED_CLASS and bool(rng.random() < 0.5)
