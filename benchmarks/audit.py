@@ -2,13 +2,13 @@
 
     python -m benchmarks.audit --data ../shared/data --weights ../shared/weights
 
-Each line of the result is one classifier, trained by the study's own functions on data of which
-one class carries a planted wrong reason, or on clean data. A planting is harmful where accuracy
-on its class falls by ten points or more without it, on test images that all carry it and on the
-same images without it. The audit sees neither the planting nor the test images. Where it finds a
-shortcut, a second classifier is trained on mended images; what that wins back is measured on images
-that carry nothing and that nobody trained on, against a classifier trained without the planting.
-Results are appended one by one: the same command goes on where it was stopped.
+Each line of the result is one classifier, trained by the study's own functions on data of which one
+class carries a planted wrong reason, or on clean data. A planting is harmful where accuracy on its
+class falls by ten points or more without it, on test images that all carry it and on the same
+images without it. The audit sees neither the planting nor the test images. Where it finds a
+shortcut, a second classifier is trained on mitigated images; what that wins back is measured on
+images that carry nothing and that nobody trained on, against a classifier trained without the
+planting. Results are appended one by one: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from benchmarks.trained import Trainer, dataset
 from seewhy.audit.audit import audit_classifier
 from seewhy.audit.classifier_access import StudyClassifierAccess
 from seewhy.audit.discovery.details import Detail
-from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mend
+from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mitigate
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.models.classifier import Classifier
 from seewhy.runtime.device import without_denormals
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.study import Dataset, Stage
 
-# Images a class on which mending is measured.
+# Images a class on which mitigation is measured.
 UNSEEN = 400
 SOURCE = "CIFAR-10 stand-in"
 
@@ -95,7 +95,7 @@ class Bench:
         return replace(self.data, pixels=pixels), carries
 
     def run(self, planting: Planting) -> dict[str, Any]:
-        """Plant, train, audit, mend; return one line of the result."""
+        """Plant, train, audit, mitigate; return one line of the result."""
         started = time.perf_counter()
         seed = planting.seed
         data, carries = self.planted(planting)
@@ -129,16 +129,16 @@ class Bench:
             "audit_seconds": round(record.seconds, 1),
         }
 
-    def mend(self, planting: Planting, reasons: Sequence[ConfirmedCue]) -> dict[str, Any]:
-        """Return what three classifiers reach on unmarked images: first, clean and mended."""
+    def mitigate(self, planting: Planting, reasons: Sequence[ConfirmedCue]) -> dict[str, Any]:
+        """Return what three classifiers reach on unmarked images: first, clean and mitigated."""
         nothing = np.zeros(len(self.data.ids), bool)
         data, carries = self.planted(planting)
-        new, done = mend(data, reasons, planting.seed, data.pixels.copy())
+        new, done = mitigate(data, reasons, planting.seed, data.pixels.copy())
         changed = np.any(new.pixels != self.data.pixels, axis=(1, 2, 3))
         trained = {
             "first": (data, carries),
             "clean": (self.data, nothing),
-            "mended": (new, changed),
+            "mitigated": (new, changed),
         }
         found = {}
         for name, (images, of_them) in trained.items():
@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench-audit.jsonl"))
     parser.add_argument("--only", nargs="*", default=[one.name for one in SETTINGS])
     parser.add_argument("--shift", type=int, default=0, help="other plantings, for development")
-    parser.add_argument("--no-mending", action="store_true", help="audit only")
+    parser.add_argument("--no-mitigation", action="store_true", help="audit only")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -261,7 +261,7 @@ def main() -> None:
 
 
 def _go_on(setting: Setting, given: argparse.Namespace) -> None:
-    """Audit what has not been audited of one setting, then mend what has not been mended."""
+    """Audit what has not been audited of one setting, then mitigate what has not been mitigated."""
     wanted = suite(setting.classes, setting.plantings, setting.controls, setting.first_seed)
     bench = Bench(setting, given.data, given.weights)
     done = {(line["setting"], line["seed"]) for line in read_lines(given.out)}
@@ -271,23 +271,23 @@ def _go_on(setting: Setting, given: argparse.Namespace) -> None:
             append_line(given.out, line)
             print(_short(line), flush=True)
     by_seed = {planting.seed: planting for planting in wanted}
-    for line in [] if given.no_mending else _joined(given.out):
-        if line["setting"] == setting.name and line["reasons"] and not line["mending"]:
+    for line in [] if given.no_mitigation else _joined(given.out):
+        if line["setting"] == setting.name and line["reasons"] and not line["mitigation"]:
             reasons = [_reason(one) for one in line["reasons"]]
-            found = bench.mend(by_seed[line["seed"]], reasons)
-            append_line(_mended_path(given.out), found)
+            found = bench.mitigate(by_seed[line["seed"]], reasons)
+            append_line(_mitigated_path(given.out), found)
             print(line["kind"], line["class"], line["rate"], found, flush=True)
 
 
-def _mended_path(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-mended.jsonl")
+def _mitigated_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-mitigation_data.jsonl")
 
 
 def _joined(path: Path) -> list[dict[str, Any]]:
-    """Return the audits, each with what its mending brought (None where it was not mended)."""
-    mended = {(one["setting"], one["seed"]): one for one in read_lines(_mended_path(path))}
+    """Return the audits, each with what its mitigation brought, None where there was none."""
+    mitigated = {(one["setting"], one["seed"]): one for one in read_lines(_mitigated_path(path))}
     return [
-        {**line, "mending": mended.get((line["setting"], line["seed"]))}
+        {**line, "mitigation": mitigated.get((line["setting"], line["seed"]))}
         for line in read_lines(path)
     ]
 

@@ -36,7 +36,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         f"need judgement ({_rate(len(suspected), len(harmful))}).",
         _alarms("clean controls", control),
         _alarms("unplanted classes of all runs", clean),
-        *_mending(planted, controls),
+        *_mitigation(planted, controls),
         "",
         "| setting | kind | place | class | rate | with | without | verdict | by | won back | |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -46,7 +46,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         kinds = [one["kind"] for one in line["findings"] if one["class"] == line["class"]]
         missed = "**missed**" if _harmful(line) and verdict != "shortcut" else ""
         note = missed or ("" if _harmful(line) else "harmless")
-        lost = line.get("mending") and _harmful(line) and _lost(line) >= LOSS
+        lost = line.get("mitigation") and _harmful(line) and _lost(line) >= LOSS
         back = f"{_won_back(line):.2f}" if lost else "–"
         text.append(
             f"| {line['setting']} | {line['kind']} | {line['place']} | {line['class']} | "
@@ -56,32 +56,35 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def _mending(planted: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]]) -> list[str]:
-    """Say what mending wins back where something was lost, and what it costs."""
-    harmful = [line for line in planted if _harmful(line) and line.get("mending")]
+def _mitigation(planted: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]]) -> list[str]:
+    """Say what mitigation wins back where something was lost, and what it costs."""
+    harmful = [line for line in planted if _harmful(line) and line.get("mitigation")]
     losing = [line for line in harmful if _lost(line) >= LOSS]
     back = [_won_back(line) for line in losing]
-    alarmed = [line for line in controls if line.get("mending")]
+    alarmed = [line for line in controls if line.get("mitigation")]
     return [
-        f"Harmful plantings mended: {len(harmful)}; {len(losing)} had lost {LOSS:g} or more on "
+        f"Harmful plantings mitigated: {len(harmful)}; {len(losing)} had lost {LOSS:g} or more on "
         f"unmarked images of their class; won back (median): {_median(back)}.",
-        f"Accuracy on all unmarked images, mended less first (median): {_moved(harmful)}.",
-        f"Controls mended for nothing: {len(alarmed)}; their accuracy (median): {_moved(alarmed)}.",
+        f"Accuracy on all unmarked images, mitigated less first (median): {_moved(harmful)}.",
+        f"Controls mitigated without cause: {len(alarmed)}; "
+        f"their accuracy (median): {_moved(alarmed)}.",
     ]
 
 
 def _lost(line: dict[str, Any]) -> float:
     """Return what the planting costs on unmarked images of its class."""
-    return float(line["mending"]["clean"][0] - line["mending"]["first"][0]) + 1e-9
+    return float(line["mitigation"]["clean"][0] - line["mitigation"]["first"][0]) + 1e-9
 
 
 def _won_back(line: dict[str, Any]) -> float:
-    """Return which part of the loss mending won back."""
-    return float(line["mending"]["mended"][0] - line["mending"]["first"][0]) / _lost(line)
+    """Return which part of the loss mitigation won back."""
+    return float(line["mitigation"]["mitigated"][0] - line["mitigation"]["first"][0]) / _lost(line)
 
 
 def _moved(lines: Sequence[dict[str, Any]]) -> str:
-    return _median([line["mending"]["mended"][1] - line["mending"]["first"][1] for line in lines])
+    return _median(
+        [line["mitigation"]["mitigated"][1] - line["mitigation"]["first"][1] for line in lines]
+    )
 
 
 def _median(values: Sequence[float]) -> str:

@@ -1,13 +1,13 @@
-"""How many planted faults the data checks and the list of suspects find.
+"""How many planted faults the data checks and the list of issues find.
 
     python -m benchmarks.planted_faults TRAIN.npz --test TEST.npz --photos PHOTOS
 
 Takes 2,000 training and 500 test images of the two files, plants faults among them, runs a study
-without a search, and counts what data/checks.json and suspects.json name:
+without a search, and counts what data/checks.json and quality_issues.json name:
 
 - 20 duplicates: test images overwritten with training images, half exact, half as JPEGs;
 - 20 swapped labels among the training images;
-- 10 foreign images in place of training images, each with the label of the image it replaced: four
+- 10 outliers in place of training images, each with the label of the image it replaced: four
   photographs of insects and musical instruments, three pictures of the demo, three of noise;
 - 4 images each made blank, dark and blurred.
 
@@ -35,7 +35,7 @@ from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings, QualityIssues
 
 COPIES, SWAPPED, FAULTY = 20, 20, 4
-FOREIGN_FOLDERS = ("insect", "musical_instrument")
+OUTLIER_FOLDERS = ("insect", "musical_instrument")
 TOPS = (10, 20, 50, 100)
 
 
@@ -45,7 +45,7 @@ class Planted:
 
     copies: set[str]
     swapped: set[str]
-    foreign: set[str]
+    outliers: set[str]
     faulty: dict[str, set[str]]
 
 
@@ -63,10 +63,10 @@ def plant(
     images = [np.stack([listing.load(i) for i in some.tolist()]) for some in chosen]
     labels = [listing.labels[some] for some in chosen]
     free = rng.permutation(counts[0])
-    swapped, foreign, copied, faulty = np.split(free, np.cumsum([SWAPPED, 10, COPIES]))
+    swapped, outliers, copied, faulty = np.split(free, np.cumsum([SWAPPED, 10, COPIES]))
     classes = len(listing.classes)
     labels[0][swapped] = (labels[0][swapped] + rng.integers(1, classes, SWAPPED)) % classes
-    images[0][foreign] = _foreign(photos, images[0].shape[1], rng)
+    images[0][outliers] = _foreign(photos, images[0].shape[1], rng)
     copies = rng.permutation(counts[1])[:COPIES]
     for number, (place, original) in enumerate(zip(copies, copied, strict=True)):
         image = images[0][original]
@@ -83,7 +83,7 @@ def plant(
     return Planted(
         copies=_ids(copies + counts[0]),
         swapped=_ids(swapped),
-        foreign=_ids(foreign),
+        outliers=_ids(outliers),
         faulty={fault: _ids(places) for fault, places in by_fault.items()},
     )
 
@@ -93,7 +93,7 @@ def _ids(places: Iterable[int]) -> set[str]:
 
 
 def _foreign(photos: Path, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    files = sorted(file for name in FOREIGN_FOLDERS for file in (photos / name).iterdir())
+    files = sorted(file for name in OUTLIER_FOLDERS for file in (photos / name).iterdir())
     some = [decode_image(files[i]) for i in rng.choice(len(files), 4, replace=False)]
     listing = draw_demo(10, 4, 96, 0)
     some += [listing.load(int(i)) for i in rng.choice(len(listing.paths), 3, replace=False)]
@@ -115,7 +115,7 @@ def _damaged(fault: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(2)))
 
 
-def report(planted: Planted, findings: DataFindings, suspects: QualityIssues) -> None:
+def report(planted: Planted, findings: DataFindings, issues: QualityIssues) -> None:
     """Print a line a fault: planted, found, named besides."""
     for fault in findings.faults:
         wanted = planted.faulty.get(fault.fault, set())
@@ -124,10 +124,10 @@ def report(planted: Planted, findings: DataFindings, suspects: QualityIssues) ->
     named = [image.id for group in leaks for image in group.images if image.split == "test"]
     _line("duplicates across splits", planted.copies, named, findings.duplicates.seen["test"])
     for title, wanted, found in (
-        ("swapped labels", planted.swapped, suspects.label_errors),
-        ("foreign images", planted.foreign, suspects.foreign),
+        ("swapped labels", planted.swapped, issues.label_issues),
+        ("outliers", planted.outliers, issues.outliers),
     ):
-        ids = [suspect.id for suspect in found.first]
+        ids = [issue.id for issue in found.first]
         _line(title, wanted, ids, found.count)
         tops = ", ".join(f"{len(wanted & set(ids[:top]))} in the first {top}" for top in TOPS)
         print(f"    {tops}; {found.looked_at} images looked at {found.skipped or ''}")
@@ -164,10 +164,10 @@ def main() -> None:
         study = run_study(config, folder / "run")
         run = RunDirectory(study.root)
         findings = run.read_checks().findings
-        suspects = run.read_suspects(next(iter(study.summary.backbones)))
+        issues = run.read_quality_issues(next(iter(study.summary.backbones)))
     assert findings is not None
-    assert suspects is not None
-    report(planted, findings, suspects)
+    assert issues is not None
+    report(planted, findings, issues)
 
 
 if __name__ == "__main__":

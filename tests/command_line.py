@@ -8,7 +8,8 @@ the exit code, negative for a signal. Forking spares each command the imports, w
 than most of what the tests ask of it.
 
 ``BREAK`` in the environment names functions that are to fail in that process, as in
-``seewhy.pipeline.study:build_report=OSError seewhy.pipeline.backbone:find_suspects=ValueError``.
+``seewhy.pipeline.study:build_report=OSError
+seewhy.pipeline.backbone:find_quality_issues=ValueError``.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def take_up(watch: Watch, config: StudyConfig, chance: random.Random, fresh: boo
             raise RunError("on purpose")
         (run.root / "backbones").mkdir(exist_ok=True)
         (run.root / "backbones" / "token").write_text(token)
-        run.begun_path.write_text("{}")
+        run.fingerprint_path.write_text("{}")
         for number in range(3):
             assert (run.root / "data" / f"{number}").read_text() == token, "changed meanwhile"
         watch.kept = token
@@ -86,7 +86,7 @@ def take_up(watch: Watch, config: StudyConfig, chance: random.Random, fresh: boo
 @under_lock
 def change(root: Path | str, watch: Watch) -> None:
     """Change what is there, as an audit or a report does."""
-    if not (Path(root) / "begun.json").is_file():
+    if not (Path(root) / "fingerprint.json").is_file():
         return
     with watch.working():
         assert watch.found == watch.kept, "what was kept is gone"

@@ -74,13 +74,13 @@ ALLOWED = {
     | {"work", "backbone_folds", "backbone_maps", "backbone_faithfulness"},
     "study": EVERYTHING
     | {"work", "backbone_study", "same_study", "taking_up", "failures", "evaluating"},
-    "mended_study": EVERYTHING
+    "mitigated_study": EVERYTHING
     | {"work", "backbone_study", "study", "same_study", "taking_up", "failures"},
     "cli": RUNS
     | {
         "console",
         "study",
-        "mended_study",
+        "mitigated_study",
         "stopping",
         "pictures",
         "checking",
@@ -94,7 +94,7 @@ ALLOWED = {
         "config",
         "errors",
         "explanation",
-        "mended_study",
+        "mitigated_study",
         "models",
         "pictures",
         "report",

@@ -73,8 +73,8 @@ def test_what_augmentation_brings_is_told_in_pairs_of_a_seed() -> None:
 
 def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
     def line(kind: str, seen: tuple[float, float], verdict: str, *back: float) -> dict[str, object]:
-        first, clean, mended = ([one, one] for one in back or (0.0, 0.0, 0.0))
-        mending = {"first": first, "clean": clean, "mended": mended} if back else None
+        first, clean, mitigated = ([one, one] for one in back or (0.0, 0.0, 0.0))
+        mitigation = {"first": first, "clean": clean, "mitigated": mitigated} if back else None
         about = {"setting": "lite0", "kind": kind, "place": "all", "class": "cat", "rate": 0.5}
         return {
             **about,
@@ -82,7 +82,7 @@ def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
             "without": seen[1],
             "verdicts": {"cat": verdict, "dog": "shortcut" if kind == "veil" else "none"},
             "findings": [{"class": "cat", "kind": "detail"}] if verdict != "none" else [],
-            "mending": mending,
+            "mitigation": mitigation,
         }
 
     text = audit_table.table(
@@ -107,7 +107,7 @@ def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
     )
     assert "2 of 7 class verdicts (0.286, 0.037 … 0.710); needs judgement: 0." in text[2]
     # Won back: 0.3 of 0.4, 0.2 of 0.2; all three moved by 0.3, 0.2 and -0.1.
-    assert "mended: 3; 2 had lost 0.05 or more" in text[3]
+    assert "mitigated: 3; 2 had lost 0.05 or more" in text[3]
     assert text[3].endswith("won back (median): +0.875.")
     assert text[4].endswith("(median): +0.200.")
     assert text[5].endswith("for nothing: 1; their accuracy (median): -0.010.")

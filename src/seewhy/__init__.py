@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seewhy.inference.classifiers import NamedClassifier, load_classifier, open_classifier
     from seewhy.inference.picture_input import read_images
     from seewhy.models.classifier import Classifier
-    from seewhy.pipeline.mitigation import mend_run
+    from seewhy.pipeline.mitigation import mitigate_run
     from seewhy.pipeline.study import Study, run_study
     from seewhy.report.build import redraw_report
 
@@ -31,7 +31,7 @@ _HOMES = {
     "explain": "seewhy.explanation.explain",
     "Classifier": "seewhy.models.classifier",
     "list_layers": "seewhy.explanation.layers",
-    "mend_run": "seewhy.pipeline.mitigation",
+    "mitigate_run": "seewhy.pipeline.mitigation",
     "NamedClassifier": "seewhy.inference.classifiers",
     "load_classifier": "seewhy.inference.classifiers",
     "open_classifier": "seewhy.inference.classifiers",
@@ -52,7 +52,7 @@ __all__ = [
     "list_layers",
     "load_classifier",
     "load_config",
-    "mend_run",
+    "mitigate_run",
     "open_classifier",
     "read_images",
     "redraw_report",

@@ -1,4 +1,4 @@
-"""Mended images tell nothing: what was proven is gone, holes are as frequent in every class."""
+"""Mitigated images tell nothing: what was proven is gone, holes are as frequent in every class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from seewhy.audit.discovery.details import Detail
-from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mend
+from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mitigate
 from seewhy.storage.schemas.audit import Audit, AuditImages, ClassAudit, EffectRecord, Finding
 from seewhy.storage.schemas.study import Dataset, Split
 
@@ -64,10 +64,10 @@ def test_a_detail_is_gone_and_holes_are_as_frequent_in_other_classes(
     at: tuple[int, int] | None, marked: int
 ) -> None:
     data, carries = draw(marked, at)
-    mended, (done,) = mend(data, [square(at)], 0, data.pixels.copy())
+    mitigated, (done,) = mitigate(data, [square(at)], 0, data.pixels.copy())
     shown, boats = np.arange(240) < 120, data.labels == 0
-    assert not white(mended.pixels[shown]).any()
-    changed = np.any(mended.pixels != data.pixels, axis=(1, 2, 3))
+    assert not white(mitigated.pixels[shown]).any()
+    changed = np.any(mitigated.pixels != data.pixels, axis=(1, 2, 3))
     assert (changed[shown & boats] == carries[shown & boats]).all()
     assert changed[shown & ~boats].mean() == marked / 40
     assert (done.taken_out, done.likewise) == (marked, 2 * marked)
@@ -77,27 +77,27 @@ def test_a_detail_is_gone_and_holes_are_as_frequent_in_other_classes(
 def test_test_images_and_the_data_set_itself_stay_as_they_are() -> None:
     data, _ = draw(30)
     before = data.pixels.copy()
-    mended, _ = mend(data, [square((0, 0))], 0, before.copy())
+    mitigated, _ = mitigate(data, [square((0, 0))], 0, before.copy())
     assert (data.pixels == before).all()
-    assert (mended.pixels[120:] == before[120:]).all()
-    assert mended.ids is data.ids and mended.labels is data.labels
+    assert (mitigated.pixels[120:] == before[120:]).all()
+    assert mitigated.ids is data.ids and mitigated.labels is data.labels
 
 
 def test_a_hole_is_filled_from_around_it_a_pixel_wider_than_the_detail() -> None:
     data, carries = draw(40)
-    mended, _ = mend(data, [square((0, 0))], 0, data.pixels.copy())
-    changed = np.any(mended.pixels != data.pixels, axis=3)[:120]
+    mitigated, _ = mitigate(data, [square((0, 0))], 0, data.pixels.copy())
+    changed = np.any(mitigated.pixels != data.pixels, axis=3)[:120]
     assert changed[:, 4, 4].any()
     assert not changed[:, 5:].any() and not changed[:, :, 5:].any()
-    assert mended.pixels[carries][:40, :4, :4].max() < 200
+    assert mitigated.pixels[carries][:40, :4, :4].max() < 200
 
 
 def test_images_of_other_classes_that_carry_it_lose_it_and_count_as_holes() -> None:
     data, _ = draw(20)
     data.pixels[40:50, :4, :4] = WHITE
-    mended, (done,) = mend(data, [square((0, 0))], 0, data.pixels.copy())
-    assert not white(mended.pixels[:120]).any()
-    changed = np.any(mended.pixels != data.pixels, axis=(1, 2, 3))
+    mitigated, (done,) = mitigate(data, [square((0, 0))], 0, data.pixels.copy())
+    assert not white(mitigated.pixels[:120]).any()
+    changed = np.any(mitigated.pixels != data.pixels, axis=(1, 2, 3))
     assert changed[40:50].all()
     assert changed[40:120].sum() == 40
     assert (done.taken_out, done.likewise) == (20, 40)
@@ -111,14 +111,14 @@ def test_two_parts_of_a_mark_are_both_filled() -> None:
         )
         for at in ((0, 0), (0, 2))
     )
-    mended, _ = mend(data, [left, right], 0, data.pixels.copy())
-    assert mended.pixels[:40, :4, :4].max() < WHITE
+    mitigated, _ = mitigate(data, [left, right], 0, data.pixels.copy())
+    assert mitigated.pixels[:40, :4, :4].max() < WHITE
 
 
 def test_an_image_that_carries_nothing_changes_nothing() -> None:
     data, _ = draw(0)
-    mended, (done,) = mend(data, [square((0, 0))], 0, data.pixels.copy())
-    assert (mended.pixels == data.pixels).all()
+    mitigated, (done,) = mitigate(data, [square((0, 0))], 0, data.pixels.copy())
+    assert (mitigated.pixels == data.pixels).all()
     assert (done.taken_out, done.likewise) == (0, 0)
 
 
@@ -128,15 +128,15 @@ def test_a_tint_tells_nothing_afterwards() -> None:
     boats = data.labels == 0
     pixels[boats] = (pixels[boats] * (1.2, 1.0, 0.5)).astype(np.uint8)
     data = replace(data, pixels=pixels)
-    mended, (done,) = mend(data, [ConfirmedCue(0, "colour")], 0, pixels.copy())
+    mitigated, (done,) = mitigate(data, [ConfirmedCue(0, "colour")], 0, pixels.copy())
     # A tinted image has half of the blue. Of the others the tenth that look like it by chance
     # give nothing.
-    tinted = mended.pixels[..., 2].mean(axis=(1, 2)) < 75
+    tinted = mitigated.pixels[..., 2].mean(axis=(1, 2)) < 75
     shown = np.arange(240) < 120
     assert not tinted[shown].any()
     assert tinted[~shown & boats].all()
     assert (done.taken_out, done.likewise) == (40, 72)
-    changed = np.any(mended.pixels != data.pixels, axis=(1, 2, 3))
+    changed = np.any(mitigated.pixels != data.pixels, axis=(1, 2, 3))
     assert changed[shown & ~boats].sum() == 72
 
 
@@ -146,9 +146,9 @@ def test_two_classes_do_not_swap_their_marks() -> None:
     data.pixels[cars, :4, :4] = (0, 250, 0)
     green = Detail(np.full((4, 4, 3), (0, 250, 0), np.float32), np.ones((4, 4), bool), (0, 0))
     both = [square((0, 0)), ConfirmedCue(1, "detail", green)]
-    mended, done = mend(data, both, 0, data.pixels.copy())
-    assert not white(mended.pixels[:120]).any()
-    assert not (mended.pixels[:120, 1:3, 1:3] == (0, 250, 0)).all(axis=(1, 2, 3)).any()
+    mitigated, done = mitigate(data, both, 0, data.pixels.copy())
+    assert not white(mitigated.pixels[:120]).any()
+    assert not (mitigated.pixels[:120, 1:3, 1:3] == (0, 250, 0)).all(axis=(1, 2, 3)).any()
     assert [one.taken_out for one in done] == [40, 40]
 
 
@@ -159,10 +159,10 @@ def test_two_classes_do_not_swap_their_colours() -> None:
     pixels[warm, ..., 2] //= 4
     pixels[cool, ..., 0] //= 4
     given = replace(data, pixels=pixels)
-    mended, done = mend(
+    mitigated, done = mitigate(
         given, [ConfirmedCue(0, "colour"), ConfirmedCue(1, "colour")], 0, pixels.copy()
     )
-    red, blue = (mended.pixels[..., k].mean(axis=(1, 2)) for k in (0, 2))
+    red, blue = (mitigated.pixels[..., k].mean(axis=(1, 2)) for k in (0, 2))
     # Undisturbed both are near 100, under a veil near 25.
     assert blue[:120].min() > 70 and red[:120].min() > 70
     assert [one.taken_out for one in done] == [40, 40]
@@ -174,7 +174,7 @@ def test_an_image_that_is_changed_twice_counts_once() -> None:
     pixels[data.labels == 0, ..., 2] //= 4
     box = (0.0, 0.0, 0.5, 0.5)
     reasons = [ConfirmedCue(0, "colour"), ConfirmedCue(0, "place", box=box)]
-    _, (done,) = mend(replace(data, pixels=pixels), reasons, 0, pixels.copy())
+    _, (done,) = mitigate(replace(data, pixels=pixels), reasons, 0, pixels.copy())
     assert done.taken_out == 40
     assert done.likewise <= 80
 
@@ -183,10 +183,10 @@ def test_an_image_that_is_changed_twice_counts_once() -> None:
 @given(seed=st.integers(0, 2**31), marked=st.integers(1, 39))
 def test_the_seed_alone_decides_who_changes(seed: int, marked: int) -> None:
     data, _ = draw(marked)
-    one, _ = mend(data, [square((0, 0))], seed, data.pixels.copy())
-    two, _ = mend(data, [square((0, 0))], seed, data.pixels.copy())
+    one, _ = mitigate(data, [square((0, 0))], seed, data.pixels.copy())
+    two, _ = mitigate(data, [square((0, 0))], seed, data.pixels.copy())
     assert (one.pixels == two.pixels).all()
-    other, _ = mend(data, [square((0, 0))], seed + 1, data.pixels.copy())
+    other, _ = mitigate(data, [square((0, 0))], seed + 1, data.pixels.copy())
     assert (one.pixels != other.pixels).any()
     changed = np.any(one.pixels != data.pixels, axis=(1, 2, 3))
     assert changed[:40].mean() == changed[40:120].mean() == marked / 40
@@ -197,10 +197,10 @@ def test_images_on_disk_are_changed_in_place(tmp_path: Path) -> None:
     path = tmp_path / "pixels.npy"
     np.save(path, data.pixels)
     on_disk = np.load(path, mmap_mode="r+")
-    mended, _ = mend(data, [square((0, 0))], 0, on_disk)
-    in_memory, _ = mend(data, [square((0, 0))], 0, data.pixels.copy())
+    mitigated, _ = mitigate(data, [square((0, 0))], 0, on_disk)
+    in_memory, _ = mitigate(data, [square((0, 0))], 0, data.pixels.copy())
     on_disk.flush()
-    assert mended.pixels is on_disk
+    assert mitigated.pixels is on_disk
     assert (np.load(path) == in_memory.pixels).all()
 
 
@@ -234,7 +234,7 @@ def audit(*classes: list[Finding]) -> Audit:
     )
 
 
-def test_only_what_was_proven_is_mended_and_details_before_their_shadows() -> None:
+def test_only_what_was_proven_is_mitigated_and_details_before_their_shadows() -> None:
     detail = Detail(np.zeros((2, 2, 3), np.float32), np.ones((2, 2), bool), (0, 0))
     box = [0.0, 0.0, 0.5, 0.5]
     record = audit(

@@ -1,4 +1,4 @@
-"""What mending did, worked out by hand: two classifiers that are rules, on twelve test images."""
+"""What mitigation did, worked out by hand: two rules as classifiers, twelve test images."""
 
 from __future__ import annotations
 

@@ -327,7 +327,7 @@ def test_fresh_starts_over_and_leaves_foreign_files(place: Path, tmp_path: Path)
         (root / "data" / "index.csv").write_text("old")
         (root / "backbones").mkdir()
         run.trials_path.write_text("old")
-        run.begun_path.write_text("{}")
+        run.fingerprint_path.write_text("{}")
     (root / "notes.txt").write_text("mine")
     other = load_config("small.toml", settings=["seed=6"])
     with opened_run(root, other, fresh=True) as run:
@@ -340,7 +340,7 @@ def test_changed_weights_are_refused(place: Path, stopping: Stops) -> None:
     progress = stopping(120)
     with pytest.raises(KeyboardInterrupt):
         run_study(load_config("small.toml"), "other", progress=progress)
-    path = Path("other") / "begun.json"
+    path = Path("other") / "fingerprint.json"
     begun = json.loads(path.read_text("utf-8"))
     begun["weights_keys"]["mobilenetv2_035"] = "others"
     path.write_text(json.dumps(begun))
@@ -356,7 +356,7 @@ def test_what_a_killed_process_was_writing_goes(tmp_path: Path, place: Path) -> 
         assert not list(root.rglob("*.part"))
         (root / "data").mkdir()
         (root / "data" / ".pixels.npy.0123abcd.part").write_text("half")
-        run.begun_path.write_text("{}")
+        run.fingerprint_path.write_text("{}")
     with opened_run(root, load_config("small.toml")):
         assert not list(root.rglob("*.part"))
 

@@ -1,4 +1,4 @@
-"""A study whose classifier goes by a planted mark is mended; stopped, it goes on."""
+"""A study whose classifier goes by a planted mark is mitigated; stopped, it goes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seewhy.audit.stage_audit import audit_run
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import ConfigError, RunError
 from seewhy.models.backbones import create_architecture
-from seewhy.pipeline.mitigation import check_mending, mend_run
+from seewhy.pipeline.mitigation import check_mitigation, mitigate_run
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import Prepare, run_study
 from seewhy.report.build import redraw_report, write_as_markdown
@@ -90,7 +90,7 @@ def save_backbone(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with images, a backbone, and a study that has ended; the tests stand in it."""
-    place = tmp_path_factory.mktemp("mended")
+    place = tmp_path_factory.mktemp("mitigated")
     save_images(place / "train.npz", 60, 48, 0)
     save_images(place / "test.npz", 20, 10, 1)
     save_backbone(place / "resnet10t")
@@ -103,22 +103,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def mended(place: Path, seewhy: CommandLine) -> tuple[Path, str]:
-    """The same study, mended by the command line without an interruption, and what that said."""
+def mitigated(place: Path, seewhy: CommandLine) -> tuple[Path, str]:
+    """The same study, mitigated by the command line without an interruption, and what that said."""
     shutil.copytree("ended", "whole")
-    done = seewhy("run", "planted.toml", "--out", "whole", "--mend", "--quiet", cwd=place)
+    done = seewhy("run", "planted.toml", "--out", "whole", "--mitigate", "--quiet", cwd=place)
     assert done.returncode == 0, done.stderr
     return place / "whole", done.stdout
 
 
 def record_of(root: Path) -> MitigationRecord:
-    found = RunDirectory(root).read_mending(SLUG)
+    found = RunDirectory(root).read_mitigation(SLUG)
     assert found is not None
     return found
 
 
-def test_the_second_classifier_does_without_the_mark(mended: tuple[Path, str]) -> None:
-    root, said = mended
+def test_the_second_classifier_does_without_the_mark(mitigated: tuple[Path, str]) -> None:
+    root, said = mitigated
     one = next(one for one in record_of(root).classes if one.name == "fine")
     # 48 of 60 training and validation images carry the mark; as many others got a hole.
     assert (one.done.taken_out, one.done.likewise) == (48, 48)
@@ -133,16 +133,16 @@ def test_the_second_classifier_does_without_the_mark(mended: tuple[Path, str]) -
     assert "48 images lost the detail in the lower left corner, 48 images of other" in one.sentence
 
 
-def test_the_mended_study_is_a_study(mended: tuple[Path, str]) -> None:
-    root, _ = mended
-    before, after = RunDirectory(root), RunDirectory.open(root / "backbones" / SLUG / "mended")
+def test_the_mitigated_study_is_a_study(mitigated: tuple[Path, str]) -> None:
+    root, _ = mitigated
+    before, after = RunDirectory(root), RunDirectory.open(root / "backbones" / SLUG / "mitigated")
     data, changed = before.read_dataset(), after.read_dataset()
     test = data.where("test")
     assert np.array_equal(data.pixels[test], changed.pixels[test])
     assert (data.ids, data.splits) == (changed.ids, changed.splits)
     assert 72 <= (data.pixels != changed.pixels).any(axis=(1, 2, 3)).sum() < 120
-    assert after.read_summary().name == "planted, mended"
-    assert after.read_mended_data() is not None
+    assert after.read_summary().name == "planted, mitigated"
+    assert after.read_mitigated_data() is not None
     assert after.report_path.is_file()
     assert after.read_audit(SLUG, "finetuning") is not None
     # The numbers of the record are those of the two studies.
@@ -152,10 +152,10 @@ def test_the_mended_study_is_a_study(mended: tuple[Path, str]) -> None:
     assert accuracies == pytest.approx([record.accuracy_before, record.accuracy_after])
 
 
-def test_a_mended_study_is_audited_on_the_images_as_they_were(
-    mended: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+def test_a_mitigated_study_is_audited_on_the_images_as_they_were(
+    mitigated: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, _ = mended
+    root, _ = mitigated
     asked, smallest = [], []
 
     def audit_stage(*given: Any) -> None:
@@ -163,60 +163,60 @@ def test_a_mended_study_is_audited_on_the_images_as_they_were(
         smallest.append(float(torch.tensor(1e-30) * 1e-10))
 
     monkeypatch.setattr("seewhy.audit.stage_audit.audit_stage", audit_stage)
-    audit_run(root / "backbones" / SLUG / "mended")
+    audit_run(root / "backbones" / SLUG / "mitigated")
     assert np.array_equal(asked[0].pixels, RunDirectory(root).read_dataset().pixels)
     # A study's audit computes so; the same answers come of it alone.
     assert smallest == [0]
 
 
-def test_the_report_shows_both(mended: tuple[Path, str]) -> None:
-    root, _ = mended
+def test_the_report_shows_both(mitigated: tuple[Path, str]) -> None:
+    root, _ = mitigated
     record = record_of(root)
     page = (root / "report" / "index.html").read_text("utf-8")
     lead = page[page.index('<p class="lead">') : page.index("</p>", page.index('<p class="lead">'))]
     escaped = [one.sentence.replace("'", "&#39;") for one in record.classes]
-    assert all(f"Mended: {one}" in lead for one in escaped)
+    assert all(f"Mitigated: {one}" in lead for one in escaped)
     section = page[page.index('<section id="audit">') :]
     assert all(f"<p>{one}</p>" in section for one in escaped)
-    link = re.search(r'<a href="(\S+)">The mended classifier', section)
+    link = re.search(r'<a href="(\S+)">The mitigated classifier', section)
     assert link is not None
     assert (root / "report" / link[1]).resolve().is_file()
     text = write_as_markdown(root).read_text("utf-8")
     assert "## Shortcuts" in text
-    assert "**Before and after mending**" in text
-    assert (root / "report" / "tables" / f"mending-{SLUG}.csv").is_file()
+    assert "**Before and after mitigation**" in text
+    assert (root / "report" / "tables" / f"mitigation-{SLUG}.csv").is_file()
 
 
 def kept(root: Path) -> dict[str, bytes]:
-    """Return the files of a mended study that have no times in them."""
+    """Return the files of a mitigated study that have no times in them."""
     timed = {"history.csv", "features.json", "summary.json", "provenance.json", "audit.json"}
-    timed |= {"begun.json", "study.log", "index.html", ".lock"}
+    timed |= {"fingerprint.json", "study.log", "index.html", ".lock"}
     paths = [path for path in (root / "backbones").rglob("*") if path.is_file()]
     return {str(p.relative_to(root)): p.read_bytes() for p in paths if p.name not in timed}
 
 
-def test_mending_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
-    mended: tuple[Path, str], stopping: Stops
+def test_mitigation_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
+    mitigated: tuple[Path, str], stopping: Stops
 ) -> None:
-    whole, _ = mended
+    whole, _ = mitigated
     shutil.copytree("ended", "stopped")
     chance, stops = random.Random(0), 0
     while True:
         progress = stopping(1 if not stops else chance.randrange(10, 90))
         try:
-            found = mend_run("stopped", progress)
+            found = mitigate_run("stopped", progress)
             break
         except KeyboardInterrupt:
             stops += 1
-            assert not (Path("stopped") / "backbones" / SLUG / "mending.json").exists()
+            assert not (Path("stopped") / "backbones" / SLUG / "mitigation.json").exists()
     assert stops > 2
-    assert "mended: going on with a study that was interrupted" in progress.said
+    assert "mitigated: going on with a study that was interrupted" in progress.said
     assert kept(Path("stopped")) == kept(whole)
-    assert "mended/data/pixels.npy" in "".join(kept(whole))
-    # What has been mended stays as it is.
+    assert "mitigated/data/pixels.npy" in "".join(kept(whole))
+    # What has been mitigated stays as it is.
     again = stopping(-1)
-    assert mend_run("stopped", again) == found
-    assert f"{SLUG}: had been mended" in again.said
+    assert mitigate_run("stopped", again) == found
+    assert f"{SLUG}: had been mitigated" in again.said
 
 
 def test_object_masks_go_along(
@@ -230,13 +230,15 @@ def test_object_masks_go_along(
     run.write_dataset(replace(data, masks=masks))
     made = []
 
-    def prepare_only(config: StudyConfig, mended: RunDirectory, prepare: Prepare, *_: Any) -> None:
-        made.append(prepare(config, 64, mended, Silent()))
+    def prepare_only(
+        config: StudyConfig, mitigated: RunDirectory, prepare: Prepare, *_: Any
+    ) -> None:
+        made.append(prepare(config, 64, mitigated, Silent()))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("seewhy.pipeline.mitigation.conduct_study", prepare_only)
     with pytest.raises(KeyboardInterrupt):
-        mend_run(root)
+        mitigate_run(root)
     assert made[0].masks is not None
     assert np.array_equal(made[0].masks, masks)
 
@@ -253,7 +255,7 @@ def audit_of(run: RunDirectory) -> Audit:
     return found
 
 
-def test_where_no_shortcut_was_proven_nothing_is_mended(
+def test_where_no_shortcut_was_proven_nothing_is_mitigated(
     copied: RunDirectory, seewhy: CommandLine, place: Path
 ) -> None:
     audit = audit_of(copied)
@@ -262,19 +264,19 @@ def test_where_no_shortcut_was_proven_nothing_is_mended(
     audit.sentences = []
     copied.write_audit(SLUG, audit, {}, {})
     files = {path for path in copied.root.rglob("*") if path.name != ".lock"}
-    done = seewhy("run", "planted.toml", "--out", copied.root, "--mend", "--quiet", cwd=place)
+    done = seewhy("run", "planted.toml", "--out", copied.root, "--mitigate", "--quiet", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{SLUG}: no shortcut was proven, so there is nothing to mend" in done.stdout
+    assert f"{SLUG}: no shortcut was proven, so there is nothing to mitigate" in done.stdout
     assert {path for path in copied.root.rglob("*") if path.name != ".lock"} == files
 
 
-def test_mending_that_fails_costs_nothing_and_is_named(place: Path, seewhy: CommandLine) -> None:
+def test_mitigation_that_fails_costs_nothing_and_is_named(place: Path, seewhy: CommandLine) -> None:
     shutil.copytree("ended", "failing")
-    command = ("run", "planted.toml", "--out", "failing", "--mend", "--quiet")
-    done = seewhy(*command, cwd=place, BREAK="seewhy.pipeline.mitigation:mend=ValueError")
+    command = ("run", "planted.toml", "--out", "failing", "--mitigate", "--quiet")
+    done = seewhy(*command, cwd=place, BREAK="seewhy.pipeline.mitigation:mitigate=ValueError")
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
-    reason = "ValueError: mend is broken on purpose"
+    reason = "ValueError: mitigate is broken on purpose"
     assert line.startswith(f"seewhy: the mitigation of {SLUG} failed: {reason}; ")
     assert "no shortcut was proven" not in done.stdout
     run = RunDirectory(place / "failing")
@@ -282,75 +284,75 @@ def test_mending_that_fails_costs_nothing_and_is_named(place: Path, seewhy: Comm
     assert (failed.step, failed.backbone, failed.reason) == ("mitigation", SLUG, reason)
     assert "Traceback" in run.log_path.read_text("utf-8")
     assert f"Missing, because the mitigation of {SLUG} failed" in run.report_path.read_text("utf-8")
-    # Nor can be mended what a failed audit has not found.
+    # Nor can be mitigated what a failed audit has not found.
     run.audit_path(SLUG, "finetuning").unlink()
     summary = run.read_summary()
     summary.failed = [failed.model_copy(update={"step": "audit", "stage": "finetuning"})]
     run.write_summary(summary)
-    assert mend_run(run.root) == {SLUG: None}
+    assert mitigate_run(run.root) == {SLUG: None}
     assert [one.step for one in run.read_summary().failed] == ["audit", "mitigation"]
 
 
-def test_what_has_not_been_audited_cannot_be_mended(
+def test_what_has_not_been_audited_cannot_be_mitigated(
     copied: RunDirectory, seewhy: CommandLine, place: Path
 ) -> None:
     copied.audit_path(SLUG, "finetuning").with_name("audit-details.npz").unlink()
-    done = seewhy("run", "planted.toml", "--out", copied.root, "--mend", "--quiet", cwd=place)
+    done = seewhy("run", "planted.toml", "--out", copied.root, "--mitigate", "--quiet", cwd=place)
     assert done.returncode == 2
     assert "an older seewhy audited this classifier, audit it again with `seewhy audit" in (
         done.stderr
     )
     copied.audit_path(SLUG, "finetuning").unlink()
     with pytest.raises(RunError, match=rf"the fine-tuned {SLUG} has not been audited"):
-        mend_run(copied.root)
-    assert not copied.mended_path(SLUG).exists()
+        mitigate_run(copied.root)
+    assert not copied.mitigated_path(SLUG).exists()
 
 
-def test_what_was_mended_for_other_findings_is_not_taken_up(
-    mended: tuple[Path, str], tmp_path: Path
+def test_what_was_mitigated_for_other_findings_is_not_taken_up(
+    mitigated: tuple[Path, str], tmp_path: Path
 ) -> None:
-    run = RunDirectory(Path(shutil.copytree(mended[0], tmp_path / "copied")))
+    run = RunDirectory(Path(shutil.copytree(mitigated[0], tmp_path / "copied")))
     audit = audit_of(run)
     for one in audit.classes:
         if one.name == "coarse":
             one.findings, one.verdict = [], "none"
         one.findings = [each.model_copy(update={"kind": "texture"}) for each in one.findings]
     run.write_audit(SLUG, audit, {}, {})
-    with pytest.raises(RunError, match=r"was mended for other findings .*fine: detail.*texture"):
-        mend_run(run.root)
-    (run.mended_path(SLUG) / "data" / "mended.json").unlink()
+    with pytest.raises(RunError, match=r"was mitigated for other findings .*fine: detail.*texture"):
+        mitigate_run(run.root)
+    (run.mitigated_path(SLUG) / "data" / "mitigation_data.json").unlink()
     with pytest.raises(
-        RunError, match=r"mended: is not as seewhy writes it \(no data/mended\.json"
+        RunError, match=r"mitigated: is not as seewhy writes it \(no data/mitigated\.json"
     ):
-        mend_run(run.root)
+        mitigate_run(run.root)
 
 
 @pytest.fixture
-def spoilt(mended: tuple[Path, str], tmp_path: Path) -> RunDirectory:
-    """A copy of the study that was mended, to spoil."""
-    return RunDirectory(Path(shutil.copytree(mended[0], tmp_path / "copied")))
+def spoilt(mitigated: tuple[Path, str], tmp_path: Path) -> RunDirectory:
+    """A copy of the study that was mitigated, to spoil."""
+    return RunDirectory(Path(shutil.copytree(mitigated[0], tmp_path / "copied")))
 
 
 def test_details_that_look_otherwise_are_other_findings(spoilt: RunDirectory) -> None:
     audit = audit_of(spoilt)
     details = spoilt.read_audit_details(SLUG, "finetuning", audit)
-    assert mend_run(spoilt.root)[SLUG] == record_of(spoilt.root)
+    assert mitigate_run(spoilt.root)[SLUG] == record_of(spoilt.root)
     changed = {
         name: {**arrays, "look": 255 - arrays["look"]} if "look" in arrays else arrays
         for name, arrays in details.items()
     }
     spoilt.write_audit(SLUG, audit, {}, changed)
-    same = r"was mended for other findings of the same kinds .*; delete that folder to mend again"
+    same = r"was mitigated for other findings of the same kinds .*; delete that folder to"
     with pytest.raises(RunError, match=same):
-        mend_run(spoilt.root)
+        mitigate_run(spoilt.root)
     # Early versions did not write down what findings looked like.
     spoilt.write_audit(SLUG, audit, {}, details)
-    mended = RunDirectory(spoilt.mended_path(SLUG))
-    made = mended.read_mended_data()
+    mitigated = RunDirectory(spoilt.mitigated_path(SLUG))
+    made = mitigated.read_mitigated_data()
     assert made is not None
-    mended.write_mended_data(made.model_copy(update={"reasons": []}))
+    mitigated.write_mitigated_data(made.model_copy(update={"reasons": []}))
     with pytest.raises(RunError, match=same):
-        mend_run(spoilt.root)
+        mitigate_run(spoilt.root)
 
 
 def test_what_was_said_of_a_deleted_classifier_goes_with_it(
@@ -359,88 +361,92 @@ def test_what_was_said_of_a_deleted_classifier_goes_with_it(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    own_report = "The mended classifier's own report"
+    own_report = "The mitigated classifier's own report"
     assert own_report in spoilt.report_path.read_text("utf-8")
-    shutil.rmtree(spoilt.mended_path(SLUG))
+    shutil.rmtree(spoilt.mitigated_path(SLUG))
     page = redraw_report(spoilt.root).read_text("utf-8")
-    assert "Before and after mending" in page
+    assert "Before and after mitigation" in page
     assert own_report not in page
     monkeypatch.setattr("seewhy.pipeline.mitigation.conduct_study", stop)
     with pytest.raises(KeyboardInterrupt):
-        mend_run(spoilt.root)
-    assert spoilt.read_mending(SLUG) is None
+        mitigate_run(spoilt.root)
+    assert spoilt.read_mitigation(SLUG) is None
 
 
-def test_where_nothing_is_proven_any_more_nothing_is_told_of_mending(spoilt: RunDirectory) -> None:
+def test_where_nothing_is_proven_any_more_nothing_is_told_of_mitigation(
+    spoilt: RunDirectory,
+) -> None:
     audit = audit_of(spoilt)
     for one in audit.classes:
         one.findings, one.verdict = [], "none"
     audit.sentences = []
     spoilt.write_audit(SLUG, audit, {}, {})
-    assert mend_run(spoilt.root) == {SLUG: None}
-    assert spoilt.read_mending(SLUG) is None
+    assert mitigate_run(spoilt.root) == {SLUG: None}
+    assert spoilt.read_mitigation(SLUG) is None
     page = spoilt.report_path.read_text("utf-8")
-    assert "Mended" not in page[page.index('<section id="audit">') :]
+    assert "Mitigated" not in page[page.index('<section id="audit">') :]
 
 
 def test_what_would_not_be_audited_is_refused_before_it_is_trained(
     place: Path, seewhy: CommandLine
 ) -> None:
-    done = seewhy("run", "planted.toml", "--out", "unaudited", "--mend", "--quiet",
+    done = seewhy("run", "planted.toml", "--out", "unaudited", "--mitigate", "--quiet",
                   "--set", "audit.stages=['adaptation']", cwd=place)  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith(
         "seewhy: audit.stages: ['adaptation'] leaves out finetuning, whose audit says what is to "
     )
     assert not (place / "unaudited").exists()
-    # What has ended may have been audited since; mending itself says if it was not.
+    # What has ended may have been audited since; mitigation itself says if it was not.
     config = load_config("planted.toml", settings=["audit.stages=[]"])
-    check_mending(config, place / "ended")
+    check_mitigation(config, place / "ended")
     with pytest.raises(ConfigError, match=r"^audit\.stages: \[\] leaves out"):
-        check_mending(config, place / "ended", fresh=True)
+        check_mitigation(config, place / "ended", fresh=True)
 
 
-def test_a_mended_study_is_neither_mended_nor_started_over(spoilt: RunDirectory) -> None:
-    mended = RunDirectory(spoilt.mended_path(SLUG))
-    config, before = mended.read_config(), kept(spoilt.root)
-    for refused in (mend_run, lambda root: check_mending(config, root)):
-        with pytest.raises(RunError, match=r"mended: is a mended study itself"):
-            refused(mended.root)
+def test_a_mitigated_study_is_neither_mitigated_nor_started_over(spoilt: RunDirectory) -> None:
+    mitigated = RunDirectory(spoilt.mitigated_path(SLUG))
+    config, before = mitigated.read_config(), kept(spoilt.root)
+    for refused in (mitigate_run, lambda root: check_mitigation(config, root)):
+        with pytest.raises(RunError, match=r"mitigated: is a mitigated study itself"):
+            refused(mitigated.root)
     with (
-        pytest.raises(RunError, match=r"mended: is the mended study of the one around it"),
-        opened_run(mended.root, config, fresh=True),
+        pytest.raises(RunError, match=r"mitigated: is the mitigated study of the one around it"),
+        opened_run(mitigated.root, config, fresh=True),
     ):
         pass
     assert kept(spoilt.root) == before
 
 
 @pytest.mark.parametrize("what", ["configuration", "device"])
-def test_a_mended_study_begun_otherwise_does_not_cost_the_one_around_it(
+def test_a_mitigated_study_begun_otherwise_does_not_cost_the_one_around_it(
     spoilt: RunDirectory, what: str
 ) -> None:
-    mended = RunDirectory(spoilt.mended_path(SLUG))
-    mended.summary_path.unlink()
-    begun = mended.read_begun()
+    mitigated = RunDirectory(spoilt.mitigated_path(SLUG))
+    mitigated.summary_path.unlink()
+    begun = mitigated.read_fingerprint()
     assert begun is not None
     if what == "device":
-        mended.write_begun(begun.model_copy(update={"device": "cuda"}))
+        mitigated.write_fingerprint(begun.model_copy(update={"device": "cuda"}))
     else:
-        mended.write_config(mended.read_config().model_copy(update={"seed": 9}))
-    with pytest.raises(RunError, match=rf"mended: .* with another {what} ") as caught:
-        mend_run(spoilt.root)
-    assert str(caught.value).endswith("; delete that folder to mend again")
+        mitigated.write_config(mitigated.read_config().model_copy(update={"seed": 9}))
+    with pytest.raises(RunError, match=rf"mitigated: .* with another {what} ") as caught:
+        mitigate_run(spoilt.root)
+    assert str(caught.value).endswith("; delete that folder to mitigate again")
     assert "--fresh" not in str(caught.value)
 
 
-def test_a_mended_study_away_from_its_place_is_not_audited(spoilt: RunDirectory) -> None:
-    stays = r": was mended from another study's images and is audited on those; it must stay where"
+def test_a_mitigated_study_away_from_its_place_is_not_audited(spoilt: RunDirectory) -> None:
+    stays = (
+        r": was mitigated from another study's images and is audited on those; it must stay where"
+    )
     moved = RunDirectory(spoilt.root.with_name("moved"))
-    shutil.copytree(spoilt.mended_path(SLUG), moved.root)
+    shutil.copytree(spoilt.mitigated_path(SLUG), moved.root)
     with pytest.raises(RunError, match=rf"moved{stays}"):
         audit_run(moved.root)
     # In another study's folder.
-    mended, data = RunDirectory(spoilt.mended_path(SLUG)), spoilt.read_dataset()
-    assert np.array_equal(mended.read_audited().pixels, data.pixels)
+    mitigated, data = RunDirectory(spoilt.mitigated_path(SLUG)), spoilt.read_dataset()
+    assert np.array_equal(mitigated.read_audited().pixels, data.pixels)
     spoilt.write_dataset(replace(data, splits=(*data.splits[1:], data.splits[0])))
-    with pytest.raises(RunError, match=rf"mended{stays}"):
-        audit_run(mended.root)
+    with pytest.raises(RunError, match=rf"mitigated{stays}"):
+        audit_run(mitigated.root)

@@ -32,7 +32,7 @@ SLUG = "resnet10t"
 BREAKS: dict[Step, str] = {
     "data checks": "seewhy.data.prepare:find_faults",
     "folds": "seewhy.pipeline.backbone:repeat_stages",
-    "label issues": "seewhy.pipeline.backbone:find_suspects",
+    "label issues": "seewhy.pipeline.backbone:find_quality_issues",
     "faithfulness": "seewhy.pipeline.faithfulness:measure_faithfulness",
     "audit": "seewhy.pipeline.backbone:audit_stage",
     "evaluation": "seewhy.pipeline.evaluation:evaluate",

@@ -60,7 +60,7 @@ def begin(config: StudyConfig) -> RunDirectory:
     with opened_run(Path("run"), config) as run:
         run.write_sources(source_files(config, Silent()))
         named = {key: str(path) for key, path in named_places(config).items()}
-        run.write_begun(
+        run.write_fingerprint(
             RunFingerprint(
                 device="cpu",
                 precision="float32",
@@ -142,7 +142,7 @@ def test_images_that_moved_are_the_same_images(place: Path) -> None:
     (place / "photos").rename(place / "elsewhere" / "photos")
     assert go_on(config_of("elsewhere/photos")) == []
     assert run.read_config().data.source == "elsewhere/photos"
-    begun = run.read_begun()
+    begun = run.read_fingerprint()
     assert begun is not None
     assert begun.named["data.source"] == str(place / "elsewhere" / "photos")
     # Another folder with as many images of the same size and age is another one.
@@ -240,7 +240,7 @@ def test_other_values_are_named_and_those_of_the_machine_may_differ(place: Path)
 
 def test_before_the_first_backbone_is_begun_images_may_change(place: Path) -> None:
     run = begin(config_of())
-    run.begun_path.unlink()
+    run.fingerprint_path.unlink()
     (place / "photos" / "cat" / "9.jpg").write_text("new")
     assert go_on(config_of("photos/")) == []
 

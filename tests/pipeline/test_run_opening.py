@@ -23,7 +23,7 @@ from seewhy.errors import DataError, RunError
 from seewhy.inference.explain_pictures import explain_pictures
 from seewhy.pipeline.comparison import compare_studies
 from seewhy.pipeline.data_check import check_images
-from seewhy.pipeline.mitigation import mend_run
+from seewhy.pipeline.mitigation import mitigate_run
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import run_study
 from seewhy.report.build import redraw_report, write_as_markdown
@@ -125,14 +125,14 @@ def begun(tmp_path: Path) -> RunDirectory:
     root = tmp_path / "run"
     with opened_run(root, CONFIG) as run:
         (root / "data").mkdir()
-        (root / "backbones" / "net" / "mended" / "data").mkdir(parents=True)
+        (root / "backbones" / "net" / "mitigated" / "data").mkdir(parents=True)
         (root / "backbones" / "net" / "summary.json").write_text("its numbers")
-        run.begun_path.write_text("{}")
+        run.fingerprint_path.write_text("{}")
         run.summary_path.write_text("{}")
-    mended = RunDirectory(run.mended_path("net"))
-    mended.write_config(CONFIG)
-    (mended.root / "data" / "mended.json").write_text("{}")
-    mended.summary_path.write_text("{}")
+    mitigated = RunDirectory(run.mitigated_path("net"))
+    mitigated.write_config(CONFIG)
+    (mitigated.root / "data" / "mitigation_data.json").write_text("{}")
+    mitigated.summary_path.write_text("{}")
     return run
 
 
@@ -155,7 +155,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "report": redraw_report,
     "markdown": write_as_markdown,
     "audit": audit_run,
-    "mend": mend_run,
+    "mitigate": mitigate_run,
 }
 
 
@@ -167,13 +167,13 @@ def test_whatever_changes_a_run_directory_waits_for_no_other(
     with elsewhere(begun.root), pytest.raises(RunError, match=BUSY):
         CHANGES[change](begun.root)
     assert files(begun.root) == before
-    # A mended study belongs to the one around it, and is held with it.
-    mended = begun.mended_path("net")
-    where = BUSY.replace("run:", "mended:")
-    if change != "mend":
+    # A mitigated study belongs to the one around it, and is held with it.
+    mitigated = begun.mitigated_path("net")
+    where = BUSY.replace("run:", "mitigated:")
+    if change != "mitigate":
         with elsewhere(begun.root), pytest.raises(RunError, match=where):
-            CHANGES[change](mended)
-        with elsewhere(mended), pytest.raises(RunError, match=BUSY):
+            CHANGES[change](mitigated)
+        with elsewhere(mitigated), pytest.raises(RunError, match=BUSY):
             CHANGES[change](begun.root)
     assert files(begun.root) == before
 
@@ -196,7 +196,7 @@ def test_reading_needs_no_lock(begun: RunDirectory) -> None:
 def test_who_holds_a_lock_may_ask_again_and_a_forked_process_does_not_hold_it(
     begun: RunDirectory,
 ) -> None:
-    with holding(begun.root), holding(begun.root), holding(begun.mended_path("net")):
+    with holding(begun.root), holding(begun.root), holding(begun.mitigated_path("net")):
         process = os.fork()
         if not process:
             try:
@@ -263,11 +263,11 @@ def test_starting_over_may_be_killed(
     with opened_run(begun.root, CONFIG) as run:
         # The old numbers are there only with all that says what they are numbers of.
         if (run.root / "backbones").exists():
-            assert run.begun_path.is_file()
+            assert run.fingerprint_path.is_file()
             assert (run.root / "data").is_dir()
         assert not list(run.root.glob("*.part"))
         assert not list(run.root.glob(".*.part"))
-        run.begun_path.write_text("{}")
+        run.fingerprint_path.write_text("{}")
 
 
 def test_only_what_was_made_is_taken_back(tmp_path: Path) -> None:

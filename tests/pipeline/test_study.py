@@ -92,7 +92,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         "config.toml", "provenance.json", "study.log", "summary.json", "data/index.csv",
         "data/sources.csv",
         "data/checks.json", "data/contact_sheet.png", "data/pixels.npy", "report/index.html",
-        "begun.json", ".lock", "comparison.json",
+        "fingerprint.json", ".lock", "comparison.json",
     }  # fmt: skip
     for slug in ("resnet18", "vgg11"):
         folder = f"backbones/{slug}"
@@ -100,9 +100,8 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         expected |= {f"{folder}/explanations/{n}" for n in ("index.csv", "faithfulness.json")}
         expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
-        names = ("evaluation.json", "out_of_fold.csv", "suspects.json", "audit.json", "audit.npz",
-                 "audit-details.npz")  # fmt: skip
-        expected |= {f"{folder}/{name}" for name in names}
+        expected |= {f"{folder}/{n}.json" for n in ("evaluation", "quality_issues", "audit")}
+        expected |= {f"{folder}/{n}" for n in ("out_of_fold.csv", "audit.npz", "audit-details.npz")}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected
     newest = max(run.rglob("*.json"), key=lambda path: path.stat().st_mtime_ns)

@@ -169,19 +169,19 @@ def test_what_heads_say_of_images_they_were_not_trained_on(
     assert run.read_unseen("net", CLASSES).ids == predictions.ids
 
 
-def test_suspects_come_back(tmp_path: Path, write_backbone: Write) -> None:
+def test_quality_issues_come_back(tmp_path: Path, write_backbone: Write) -> None:
     run = RunDirectory(tmp_path)
     write_backbone(run)
-    assert run.read_backbone("net", CLASSES).suspects is None
+    assert run.read_backbone("net", CLASSES).issues is None
     one = QualityIssue(
         id="b", path="b.png", split="train", label="cat", suggested="<b>", score=0.5, reason="so"
     )
-    suspects = QualityIssues(
-        label_errors=QualityIssueList(rule="a rule", looked_at=9, count=1, first=[one]),
-        foreign=QualityIssueList(skipped="nothing to compare with"),
+    issues = QualityIssues(
+        label_issues=QualityIssueList(rule="a rule", looked_at=9, count=1, first=[one]),
+        outliers=QualityIssueList(skipped="nothing to compare with"),
     )
-    run.write_suspects("net", suspects)
-    assert run.read_backbone("net", CLASSES).suspects == suspects
+    run.write_quality_issues("net", issues)
+    assert run.read_backbone("net", CLASSES).issues == issues
 
 
 def test_a_study_of_an_earlier_version_lacks_what_it_had_not(

@@ -1,7 +1,7 @@
 """What is carried from one image into another: a detail, a place, the colours, the fine texture.
 
 Pixels in, pixels out. An exchange is told from where it takes and whose place it keeps, so that
-one and the same place can be filled with what is suspected and, for comparison, with what is not.
+one and the same place can be filled with what is examined and, for comparison, with what is not.
 """
 
 from __future__ import annotations

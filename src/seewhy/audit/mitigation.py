@@ -1,4 +1,4 @@
-"""Mending: images without what was proven to be a shortcut.
+"""Mitigation: images without what was proven to be a shortcut.
 
     Dataset, Audit and its details -> Dataset with other training and validation images
 
@@ -37,7 +37,7 @@ RIM = 1
 
 @dataclass(frozen=True)
 class ConfirmedCue:
-    """A proven shortcut, as far as it takes to mend it.
+    """A proven shortcut, as far as it takes to mitigate it.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def confirmed_cues(audit: Audit, details: Mapping[str, Detail]) -> list[Confirme
     return found
 
 
-def mend(
+def mitigate(
     data: Dataset, reasons: Sequence[ConfirmedCue], seed: int, pixels: NDArray[np.uint8]
 ) -> tuple[Dataset, list[ClassMitigation]]:
     """Take the reasons out of the images of a data set.
@@ -106,7 +106,7 @@ def mend(
     -------
     Dataset
         As `data`, with `pixels`; test images are the same byte for byte.
-    list of Mended
+    list of Mitigated
         What was done, one a class.
     """
     shown = np.flatnonzero(np.asarray(data.splits) != "test")
@@ -220,11 +220,13 @@ class _ClassPlan:
     def _fill(self, number: int, mask: NDArray[np.bool_]) -> None:
         self.pixels[number] = filled_in(self.pixels[number], mask)
 
-    def exchanges(self, reasons: Sequence[ConfirmedCue], mended: Sequence[int]) -> tuple[int, int]:
+    def exchanges(
+        self, reasons: Sequence[ConfirmedCue], mitigated: Sequence[int]
+    ) -> tuple[int, int]:
         """Exchange what every image has one of, where it looks as it does in the class alone.
 
         All carriers get another class's, and as large a share of the others one another's. None of
-        it comes from a class that is mended too, where others are left: its own would go round.
+        it comes from a class that is mitigated too, where others are left: its own would go round.
         """
         taken_out: set[int] = set()
         swapped: set[int] = set()
@@ -232,7 +234,7 @@ class _ClassPlan:
             exchange = _exchange(reason)
             carries = self.stand_out(reason)
             own, plain = self.own[carries[self.of_class]], self.others[~carries[~self.of_class]]
-            free = plain[~np.isin(self.data.labels[plain], mended)]
+            free = plain[~np.isin(self.data.labels[plain], mitigated)]
             givers = free if len(free) else plain
             others = self.rng.permutation(plain)[: round(len(plain) * len(own) / len(self.own))]
             for i in (*own, *others):

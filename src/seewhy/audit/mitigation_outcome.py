@@ -1,7 +1,7 @@
-"""What mending did: two classifiers on the same test images, in numbers and words.
+"""What mitigation did: two classifiers on the same test images, in numbers and words.
 
-The test images as they are, and those of the mended class without what was proven of it. Knows no
-networks but as the audit asks them.
+The test images as they are, and those of the mitigated class without what was proven of it. Knows
+no networks but as the audit asks them.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def outcome(
     done: Sequence[ClassMitigation],
     seed: int,
 ) -> MitigationRecord:
-    """Compare the classifier that uses a shortcut with the one that was mended.
+    """Compare the classifier that uses a shortcut with the one that was mitigated.
 
     Parameters
     ----------
     data : Dataset
-        As it was before mending; only its test images are asked about.
+        As it was before mitigation; only its test images are asked about.
     before, after : EvaluatedClassifier
     reasons : sequence of ConfirmedCue
-        What was mended.
+        What was mitigated.
     done : sequence of ClassMitigation
-        What mending did to the images, one a class in the order of the labels.
+        What mitigation did to the images, one a class in the order of the labels.
     seed : int
         The study's.
     """
@@ -144,21 +144,21 @@ def _sentence(
 
 def _taken_out(done: ClassMitigation, said: ClassAudit) -> tuple[str, str]:
     """Name all that was taken out of a class's images, and the pronoun for it."""
-    mended = Counter(
+    mitigated = Counter(
         (finding.kind, finding.where)
         for finding in said.findings
         if finding.verdict == "shortcut" and finding.kind in done.kinds
     )
     named = [
         _WHAT[kind].format(spot=spot_in_words(where), s="s" if times > 1 else "")
-        for (kind, where), times in mended.items()
+        for (kind, where), times in mitigated.items()
     ]
-    several = mended.total() > 1 or "colour" in done.kinds
+    several = mitigated.total() > 1 or "colour" in done.kinds
     return listing(named), "them" if several else "it"
 
 
 def _elsewhere(before: Audit, after: Audit) -> list[str]:
-    """Return what the second audit found that the first had not, so in classes not mended."""
+    """Return what the second audit found that the first had not, so in classes not mitigated."""
     return [
         f"New in the second audit: {new.findings[0].sentence}"
         for old, new in zip(before.classes, after.classes, strict=True)

@@ -154,7 +154,7 @@ def _begin(
         "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
         "seewhy run paper --out runs/paper",
         "seewhy run my_photos/ --set search.trials=0   (no search: the head as configured)",
-        "seewhy run my_photos/ --mend   (trains again without the shortcuts that are found)",
+        "seewhy run my_photos/ --mitigate   (trains again without the shortcuts that are found)",
     )
 )
 def run(
@@ -172,10 +172,10 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the study that is there, and start over.")
     ] = False,
-    mend: Annotated[
+    mitigate: Annotated[
         bool,
         typer.Option(
-            "--mend",
+            "--mitigate",
             help="Where the audit proves a shortcut, make and audit a second classifier without "
             "it; also for a study that has ended.",
         ),
@@ -195,16 +195,16 @@ def run(
         device=device,
         settings=settings or (),
     )
-    from seewhy.pipeline.mitigation import check_mending, mend_run
+    from seewhy.pipeline.mitigation import check_mitigation, mitigate_run
     from seewhy.pipeline.study import run_folder, run_study
     from seewhy.storage.run_directory import RunDirectory
 
-    if mend:
-        check_mending(config, run_folder(config, out_dir), fresh)
+    if mitigate:
+        check_mitigation(config, run_folder(config, out_dir), fresh)
     try:
         with stopping_gently(Silent() if quiet else _ProgressBars()) as progress:
             study = run_study(config, out_dir, progress, sys.argv, fresh)
-            mended = mend_run(study.root, progress, sys.argv) if mend else {}
+            mitigated = mitigate_run(study.root, progress, sys.argv) if mitigate else {}
     except KeyboardInterrupt:
         _stopped(run_folder(config, out_dir))
     failed = RunDirectory(study.root).read_summary().failed
@@ -222,11 +222,11 @@ def run(
         reason = getattr(part.baseline, "skipped", None)
         if reason:
             out.print(f"{slug}: no baseline: {reason}", markup=False, highlight=False)
-    unmended = {one.backbone for one in failed if one.step == "mitigation"}
-    for slug, record in mended.items():
-        if record is None and slug in unmended:
+    unmitigated = {one.backbone for one in failed if one.step == "mitigation"}
+    for slug, record in mitigated.items():
+        if record is None and slug in unmitigated:
             continue
-        nothing = ["no shortcut was proven, so there is nothing to mend"]
+        nothing = ["no shortcut was proven, so there is nothing to mitigate"]
         for sentence in record.sentences if record else nothing:
             out.print(f"{slug}: {sentence}", markup=False, highlight=False)
     if study.report:
@@ -605,7 +605,7 @@ def models() -> None:
 
 
 def main() -> None:
-    """Run the command line; what the user can mend becomes one sentence and exit code 2."""
+    """Run the command line; what the user can mitigate becomes one sentence and exit code 2."""
     fit_encoding()
     try:
         app()

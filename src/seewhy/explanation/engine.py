@@ -1,7 +1,7 @@
 """The core: one forward pass, recorded only behind the target layers, and what can be asked of it.
 
-Methods ask a `MethodContext` for activations, gradients, curvature or the scores of variants; nothing of
-the model is different afterwards. Knows no formula and no file.
+Methods ask a `MethodContext` for activations, gradients, curvature or the scores of variants;
+nothing of the model is different afterwards. Knows no formula and no file.
 """
 
 from __future__ import annotations

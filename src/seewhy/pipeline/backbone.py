@@ -14,7 +14,7 @@ from typing import Any
 
 from seewhy.audit.stage_audit import audit_stage
 from seewhy.config import HeadConfig, StudyConfig
-from seewhy.data.quality.label_issues import find_suspects
+from seewhy.data.quality.label_issues import find_quality_issues
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predictions import as_predictions, predict_at_cut, predict_pooled
@@ -99,7 +99,7 @@ def study_backbone(
             write_out_of_fold(work, slug, repeated)
         finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layers)
         with work.failures.optional("label issues", slug):
-            _write_suspects(work, slug, features)
+            _write_label_issues(work, slug, features)
     with work.failures.optional("folds", slug):
         write_folds(work, slug, repeated, {"adaptation": adaptation, "finetuning": finetuning})
     summary = BackboneSummary(
@@ -156,18 +156,18 @@ def _write_features(
     work.run.write_features(slug, record)
 
 
-def _write_suspects(work: StudyContext, slug: str, features: FeatureCache) -> None:
-    """List likely label errors and foreign images, as the adapted heads and the trunk see them."""
+def _write_label_issues(work: StudyContext, slug: str, features: FeatureCache) -> None:
+    """List likely label issues and outliers, as the adapted heads and the trunk see them."""
     judged = work.run.read_unseen(slug, work.data.classes)
-    suspects = find_suspects(work.data, features.pooled.float().cpu().numpy(), judged)
-    work.run.write_suspects(slug, suspects)
+    issues = find_quality_issues(work.data, features.pooled.float().cpu().numpy(), judged)
+    work.run.write_quality_issues(slug, issues)
     log.info(
-        "%s: suspects: %d label errors among %d images, %d foreign ones among %d",
+        "%s: issues: %d label issues among %d images, %d outliers among %d",
         slug,
-        suspects.label_errors.count,
-        suspects.label_errors.looked_at,
-        suspects.foreign.count,
-        suspects.foreign.looked_at,
+        issues.label_issues.count,
+        issues.label_issues.looked_at,
+        issues.outliers.count,
+        issues.outliers.looked_at,
     )
 
 

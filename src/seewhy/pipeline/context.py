@@ -17,8 +17,8 @@ class StudyContext:
     """One study under way.
 
     `data_key` tells equal data. `audited` are the images that audits ask about: those of `data`,
-    but for a mended study those before mending, which have what was mended. `failures` takes the
-    optional steps that fail.
+    but for a mitigated study those before mitigation, which have what was mitigated. `failures`
+    takes the optional steps that fail.
     """
 
     config: StudyConfig

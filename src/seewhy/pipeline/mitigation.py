@@ -1,10 +1,11 @@
-"""Mending: a second classifier for each one of a study that uses a shortcut.
+"""Mitigation: a second classifier for each one of a study that uses a shortcut.
 
     audit, its details -> images without the reason -> a study of its own
-          -> its audit, on the images as they were -> mending.json, before and after
+          -> its audit, on the images as they were -> mitigation.json, before and after
 
-The mended study lies in the backbone's folder as a run directory like any other and is made by the
-same stages, with the head that was found. It goes on where it was interrupted, as any study does.
+The mitigated study lies in the backbone's folder as a run directory like any other and is made by
+the same stages, with the head that was found. It goes on where it was interrupted, as any study
+does.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from seewhy.audit.classifier_access import StudyClassifierAccess, evidence_layer
-from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mend
+from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mitigate
 from seewhy.audit.mitigation_outcome import EvaluatedClassifier, outcome
 from seewhy.audit.stage_audit import read_details
 from seewhy.config import StudyConfig
@@ -45,7 +46,7 @@ from seewhy.wording import some
 
 
 class _PrefixedProgress:
-    """Tells the progress of a mended study apart from that of the study around it."""
+    """Tells the progress of a mitigated study apart from that of the study around it."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
@@ -53,16 +54,16 @@ class _PrefixedProgress:
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:
         """Pass a task on."""
-        with self._inner.task(f"mended: {name}", total) as advance:
+        with self._inner.task(f"mitigated: {name}", total) as advance:
             yield advance
 
     def say(self, message: str) -> None:
         """Pass a message on."""
-        self._inner.say(f"mended: {message}")
+        self._inner.say(f"mitigated: {message}")
 
 
-def check_mending(config: StudyConfig, root: Path, fresh: bool = False) -> None:
-    """Refuse at once what could not be mended when the study has ended.
+def check_mitigation(config: StudyConfig, root: Path, fresh: bool = False) -> None:
+    """Refuse at once what could not be mitigated when the study has ended.
 
     Parameters
     ----------
@@ -78,38 +79,40 @@ def check_mending(config: StudyConfig, root: Path, fresh: bool = False) -> None:
     ConfigError
         Where the study to come will not audit its fine-tuned classifiers.
     RunError
-        Where the study is a mended one.
+        Where the study is a mitigated one.
     """
     run = RunDirectory(root)
-    _refuse_mended(run)
+    _refuse_mitigated(run)
     to_come = fresh or not run.summary_path.is_file()
     if to_come and "finetuning" not in config.audit.stages:
         raise ConfigError(
             f"audit.stages: {list(config.audit.stages)} leaves out finetuning, whose audit says "
-            'what is to be mended; with --mend set audit.stages to ["finetuning"], or leave it out'
+            'what is to be mitigated; with --mitigate set audit.stages to ["finetuning"], or '
+            "leave it out"
         )
 
 
-def _refuse_mended(run: RunDirectory) -> None:
-    if run.is_mended:
+def _refuse_mitigated(run: RunDirectory) -> None:
+    if run.is_mitigated:
         raise RunError(
-            f"{run.root}: is a mended study itself, which is not mended again; --mend is for the "
+            f"{run.root}: is a mitigated study itself, which is not mitigated again; "
+            "--mitigate is for the "
             "study around it"
         )
 
 
-def mend_run(
+def mitigate_run(
     root: Path | str, progress: Progress | None = None, command: Sequence[str] = ()
 ) -> dict[str, MitigationRecord | None]:
-    """Mend a finished study: where a fine-tuned classifier goes by a shortcut, make a second one.
+    """Make a second classifier for each fine-tuned one that uses a confirmed shortcut.
 
     What fails while one is made is named in summary.json, and the others are made all the same.
 
     Parameters
     ----------
     root : Path or str
-        The run directory. Each second classifier's study lies in ``backbones/SLUG/mended``, what
-        came of it in ``backbones/SLUG/mending.json``; the report is drawn again. What an
+        The run directory. Each second classifier's study lies in ``backbones/SLUG/mitigated``, what
+        came of it in ``backbones/SLUG/mitigation.json``; the report is drawn again. What an
         interrupted call has made is taken up again, what is finished stays.
     progress : Progress, optional
     command : sequence of str, optional
@@ -117,19 +120,19 @@ def mend_run(
 
     Returns
     -------
-    dict of str to MendingRecord or None
+    dict of str to MitigationRecord or None
         By the backbone's folder name; None where the audit has proven no shortcut, or where
-        mending failed, which summary.json then says.
+        mitigation failed, which summary.json then says.
 
     Raises
     ------
     RunError
-        Where there is no finished study or a mended one, a classifier has not been audited, a
-        record is damaged, or what lies there was mended for other findings or began otherwise.
+        Where there is no finished study or a mitigated one, a classifier has not been audited, a
+        record is damaged, or what lies there was mitigated for other findings or began otherwise.
     """
     progress = listener(progress)
     run = RunDirectory.open(run_root(root))
-    _refuse_mended(run)
+    _refuse_mitigated(run)
     config = run.read_config()
     with opened_run(run.root, config):
         config = with_places(run, config)
@@ -151,13 +154,15 @@ def mend_run(
         for slug, own in reasons.items():
             alone = _config(run, slug, config, numbers[slug])
             with failures.optional("mitigation", slug, refusals=False):
-                found[slug] = _mend(run, slug, alone, data, audits[slug], own, progress, command)
+                found[slug] = _mitigate(
+                    run, slug, alone, data, audits[slug], own, progress, command
+                )
                 run.settle(("mitigation",), slug)
         forgotten = False
         for slug, record in found.items():
             if record is None and not failures.of(slug):
-                progress.say(f"{slug}: no shortcut was proven, so there is nothing to mend")
-                forgotten |= run.forget_mending(slug)
+                progress.say(f"{slug}: no shortcut was proven, so there is nothing to mitigate")
+                forgotten |= run.forget_mitigation(slug)
         if reasons or forgotten or failures.found:
             summary = _with_failed(run, failures)
             progress.say("drawing the report")
@@ -166,7 +171,7 @@ def mend_run(
 
 
 def _audit_failed(summary: Summary, slug: str) -> bool:
-    """Tell whether the study has no audit to mend by because that failed."""
+    """Tell whether the study has no audit to mitigate by because that failed."""
     audits = [one for one in summary.failed if one.step == "audit" and one.backbone == slug]
     return any(one.stage == "finetuning" for one in audits)
 
@@ -186,18 +191,18 @@ def _audit(run: RunDirectory, slug: str) -> Audit:
     if audit is None:
         raise RunError(
             f"{run.root}: the fine-tuned {slug} has not been audited, so nothing is known that "
-            f"could be mended; audit it first with `seewhy audit {run.root}`"
+            f"could be mitigated; audit it first with `seewhy audit {run.root}`"
         )
     return audit
 
 
 def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> StudyConfig:
-    """Return the configuration of one backbone's mended study: the head that was found, once."""
+    """Return the configuration of one backbone's mitigated study: the head that was found, once."""
     search = run.read_search(slug)
     config = with_head(config, search) if search else config
     return config.model_copy(
         update={
-            "name": f"{config.name}, mended",
+            "name": f"{config.name}, mitigated",
             "backbone": config.backbone[number : number + 1],
             "seeds": 1,
             "search": config.search.model_copy(update={"trials": 0}),
@@ -207,7 +212,7 @@ def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> S
     )
 
 
-def _mend(
+def _mitigate(
     run: RunDirectory,
     slug: str,
     config: StudyConfig,
@@ -218,21 +223,23 @@ def _mend(
     command: Sequence[str],
 ) -> MitigationRecord:
     """Make one backbone's second classifier, audit it and compare the two."""
-    with _taking_up(run, slug, config) as mended:
-        _refuse_others(mended, data, reasons)
-        if not mended.summary_path.is_file():
+    with _taking_up(run, slug, config) as mitigated:
+        _refuse_others(mitigated, data, reasons)
+        if not mitigated.summary_path.is_file():
             # What is there tells of a classifier that has been deleted.
-            run.forget_mending(slug)
+            run.forget_mitigation(slug)
             classes = some(list(dict.fromkeys(data.classes[one.label] for one in reasons)))
-            progress.say(f"{slug}: mending {classes}")
+            progress.say(f"{slug}: mitigation {classes}")
             prepare = _preparing(run, data, reasons, config.seed)
-            conduct_study(config, mended, prepare, _PrefixedProgress(progress), command or sys.argv)
-        done = run.read_mending(slug)
+            conduct_study(
+                config, mitigated, prepare, _PrefixedProgress(progress), command or sys.argv
+            )
+        done = run.read_mitigation(slug)
         if done is not None:
-            progress.say(f"{slug}: had been mended")
+            progress.say(f"{slug}: had been mitigated")
             return done
-        record = _compare(run, slug, config, data, audit, reasons, mended)
-    run.write_mending(slug, record)
+        record = _compare(run, slug, config, data, audit, reasons, mitigated)
+    run.write_mitigation(slug, record)
     for sentence in record.sentences:
         progress.say(f"{slug}: {sentence}")
     return record
@@ -240,25 +247,26 @@ def _mend(
 
 @contextmanager
 def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[RunDirectory]:
-    """Hold a mended study's folder; what cannot go on there is not to be told to start over.
+    """Hold a mitigated study's folder; what cannot go on there is not to be told to start over.
 
     ``--fresh`` would delete the study around it.
     """
     try:
-        with opened_run(run.mended_path(slug), config) as mended:
-            yield mended
+        with opened_run(run.mitigated_path(slug), config) as mitigated:
+            yield mitigated
     except OtherStudyError as error:
-        raise RunError(f"{error.reason}; delete that folder to mend again") from error
+        raise RunError(f"{error.reason}; delete that folder to mitigate again") from error
 
 
-def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue]) -> None:
-    """Refuse to go on with what was mended for other findings than there are now."""
-    there = mended.read_mended_data()
+def _refuse_others(mitigated: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue]) -> None:
+    """Refuse to go on with what was mitigated for other findings than there are now."""
+    there = mitigated.read_mitigated_data()
     if there is None:
-        if mended.begun_path.is_file():
+        if mitigated.fingerprint_path.is_file():
             raise RunError(
-                f"{mended.root}: is not as seewhy writes it (no data/mended.json); delete that "
-                "folder to mend again"
+                f"{mitigated.root}: is not as seewhy writes it (no data/mitigation_data.json); "
+                "delete that "
+                "folder to mitigate again"
             )
         return
     now: dict[str, list[str]] = {}
@@ -268,13 +276,14 @@ def _refuse_others(mended: RunDirectory, data: Dataset, reasons: Sequence[Confir
     if there.reasons != [_digest(reason) for reason in reasons]:
         same = " of the same kinds" if before == now else ""
         raise RunError(
-            f"{mended.root}: was mended for other findings{same} ({_named(before)}) than the audit "
-            f"has now ({_named(now)}); delete that folder to mend again"
+            f"{mitigated.root}: was mitigated for other findings{same} ({_named(before)}) "
+            "than the audit "
+            f"has now ({_named(now)}); delete that folder to mitigate again"
         )
 
 
 def _digest(reason: ConfirmedCue) -> str:
-    """Return a SHA-256 over all that a reason is known by: equal digests, equal mending."""
+    """Return a SHA-256 over all that a reason is known by: equal digests, equal mitigation."""
     detail = reason.detail
     known = (reason.label, reason.kind, reason.box, detail and (detail.at, detail.look.shape))
     digest = hashlib.sha256(repr(known).encode())
@@ -291,28 +300,28 @@ def _named(findings: dict[str, list[str]]) -> str:
 def _preparing(
     run: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue], seed: int
 ) -> Prepare:
-    """Return what makes the images of a mended study out of those of the study around it."""
+    """Return what makes the images of a mitigated study out of those of the study around it."""
 
     def prepare(
-        config: StudyConfig, input_size: int, mended: RunDirectory, progress: Progress
+        config: StudyConfig, input_size: int, mitigated: RunDirectory, progress: Progress
     ) -> Dataset:
         with progress.task("images", 1) as advance:
-            with writing(mended.pixels_path) as part:
+            with writing(mitigated.pixels_path) as part:
                 # Room for all of it is taken by writing: a full disk is an error there, but the
                 # end of the process where a mapped file grows.
                 shutil.copyfile(run.pixels_path, part)
                 pixels = np.load(part, mmap_mode="r+", allow_pickle=False)
-                changed, done = mend(data, reasons, seed, pixels)
+                changed, done = mitigate(data, reasons, seed, pixels)
                 pixels.flush()
             if data.masks is not None:
-                with writing(mended.masks_path) as part:
+                with writing(mitigated.masks_path) as part:
                     shutil.copyfile(run.masks_path, part)
             digests = [_digest(reason) for reason in reasons]
-            mended.write_mended_data(MitigationData(classes=done, reasons=digests))
-            source = f"{data.source}, mended"
-            mended.write_dataset(replace(changed, source=source), run.read_checks().findings)
+            mitigated.write_mitigated_data(MitigationData(classes=done, reasons=digests))
+            source = f"{data.source}, mitigated"
+            mitigated.write_dataset(replace(changed, source=source), run.read_checks().findings)
             advance(1)
-        return mended.read_dataset()
+        return mitigated.read_dataset()
 
     return prepare
 
@@ -324,18 +333,21 @@ def _compare(
     data: Dataset,
     audit: Audit,
     reasons: Sequence[ConfirmedCue],
-    mended: RunDirectory,
+    mitigated: RunDirectory,
 ) -> MitigationRecord:
     """Ask both classifiers about the same test images."""
     compute = choose_compute(config.device, config.precision)
     again = slugs(config.backbone)[0]
     judged = []
     with repeatable(compute), without_denormals():
-        for where, name, its_audit in ((run, slug, audit), (mended, again, _audit(mended, again))):
+        for where, name, its_audit in (
+            (run, slug, audit),
+            (mitigated, again, _audit(mitigated, again)),
+        ):
             classifier = read_classifier(where.model_path(name, "finetuning")).to(compute.device)
             asked = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
             predictions = where.read_backbone(name, data.classes).predictions["finetuning"]
             judged.append(EvaluatedClassifier(asked, predictions, its_audit))
-        made = mended.read_mended_data()
+        made = mitigated.read_mitigated_data()
         assert made is not None
         return outcome(data, judged[0], judged[1], reasons, made.classes, config.seed)

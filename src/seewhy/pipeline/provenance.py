@@ -43,7 +43,7 @@ class Clock:
 def provenance(
     config: StudyConfig,
     compute: Compute,
-    begun: RunFingerprint,
+    fingerprint: RunFingerprint,
     clock: Clock,
     command: Sequence[str],
 ) -> Provenance:
@@ -62,16 +62,16 @@ def provenance(
         device=compute.name,
         precision=compute.precision,
         seed=config.seed,
-        versions=begun.versions,
+        versions=fingerprint.versions,
         command=list(command),
-        started=begun.started,
+        started=fingerprint.started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        starts=begun.starts,
+        starts=fingerprint.starts,
         seconds=clock.seconds,
         seconds_by_part=clock.parts,
         peak_memory_gib=peak_memory() / 2**30,
-        data_key=begun.data_key,
-        weights_keys=begun.weights_keys,
+        data_key=fingerprint.data_key,
+        weights_keys=fingerprint.weights_keys,
     )
 
 

@@ -35,8 +35,8 @@ def refuse_another(run: RunDirectory, config: StudyConfig) -> None:
     differing = [key for key in {**there, **now} if there.get(key) != now.get(key)]
     if not differing:
         return
-    # Their files decide, where it is known what these were; a mended study has its own images.
-    by_content = run.is_mended or (run.begun_path.is_file() and run.sources_path.is_file())
+    # Their files decide, where it is known what these were; a mitigated study has its own images.
+    by_content = run.is_mitigated or (run.fingerprint_path.is_file() and run.sources_path.is_file())
     places, here = _places(run, before), named_places(config)
     same = {k for k in places.keys() & here.keys() if by_content or places[k] == here[k]}
     others = [key for key in differing if key not in same and key not in _OF_THE_MACHINE]
@@ -69,7 +69,7 @@ def refuse_changed_files(
         Where the images were named anew and cannot be listed.
     """
     before = run.read_sources()
-    if before is None or not run.begun_path.is_file():  # then all is made anew
+    if before is None or not run.fingerprint_path.is_file():  # then all is made anew
         return
     places, here = _places(run, run.read_config()), named_places(config)
     moved = [key for key in here if here[key] != places.get(key)]
@@ -124,16 +124,16 @@ def with_places(run: RunDirectory, config: StudyConfig) -> StudyConfig:
 def _follow(run: RunDirectory, config: StudyConfig) -> None:
     """Note where the study's files are now, for what reads the configuration later."""
     run.write_config(config)
-    begun = run.read_begun()
-    if begun is not None:
+    fingerprint = run.read_fingerprint()
+    if fingerprint is not None:
         named = {key: str(path) for key, path in named_places(config).items()}
-        run.write_begun(begun.model_copy(update={"named": named}))
+        run.write_fingerprint(fingerprint.model_copy(update={"named": named}))
 
 
 def _places(run: RunDirectory, config: StudyConfig) -> dict[str, Path]:
     """Return where what a study names was when it began, whatever folder it was started in."""
-    begun = run.read_begun()
-    told = {key: Path(text) for key, text in begun.named.items()} if begun else {}
+    fingerprint = run.read_fingerprint()
+    told = {key: Path(text) for key, text in fingerprint.named.items()} if fingerprint else {}
     return {key: told.get(key, path) for key, path in named_places(config).items()}
 
 

@@ -48,7 +48,7 @@ def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator
     ------
     RunError
         Where `root` holds something else, a study of another configuration (OtherStudyError) or,
-        with `fresh`, a mended one; is in another process's hands, or cannot be made.
+        with `fresh`, a mitigated one; is in another process's hands, or cannot be made.
     """
     run, made = RunDirectory(root), list[Path]()
     try:
@@ -58,7 +58,7 @@ def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator
                 _refuse_foreign(run)
                 _delete_parts(root)
                 if fresh:
-                    _refuse_mended(run)
+                    _refuse_mitigated(run)
                     run.clear()
                 ours = not run.config_path.is_file()
                 if ours:
@@ -67,7 +67,7 @@ def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator
                     refuse_another(run, config)
                 yield run
             except Exception:
-                if ours and not run.begun_path.is_file():
+                if ours and not run.fingerprint_path.is_file():
                     run.clear()
                 if lock_folder(root) == root.resolve() and not run.config_path.is_file():
                     forget_lock(root)
@@ -136,10 +136,10 @@ def _refuse_foreign(run: RunDirectory) -> None:
         )
 
 
-def _refuse_mended(run: RunDirectory) -> None:
-    """Refuse to start a mended study over: its images come of the study around it."""
-    if run.is_mended:
+def _refuse_mitigated(run: RunDirectory) -> None:
+    """Refuse to start a mitigated study over: its images come of the study around it."""
+    if run.is_mitigated:
         raise RunError(
-            f"{run.root}: is the mended study of the one around it and cannot be started over "
-            "with --fresh; delete that folder and mend the study around it again"
+            f"{run.root}: is the mitigated study of the one around it and cannot be started over "
+            "with --fresh; delete that folder and mitigate the study around it again"
         )

@@ -113,7 +113,7 @@ def run_study(
             report = run.report_path if run.report_path.is_file() else None
             return Study(run.root, run.read_summary(), report)
         progress.say(f"run directory: {run.root}")
-        if not run.begun_path.is_file():
+        if not run.fingerprint_path.is_file():
             check_source(config)
         return conduct_study(config, run, _prepare, progress, command)
 
@@ -162,10 +162,12 @@ def conduct_study(
         weights = {slug: backbone.weights_key for slug, (backbone, _, _) in cuts.items()}
         with clock.part("data"):
             data = _data(config, run, cuts, prepare, progress)
-        begun = _begin(config, run, compute, data, weights, progress)
+        fingerprint = _begin(config, run, compute, data, weights, progress)
         audited = run.read_audited()
         failures = Failures(run, progress)
-        work = StudyContext(config, compute, run, data, audited, begun.data_key, progress, failures)
+        work = StudyContext(
+            config, compute, run, data, audited, fingerprint.data_key, progress, failures
+        )
         parts: dict[str, BackboneSummary] = {}
         for slug in list(cuts):
             with clock.part(slug):
@@ -175,7 +177,9 @@ def conduct_study(
         progress.say("evaluating")
         evaluate_backbones(run, summary, failures)
         with failures.optional("provenance"):
-            run.write_provenance(provenance(config, compute, begun, clock, command or sys.argv))
+            run.write_provenance(
+                provenance(config, compute, fingerprint, clock, command or sys.argv)
+            )
         summary.failed = _failed(run, parts, failures)
         progress.say("drawing the report")
         report = None
@@ -208,7 +212,7 @@ def _data(
     progress: Progress,
 ) -> Dataset:
     """Prepare the images, or take them as they lie in a study that had been begun."""
-    if run.begun_path.is_file():
+    if run.fingerprint_path.is_file():
         return run.read_dataset()
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
     data = prepare(config, size, run, progress)
@@ -236,7 +240,7 @@ def _begin(
     OtherStudyError
         Where weights, data, device or precision are others than when it was begun.
     """
-    before = run.read_begun()
+    before = run.read_fingerprint()
     now = RunFingerprint(
         device=compute.name,
         precision=compute.precision,
@@ -262,7 +266,7 @@ def _begin(
                 )
         progress.say("going on with a study that was interrupted")
         log.info("resumed, start %d", now.starts)
-    run.write_begun(now)
+    run.write_fingerprint(now)
     return now
 
 

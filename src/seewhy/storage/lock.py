@@ -2,8 +2,8 @@
 
 The lock file is stored inside the directory, so it moves with it, and is never deleted while
 another process could hold it: whoever deletes it holds it, and whoever then locks the deleted file
-tries again. Readers need no lock, since every file is replaced as a whole. A mended study belongs
-to the study around it and has no lock of its own. Knows no records and no stages.
+tries again. Readers need no lock, since every file is replaced as a whole. A mitigated study
+belongs to the study around it and has no lock of its own. Knows no records and no stages.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def lock_folder(root: Path) -> Path:
     Parameters
     ----------
     root : Path
-        ``RUN`` or ``RUN/backbones/SLUG/mended``.
+        ``RUN`` or ``RUN/backbones/SLUG/mitigated``.
     """
     place = root.resolve()
-    if place.name == "mended" and place.parent.parent.name == "backbones":
+    if place.name == "mitigated" and place.parent.parent.name == "backbones":
         around = place.parent.parent.parent
         if (around / "config.toml").is_file():
             return lock_folder(around)

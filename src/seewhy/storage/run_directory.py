@@ -60,7 +60,7 @@ _OWN = (
     "search.db",
     "search.db-journal",
     "comparison.json",
-    "begun.json",
+    "fingerprint.json",
     "data",
     "provenance.json",
     "report",
@@ -84,7 +84,11 @@ def refuse_study_files(path: Path) -> None:
     place = path.resolve()
     for folder in place.parents:
         is_own = place.relative_to(folder).parts[0] in _OWN
-        if is_own and (folder / "config.toml").is_file() and (folder / "begun.json").is_file():
+        if (
+            is_own
+            and (folder / "config.toml").is_file()
+            and (folder / "fingerprint.json").is_file()
+        ):
             raise RunError(
                 f"{path}: belongs to the study in {folder}; choose another place with --out"
             )
@@ -140,9 +144,9 @@ class RunDirectory:
         return self.root / "config.toml"
 
     @property
-    def begun_path(self) -> Path:
-        """begun.json: there once the data are, before the first backbone is begun."""
-        return self.root / "begun.json"
+    def fingerprint_path(self) -> Path:
+        """fingerprint.json: there once the data are, before the first backbone begins."""
+        return self.root / "fingerprint.json"
 
     @property
     def trials_path(self) -> Path:
@@ -183,7 +187,7 @@ class RunDirectory:
         sources_file.write(self.sources_path, files)
 
     def read_sources(self) -> tuple[SourceFile, ...] | None:
-        """Read sources.csv; None in a study that is older than it, or a mended one."""
+        """Read sources.csv; None in a study that is older than it, or a mitigated one."""
         return sources_file.read(self.sources_path) if self.sources_path.is_file() else None
 
     @property
@@ -262,13 +266,13 @@ class RunDirectory:
         """Read provenance.json."""
         return read_record(self.root / "provenance.json", Provenance)
 
-    def write_begun(self, begun: RunFingerprint) -> None:
-        """Write begun.json."""
-        write_record(self.begun_path, begun)
+    def write_fingerprint(self, fingerprint: RunFingerprint) -> None:
+        """Write fingerprint.json."""
+        write_record(self.fingerprint_path, fingerprint)
 
-    def read_begun(self) -> RunFingerprint | None:
-        """Read begun.json; None where no backbone was begun."""
-        return record_where_there(self.begun_path, RunFingerprint)
+    def read_fingerprint(self) -> RunFingerprint | None:
+        """Read fingerprint.json; None where no backbone has begun."""
+        return record_where_there(self.fingerprint_path, RunFingerprint)
 
     def write_backbone(self, slug: str, summary: BackboneSummary) -> None:
         """Write a backbone's part of the summary, when all else of it is there."""
@@ -306,24 +310,24 @@ class RunDirectory:
         write_record(self.backbone_path(slug) / "features.json", features)
 
     def read_features(self, slug: str) -> FeaturesRecord | None:
-        """Read features.json; None where the backbone has not been begun."""
+        """Read features.json; None where the backbone has not begun."""
         return record_where_there(self.backbone_path(slug) / "features.json", FeaturesRecord)
 
     def write_baseline(self, slug: str, baseline: Baseline) -> None:
         """Write baseline.json."""
         write_record(self.backbone_path(slug) / "baseline.json", baseline)
 
-    def suspects_path(self, slug: str) -> Path:
-        """One backbone's suspects.json."""
-        return self.backbone_path(slug) / "suspects.json"
+    def quality_issues_path(self, slug: str) -> Path:
+        """One backbone's quality_issues.json."""
+        return self.backbone_path(slug) / "quality_issues.json"
 
-    def write_suspects(self, slug: str, suspects: QualityIssues) -> None:
-        """Write suspects.json."""
-        write_record(self.suspects_path(slug), suspects)
+    def write_quality_issues(self, slug: str, issues: QualityIssues) -> None:
+        """Write quality_issues.json."""
+        write_record(self.quality_issues_path(slug), issues)
 
-    def read_suspects(self, slug: str) -> QualityIssues | None:
-        """Read suspects.json; None in a study that is older than it."""
-        return record_where_there(self.suspects_path(slug), QualityIssues)
+    def read_quality_issues(self, slug: str) -> QualityIssues | None:
+        """Read quality_issues.json; None in a study that is older than it."""
+        return record_where_there(self.quality_issues_path(slug), QualityIssues)
 
     def write_baseline_predictions(
         self, slug: str, predictions: Predictions, classes: Sequence[str]
@@ -409,67 +413,68 @@ class RunDirectory:
         again = f"seewhy audit {self.root} --backbone {slug}"
         return audit_files.read_details(self.audit_path(slug, stage), audit, again)
 
-    def mended_path(self, slug: str) -> Path:
-        """Return where the mended study of a backbone lies, a run directory of its own."""
-        return self.backbone_path(slug) / "mended"
+    def mitigated_path(self, slug: str) -> Path:
+        """Return where the mitigated study of a backbone lies, a run directory of its own."""
+        return self.backbone_path(slug) / "mitigated"
 
-    def forget_mending(self, slug: str) -> bool:
-        """Delete mending.json, what it tells of is no more; return whether there was one."""
-        path = self._mending_path(slug)
+    def forget_mitigation(self, slug: str) -> bool:
+        """Delete mitigation.json, what it tells of is no more; return whether there was one."""
+        path = self._mitigation_path(slug)
         there = path.is_file()
         path.unlink(missing_ok=True)
         return there
 
-    def _mending_path(self, slug: str) -> Path:
-        return self.backbone_path(slug) / "mending.json"
+    def _mitigation_path(self, slug: str) -> Path:
+        return self.backbone_path(slug) / "mitigation.json"
 
-    def write_mending(self, slug: str, mending: MitigationRecord) -> None:
-        """Write mending.json; call it when the mended study has ended."""
-        write_record(self._mending_path(slug), mending)
+    def write_mitigation(self, slug: str, mitigation: MitigationRecord) -> None:
+        """Write mitigation.json; call it when the mitigated study has ended."""
+        write_record(self._mitigation_path(slug), mitigation)
 
-    def read_mending(self, slug: str) -> MitigationRecord | None:
-        """Read mending.json; None where nothing was mended."""
-        return record_where_there(self._mending_path(slug), MitigationRecord)
-
-    @property
-    def _mended_data_path(self) -> Path:
-        return self.root / "data" / "mended.json"
+    def read_mitigation(self, slug: str) -> MitigationRecord | None:
+        """Read mitigation.json; None where nothing was mitigated."""
+        return record_where_there(self._mitigation_path(slug), MitigationRecord)
 
     @property
-    def is_mended(self) -> bool:
-        """Whether this is a mended study, whose images come of the study around it."""
-        return self._mended_data_path.is_file()
+    def _mitigated_data_path(self) -> Path:
+        return self.root / "data" / "mitigation_data.json"
 
-    def write_mended_data(self, mended: MitigationData) -> None:
-        """Write mended.json, how the images of a mended study came about."""
-        write_record(self._mended_data_path, mended)
+    @property
+    def is_mitigated(self) -> bool:
+        """Whether this is a mitigated study, whose images come of the study around it."""
+        return self._mitigated_data_path.is_file()
 
-    def read_mended_data(self) -> MitigationData | None:
-        """Read mended.json; None in a study that is no mended one."""
-        return record_where_there(self._mended_data_path, MitigationData)
+    def write_mitigated_data(self, mitigated: MitigationData) -> None:
+        """Write mitigation_data.json, how the images of a mitigated study came about."""
+        write_record(self._mitigated_data_path, mitigated)
+
+    def read_mitigated_data(self) -> MitigationData | None:
+        """Read mitigation_data.json; None in a study that is no mitigated one."""
+        return record_where_there(self._mitigated_data_path, MitigationData)
 
     def read_audited(self) -> Dataset:
-        """Read the images that an audit asks about: the study's own, before any mending.
+        """Read the images that an audit asks about: the study's own, before any mitigation.
 
         Raises
         ------
         RunError
-            Where they are damaged, or a mended study lies no longer in the study around it.
+            Where they are damaged, or a mitigated study lies no longer in the study around it.
         """
         own = self.read_dataset()
-        if not self.is_mended:
+        if not self.is_mitigated:
             return own
         place = self.root.resolve()
         around = RunDirectory(place.parent.parent.parent)
-        if place == around.mended_path(place.parent.name) and around.config_path.is_file():
+        if place == around.mitigated_path(place.parent.name) and around.config_path.is_file():
             data = around.read_dataset()
             told = ("classes", "ids", "paths", "splits")
             same = all(getattr(data, name) == getattr(own, name) for name in told)
             if same and np.array_equal(data.labels, own.labels):
                 return data
         raise RunError(
-            f"{self.root}: was mended from another study's images and is audited on those; it must "
-            "stay where it was made, RUN/backbones/SLUG/mended in that study's run directory"
+            f"{self.root}: was mitigated from another study's images and is audited on those; "
+            "it must "
+            "stay where it was made, RUN/backbones/SLUG/mitigated in that study's run directory"
         )
 
     def search_path(self, slug: str) -> Path:
@@ -580,10 +585,10 @@ class RunDirectory:
             features=read_record(folder / "features.json", FeaturesRecord),
             search=search,
             trials=tables.read_trials(self.search_path(slug) / "trials.csv") if search else (),
-            suspects=self.read_suspects(slug),
+            issues=self.read_quality_issues(slug),
             audits=audits,
-            mending=self.read_mending(slug),
-            has_mended_report=RunDirectory(self.mended_path(slug)).report_path.is_file(),
+            mitigation=self.read_mitigation(slug),
+            has_mitigated_report=RunDirectory(self.mitigated_path(slug)).report_path.is_file(),
             audit_pictures={stage: self.read_audit_pictures(slug, stage) for stage in audits},
             baseline=read_record(folder / "baseline.json", Baseline),
             baseline_predictions=tables.predictions_where_there(folder / "baseline.csv", classes),

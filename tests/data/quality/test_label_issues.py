@@ -1,4 +1,4 @@
-"""Suspects by hand, and planted among drawn pictures as a backbone sees them."""
+"""Quality issues by hand, and planted among drawn pictures as a backbone sees them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from seewhy.config import BackboneConfig
 from seewhy.data.pixels import to_input
-from seewhy.data.quality.label_issues import find_suspects, label_errors, neighbour_distance
+from seewhy.data.quality.label_issues import find_quality_issues, label_issues, neighbour_distance
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import pool
@@ -28,7 +28,7 @@ class Planted:
     features: np.ndarray
     judged: Predictions
     swapped: set[int]
-    foreign: set[int]
+    outliers: set[int]
 
 
 def dataset(labels: np.ndarray, splits: list[Split], classes: tuple[str, ...]) -> Dataset:
@@ -83,22 +83,22 @@ def test_label_errors_of_a_classifier_that_knows() -> None:
     given = labels.copy()
     given[[3, 25, 50]] = 3, 0, 1
     shares[25] = [0.03, 0.95, 0.01, 0.01]
-    found, scores = label_errors(given, shares)
+    found, scores = label_issues(given, shares)
     assert sorted(found) == [3, 25, 50]
     assert found[-1] == 25
     assert scores == pytest.approx([0.98, 0.98, 0.97])
-    assert label_errors(labels, shares)[0].tolist() == []
+    assert label_issues(labels, shares)[0].tolist() == []
     # Of one class alone nothing can be said.
-    assert label_errors(labels[:20], shares[:20])[0].tolist() == []
+    assert label_issues(labels[:20], shares[:20])[0].tolist() == []
 
 
 def test_what_cannot_be_judged_says_so() -> None:
     data = dataset(np.arange(12) % 2, ["train"] * 8 + ["test"] * 4, ("a", "b"))
     none = Predictions((), np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
-    found = find_suspects(data, np.ones((12, 3), dtype=np.float32), none)
-    assert found.label_errors.skipped == "no image was judged by a classifier not trained on it"
-    assert found.foreign.skipped == "has no more than 10 training images to compare with"
-    assert found.label_errors.first == found.foreign.first == []
+    found = find_quality_issues(data, np.ones((12, 3), dtype=np.float32), none)
+    assert found.label_issues.skipped == "no image was judged by a classifier not trained on it"
+    assert found.outliers.skipped == "has no more than 10 training images to compare with"
+    assert found.label_issues.first == found.outliers.first == []
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +111,13 @@ def planted() -> Planted:
     rng = np.random.default_rng(0)
     pixels = np.stack([listing.load(i) for i in places])
     chosen = rng.permutation(len(pixels))
-    swapped, foreign = chosen[:20], chosen[20:30]
+    swapped, outliers = chosen[:20], chosen[20:30]
     labels = np.searchsorted(kinds, listing.labels[places])
     labels[swapped] = (labels[swapped] + rng.integers(1, 4, 20)) % 4
     fine = rng.integers(0, 256, (4, 96, 96, 3), dtype=np.uint8)
     coarse = np.kron(rng.integers(0, 256, (3, 12, 12, 3)), np.ones((1, 8, 8, 1)))
     stripes = np.kron(rng.integers(0, 256, (3, 1, 24, 3)), np.ones((1, 96, 4, 1)))
-    pixels[foreign] = np.concatenate([fine, coarse.astype(np.uint8), stripes.astype(np.uint8)])
+    pixels[outliers] = np.concatenate([fine, coarse.astype(np.uint8), stripes.astype(np.uint8)])
     backbone = load_backbone(BackboneConfig(name="tf_efficientnet_lite0"), 96, 0)
     cut = cut_trunk(backbone.model, 0.5, 96)
     with torch.inference_mode():
@@ -137,32 +137,32 @@ def planted() -> Planted:
         tuple(listing.classes[k] for k in kinds),
     )
     judged = Predictions(data.ids, labels, shares.astype(np.float32))
-    return Planted(data, features, judged, set(swapped.tolist()), set(foreign.tolist()))
+    return Planted(data, features, judged, set(swapped.tolist()), set(outliers.tolist()))
 
 
 def test_planted_label_errors_and_foreign_images_are_found(planted: Planted) -> None:
-    found = find_suspects(planted.data, planted.features, planted.judged)
-    errors = [int(one.id) for one in found.label_errors.first]
-    foreign = [int(one.id) for one in found.foreign.first]
+    found = find_quality_issues(planted.data, planted.features, planted.judged)
+    errors = [int(one.id) for one in found.label_issues.first]
+    outliers = [int(one.id) for one in found.outliers.first]
     # Of 240 images a few more are named than were planted, and most of these are found.
-    assert found.label_errors.count == len(errors) <= 34
+    assert found.label_issues.count == len(errors) <= 34
     assert len(planted.swapped & set(errors[:20])) >= 14
-    assert found.foreign.count == len(foreign) <= 12
-    assert len(planted.foreign & set(foreign)) >= 8
-    assert found.label_errors.looked_at == found.foreign.looked_at == 240
+    assert found.outliers.count == len(outliers) <= 12
+    assert len(planted.outliers & set(outliers)) >= 8
+    assert found.label_issues.looked_at == found.outliers.looked_at == 240
 
 
-def test_suspects_name_the_image_and_say_why(planted: Planted) -> None:
+def test_quality_issues_name_the_image_and_say_why(planted: Planted) -> None:
     data = planted.data
-    found = find_suspects(data, planted.features, planted.judged)
-    for one in found.label_errors.first:
+    found = find_quality_issues(data, planted.features, planted.judged)
+    for one in found.label_issues.first:
         shares = planted.judged.probabilities[int(one.id)]
         assert one.label == data.classes[data.labels[int(one.id)]] != one.suggested
         assert one.suggested == data.classes[int(shares.argmax())]
         assert one.score == pytest.approx(1 - shares[data.classes.index(one.label)], abs=1e-5)
         assert f"{one.suggested} has a probability of {shares.max():.3f}" in one.reason
         assert (one.path, one.split) == (f"{int(one.id)}.png", data.splits[int(one.id)])
-    for some in (found.label_errors.first, found.foreign.first):
+    for some in (found.label_issues.first, found.outliers.first):
         scores = [one.score for one in some]
         assert scores == sorted(scores, reverse=True)
-    assert all("10 nearest training images" in one.reason for one in found.foreign.first)
+    assert all("10 nearest training images" in one.reason for one in found.outliers.first)

@@ -125,7 +125,7 @@ def test_missing_records_are_said_to_be_missing(make_run: Callable) -> None:
     assert "Missing: this study has no comparison.json" in words
     assert "Missing: this study has no evaluation.json" in words
     assert "Missing: this study is older than the checks of the images" in words
-    assert "Missing: there is no suspects.json of net_a" in words
+    assert "Missing: there is no quality_issues.json of net_a" in words
 
 
 def test_one_backbone_and_no_folds(make_run: Callable) -> None:

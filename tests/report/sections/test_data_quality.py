@@ -58,7 +58,7 @@ def _findings() -> DataFindings:
     )
 
 
-def _suspects() -> QualityIssues:
+def _issues() -> QualityIssues:
     errors = [
         QualityIssue(
             id="id014",
@@ -80,17 +80,17 @@ def _suspects() -> QualityIssues:
         ),
     ]
     return QualityIssues(
-        label_errors=QualityIssueList(
+        label_issues=QualityIssueList(
             rule="Confident learning.", looked_at=17, count=2, first=errors
         ),
-        foreign=QualityIssueList(skipped="too few images"),
+        outliers=QualityIssueList(skipped="too few images"),
     )
 
 
-def test_faults_duplicates_and_suspects_are_shown(make_run: Callable) -> None:
+def test_faults_duplicates_and_quality_issues_are_shown(make_run: Callable) -> None:
     run, summary = make_run()
     run.write_dataset(run.read_dataset(), _findings())
-    run.write_suspects("net_a", _suspects())
+    run.write_quality_issues("net_a", _issues())
     page = build_report(run, summary).read_text("utf-8")
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for expected in (
@@ -98,17 +98,17 @@ def test_faults_duplicates_and_suspects_are_shown(make_run: Callable) -> None:
         "Dark: 1 image",
         "is dark (12 of 255)",
         "Exact copies in training and test, called cat and dog (2 images)",
-        "Likely label errors 2 of 17 images",
+        "Likely label issues 2 of 17 images",
         "cat? cat has 0.95, dog 0.03",
         "Not looked for: too few images",
-        "Missing: there is no suspects.json of net_b",
+        "Missing: there is no quality_issues.json of net_b",
     ):
         assert expected in words, expected
     assert "<script>alert" not in page
-    suspects = page[page.index('class="suspects many"') :]
+    issues = page[page.index('class="issues many"') :]
     # The test image with both backbones' maps, the training image alone.
-    assert suspects.index('data-id="id014"') < suspects.index('class="thumb"')
-    assert '#photo-2"' in suspects
+    assert issues.index('data-id="id014"') < issues.index('class="thumb"')
+    assert '#photo-2"' in issues
     for name in ("faulty-images", "duplicates", "label-errors-net_a"):
         assert (run.root / "report" / "tables" / f"{name}.csv").is_file()
 

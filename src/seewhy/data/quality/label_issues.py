@@ -1,4 +1,4 @@
-"""Images that may be mislabelled, and images that may belong to no class, the most suspect first.
+"""Images that may be mislabelled, and images that may belong to no class, the most likely first.
 
 Pure functions of labels, probabilities and features. A label is judged by probabilities of a
 classifier that was not trained on the image; an image is compared with training images other than
@@ -17,13 +17,13 @@ from seewhy.storage.schemas.study import Dataset, Predictions
 MOST = 100
 NEIGHBOURS = 10
 # A fence as Tukey's, but this many times the middle half's width above it: his 1.5 named 1 to 3 of
-# 10 foreign images planted among 2,500, this 4 to 7, and about 20 others.
+# 10 outliers planted among 2,500, this 4 to 7, and about 20 others.
 FENCE = 1.0
 LABEL_RULE = (
     "confident learning: judged by a classifier that was not trained on it, the image is among as "
     "many of its class as are estimated to be mislabelled, and its class is not the likeliest"
 )
-FOREIGN_RULE = (
+OUTLIER_RULE = (
     f"the distance to the {NEIGHBOURS} nearest training images, where a neighbour with another "
     "label counts double, lies above that of three quarters of all images by more than "
     f"{FENCE:g} times the width of the middle half"
@@ -34,8 +34,8 @@ BLOCK = 2**24
 Floats = NDArray[np.float32]
 
 
-def find_suspects(data: Dataset, features: Floats, judged: Predictions) -> QualityIssues:
-    """List likely label errors and foreign images.
+def find_quality_issues(data: Dataset, features: Floats, judged: Predictions) -> QualityIssues:
+    """List likely label issues and outliers.
 
     Parameters
     ----------
@@ -44,21 +44,21 @@ def find_suspects(data: Dataset, features: Floats, judged: Predictions) -> Quali
         Pooled trunk features of all images, in the data set's order.
     judged : Predictions
         Of all images that a classifier judged without having been trained on them; see
-        `label_errors`.
+        `label_issues`.
 
     Returns
     -------
     QualityIssues
     """
     return QualityIssues(
-        label_errors=_label_list(data, judged), foreign=_foreign_list(data, features)
+        label_issues=_label_list(data, judged), outliers=_outlier_list(data, features)
     )
 
 
-def label_errors(
+def label_issues(
     labels: NDArray[np.int64], probabilities: Floats
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find likely label errors by confident learning.
+    """Find likely label issues by confident learning.
 
     How many images of class i carry label j is estimated from the images whose probability of i
     passes that class's mean; as many are then named, where both ways of choosing them agree (the
@@ -75,7 +75,7 @@ def label_errors(
     Returns
     -------
     indices : ndarray of int64, (E,)
-        The most suspect first.
+        The most likely first.
     scores : ndarray of float64, (E,)
         1 minus the probability of the given label.
 
@@ -144,9 +144,9 @@ def neighbour_distance(
 def _label_list(data: Dataset, judged: Predictions) -> QualityIssueList:
     if not len(judged.ids):
         return QualityIssueList(skipped="no image was judged by a classifier not trained on it")
-    found, scores = label_errors(judged.labels, judged.probabilities)
+    found, scores = label_issues(judged.labels, judged.probabilities)
     number = {id_: i for i, id_ in enumerate(data.ids)}
-    suspects = []
+    issues = []
     for row, score in zip(found[:MOST].tolist(), scores[:MOST].tolist(), strict=True):
         given = int(judged.labels[row])
         shares = judged.probabilities[row]
@@ -155,14 +155,14 @@ def _label_list(data: Dataset, judged: Predictions) -> QualityIssueList:
             f"{data.classes[best]} has a probability of {shares[best]:.3f}, "
             f"{data.classes[given]} one of {shares[given]:.3f}"
         )
-        suspect = _suspect(data, number[judged.ids[row]], score, reason, data.classes[best])
-        suspects.append(suspect)
+        issue = _issue(data, number[judged.ids[row]], score, reason, data.classes[best])
+        issues.append(issue)
     return QualityIssueList(
-        rule=LABEL_RULE, looked_at=len(judged.ids), count=len(found), first=suspects
+        rule=LABEL_RULE, looked_at=len(judged.ids), count=len(found), first=issues
     )
 
 
-def _foreign_list(data: Dataset, features: Floats) -> QualityIssueList:
+def _outlier_list(data: Dataset, features: Floats) -> QualityIssueList:
     training = data.where("train")
     if len(training) <= NEIGHBOURS:
         return QualityIssueList(
@@ -174,8 +174,8 @@ def _foreign_list(data: Dataset, features: Floats) -> QualityIssueList:
     order = np.argsort(-scores, kind="stable")
     found = order[scores[order] > high + FENCE * (high - low)]
     usual = float(np.median(distances))
-    suspects = [
-        _suspect(
+    issues = [
+        _issue(
             data,
             i,
             # In 0 … 1: the distance is at most 2, and counts twice at most.
@@ -187,11 +187,11 @@ def _foreign_list(data: Dataset, features: Floats) -> QualityIssueList:
         for i in found[:MOST].tolist()
     ]
     return QualityIssueList(
-        rule=FOREIGN_RULE, looked_at=len(data.ids), count=len(found), first=suspects
+        rule=OUTLIER_RULE, looked_at=len(data.ids), count=len(found), first=issues
     )
 
 
-def _suspect(
+def _issue(
     data: Dataset, index: int, score: float, reason: str, suggested: str | None = None
 ) -> QualityIssue:
     return QualityIssue(

@@ -1,7 +1,8 @@
 r"""Methods that try variants: masked images, or a layer's output without one channel.
 
 They need no gradients, but a forward pass for every channel. The formulas are pure functions;
-`scorecam_scores` and `ablation_scores` ask the engine's `MethodContext` for the scores of the variants.
+`scorecam_scores` and `ablation_scores` ask the engine's `MethodContext` for the scores of the
+variants.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the checks found among the images, with pictures: faults, duplicates, suspects."""
+"""What the checks found among the images, with pictures: faults, duplicates, issues."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.data_checks import DataFindings, QualityIssue, QualityIssueList
 from seewhy.wording import count, listing, some
 
-# Pictures shown of each fault; groups of duplicates, and images of each; suspects of each kind.
-MOST_FAULTS, MOST_GROUPS, MOST_COPIES, MOST_SUSPECTS = 8, 12, 4, 12
+# Pictures shown of each fault; groups of duplicates, and images of each; issues of each kind.
+MOST_FAULTS, MOST_GROUPS, MOST_COPIES, MOST_ISSUES = 8, 12, 4, 12
 # Labels of one group that its title names.
 MOST_LABELS = 4
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
@@ -88,22 +88,22 @@ def findings_section(study: ReportInput, store: PictureStore) -> Section:
     }
 
 
-def suspects_section(study: ReportInput, gallery: GalleryBuilder) -> list[Section]:
+def quality_issues_section(study: ReportInput, gallery: GalleryBuilder) -> list[Section]:
     """Return, a backbone, the images that may be mislabelled or of no class.
 
     Parameters
     ----------
     study : ReportInput
     gallery : GalleryBuilder
-        Of the same study; test images among the suspects are shown with their maps.
+        Of the same study; test images among the issues are shown with their maps.
     """
     parts: list[Section] = []
     for number, (slug, records) in enumerate(study.records.items()):
-        found = records.suspects
+        found = records.issues
         name = study.names[slug]
         kinds = (
-            ("Likely label errors", "label-errors", found.label_errors if found else None),
-            ("Foreign images", "foreign-images", found.foreign if found else None),
+            ("Likely label issues", "label-issues", found.label_issues if found else None),
+            ("Outliers", "outliers", found.outliers if found else None),
         )
         parts.append(
             {
@@ -111,7 +111,7 @@ def suspects_section(study: ReportInput, gallery: GalleryBuilder) -> list[Sectio
                 "missing": found is None,
                 "why": MissingResults(study).of("label issues", slug),
                 "kinds": [
-                    _suspects(study, gallery, number, title, f"{file}-{slug}", one)
+                    _issues(study, gallery, number, title, f"{file}-{slug}", one)
                     for title, file, one in kinds
                     if one is not None
                 ],
@@ -120,7 +120,7 @@ def suspects_section(study: ReportInput, gallery: GalleryBuilder) -> list[Sectio
     return parts
 
 
-def _suspects(
+def _issues(
     study: ReportInput,
     gallery: GalleryBuilder,
     number: int,
@@ -135,7 +135,7 @@ def _suspects(
         "skipped": found.skipped,
         "count": found.count,
         "looked_at": found.looked_at,
-        "shots": [_suspect(study, gallery, number, one) for one in found.first[:MOST_SUSPECTS]],
+        "shots": [_issue(study, gallery, number, one) for one in found.first[:MOST_ISSUES]],
         "table": ReportTable(
             file,
             f"{title} as {name} sees them",
@@ -148,10 +148,8 @@ def _suspects(
     }
 
 
-def _suspect(
-    study: ReportInput, gallery: GalleryBuilder, number: int, one: QualityIssue
-) -> Section:
-    """Return a suspect's picture, with every backbone's map where it is a test image."""
+def _issue(study: ReportInput, gallery: GalleryBuilder, number: int, one: QualityIssue) -> Section:
+    """Return a issue's picture, with every backbone's map where it is a test image."""
     shot: GalleryImage | None = gallery.shot_of(number, one.id) if one.split == "test" else None
     index = gallery.place_of(one.id)
     return {

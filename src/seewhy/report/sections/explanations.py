@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seewhy.report.figures import photographs as pictures
-from seewhy.report.sections.data_quality import suspects_section
+from seewhy.report.sections.data_quality import quality_issues_section
 from seewhy.report.sections.failed_steps import MissingResults
 from seewhy.report.sections.faithfulness import faithfulness_section
 from seewhy.report.sections.gallery import ClassGallery, GalleryBuilder, gallery_bounds
@@ -48,7 +48,7 @@ def explanation_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
     chosen = [gallery.of_class(label, per_end) for label in sorted(labels)]
     return {
         "tables": [_selection(chosen)],
-        "suspects": suspects_section(study, gallery),
+        "issues": quality_issues_section(study, gallery),
         "averages": [
             {"number": k, "name": classes[k], "photo": photo, "maps": [found[k] for found in maps]}
             for k, photo in enumerate(photos)

@@ -53,20 +53,20 @@ def audit_section(study: ReportInput) -> Section:
 def warnings(study: ReportInput) -> list[str]:
     """Return the sentences of the fine-tuned classifiers' confirmed shortcuts, for the summary.
 
-    Where a classifier was mended, each is followed by what that did.
+    Where a classifier was mitigated, each is followed by what that did.
     """
     found = []
     for slug, records in study.records.items():
-        audit, mending = records.audits.get("finetuning"), records.mending
+        audit, mitigation = records.audits.get("finetuning"), records.mitigation
         if audit is None:
             continue
         which = f"{study.names[slug]} uses a shortcut. " * (len(study.records) > 1)
-        mended = {one.name: one.sentence for one in mending.classes} if mending else {}
+        mitigated = {one.name: one.sentence for one in mitigation.classes} if mitigation else {}
         classes = {one.findings[0].sentence: one.name for one in audit.classes if one.findings}
         for sentence in audit.sentences[: _shortcuts(audit)]:
             found.append(which + sentence)
-            if classes[sentence] in mended:
-                found.append(f"Mended: {mended[classes[sentence]]}")
+            if classes[sentence] in mitigated:
+                found.append(f"Mitigated: {mitigated[classes[sentence]]}")
     return found
 
 
@@ -77,10 +77,12 @@ def _shortcuts(audit: Audit) -> int:
 
 def _reading(part: Section) -> Section:
     """Return a part as sentences alone, for the report as Markdown."""
-    mending = part["mending"]
+    mitigation = part["mitigation"]
     found = part["sentences"] or ["No shortcut was found."]
-    mended = [f"Mended: {sentence}" for sentence in mending["sentences"]] if mending else []
-    return {"sentences": [f"{part['name']}, {part['stage'].lower()}:", *found, *mended]}
+    mitigated = (
+        [f"Mitigated: {sentence}" for sentence in mitigation["sentences"]] if mitigation else []
+    )
+    return {"sentences": [f"{part['name']}, {part['stage'].lower()}:", *found, *mitigated]}
 
 
 def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Section:
@@ -89,10 +91,10 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
         _class(number, one, pictures) for number, one in enumerate(audit.classes) if one.findings
     ]
     classes.sort(key=lambda one: audit.sentences.index(one["findings"][0]["sentence"]))
-    mending = records.mending if stage == "finetuning" else None
+    mitigation = records.mitigation if stage == "finetuning" else None
     return {
         "name": name,
-        "mending": mending and _mending(records, mending),
+        "mitigation": mitigation and _mitigation(records, mitigation),
         "stage": STAGE_TITLES[stage],
         "sentences": audit.sentences,
         "searched": audit.searched,
@@ -104,13 +106,13 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
     }
 
 
-def _mending(records: BackboneRecords, mending: MitigationRecord) -> Section:
+def _mitigation(records: BackboneRecords, mitigation: MitigationRecord) -> Section:
     """Return the two classifiers side by side, and where the second one's own report lies."""
     slug = records.slug
     rows: list[tuple[Value, ...]] = [
-        ("All test images", mending.accuracy_before, mending.accuracy_after)
+        ("All test images", mitigation.accuracy_before, mitigation.accuracy_after)
     ]
-    for one in mending.classes:
+    for one in mitigation.classes:
         old, new = one.before, one.after
         rows += [
             (f"{one.name}: as they are", old.recall, new.recall),
@@ -119,14 +121,16 @@ def _mending(records: BackboneRecords, mending: MitigationRecord) -> Section:
             _carriers(f"{one.name}: those that never had it", old.without_it, new.without_it),
             (f"All but {one.name}", old.others, new.others),
         ]
-    columns = ("Test images called right", "First classifier", "Mended classifier")
+    columns = ("Test images called right", "First classifier", "Mitigated classifier")
     # RUN/report/index.html
     return {
-        "sentences": mending.sentences,
-        "again": mending.found_again,
-        "table": ReportTable(f"mending-{slug}", "Before and after mending", columns, tuple(rows)),
-        "report": f"../backbones/{quote(slug)}/mended/report/index.html"
-        if records.has_mended_report
+        "sentences": mitigation.sentences,
+        "again": mitigation.found_again,
+        "table": ReportTable(
+            f"mitigation-{slug}", "Before and after mitigation", columns, tuple(rows)
+        ),
+        "report": f"../backbones/{quote(slug)}/mitigated/report/index.html"
+        if records.has_mitigated_report
         else None,
     }
 

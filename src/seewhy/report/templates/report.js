@@ -17,7 +17,7 @@ const shareOpacity = () => {
 
 // The pictures that stand in the page open the large view too, and go on to their neighbours there.
 const openShots = (images, viewer) => {
-  const shots = [...document.querySelectorAll(".gallery .shot, .suspects .shot")].filter(
+  const shots = [...document.querySelectorAll(".gallery .shot, .issues .shot")].filter(
     (shot) => images.row.has(shot.dataset.id),
   );
   const rows = shots.map((shot) => images.row.get(shot.dataset.id));

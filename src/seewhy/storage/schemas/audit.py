@@ -1,4 +1,4 @@
-"""What the audit finds and what mending does: audit.json, mended.json, mending.json.
+"""What the audit finds and what mitigation does: audit.json, mitigation_data.json, mitigation.json.
 
 Plain values. How they come about is in ``audit/`` and docs/audit.md.
 """
@@ -188,9 +188,9 @@ class ClassMitigation(Record):
 
 
 class MitigationData(Record):
-    """mended.json of a mended study: how its images differ from those of the study around it.
+    """mitigation_data.json: how the images of a mitigated study differ from the original study's.
 
-    `reasons` has a SHA-256 a reason that was mended, of all that it is known by; those of early
+    `reasons` has a SHA-256 a reason that was mitigated, of all that it is known by; those of early
     versions have none.
     """
 
@@ -199,7 +199,7 @@ class MitigationData(Record):
 
 
 class MitigationScores(Record):
-    """One classifier on the test images, before or after mending.
+    """One classifier on the test images, before or after mitigation.
 
     Attributes
     ----------
@@ -224,7 +224,7 @@ class MitigationScores(Record):
 
 
 class MitigatedClass(Record):
-    """One class's part of mending.json: what was done, and what it did."""
+    """One class's part of mitigation.json: what was done, and what it did."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
@@ -237,10 +237,10 @@ class MitigatedClass(Record):
 
 
 class MitigationRecord(Record):
-    """mending.json: a classifier that uses shortcuts, and the second one made for it.
+    """mitigation.json: a classifier that uses shortcuts, and the second one made for it.
 
     `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one a
-    class that was mended, then what the second audit found elsewhere; `found_again` is what the
+    class that was mitigated, then what the second audit found elsewhere; `found_again` is what the
     second audit says, whatever the class.
     """
 

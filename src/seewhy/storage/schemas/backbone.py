@@ -29,11 +29,11 @@ class BackboneRecords:
     """All that lies under ``backbones/SLUG/``, as the report reads it.
 
     `validation` has a stage's predictions of the validation images, `baseline_predictions` the
-    baseline's shares of the test images, `out_of_fold` says of every training and validation
-    image what a head says that was not trained on it, `folds` how the stages did on folds and with
-    other seeds. Studies of earlier versions have none of these; where the baseline was skipped it
-    has no predictions, and small classes cannot be divided into folds. `mending` is there where a
-    second classifier was made because of the audit, `has_mended_report` where that one's own
+    baseline's shares of the test images, `out_of_fold` says of every training and validation image
+    what a head says that was not trained on it, `folds` how the stages did on folds and with other
+    seeds. Studies of earlier versions have none of these; where the baseline was skipped it has no
+    predictions, and small classes cannot be divided into folds. `mitigation` is there where a
+    second classifier was made because of the audit, `has_mitigated_report` where that one's own
     report still lies in its folder.
     """
 
@@ -48,12 +48,12 @@ class BackboneRecords:
     search: SearchRecord | None = None
     trials: tuple[Trial, ...] = ()
     faithfulness: Faithfulness | None = None
-    suspects: QualityIssues | None = None
+    issues: QualityIssues | None = None
     validation: dict[Stage, Predictions] = field(default_factory=dict)
     baseline_predictions: Predictions | None = None
     out_of_fold: Predictions | None = None
     folds: FoldsRecord | None = None
     audits: dict[Stage, Audit] = field(default_factory=dict)
     audit_pictures: dict[Stage, dict[str, NDArray[np.uint8]]] = field(default_factory=dict)
-    mending: MitigationRecord | None = None
-    has_mended_report: bool = False
+    mitigation: MitigationRecord | None = None
+    has_mitigated_report: bool = False

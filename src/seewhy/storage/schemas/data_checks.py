@@ -1,4 +1,4 @@
-"""What the checks find among the images: checks.json of a study, suspects.json of a backbone.
+"""What the checks find among the images: checks.json of a study, quality_issues.json of a backbone.
 
 Plain values. How they are found is in ``data/`` before a training, in ``audit/outliers.py`` after.
 """
@@ -170,9 +170,9 @@ class QualityIssue(Record):
     id, path, split, label
         The image, its split and the label it was given.
     suggested : str or None
-        The class the classifier would give it; None for a foreign image.
+        The class the classifier would give it; None for an outlier.
     score : float
-        In 0 … 1, the higher the more suspect; comparable within one list only.
+        In 0 … 1, the higher the more likely; comparable within one list only.
     reason : str
         What speaks against it, with the numbers.
     """
@@ -187,10 +187,10 @@ class QualityIssue(Record):
 
 
 class QualityIssueList(Record):
-    """Suspects of one kind, the most suspect first.
+    """Quality issues of one kind, the most likely first.
 
     `looked_at` images were judged, `count` of them pass the rule that `rule` says in a sentence;
-    `first` are the most suspect of these. Where nothing could be judged, `skipped` says why.
+    `first` are the most likely of these. Where nothing could be judged, `skipped` says why.
     """
 
     rule: str = ""
@@ -201,11 +201,11 @@ class QualityIssueList(Record):
 
 
 class QualityIssues(Record):
-    """suspects.json: likely label errors and foreign images, as one backbone sees them.
+    """quality_issues.json: likely label issues and outliers, as one backbone sees them.
 
     Nothing is trained, chosen or left out because of them. Each image was judged by a classifier
     that was not trained on it.
     """
 
-    label_errors: QualityIssueList
-    foreign: QualityIssueList
+    label_issues: QualityIssueList
+    outliers: QualityIssueList

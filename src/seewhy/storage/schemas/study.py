@@ -557,7 +557,7 @@ class Summary(Record):
 
 
 class RunFingerprint(Record):
-    """begun.json: what a study that goes on later must find unchanged.
+    """fingerprint.json: what a study that goes on later must find unchanged.
 
     `starts` counts how often it was begun or resumed. `named` has the absolute path of each folder
     and file that the configuration names, by its key.
