@@ -1,111 +1,24 @@
-"""Imports go one way: the table of docs/architecture.md, held against the code."""
+"""Imports go one way: the table of docs/architecture.md is held against the code."""
 
 from __future__ import annotations
 
 import ast
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "seewhy"
-BASE = {"errors"}
-RECORDS = BASE | {
-    "faithfulness_records",
-    "levels",
-    "arguments",
-    "config",
-    "records",
-    "check_records",
-    "audit_records",
-    "backbone_records",
-    "evaluation_records",
-    "files",
-    "progress",
-    "render",
-    "wording",
-    "reference",
-}
-RUNS = RECORDS | {"rundir"}
-PARTS = RUNS | {"data", "models", "explanation"}
-EVERYTHING = PARTS | {"audit", "training", "evaluation", "report", "provenance"}
-# What each may import, beside its own package.
-ALLOWED = {
-    "errors": set(),
-    "progress": set(),
-    "console": set(),
-    "arguments": BASE | {"progress"},
-    "config": BASE | {"arguments"},
-    "faithfulness_records": set(),
-    "levels": BASE,
-    "records": BASE | {"faithfulness_records", "levels"},
-    "check_records": {"records", "levels"},
-    "audit_records": {"records"},
-    "backbone_records": {"records", "check_records", "audit_records", "faithfulness_records"},
-    "evaluation_records": BASE | {"records"},
-    "wording": BASE | {"records"},
-    "reference": BASE | {"records"},
-    "files": BASE
-    | {"arguments", "progress", "records", "check_records", "audit_records", "levels"},
-    "rundir": BASE
-    | {"config", "records", "check_records", "audit_records", "backbone_records"}
-    | {"evaluation_records", "faithfulness_records", "files"},
-    "render": BASE,
-    "failures": BASE | {"progress", "records", "rundir", "wording"},
-    "data": RUNS | {"failures"},
-    "models": RECORDS,
-    "explanation": RECORDS,
-    "training": RECORDS | {"data", "models"},
-    "audit": PARTS | {"evaluation"},
-    "evaluation": RECORDS | {"data", "models"},
-    "provenance": RECORDS | {"models"},
-    "report": RUNS | {"failures"},
-    "pictures": PARTS,
-    "checking": RUNS | {"data", "report"},
-    "comparing": RUNS | {"evaluation", "report"},
-    "same_study": BASE | {"config", "data", "progress", "rundir"},
-    "taking_up": BASE | {"config", "files", "rundir", "same_study"},
-    "stopping": {"progress"},
-    "work": RUNS | {"failures", "models"},
-    "evaluating": RUNS | {"evaluation", "failures", "report", "taking_up"},
-    "backbone_folds": EVERYTHING - {"report", "provenance"} | {"work"},
-    "backbone_maps": EVERYTHING - {"report", "provenance"} | {"work"},
-    "backbone_faithfulness": EVERYTHING - {"report", "provenance"} | {"work", "backbone_maps"},
-    "backbone_study": EVERYTHING - {"report", "provenance"}
-    | {"work", "backbone_folds", "backbone_maps", "backbone_faithfulness"},
-    "study": EVERYTHING
-    | {"work", "backbone_study", "same_study", "taking_up", "failures", "evaluating"},
-    "mitigated_study": EVERYTHING
-    | {"work", "backbone_study", "study", "same_study", "taking_up", "failures"},
-    "cli": RUNS
-    | {
-        "console",
-        "study",
-        "mitigated_study",
-        "stopping",
-        "pictures",
-        "checking",
-        "comparing",
-        "evaluating",
-        "audit",
-        "report",
-    }
-    | {"models"},
-    "__init__": {
-        "config",
-        "errors",
-        "explanation",
-        "mitigated_study",
-        "models",
-        "pictures",
-        "report",
-        "study",
-    },
-}
-# explain serves people who never run a study, and the report is drawn without PyTorch.
-FOREIGN = dict.fromkeys(RUNS | {"report"}, "torch")
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "seewhy"
+FILES = sorted(SOURCE.rglob("*.py"))
+# `seewhy report` and `seewhy --help` must not wait for PyTorch.
+WITHOUT_TORCH = {"runtime/progress", "config", "storage", "wording", "report", "cli"}
+LONGEST_CHAIN = 9
+MOST_ROOT_FILES = 5
 
 
-def _room(path: Path) -> str:
+def _package(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
@@ -120,17 +33,57 @@ def _imported(path: Path) -> set[str]:
     return names
 
 
-FILES = sorted(SOURCE.rglob("*.py"))
+def _imported_packages(path: Path) -> set[str]:
+    ours = {name.split(".")[1] for name in _imported(path) if name.startswith("seewhy.")}
+    return ours - {_package(path)}
+
+
+@cache
+def _table() -> dict[str, set[str]]:
+    """Read the table of docs/architecture.md: what each package may import."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = page.split("| package | may import |\n|---|---|\n")[1].split("\n\n")[0].splitlines()
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        package, allowed = (cell.strip() for cell in row.strip("|").split("|"))
+        names = set(re.findall(r"`(\w+)`", allowed))
+        assert names <= set(found), f"{package}: may import only packages above it"
+        found[package.strip("`")] = names
+    return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(SOURCE)) for p in FILES])
-def test_imports_go_one_way(path: Path) -> None:
-    room = _room(path)
-    assert room in ALLOWED, f"{room}: add it to the table here and in docs/architecture.md"
-    ours = {name.split(".")[1] for name in _imported(path) if name.startswith("seewhy.")}
-    assert ours - {room} <= ALLOWED[room]
-    foreign = {name.split(".")[0] for name in _imported(path)}
-    assert FOREIGN.get(room) not in foreign
+def test_imports_follow_the_table(path: Path) -> None:
+    package = _package(path)
+    if package == "__init__":
+        return  # the public API, which may name any package
+    assert package in _table(), f"{package}: add it to the table of docs/architecture.md"
+    assert _imported_packages(path) <= _table()[package]
+    inside = str(path.relative_to(SOURCE).with_suffix(""))
+    if {package, inside} & WITHOUT_TORCH:
+        assert "torch" not in {name.split(".")[0] for name in _imported(path)}
+
+
+def test_the_table_names_what_is_there_and_used() -> None:
+    there = {_package(path) for path in FILES} - {"__init__"}
+    assert set(_table()) == there
+    used: dict[str, set[str]] = {package: set() for package in there}
+    for path in FILES:
+        if _package(path) != "__init__":
+            used[_package(path)] |= _imported_packages(path)
+    assert used == _table()
+
+
+def test_chains_of_packages_are_short() -> None:
+    @cache
+    def longest(package: str) -> int:
+        return 1 + max((longest(one) for one in _table()[package]), default=0)
+
+    assert longest("cli") <= LONGEST_CHAIN
+
+
+def test_the_root_holds_packages_and_few_files() -> None:
+    assert len(list(SOURCE.glob("*.py"))) <= MOST_ROOT_FILES
 
 
 def test_nothing_is_called_utils() -> None:
