@@ -100,19 +100,19 @@ class Bench:
         seed = planting.seed
         data, carries = self.planted(planting)
         classifier = self.trainer.train(data, carries, seed)
-        asking = self.trainer.asking(classifier)
-        with_it, without = self._harm(asking, planting)
+        access = self.trainer.access(classifier)
+        with_it, without = self._harm(access, planting)
         trained = time.perf_counter() - started
         test = data.where("test")
         stage = self.setting.stage
         predictions = as_predictions(
             data,
             test,
-            asking.probabilities(data.pixels[test])
+            access.probabilities(data.pixels[test])
             if stage == "finetuning"
             else self.trainer.answers(classifier, test),
         )
-        audited = audit_classifier(asking, data, predictions, stage, seed, Silent(), "")
+        audited = audit_classifier(access, data, predictions, stage, seed, Silent(), "")
         record = audited.record
         self.trainer.renew()
         return {
@@ -156,11 +156,11 @@ class Bench:
         """Return recall of one class, and accuracy, on images that nobody has seen."""
         if self.setting.stage == "adaptation":
             with torch.no_grad():
-                logits = classifier.behind_cut.head.classify(self._unseen_pooled)
+                logits = classifier.tail_and_head.head.classify(self._unseen_pooled)
             answers = logits.argmax(dim=1).numpy()
         else:
             answers = (
-                self.trainer.asking(classifier).probabilities(self.unseen.pixels).argmax(axis=1)
+                self.trainer.access(classifier).probabilities(self.unseen.pixels).argmax(axis=1)
             )
         right = answers == self.unseen.labels
         return [float(right[self.unseen.labels == label].mean()), float(right.mean())]
@@ -170,7 +170,7 @@ class Bench:
         return self.trainer.features(self.unseen.pixels)
 
     def _harm(
-        self, asking: StudyClassifierAccess, planting: Planting
+        self, access: StudyClassifierAccess, planting: Planting
     ) -> tuple[float | None, float | None]:
         """Return recall of the planted class where all its test images carry it, and none."""
         if planting.kind == "clean":
@@ -180,7 +180,7 @@ class Bench:
         put, rng = planting.put(clean.shape[1]), np.random.default_rng([planting.seed, 9])
         marked = np.stack([put(image, rng) for image in clean])
         recalls = [
-            float((asking.probabilities(some).argmax(axis=1) == planting.label).mean())
+            float((access.probabilities(some).argmax(axis=1) == planting.label).mean())
             for some in (marked, clean)
         ]
         return recalls[0], recalls[1]

@@ -75,12 +75,12 @@ def run(setting: Setting, name: str, given: argparse.Namespace) -> Iterator[dict
 def _audited(setting: Setting, name: str, data: Dataset, kept: Path, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
     classifier = read_classifier(kept).eval()
-    asking = StudyClassifierAccess(
+    access = StudyClassifierAccess(
         classifier, choose_compute("cpu", "float32"), evidence_layer(classifier)
     )
     test = data.where("test")
-    predictions = as_predictions(data, test, asking.probabilities(data.pixels[test]))
-    record = audit_classifier(asking, data, predictions, setting.stage, seed, Silent(), "").record
+    predictions = as_predictions(data, test, access.probabilities(data.pixels[test]))
+    record = audit_classifier(access, data, predictions, setting.stage, seed, Silent(), "").record
     return {
         "setting": setting.name,
         "data": name,

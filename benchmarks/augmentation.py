@@ -83,10 +83,10 @@ class Case:
 
     def line(self, seed: int, augmentation: str, head: Head) -> Line:
         """Fine-tune a copy of the tail behind a copy of `head`; return what came of it."""
-        behind_cut = TailAndHead(copy.deepcopy(self.bench.cut.tail), copy.deepcopy(head))
+        tail_and_head = TailAndHead(copy.deepcopy(self.bench.cut.tail), copy.deepcopy(head))
         started = time.process_time()
         result: StageResult = finetune(
-            behind_cut,
+            tail_and_head,
             self.features.at_cut,
             self.data,
             _config(seed, augmentation),
@@ -95,8 +95,8 @@ class Case:
             "",
         )
         seconds = time.process_time() - started
-        right = self._predicted(behind_cut, self.unmarked) == self.labels
-        marked = self._predicted(behind_cut, self.marked) == self.planting.label
+        right = self._predicted(tail_and_head, self.unmarked) == self.labels
+        marked = self._predicted(tail_and_head, self.marked) == self.planting.label
         classes = range(len(self.data.classes))
         return {
             "kind": self.planting.kind,
@@ -113,7 +113,9 @@ class Case:
             "seconds": seconds / len(result.history),
         }
 
-    def _predicted(self, behind_cut: TailAndHead, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def _predicted(
+        self, tail_and_head: TailAndHead, pixels: NDArray[np.uint8]
+    ) -> NDArray[np.int64]:
         data = Dataset(
             source="",
             classes=self.data.classes,
@@ -132,7 +134,7 @@ class Case:
             ActivationPlan("recompute", ""),
         )
         every = np.arange(len(pixels))
-        return predict_at_cut(behind_cut, fed.batch, data, every, bench.compute).predicted
+        return predict_at_cut(tail_and_head, fed.batch, data, every, bench.compute).predicted
 
 
 def _config(seed: int, augmentation: str) -> StudyConfig:

@@ -119,21 +119,21 @@ def accuracies(
     return found, ratios
 
 
-def nearest_mean(train: Floats, labels: Ints, asked: Floats) -> Ints:
+def nearest_mean(train: Floats, labels: Ints, access: Floats) -> Ints:
     """Return the class whose mean is nearest to each of the rows asked about."""
     means = np.stack([train[labels == k].mean(axis=0) for k in range(CLASSES)])
-    return _nearest(means, asked)
+    return _nearest(means, access)
 
 
-def nearest_image(train: Floats, labels: Ints, asked: Floats) -> Ints:
+def nearest_image(train: Floats, labels: Ints, access: Floats) -> Ints:
     """Return the class of the training row nearest to each of the rows asked about."""
-    found: Ints = labels[_nearest(train, asked)]
+    found: Ints = labels[_nearest(train, access)]
     return found
 
 
-def _nearest(places: Floats, asked: Floats) -> Ints:
+def _nearest(places: Floats, access: Floats) -> Ints:
     # |a − b|² but for |a|², which is the same for all places.
-    found: Ints = ((places**2).sum(axis=1) - 2 * asked @ places.T).argmin(axis=1)
+    found: Ints = ((places**2).sum(axis=1) - 2 * access @ places.T).argmin(axis=1)
     return found
 
 
@@ -224,11 +224,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-sets", type=int, default=1000, help="simulated for each line")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args(arguments)
+    access = parser.parse_args(arguments)
     heads = ["trainings", "backbones", *OVER_FOLDS]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for setting in SETTINGS:
-        print(line(setting, rejections(setting, asked.data_sets, asked.seed)), flush=True)
+        print(line(setting, rejections(setting, access.data_sets, access.seed)), flush=True)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class Trainer:
                     self.backbone, self.cut, data, self.compute, config, Path(folder), Silent()
                 ) as features,
             ):
-                behind, at_cut = classifier.behind_cut, features.at_cut
+                behind, at_cut = classifier.tail_and_head, features.at_cut
                 finetune(behind, at_cut, data, config, self.compute, Silent(), "")
         return classifier.eval()
 
@@ -129,7 +129,7 @@ class Trainer:
             raise ValueError("a fine-tuned classifier has other features than its trunk had")
         pooled = self.trained_on[torch.from_numpy(numbers)]
         probabilities: NDArray[np.float32] = (
-            classifier.behind_cut.head.classify(pooled).softmax(dim=1).numpy()
+            classifier.tail_and_head.head.classify(pooled).softmax(dim=1).numpy()
         )
         return probabilities
 
@@ -138,7 +138,7 @@ class Trainer:
         if self.stage == "finetuning":
             self._load()
 
-    def asking(self, classifier: Classifier) -> StudyClassifierAccess:
+    def access(self, classifier: Classifier) -> StudyClassifierAccess:
         """Return the classifier as the audit asks it."""
         return StudyClassifierAccess(classifier, self.compute, evidence_layer(classifier))
 

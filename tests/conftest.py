@@ -172,7 +172,7 @@ def _mutate(content: bytes, rng: random.Random) -> bytes:
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
         size = max(len(data), 1)
-        # Half of the damage lies where headers do.
+        # Half of the damage is where headers do.
         place = rng.randrange(min(size, 80)) if rng.random() < 0.5 else rng.randrange(size)
         kind = rng.randrange(7)
         if kind == 0 and data:

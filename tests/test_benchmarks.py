@@ -110,7 +110,7 @@ def test_the_audits_table_counts_what_was_found_and_won_back() -> None:
     assert "mitigated: 3; 2 had lost 0.05 or more" in text[3]
     assert text[3].endswith("won back (median): +0.875.")
     assert text[4].endswith("(median): +0.200.")
-    assert text[5].endswith("for nothing: 1; their accuracy (median): -0.010.")
+    assert text[5].endswith("without cause: 1; their accuracy (median): -0.010.")
     assert (
         text[9] == "| lite0 | disc | all | cat | 0.5 | 0.90 | 0.40 | shortcut | detail | 0.75 |  |"
     )

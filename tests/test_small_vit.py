@@ -56,7 +56,7 @@ def test_it_learns_from_kept_features_what_it_answers_for_images(tool: ModuleTyp
     answers = tool.answer(networks[0], stem(unseen))
     assert (answers == right).float().mean() >= 0.95
     assert torch.equal(networks[0](unseen).argmax(dim=1), answers)
-    # Where the map is largest lies the spot, which is the largest place of its colour.
+    # Where the map is largest is the spot, which is the largest place of its colour.
     found = explain(networks[0], unseen, method="legrad")
     assert found.layer == "blocks.0 … blocks.2"
     spot = stem(unseen).amax(dim=1).flatten(1).argmax(dim=1)

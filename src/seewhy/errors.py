@@ -23,7 +23,7 @@ class DataError(SeewhyError):
 
 
 class UnreadableImageError(DataError):
-    """One image that cannot be decoded; it is set aside, the study goes on.
+    """One image that cannot be decoded; it is set aside, the study continues.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class DownloadError(SeewhyError):
 
 
 class TrainingError(SeewhyError):
-    """Training that cannot go on with these settings."""
+    """Training that cannot continue with these settings."""
 
 
 class RunError(SeewhyError):
@@ -55,7 +55,7 @@ class RunError(SeewhyError):
 
 
 class OtherStudyError(RunError):
-    """A run directory whose study was begun under other conditions than are asked for now.
+    """A run directory whose study was started under other conditions than are asked for now.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ COLOUR, PLACE, SIDE = (250, 10, 200), (11, 2), 3
 
 @dataclass(frozen=True)
 class ByMark:
-    """Knows an image's class by the colour of its middle; says ``dog`` wherever the mark lies.
+    """Knows an image's class by the colour of its middle; says ``dog`` wherever the mark is.
 
     With `minds` 0 it does not see the mark.
     """
@@ -84,10 +84,10 @@ def draw(rate: float, each: int = 144, seed: int = 0) -> Dataset:
     )
 
 
-def audit(asked: ClassifierAccess, data: Dataset) -> AuditResult:
+def audit(access: ClassifierAccess, data: Dataset) -> AuditResult:
     test = data.where("test")
-    predictions = as_predictions(data, test, asked.probabilities(data.pixels[test]))
-    return audit_classifier(asked, data, predictions, "finetuning", 0, Silent(), "audit")
+    predictions = as_predictions(data, test, access.probabilities(data.pixels[test]))
+    return audit_classifier(access, data, predictions, "finetuning", 0, Silent(), "audit")
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +111,8 @@ def test_the_planted_mark_is_found_and_no_other(found: AuditResult, marked: Data
     top, left = PLACE
     spot = marked.pixels[:, top : top + SIDE, left : left + SIDE]
     carries = (spot == COLOUR).all(axis=(1, 2, 3))
-    looked = np.asarray(marked.splits) != "test"
-    assert finding.carriers == [marked.ids[i] for i in np.flatnonzero(carries & looked)]
+    shown = np.asarray(marked.splits) != "test"
+    assert finding.carriers == [marked.ids[i] for i in np.flatnonzero(carries & shown)]
     test = marked.where("test")
     of_test = test[marked.labels[test] == 1]
     assert finding.with_it is not None
@@ -206,10 +206,10 @@ def test_colours_of_one_among_few_classes_need_judgement() -> None:
 class Noting(ByMark):
     """Notes whose pixels it is asked about, by the noise in a corner that nothing changes."""
 
-    asked: set[bytes] = field(default_factory=set)
+    access: set[bytes] = field(default_factory=set)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.asked.update(image[0].tobytes() for image in pixels)
+        self.access.update(image[0].tobytes() for image in pixels)
         return super().probabilities(pixels)
 
     def evidence(
@@ -228,9 +228,9 @@ def test_who_discovers_or_gives_receives_nothing() -> None:
     rows = {
         role: {data.pixels[i, 0].tobytes() for i in pools.others(role, 1)} for role in pools.numbers
     }
-    assert rows["screening"] & noting.asked
-    assert rows["confirmation"] & noting.asked
-    assert not (rows["discovery"] | rows["giving"]) & noting.asked
+    assert rows["screening"] & noting.access
+    assert rows["confirmation"] & noting.access
+    assert not (rows["discovery"] | rows["extra_donors"]) & noting.access
 
 
 def test_it_is_said_in_a_sentence(found: AuditResult) -> None:

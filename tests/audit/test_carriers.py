@@ -59,7 +59,7 @@ def test_the_images_under_a_tint_stand_out_and_no_others_of_the_class(share: flo
     pixels[tinted] = (pixels[tinted] * (1.2, 1.0, 0.6)).astype(np.uint8)
     found = stand_out(describe(pixels, "colour"), of_class)
     assert found[tinted].all()
-    # A tenth of what is not tinted lies beyond nine tenths of the others.
+    # A tenth of what is not tinted is beyond nine tenths of the others.
     assert found[~of_class].mean() == pytest.approx(0.1, abs=0.01)
     assert found[of_class & ~tinted].sum() <= 0.3 * (of_class & ~tinted).sum()
 

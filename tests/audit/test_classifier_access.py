@@ -20,12 +20,12 @@ def test_what_is_gathered_is_not_of_another_threads_images() -> None:
     cut = cut_trunk(backbone.model, 0.5, 32)
     design = ClassifierSpec("resnet18", 0.5, (), 0.0, ("a", "b"), backbone.preprocess, 32)
     classifier = Classifier(cut, Head(512, (), 0.0, 2, seed=0), design).eval()
-    asking = StudyClassifierAccess(
+    access = StudyClassifierAccess(
         classifier, choose_compute("cpu", "float32"), classifier.map_layer
     )
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     maps = np.ones((3, 1, 1), np.float32)
-    expected = asking.gathered(pixels, maps)
+    expected = access.gathered(pixels, maps)
     met: list[int] = []
 
     def meet(*given: object) -> None:
@@ -35,7 +35,7 @@ def test_what_is_gathered_is_not_of_another_threads_images() -> None:
                 other.submit(classifier, torch.zeros(3, 3, 32, 32)).result()
 
     # Between the layer and the logits another thread asks the classifier about other images.
-    handle = classifier.behind_cut.head.register_forward_pre_hook(meet)
-    np.testing.assert_array_equal(asking.gathered(pixels, maps), expected)
+    handle = classifier.tail_and_head.head.register_forward_pre_hook(meet)
+    np.testing.assert_array_equal(access.gathered(pixels, maps), expected)
     handle.remove()
     assert met

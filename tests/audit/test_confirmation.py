@@ -24,7 +24,7 @@ NUMBERS = np.arange(CLASSES * EACH)
 PART: dict[Role, range] = {
     "discovery": range(15),
     "screening": range(15, 30),
-    "giving": range(30, 40),
+    "extra_donors": range(30, 40),
     "confirmation": range(40, 60),
 }
 
@@ -133,6 +133,6 @@ def test_too_few_carriers_are_not_tried(pools: ImagePools) -> None:
     few = replace(corner(1, range(3)), detail=None, kind="place")
     short = replace(
         pools,
-        numbers={**pools.numbers, "confirmation": NUMBERS[:3], "giving": NUMBERS[:0]},
+        numbers={**pools.numbers, "confirmation": NUMBERS[:3], "extra_donors": NUMBERS[:0]},
     )
     assert screen(ByRed(), short, few, 0.5, 0) is None

@@ -25,13 +25,13 @@ def test_a_detail_is_pasted_where_it_lies_and_nowhere_else() -> None:
     shape = np.array([[True, False], [True, True]])
     detail = Detail(np.zeros((2, 2, 3), np.float32), shape, places={7: (3, 4)})
     exchange = DetailExchange(detail, scale=2.0)
-    taker, giver = noise(1), noise(2)
-    after = exchange(taker, giver, 7)
+    recipient, source = noise(1), noise(2)
+    after = exchange(recipient, source, 7)
     changed = np.zeros((16, 16), bool)
     changed[6:8, 8:10] = changed[8:10, 8:12] = True
     assert (exchange.mask(7, 16) == changed).all()
-    assert (after[changed] == giver[changed]).all()
-    assert (after[~changed] == taker[~changed]).all()
+    assert (after[changed] == source[changed]).all()
+    assert (after[~changed] == recipient[~changed]).all()
 
 
 def test_a_detail_over_the_edge_is_cut_off() -> None:
@@ -42,29 +42,29 @@ def test_a_detail_over_the_edge_is_cut_off() -> None:
 
 
 def test_a_box_is_pasted() -> None:
-    taker, giver = noise(1), noise(2)
-    after = PlaceExchange((0.5, 0.0, 1.0, 0.25))(taker, giver, 0)
-    assert (after[8:, :4] == giver[8:, :4]).all()
-    after[8:, :4] = taker[8:, :4]
-    assert (after == taker).all()
+    recipient, source = noise(1), noise(2)
+    after = PlaceExchange((0.5, 0.0, 1.0, 0.25))(recipient, source, 0)
+    assert (after[8:, :4] == source[8:, :4]).all()
+    after[8:, :4] = recipient[8:, :4]
+    assert (after == recipient).all()
 
 
 def test_colours_follow_the_giver() -> None:
-    taker, giver = noise(1), noise(2) // 2 + 20
-    after = ColourExchange()(taker, giver, 0)
-    assert after.mean(axis=(0, 1)) == pytest.approx(giver.mean(axis=(0, 1)), abs=1)
-    assert after.std(axis=(0, 1)) == pytest.approx(giver.std(axis=(0, 1)), abs=1.5)
+    recipient, source = noise(1), noise(2) // 2 + 20
+    after = ColourExchange()(recipient, source, 0)
+    assert after.mean(axis=(0, 1)) == pytest.approx(source.mean(axis=(0, 1)), abs=1)
+    assert after.std(axis=(0, 1)) == pytest.approx(source.std(axis=(0, 1)), abs=1.5)
 
 
 def test_texture_changes_the_ground_alone() -> None:
-    taker, giver = noise(1, 32), noise(2, 32)
-    after = TextureExchange()(taker, giver, 0)
+    recipient, source = noise(1, 32), noise(2, 32)
+    after = TextureExchange()(recipient, source, 0)
     around = ground(32)
-    assert (after[~around] == taker[~around]).all()
-    assert (after[around] != taker[around]).mean() > 0.9
+    assert (after[~around] == recipient[~around]).all()
+    assert (after[around] != recipient[around]).mean() > 0.9
     # Plain grounds have no fine texture to give: the blurred taker is left.
-    plain = TextureExchange()(taker, np.full_like(giver, 120), 0)
-    assert plain[around].std() < taker[around].std() / 2
+    plain = TextureExchange()(recipient, np.full_like(source, 120), 0)
+    assert plain[around].std() < recipient[around].std() / 2
 
 
 def test_a_hole_is_filled_from_around() -> None:

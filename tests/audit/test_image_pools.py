@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seewhy.audit.image_pools import CONFIRMATION, DISCOVERY, GIVING, SCREENING, Role, divide
+from seewhy.audit.image_pools import CONFIRMATION, DISCOVERY, EXTRA_DONORS, SCREENING, Role, divide
 from seewhy.storage.schemas.study import Dataset, Split
 
 
@@ -42,8 +42,8 @@ def test_no_image_has_two_roles(counts: list[tuple[int, int, int]], seed: int) -
         assert (label in pools.joined) == ((splits["confirmation"] == "train").any())
         assert len(splits["discovery"]) <= DISCOVERY
         assert len(splits["screening"]) <= SCREENING
-        assert len(splits["giving"]) <= GIVING
-        assert set(splits["giving"]) <= {"train"}
+        assert len(splits["extra_donors"]) <= EXTRA_DONORS
+        assert set(splits["extra_donors"]) <= {"train"}
         assert len(splits["discovery"]) >= min(train // 2, DISCOVERY)
 
 
@@ -62,7 +62,7 @@ def test_no_image_has_two_roles(counts: list[tuple[int, int, int]], seed: int) -
 )
 def test_images_by_role(train: int, validation: int, expected: tuple[int, ...]) -> None:
     pools = divide(data([(train, validation, 7), (9, 9, 9)]), 0)
-    roles: tuple[Role, ...] = ("discovery", "screening", "giving", "confirmation")
+    roles: tuple[Role, ...] = ("discovery", "screening", "extra_donors", "confirmation")
     assert tuple(len(pools.own(role, 0)) for role in roles) == expected
 
 

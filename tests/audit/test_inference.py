@@ -7,7 +7,14 @@ import pytest
 from scipy import stats
 
 from benchmarks.audit_inference import DONORS, SHARES, donors_of, normal, pairs_of
-from seewhy.audit.inference import Effect, judge, measure_effect, more_severe, standard_error, usual
+from seewhy.audit.inference import (
+    Effect,
+    decide_verdict,
+    measure_effect,
+    more_severe,
+    standard_error,
+    usual,
+)
 
 
 def answers(*changes: float, each: int = 1) -> np.ndarray:
@@ -98,7 +105,7 @@ def effect(change: float, low: float) -> Effect:
 def test_a_detail_must_be_relevant_and_sure(
     change: float, low: float, p: float, verdict: str
 ) -> None:
-    assert judge(effect(change, low), p, 0.5, "detail", None) == verdict
+    assert decide_verdict(effect(change, low), p, 0.5, "detail", None) == verdict
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,7 @@ def test_a_detail_must_be_relevant_and_sure(
 def test_colours_must_do_more_than_is_usual(
     change: float, low: float, bound: float | None, verdict: str
 ) -> None:
-    assert judge(effect(change, low), 0.001, 0.5, "colour", bound) == verdict
+    assert decide_verdict(effect(change, low), 0.001, 0.5, "colour", bound) == verdict
 
 
 def test_the_graver_verdict_counts() -> None:

@@ -60,7 +60,7 @@ class ByPaste(ByCorner):
 def pools(
     white: NDArray[np.int64],
     pixels: NDArray[np.uint8] | None = None,
-    giving: NDArray[np.int64] | None = None,
+    extra_donors: NDArray[np.int64] | None = None,
 ) -> ImagePools:
     """Make black images, some with a white corner."""
     pixels = np.zeros((120, SIZE, SIZE, 3), np.uint8) if pixels is None else pixels
@@ -69,7 +69,7 @@ def pools(
     roles = {
         "discovery": discovery,
         "screening": screening,
-        "giving": np.array([], np.int64) if giving is None else giving,
+        "extra_donors": np.array([], np.int64) if extra_donors is None else extra_donors,
         "confirmation": CONFIRMING,
     }
     return ImagePools(pixels, LABELS, roles)
@@ -214,7 +214,7 @@ def test_a_hole_anywhere_is_the_control_of_a_filled_detail() -> None:
 
 def test_training_images_give_where_validation_images_are_few() -> None:
     given = NUMBERS[15:30]
-    made = pools(np.concatenate([given, [30, 31]]), giving=given)
+    made = pools(np.concatenate([given, [30, 31]]), extra_donors=given)
     design = plan(made, locate(made, detail()), "confirmation", 0)
     assert design is not None
     assert set(design.donors[:2]) == {30, 31}

@@ -26,7 +26,7 @@ EFFECT = EffectRecord(
 def draw(marked: int, at: tuple[int, int] | None = (0, 0)) -> tuple[Dataset, NDArray[np.bool_]]:
     """Draw 40 images of boats, some with a white square, 80 of other classes, and as many to test.
 
-    Without `at` the square lies at a place of its own in each image.
+    Without `at` the square is at a place of its own in each image.
     """
     rng = np.random.default_rng(3)
     labels = np.tile(np.repeat([0, 1, 2], 40), 2).astype(np.int64)
@@ -222,7 +222,7 @@ def finding(kind: str, verdict: str, box: list[float] | None = None) -> Finding:
 def audit(*classes: list[Finding]) -> Audit:
     return Audit(
         stage="finetuning",
-        images=AuditImages(discovery=9, screening=3, giving=2, confirmation=4),
+        images=AuditImages(discovery=9, screening=3, extra_donors=2, confirmation=4),
         candidates=9,
         seconds=1.0,
         sentences=[],

@@ -24,7 +24,7 @@ from seewhy.storage.schemas.audit import (
 )
 from seewhy.storage.schemas.study import Dataset, Predictions
 
-IMAGES = AuditImages(discovery=9, screening=3, giving=2, confirmation=4)
+IMAGES = AuditImages(discovery=9, screening=3, extra_donors=2, confirmation=4)
 EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_control=0.1,
                       donors=12, images=96)  # fmt: skip
 MARK = (slice(12, 16), slice(0, 4))
@@ -85,10 +85,10 @@ def audit(cat: Verdict, boat: Verdict) -> Audit:
 
 
 def judged(data: Dataset, place: tuple[slice, slice], found: Audit) -> EvaluatedClassifier:
-    asked, test = ByPlace(place), data.where("test")
+    access, test = ByPlace(place), data.where("test")
     ids = tuple(data.ids[i] for i in test)
-    said = asked.probabilities(data.pixels[test])
-    return EvaluatedClassifier(asked, Predictions(ids, data.labels[test], said), found)
+    said = access.probabilities(data.pixels[test])
+    return EvaluatedClassifier(access, Predictions(ids, data.labels[test], said), found)
 
 
 def compared(data: Dataset, cat: Verdict = "none", boat: Verdict = "none") -> MitigationRecord:

@@ -1,4 +1,4 @@
-"""Asking a real network, and an audit as it lies in a run directory."""
+"""Asking a real network, and an audit as it is in a run directory."""
 
 from __future__ import annotations
 
@@ -44,33 +44,33 @@ def classifier() -> Classifier:
 
 
 def test_a_network_is_asked_as_it_answers(classifier: Classifier) -> None:
-    asking = StudyClassifierAccess(
+    access = StudyClassifierAccess(
         classifier, choose_compute("cpu", "float32"), evidence_layer(classifier)
     )
     pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3), dtype=np.uint8)
-    found = asking.probabilities(pixels)
+    found = access.probabilities(pixels)
     with torch.no_grad():
         images = to_input(torch.from_numpy(pixels), classifier.design.preprocess, "cpu")
         straight = classifier(images).softmax(dim=1).numpy()
     assert np.allclose(found, straight, atol=1e-6)
     classes = np.arange(35) % 2
-    maps = asking.evidence(pixels, classes)
+    maps = access.evidence(pixels, classes)
     assert maps.shape == (35, 4, 4)
     # Each map is for its own class, whatever batch it came in.
-    assert np.allclose(maps[33:34], asking.evidence(pixels[33:34], classes[33:34]), atol=1e-5)
+    assert np.allclose(maps[33:34], access.evidence(pixels[33:34], classes[33:34]), atol=1e-5)
 
 
 def test_what_was_seen_is_gathered_where_the_evidence_lies(classifier: Classifier) -> None:
-    asking = StudyClassifierAccess(
+    access = StudyClassifierAccess(
         classifier, choose_compute("cpu", "float32"), evidence_layer(classifier)
     )
     pixels = np.random.default_rng(1).integers(0, 256, (34, 32, 32, 3), dtype=np.uint8)
     maps = np.zeros((34, 4, 4), np.float32)
     maps[:, 1, 2], maps[:, 3, 0] = 3, 1
     maps[33] = 0
-    found = asking.gathered(pixels, maps)
+    found = access.gathered(pixels, maps)
     kept: list[Tensor] = []
-    layer = classifier.get_submodule(asking.layer)
+    layer = classifier.get_submodule(access.layer)
     handle = layer.register_forward_hook(lambda module, given, out: kept.append(out))
     with torch.no_grad():
         classifier(to_input(torch.from_numpy(pixels), classifier.design.preprocess, "cpu"))
@@ -82,7 +82,7 @@ def test_what_was_seen_is_gathered_where_the_evidence_lies(classifier: Classifie
 
 
 def test_the_evidence_comes_from_a_fine_map(classifier: Classifier) -> None:
-    # At 64 pixels the trunk behind the cut has maps of 4 and 2 places a side.
+    # At 64 pixels the trunk after the cut has maps of 4 and 2 places a side.
     layer = evidence_layer(classifier)
     assert "layer3" in layer
 
@@ -112,7 +112,7 @@ def test_an_audit_comes_back_from_disk(tmp_path: Path) -> None:
         run.read_audit_pictures("net", "adaptation")
 
 
-IMAGES = AuditImages(discovery=9, screening=3, giving=2, confirmation=4)
+IMAGES = AuditImages(discovery=9, screening=3, extra_donors=2, confirmation=4)
 EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_control=0.1,
                       donors=12, images=96)  # fmt: skip
 

@@ -257,7 +257,7 @@ def test_check_says_first_what_a_folder_holds(tmp_path: Path, seewhy: CommandLin
     assert ["│", "all", "│", "6", "│", "2", "│", "8", "│"] in rows
     assert "other files: .txt" in done.stdout and "Training/9/notes.txt" in done.stdout
     assert "Split folders: Training/ is training and Testing/ is test." in done.stdout
-    assert "new/ (1 picture) lies beside the split folders and was not read." in done.stdout
+    assert "new/ (1 picture) is beside the split folders and was not read." in done.stdout
 
 
 def test_many_classes_do_not_fill_a_screen(tmp_path: Path, seewhy: CommandLine) -> None:

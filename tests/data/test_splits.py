@@ -152,7 +152,7 @@ def test_the_smallest_listing_that_does() -> None:
 
 
 def apart(groups: np.ndarray, splits: tuple[Split, ...]) -> list[int]:
-    """Name the groups that lie in more than one split."""
+    """Name the groups that are in more than one split."""
     return [
         int(group)
         for group in np.unique(groups[groups >= 0])

@@ -48,7 +48,7 @@ def test_one_class_gives_scipys_percentile_interval() -> None:
 
 
 def test_classes_are_drawn_each_for_itself() -> None:
-    """Class 0 always right and class 1 never: nothing hangs on the draw, the interval is a point.
+    """Class 0 always right and class 1 never: nothing depends on the draw, the interval is a point.
 
     Drawn without regard to class the mean of 100 images would spread by 0.05.
     """

@@ -39,9 +39,9 @@ def test_both_ways_give_the_chosen_images_the_softmax_of_their_logits(data: Data
     with torch.no_grad():
         expected = head.eval().classify(maps[indices].mean((2, 3))).softmax(1).numpy()
     np.testing.assert_allclose(pooled.probabilities, expected, rtol=1e-5)
-    behind_cut = TailAndHead(nn.Dropout(0.5), head).train()
-    at_cut = predict_at_cut(behind_cut, lambda chosen: maps[chosen], data, indices, CPU)
+    tail_and_head = TailAndHead(nn.Dropout(0.5), head).train()
+    at_cut = predict_at_cut(tail_and_head, lambda chosen: maps[chosen], data, indices, CPU)
     assert (at_cut.ids, at_cut.probabilities.dtype) == (pooled.ids, np.float32)
     np.testing.assert_allclose(at_cut.probabilities, expected, rtol=1e-5)
-    none = predict_at_cut(behind_cut, lambda chosen: maps[chosen], data, indices[:0], CPU)
+    none = predict_at_cut(tail_and_head, lambda chosen: maps[chosen], data, indices[:0], CPU)
     assert none.probabilities.shape == (0, 3)

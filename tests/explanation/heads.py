@@ -554,7 +554,7 @@ class Step(nn.Module):
 
     def _packing(self) -> AbstractContextManager[object]:
         if self.way == "packed":
-            # A lossy package: autograd goes on with what comes out of it.
+            # A lossy package: autograd continues with what comes out of it.
             return torch.autograd.graph.saved_tensors_hooks(lambda t: t * 0.5, lambda t: t)
         if self.way == "on the processor":
             return torch.autograd.graph.save_on_cpu()

@@ -63,7 +63,7 @@ def test_an_empty_map_is_flagged() -> None:
 
 def test_maps_are_resized_bilinearly() -> None:
     found = explain(Tiny(), IMAGE, classes=[0])
-    # Half-pixel centres: the first of four columns lies on the edge, the second 1/4 of the way.
+    # Half-pixel centres: the first of four columns is on the edge, the second 1/4 of the way.
     expected = torch.tensor([0.5, 0.375, 0.125, 0.0])
     torch.testing.assert_close(found.resized((4, 4))[0, 0, 0], expected)
 

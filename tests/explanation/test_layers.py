@@ -1,4 +1,4 @@
-"""How outputs lie, which layer is chosen, and what the list of layers says."""
+"""How outputs are, which layer is chosen, and what the list of layers says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDE = torch.Size([2, 3, 160, 224])
         ((2, 512, 7, 7), SQUARE, {}, SpatialLayout("channels first", (7, 7))),
         ((2, 7, 7, 512), SQUARE, {}, SpatialLayout("channels last", (7, 7))),
         ((2, 512, 5, 7), WIDE, {}, SpatialLayout("channels first", (5, 7))),
-        # As many channels as places: channels lie first, unless a norm over the last axis says so.
+        # As many channels as places: channels are first, unless a norm over the last axis says so.
         ((2, 7, 7, 7), SQUARE, {}, SpatialLayout("channels first", (7, 7))),
         ((2, 7, 7, 7), SQUARE, {"last": True}, SpatialLayout("channels last", (7, 7))),
         # Patches; with a class token; with a distillation token; with registers.

@@ -73,7 +73,7 @@ def test_a_channel_that_is_the_same_everywhere_masks_all() -> None:
 
 
 def test_ablationcam_on_a_network() -> None:
-    # Each class hangs on one channel alone: without it the score drops to 0, a weight of 1.
+    # Each class depends on one channel alone: without it the score drops to 0, a weight of 1.
     found = explain(Tiny(), IMAGE, classes="all", layer="conv", method="ablationcam")
     torch.testing.assert_close(found.maps[0, 0], IMAGE[0, 0])
     torch.testing.assert_close(found.maps[0, 1], 2 - IMAGE[0, 0])
@@ -83,7 +83,7 @@ def test_variants_run_in_batches() -> None:
     model = Tiny()
     images = torch.cat([IMAGE, IMAGE + 1, IMAGE * 3])
     explain(model, images, classes="all", layer="conv", method="scorecam", batch_size=1)
-    # One forward for the images; then a forward a channel, whatever the number of classes.
+    # One forward for the images; then a forward pass per channel, whatever the number of classes.
     assert model.sizes == [3, *[1] * 6]
     model.sizes.clear()
     explain(model, images, layer="conv", method="scorecam", batch_size=2)
@@ -98,7 +98,7 @@ def test_variants_run_in_batches() -> None:
 @pytest.mark.parametrize("join", ["nothing", "sum", "concatenation"])
 def test_ablation_behind_a_layer_is_ablation_of_the_whole(join: str, batch_size: int) -> None:
     class Joined(nn.Module):
-        """What lies before the target layer also goes around it."""
+        """What is before the target layer also goes around it."""
 
         def __init__(self) -> None:
             super().__init__()

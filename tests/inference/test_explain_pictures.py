@@ -45,13 +45,13 @@ def test_the_overlay_has_the_pictures_own_size_and_the_map_its_place(
     assert (found.explained, found.index, found.method, found.layer) == (
         "red", 0, "gradcam", "places",
     )  # fmt: skip
-    # The patch lies 48 … 64 from the square's left and 8 … 24 from its top: cells of 8 pixels.
+    # The patch is 48 … 64 from the square's left and 8 … 24 from its top: cells of 8 pixels.
     map_ = np.load(tmp_path / "out" / found.map, allow_pickle=False)
     assert set(zip(*np.nonzero(map_ > map_.max() / 2), strict=True)) == {
         (1, 6), (1, 7), (2, 6), (2, 7)
     }  # fmt: skip
     changed = np.abs(pixels(tmp_path / "out" / found.overlay) - pixels(path)).sum(axis=2)
-    # Untouched but for two lines along the square's edges; nothing lies right of 96 + 2.
+    # Untouched but for two lines along the square's edges; nothing is right of 96 + 2.
     assert not changed[:, :30].any()
     assert not changed[:, 98:].any()
     assert changed[:, 30:32].all()

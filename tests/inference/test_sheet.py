@@ -1,4 +1,4 @@
-"""The sheet: where tiles come to lie, and words that are too long."""
+"""The sheet: where tiles come to be, and words that are too long."""
 
 from __future__ import annotations
 

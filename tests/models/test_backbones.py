@@ -202,7 +202,7 @@ def test_misshapen_foreign_and_broken_tensors_are_named(
     assert "more than the architecture: layer4.1.conv1.weight;" in _refused(folder(state))
     state = {**tensors, "bn1.bias": torch.full((32,), float("nan"))}
     assert "values that are not finite in bn1.bias;" in _refused(folder(state))
-    # What lies outside the trunk does no harm, nor does a count that nothing reads.
+    # What is outside the trunk does no harm, nor does a count that nothing reads.
     state = {n: t for n, t in tensors.items() if "num_batches" not in n}
     assert _local(folder({**state, "aux.weight": torch.zeros(1)})).wnids == tuple(WNIDS)
 

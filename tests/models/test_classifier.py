@@ -79,7 +79,7 @@ def test_black_and_white_come_back_and_older_files_have_none(tmp_path: Path) -> 
 def test_the_prefix_stays_in_evaluation_mode() -> None:
     classifier = _classifier("resnet18").train()
     assert not any(module.training for module in classifier.prefix.modules())
-    assert all(module.training for module in classifier.behind_cut.modules())
+    assert all(module.training for module in classifier.tail_and_head.modules())
 
 
 def test_the_head_is_pooling_hidden_layers_and_an_output() -> None:
@@ -150,7 +150,7 @@ def test_a_classifier_of_another_precision_says_and_shows_the_same(
     classifier = _classifier("test_resnet", units)
     with torch.no_grad():
         # Random weights would give logits that hardly differ.
-        classifier.behind_cut.head.layers[-1].weight.mul_(20)
+        classifier.tail_and_head.head.layers[-1].weight.mul_(20)
     other = copy.deepcopy(classifier).to(dtype)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     expected = explain(classifier, images, layer=classifier.map_layer)

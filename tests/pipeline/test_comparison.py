@@ -14,7 +14,7 @@ from seewhy.pipeline.comparison import compare_studies
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.evaluation import Comparison
 
-from .report.conftest import CLASSES, make_run  # noqa: F401, the fixture
+from ..report.conftest import CLASSES, make_run  # noqa: F401, the fixture
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 

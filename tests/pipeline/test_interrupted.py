@@ -1,4 +1,4 @@
-"""A study that was interrupted goes on, and ends as if it had not been; nobody's work is lost."""
+"""A study that was interrupted continues, and ends as if it had not been; nobody's work is lost."""
 
 from __future__ import annotations
 
@@ -194,10 +194,10 @@ def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
         except KeyboardInterrupt:
             stops += 1
     assert stops > 3
-    assert "going on with a study that was interrupted" in progress.said
+    assert "resuming an interrupted study" in progress.said
     check_equal(Path("stopped"), whole)
     log = (Path("stopped") / "study.log").read_text("utf-8")
-    assert "were kept in another place when this backbone was begun" in log
+    assert "were kept in another place when this backbone was started" in log
     starts = json.loads((Path("stopped") / "provenance.json").read_text("utf-8"))["starts"]
     assert 1 < starts <= stops + 1
 
@@ -344,7 +344,7 @@ def test_changed_weights_are_refused(place: Path, stopping: Stops) -> None:
     begun = json.loads(path.read_text("utf-8"))
     begun["weights_keys"]["mobilenetv2_035"] = "others"
     path.write_text(json.dumps(begun))
-    with pytest.raises(RunError, match="was begun with another weights"):
+    with pytest.raises(RunError, match="was started with another weights"):
         run_study(load_config("small.toml"), "other")
 
 

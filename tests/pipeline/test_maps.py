@@ -1,4 +1,4 @@
-"""Every method a study may name makes maps of what lies behind the cut."""
+"""Every method a study may name makes maps of the part after the cut."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def cut():
 def test_every_method_explains_what_lies_behind_the_cut(cut, method: str) -> None:
     found, activations = cut
     units = () if method == "cam" else (6,)
-    behind_cut = TailAndHead(found.tail, Head(512, units, 0.3, 3, seed=0)).eval()
+    tail_and_head = TailAndHead(found.tail, Head(512, units, 0.3, 3, seed=0)).eval()
     labels = np.array([2, 0])
     maps = explain_batches(
-        behind_cut, [activations.clone()], (map_layer(found),), method, labels=labels
+        tail_and_head, [activations.clone()], (map_layer(found),), method, labels=labels
     )
     assert maps.maps.shape == (2, 2, 2, 2)
     assert np.isfinite(maps.maps).all()

@@ -1,4 +1,4 @@
-"""A study whose classifier goes by a planted mark is mitigated; stopped, it goes on."""
+"""A study whose classifier goes by a planted mark is mitigated; stopped, it continues."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_mitigation_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
             stops += 1
             assert not (Path("stopped") / "backbones" / SLUG / "mitigation.json").exists()
     assert stops > 2
-    assert "mitigated: going on with a study that was interrupted" in progress.said
+    assert "mitigated: resuming an interrupted study" in progress.said
     assert kept(Path("stopped")) == kept(whole)
     assert "mitigated/data/pixels.npy" in "".join(kept(whole))
     # What has been mitigated stays as it is.
@@ -266,7 +266,7 @@ def test_where_no_shortcut_was_proven_nothing_is_mitigated(
     files = {path for path in copied.root.rglob("*") if path.name != ".lock"}
     done = seewhy("run", "planted.toml", "--out", copied.root, "--mitigate", "--quiet", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{SLUG}: no shortcut was proven, so there is nothing to mitigate" in done.stdout
+    assert f"{SLUG}: no shortcut was confirmed, so there is nothing to mitigate" in done.stdout
     assert {path for path in copied.root.rglob("*") if path.name != ".lock"} == files
 
 
@@ -322,7 +322,7 @@ def test_what_was_mitigated_for_other_findings_is_not_taken_up(
         mitigate_run(run.root)
     (run.mitigated_path(SLUG) / "data" / "mitigation_data.json").unlink()
     with pytest.raises(
-        RunError, match=r"mitigated: is not as seewhy writes it \(no data/mitigated\.json"
+        RunError, match=r"mitigated: is not as seewhy writes it \(no data/mitigation_data\.json"
     ):
         mitigate_run(run.root)
 

@@ -238,5 +238,5 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, data: Dataset) 
     repeat(under)
     path = under.run.backbone_path("net") / "folds" / "fold 2.npz"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(RunError, match=r"fold 2\.npz: cannot be taken up again .* delete it"):
+    with pytest.raises(RunError, match=r"fold 2\.npz: cannot be resumed .* delete it"):
         repeat(under)

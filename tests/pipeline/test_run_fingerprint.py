@@ -1,4 +1,4 @@
-"""A study goes on with the same files however they are named, and is refused with other ones."""
+"""A study continues with the same files however they are named, and is refused with other ones."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def begin(config: StudyConfig) -> RunDirectory:
 
 
 def go_on(config: StudyConfig) -> list[str]:
-    """Compare as a command does that goes on; return what is said."""
+    """Compare as a command does that continues; return what is said."""
     said, run = Said(), RunDirectory(Path("run").resolve())
     refuse_another(run, config)
     refuse_changed_files(run, config, said)

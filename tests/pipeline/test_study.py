@@ -271,7 +271,7 @@ def test_adaptation_leaves_the_trunk_and_finetuning_the_prefix_alone(finished: P
         name for name in original if not torch.equal(original[name], stages[1][f"trunk.{name}"])
     }
     assert all(torch.equal(original[name], stages[0][f"trunk.{name}"]) for name in original)
-    # Half of ResNet18's twenty convolutions lie in layer3 and layer4.
+    # Half of ResNet18's twenty convolutions are in layer3 and layer4.
     assert changed
     assert {name.split(".")[0] for name in changed} <= {"layer2", "layer3", "layer4"}
     assert "layer4.1.conv2.weight" in changed

@@ -67,7 +67,7 @@ def test_the_hottest_box_is_the_one_that_is_replaced() -> None:
     """Six places a side, so the box has 0.35 · 6 = 2.1, that is two."""
     weights = torch.zeros(2, 6, 6)
     # Class 0: this box sums to 1 + 2 + 3 + 4 = 10, the single peak to 8 only. The 99 and the -99
-    # lie where the activation is below and above zero: both speak against the class.
+    # are where the activation is below and above zero: both speak against the class.
     weights[0, 3:5, 1:3] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     weights[0, 0, 5], weights[0, 5, 5], weights[0, 0, 0] = 8.0, 99.0, -99.0
     # Class 1: in the corner the box around the peak does not fit in the middle of it.
@@ -95,15 +95,15 @@ def test_the_hottest_box_is_the_one_that_is_replaced() -> None:
 
 
 def test_the_map_is_the_one_that_explain_makes() -> None:
-    behind_cut = _tail()
+    tail_and_head = _tail()
     activations, labels = _activations().relu(), torch.arange(12) % 3
-    found = Replacement("focus", behind_cut, CPU)._heat(activations, labels)
+    found = Replacement("focus", tail_and_head, CPU)._heat(activations, labels)
 
     class Passing(nn.Module):
         def forward(self, given: Tensor) -> Tensor:
             return given.clone()
 
-    model = nn.Sequential(Passing(), behind_cut)
+    model = nn.Sequential(Passing(), tail_and_head)
     expected = explain(model, activations, labels, "0", "gradcam-elementwise").maps[:, 0]
     assert expected.flatten(1).amax(dim=1).min() > 0
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
@@ -178,25 +178,25 @@ def test_where_nothing_speaks_for_the_label_the_place_is_drawn() -> None:
 
 
 def test_what_is_asked_for_the_map_stays_as_it_was() -> None:
-    behind_cut = _tail().train()
-    behind_cut.tail[2].eval()
-    behind_cut.tail[1].requires_grad_(False)
-    modes = [part.training for part in behind_cut.modules()]
-    state = {name: tensor.clone() for name, tensor in behind_cut.state_dict().items()}
-    asked = [parameter.requires_grad for parameter in behind_cut.parameters()]
+    tail_and_head = _tail().train()
+    tail_and_head.tail[2].eval()
+    tail_and_head.tail[1].requires_grad_(False)
+    modes = [part.training for part in tail_and_head.modules()]
+    state = {name: tensor.clone() for name, tensor in tail_and_head.state_dict().items()}
+    asked = [parameter.requires_grad for parameter in tail_and_head.parameters()]
     random = torch.get_rng_state()
     before, labels = _activations(), torch.arange(12) % 3
-    found = Replacement("focus", behind_cut, CPU)(before.clone(), labels, _chance())
+    found = Replacement("focus", tail_and_head, CPU)(before.clone(), labels, _chance())
     assert _changed(before, found).any()
     assert not found.requires_grad
-    assert [part.training for part in behind_cut.modules()] == modes
-    assert all(torch.equal(t, state[name]) for name, t in behind_cut.state_dict().items())
-    assert [parameter.requires_grad for parameter in behind_cut.parameters()] == asked
-    assert all(parameter.grad is None for parameter in behind_cut.parameters())
+    assert [part.training for part in tail_and_head.modules()] == modes
+    assert all(torch.equal(t, state[name]) for name, t in tail_and_head.state_dict().items())
+    assert [parameter.requires_grad for parameter in tail_and_head.parameters()] == asked
+    assert all(parameter.grad is None for parameter in tail_and_head.parameters())
     assert torch.equal(torch.get_rng_state(), random)
     # With the statistics of the batch, and units dropped, the boxes would be others.
-    behind_cut.tail[2].train()
-    again = Replacement("focus", behind_cut, CPU)(before.clone(), labels, _chance())
+    tail_and_head.tail[2].train()
+    again = Replacement("focus", tail_and_head, CPU)(before.clone(), labels, _chance())
     assert torch.equal(again, found)
 
 
@@ -250,16 +250,18 @@ def _finetuned(
             "finetuning": {"epochs": 3, "augmentation": where, "batch_norm": norms},
         }
     )
-    behind_cut = _tail()
+    tail_and_head = _tail()
     last: dict[str, Tensor] = {}
 
-    def watch(epoch: object) -> None:
-        last.update({name: tensor.clone() for name, tensor in behind_cut.state_dict().items()})
+    def on_epoch(epoch: object) -> None:
+        last.update({name: tensor.clone() for name, tensor in tail_and_head.state_dict().items()})
         if stop and getattr(epoch, "epoch", 0) == stop:
             raise KeyboardInterrupt
 
     try:
-        finetune(behind_cut, Kept(activations), data, config, CPU, Silent(), "", checkpoint, watch)  # type: ignore[arg-type]
+        finetune(
+            tail_and_head, Kept(activations), data, config, CPU, Silent(), "", checkpoint, on_epoch
+        )  # type: ignore[arg-type]
     except KeyboardInterrupt:
         assert stop
     return last

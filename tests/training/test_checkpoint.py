@@ -1,4 +1,4 @@
-"""A stage that was stopped after any epoch and taken up again is the one that never stopped."""
+"""A stage that was stopped after any epoch and resumed is the one that never stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.study import Epoch
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.trainer import BestEpoch, StageResult, StageSettings, Watch, train_stage
+from seewhy.training.trainer import BestEpoch, OnEpoch, StageResult, StageSettings, train_stage
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 # Five epochs at most; patience is never at its end.
@@ -72,10 +72,10 @@ def _train(
     learner: HeadLearner | ModuleLearner,
     settings: StageSettings,
     path: Path | None,
-    watch: Watch | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> StageResult:
     keeper = Checkpoint(path, settings) if path else None
-    return train_stage(learner, settings, Silent(), "a test", keeper, watch)
+    return train_stage(learner, settings, Silent(), "a test", keeper, on_epoch)
 
 
 def _plain(result: StageResult) -> tuple[object, ...]:
@@ -87,12 +87,12 @@ def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _stopping_after(number: int) -> Watch:
-    def watch(epoch: Epoch) -> None:
+def _stopping_after(number: int) -> OnEpoch:
+    def on_epoch(epoch: Epoch) -> None:
         if epoch.epoch == number:
             raise KeyboardInterrupt
 
-    return watch
+    return on_epoch
 
 
 @BOTH
@@ -128,7 +128,7 @@ def test_it_may_be_stopped_again_and_again(make: Make, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             _train(make(WHOLE, seed=stopped), WHOLE, path, _stopping_after(stopped))
         if stopped == 1:
-            # The first epoch alone hangs on the weights that it began with.
+            # The first epoch alone depends on the weights that it began with.
             with pytest.raises(KeyboardInterrupt):
                 _train(make(WHOLE), WHOLE, tmp_path / "first", _stopping_after(1))
             (tmp_path / "first").replace(path)
@@ -143,13 +143,13 @@ def test_seconds_before_the_interruption_count(tmp_path: Path) -> None:
     path = tmp_path / "stage.safetensors"
     spent: list[float] = []
 
-    def watch(epoch: Epoch) -> None:
+    def on_epoch(epoch: Epoch) -> None:
         spent.append(epoch.seconds)
         if epoch.epoch == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _train(_head_learner(WHOLE), WHOLE, path, watch)
+        _train(_head_learner(WHOLE), WHOLE, path, on_epoch)
     result = _train(_head_learner(WHOLE), WHOLE, path)
     assert [epoch.seconds for epoch in result.history[:3]] == spent
     assert result.seconds >= sum(spent) > 0
@@ -231,7 +231,7 @@ def test_a_damaged_file_is_named_with_what_to_do(
     with pytest.raises(RunError) as caught:
         Checkpoint(path, WHOLE).restore(_head_learner(WHOLE), BestEpoch())
     message = str(caught.value)
-    assert message.startswith(f"{path}: cannot be taken up again (")
+    assert message.startswith(f"{path}: cannot be resumed (")
     assert message.endswith("); delete it to repeat the stage")
     assert "\n" not in message
 
@@ -243,7 +243,7 @@ def test_the_file_of_another_head_is_refused(tmp_path: Path) -> None:
     other = HeadLearner(
         Head(6, (5,), 0.3, 3, seed=1), rows, labels, indices[:37], indices[37:], WHOLE
     )
-    with pytest.raises(RunError, match="cannot be taken up again"):
+    with pytest.raises(RunError, match="cannot be resumed"):
         Checkpoint(path, WHOLE).restore(other, BestEpoch())
 
 

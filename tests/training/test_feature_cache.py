@@ -205,7 +205,12 @@ def test_activations_do_not_depend_on_where_they_are_kept_or_on_their_batch(
 @pytest.mark.parametrize(
     ("recorded", "budget", "place", "words"),
     [
-        ("memory", MemoryBudget(10**9, 10**9), "memory", "memory, as when this backbone was begun"),
+        (
+            "memory",
+            MemoryBudget(10**9, 10**9),
+            "memory",
+            "memory, as when this backbone was started",
+        ),
         ("memory", MemoryBudget(0, 10**9), "disk", "exceed today's memory budget of 0.00 GiB"),
         ("memory", MemoryBudget(0, 0), "recompute", "exceed today's memory budget of 0.00 GiB"),
         ("disk", MemoryBudget(10**9, 0), "memory", "exceed today's disk budget of 0.00 GiB"),
@@ -238,7 +243,7 @@ def test_where_last_digits_would_differ_a_resumed_study_is_refused(
     monkeypatch.setattr(CutInput, "is_repeatable", lambda self: False)
     with (
         pytest.raises(
-            RunError, match=r"was begun with activations at the cut kept.*free 0\.\d+ GiB"
+            RunError, match=r"was started with activations at the cut kept.*free 0\.\d+ GiB"
         ),
         keeping_features(backbone, cut, data, CPU, _config(), tmp_path, Silent(), "memory"),
     ):

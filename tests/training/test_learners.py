@@ -110,7 +110,7 @@ def test_gradients_are_those_of_autograd(
     torch.testing.assert_close(logits, expected.detach(), rtol=1e-5, atol=1e-6)
     loss_of("kl-divergence", expected, targets, "mean", smoothing).backward()
     found = [parameter.grad for parameter in learner.optimizer.parameters]
-    # Weights lie (inputs, outputs) there, (outputs, inputs) in PyTorch's layers.
+    # Weights are (inputs, outputs) there, (outputs, inputs) in PyTorch's layers.
     _same(
         [gradient.t() if gradient.dim() == 2 else gradient for gradient in found],
         [parameter.grad for parameter in theirs.parameters()],
@@ -216,7 +216,7 @@ def test_dropout_keeps_the_mean() -> None:
 def test_dropout_is_drawn_from_seed_stage_and_epoch_alone(
     make: Callable[..., HeadLearner | ModuleLearner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The order of the images hangs on them too; here it is always the same.
+    # The order of the images depends on them too; here it is always the same.
     monkeypatch.setattr(learners, "epoch_order", lambda rows, settings, number: (rows, None))
 
     def weights(settings: StageSettings = SETTINGS, number: int = 1, before: int = 0) -> Tensor:
@@ -316,7 +316,7 @@ def test_the_modules_weights_are_those_that_are_trained() -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     right = (theirs[30:].argmax(dim=1).numpy() == labels[30:]).mean()
     assert again[1] == pytest.approx(right)
-    # A head that was trained can go on under autograd, as fine-tuning has it.
+    # A head that was trained can continue under autograd, as fine-tuning has it.
     assert all(
         parameter.requires_grad and parameter.grad is None for parameter in head.parameters()
     )
@@ -338,7 +338,7 @@ def test_what_is_frozen_does_not_move_and_gradients_do_not_stay() -> None:
 
 
 def test_parts_that_are_to_be_still_keep_their_statistics() -> None:
-    def learner(still: bool) -> tuple[nn.Sequential, ModuleLearner]:
+    def learner(frozen_modules: bool) -> tuple[nn.Sequential, ModuleLearner]:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             norms = nn.BatchNorm1d(FEATURES), nn.BatchNorm1d(CLASSES)
@@ -353,16 +353,16 @@ def test_parts_that_are_to_be_still_keep_their_statistics() -> None:
             indices[30:],
             SETTINGS,
             CPU,
-            still=norms[:1] if still else (),
+            frozen_modules=norms[:1] if frozen_modules else (),
         )
 
-    module, moving = learner(still=False)
+    module, moving = learner(frozen_modules=False)
     moving.train_epoch(1, lambda steps: None)
     assert module[0].running_mean.abs().sum() > 0
-    module, still = learner(still=True)
+    module, frozen_modules = learner(frozen_modules=True)
     for epoch in (1, 2):
-        still.train_epoch(epoch, lambda steps: None)
-        still.validate()
+        frozen_modules.train_epoch(epoch, lambda steps: None)
+        frozen_modules.validate()
     # Its statistics are as they were; its weights learn, and the other's statistics move.
     assert torch.equal(module[0].running_mean, torch.zeros(FEATURES))
     assert int(module[0].num_batches_tracked) == 0

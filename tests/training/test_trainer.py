@@ -25,9 +25,9 @@ from seewhy.training.trainer import (
     BestEpoch,
     CheckpointStore,
     Learner,
+    OnEpoch,
     StageResult,
     StageSettings,
-    Watch,
     dropout_seed,
     epoch_order,
     seed_of,
@@ -72,10 +72,10 @@ def _train(
     module: nn.Module,
     settings: StageSettings = SETTINGS,
     keeper: CheckpointStore | None = None,
-    watch: Watch | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> StageResult:
     learner = _learner(module, settings)
-    return train_stage(learner, settings, Silent(), "a test", keeper, watch)
+    return train_stage(learner, settings, Silent(), "a test", keeper, on_epoch)
 
 
 def test_one_epoch_is_adam_on_the_shuffled_batches() -> None:
@@ -254,7 +254,7 @@ def test_an_epoch_is_kept_before_anybody_may_end_the_stage_for_it() -> None:
     keeper = Kept()
     seen: list[Epoch] = []
 
-    def watch(epoch: Epoch) -> None:
+    def on_epoch(epoch: Epoch) -> None:
         assert keeper.numbers[-1] == epoch.epoch
         seen.append(epoch)
         if epoch.epoch == 3:
@@ -262,7 +262,7 @@ def test_an_epoch_is_kept_before_anybody_may_end_the_stage_for_it() -> None:
 
     module = Scripted([1, 5, 4, 6, 7, 8])
     with pytest.raises(KeyboardInterrupt):
-        _train(module, replace(SETTINGS, epochs=5), keeper, watch)
+        _train(module, replace(SETTINGS, epochs=5), keeper, on_epoch)
     assert keeper.numbers == [1, 2, 3]
     assert keeper.bests == [1, 1, 3]
     assert [epoch.validation_accuracy for epoch in seen] == [0.5, 0.4, 0.6]

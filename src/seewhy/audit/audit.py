@@ -20,7 +20,7 @@ from seewhy.audit.discovery.candidates import REACH, DiscoveryImages, find_candi
 from seewhy.audit.discovery.details import Detail, reduced
 from seewhy.audit.discovery.evidence_location import EvidenceLocation, hottest, locate_evidence
 from seewhy.audit.discovery.strategies import EvidenceCluster, cluster_evidence
-from seewhy.audit.findings import examples, searched, tell
+from seewhy.audit.findings import describe_finding, examples, searched
 from seewhy.audit.image_pools import ImagePools, divide
 from seewhy.audit.inference import more_severe
 from seewhy.audit.screening import ScreenedCandidate, class_ranges, screen
@@ -63,7 +63,7 @@ class AuditResult:
 
 
 def audit_classifier(
-    asked: ClassifierAccess,
+    access: ClassifierAccess,
     data: Dataset,
     predictions: Predictions,
     stage: Stage,
@@ -75,7 +75,7 @@ def audit_classifier(
 
     Parameters
     ----------
-    asked : ClassifierAccess
+    access : ClassifierAccess
         The classifier.
     data : Dataset
         Training images discover and screen, validation images confirm.
@@ -85,7 +85,7 @@ def audit_classifier(
     seed : int
     progress : Progress
     title : str
-        What the work is called while it goes on.
+        The name of the task in the progress display.
 
     Returns
     -------
@@ -94,10 +94,10 @@ def audit_classifier(
     started = time.perf_counter()
     pools = divide(data, seed)
     with progress.task(title, 2 + 2 * len(data.classes)) as advance:
-        looked, where, groups = _look(asked, data, pools, seed)
+        shown, where, groups = _evidence_of_discovery(access, data, pools, seed)
         advance(2)
-        screened = _screened(asked, pools, looked, where, seed, advance)
-        confirmed = confirm(asked, pools, screened, seed)
+        screened = _screened(access, pools, shown, where, seed, advance)
+        confirmed = confirm(access, pools, screened, seed)
         advance(len(data.classes))
     classes = [
         _class_audit(
@@ -105,7 +105,7 @@ def audit_classifier(
             predictions,
             label,
             where[label],
-            _strategies(data, looked.numbers[looked.near], groups[label]),
+            _strategies(data, shown.numbers[shown.near], groups[label]),
             [one for one in screened if one.candidate.label == label],
             _of_class(confirmed, label),
         )
@@ -133,8 +133,8 @@ def audit_classifier(
     return AuditResult(record, {name: examples(pools, one) for name, one in found.items()}, details)
 
 
-def _look(
-    asked: ClassifierAccess, data: Dataset, pools: ImagePools, seed: int
+def _evidence_of_discovery(
+    access: ClassifierAccess, data: Dataset, pools: ImagePools, seed: int
 ) -> tuple[DiscoveryImages, list[EvidenceLocation | None], list[list[EvidenceCluster]]]:
     """Look at the images of discovery: pixels of all, evidence of some of each class."""
     numbers = pools.numbers["discovery"]
@@ -143,10 +143,10 @@ def _look(
     rows = [rng.permutation(np.flatnonzero(labels == k))[:NEAR] for k in range(len(data.classes))]
     near = np.sort(np.concatenate(rows)).astype(np.int64)
     close = numbers[near]
-    maps = asked.evidence(data.pixels[close], data.labels[close])
+    maps = access.evidence(data.pixels[close], data.labels[close])
     masks = data.masks[close] if data.masks is not None else None
     where = locate_evidence(maps, data.labels[close], len(data.classes), masks)
-    vectors = asked.gathered(data.pixels[close], maps)
+    vectors = access.gathered(data.pixels[close], maps)
     groups = [
         cluster_evidence(vectors, data.labels[close], label) for label in range(len(data.classes))
     ]
@@ -163,20 +163,20 @@ def _look(
 
 
 def _screened(
-    asked: ClassifierAccess,
+    access: ClassifierAccess,
     pools: ImagePools,
-    looked: DiscoveryImages,
+    shown: DiscoveryImages,
     where: Sequence[EvidenceLocation | None],
     seed: int,
     advance: Advance,
 ) -> list[ScreenedCandidate]:
     """Discover the candidates of each class that has enough images, and screen them."""
-    spans = class_ranges(asked, pools, "screening") if len(pools.numbers["screening"]) else []
+    spans = class_ranges(access, pools, "screening") if len(pools.numbers["screening"]) else []
     screened: list[ScreenedCandidate] = []
     for label, place in enumerate(where):
-        if spans and (looked.labels == label).sum() >= FEWEST_DISCOVERY:
-            for candidate in find_candidates(looked, label, place, seed):
-                one = screen(asked, pools, candidate, spans[label], seed)
+        if spans and (shown.labels == label).sum() >= FEWEST_DISCOVERY:
+            for candidate in find_candidates(shown, label, place, seed):
+                one = screen(access, pools, candidate, spans[label], seed)
                 if one is not None and not _twin(one, screened):
                     screened.append(one)
         advance(1)
@@ -211,7 +211,7 @@ def _class_audit(
     screened: Sequence[ScreenedCandidate],
     confirmed: Sequence[ConfirmedCandidate],
 ) -> ClassAudit:
-    findings: list[Finding] = [tell(data, predictions, one) for one in confirmed]
+    findings: list[Finding] = [describe_finding(data, predictions, one) for one in confirmed]
     verdict: Verdict = "none" if screened else "too few images"
     for finding in findings:
         verdict = more_severe(verdict, finding.verdict)

@@ -1,4 +1,4 @@
-"""Which images carry a colour, a texture or what lies at a place, when every image has some.
+"""Which images carry a colour, a texture or the content of a place, of which every image has some.
 
 Told by pixels alone: a few numbers describe each image, Fisher's discriminant separates one
 class's from the others', and the images beyond nine tenths of the others count as carriers. A
@@ -18,7 +18,7 @@ from seewhy.storage.schemas.audit import AuditKind
 
 Box = tuple[float, float, float, float]
 
-# Share of the other classes' images that a carrier must lie beyond.
+# Share of the other classes' images that a carrier must exceed.
 BEYOND = 0.9
 # Added to the covariance, as a share of its mean variance: few images, many numbers.
 RIDGE = 0.05
@@ -91,7 +91,7 @@ def direction(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> ND
 
 
 def stand_out(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark the images that lie beyond nine tenths of the other classes', towards the class.
+    """Mark the images that exceed nine tenths of the other classes', towards the class.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class ClassifierAccess(Protocol):
         ...
 
     def gathered(self, pixels: NDArray[np.uint8], maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what was seen where the evidence lies: one vector an image, (B, C)."""
+        """Return activations weighted by the maps: one vector per image, (B, C)."""
         ...
 
 
@@ -86,12 +86,12 @@ class StudyClassifierAccess:
         """
         found = []
         for start in range(0, len(pixels), BATCH):
-            asked = torch.from_numpy(classes[start : start + BATCH]).to(self.compute.device)
+            access = torch.from_numpy(classes[start : start + BATCH]).to(self.compute.device)
             with self.compute.autocast():
                 maps = explain(
                     self.classifier,
                     self._input(pixels[start : start + BATCH]),
-                    classes=asked,
+                    classes=access,
                     layer=self.layer,
                     method="layercam",
                 ).maps
@@ -120,7 +120,7 @@ class StudyClassifierAccess:
 
 
 def evidence_layer(classifier: Classifier) -> str:
-    """Return the last layer behind the cut whose map is fine enough to hold a small mark.
+    """Return the last layer after the cut whose map is fine enough to hold a small mark.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.image_pools import ImagePools
-from seewhy.audit.inference import Effect, judge, more_severe
+from seewhy.audit.inference import Effect, decide_verdict, more_severe
 from seewhy.audit.interventions import Insertion, ablate, insert, plan
 from seewhy.audit.screening import ScreenedCandidate, class_ranges, usual_share
 from seewhy.evaluation.significance import holm
@@ -52,21 +52,21 @@ class ConfirmedCandidate:
 
 
 def confirm(
-    asked: ClassifierAccess, pools: ImagePools, screened: Sequence[ScreenedCandidate], seed: int
+    access: ClassifierAccess, pools: ImagePools, screened: Sequence[ScreenedCandidate], seed: int
 ) -> list[ConfirmedCandidate]:
     """Measure the candidates that passed, correct for all tests, and give each its verdict."""
     measured: list[tuple[ScreenedCandidate, Insertion, Effect | None]] = []
     for one in screened:
         design = plan(pools, one.candidate, "confirmation", seed) if one.passed else None
         if design is not None:
-            insertion = insert(asked, pools, one.candidate, design)
-            ablation = ablate(asked, pools, one.candidate, "confirmation", seed)
+            insertion = insert(access, pools, one.candidate, design)
+            ablation = ablate(access, pools, one.candidate, "confirmation", seed)
             measured.append((one, insertion, ablation))
     tests: list[float] = []
     for one, insertion, ablation in measured:
         tests += [insertion.effect.p, *_deciding(one, ablation)]
     corrected = iter(holm(tests))
-    spans = class_ranges(asked, pools, "confirmation") if measured else []
+    spans = class_ranges(access, pools, "confirmation") if measured else []
     found = []
     for one, insertion, ablation in measured:
         insertion_p = next(corrected)
@@ -102,7 +102,7 @@ def _verdict(
     """
     kind = one.candidate.kind
     unusual = bound is not None and one.share is not None and one.share >= bound
-    verdict = judge(insertion, insertion_p, span, kind, bound if unusual else None)
+    verdict = decide_verdict(insertion, insertion_p, span, kind, bound if unusual else None)
     if ablation is not None and ablation_p is not None:
-        verdict = more_severe(verdict, judge(ablation, ablation_p, span, kind, None))
+        verdict = more_severe(verdict, decide_verdict(ablation, ablation_p, span, kind, None))
     return verdict

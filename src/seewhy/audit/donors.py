@@ -1,4 +1,4 @@
-"""Which images carry a candidate among those that screen and confirm; told by pixels alone.
+"""Which images carry a candidate among those that screen and confirm, by pixels alone.
 
 A detail is looked for. Of colours and texture every image has some: the half of the class's
 images that stands out most gives, in the direction that discovery found. Of a place all give.
@@ -20,7 +20,7 @@ from seewhy.audit.image_pools import ImagePools, Role
 BLOCK = 128
 # Images of other classes, at most, that a class's colours and texture are compared with.
 COMPARED = 400
-_ROLES: tuple[Role, ...] = ("screening", "giving", "confirmation")
+_ROLES: tuple[Role, ...] = ("screening", "extra_donors", "confirmation")
 
 
 def locate(pools: ImagePools, candidate: Candidate) -> Candidate:

@@ -1,6 +1,6 @@
 """What is carried from one image into another: a detail, a place, the colours, the fine texture.
 
-Pixels in, pixels out. An exchange is told from where it takes and whose place it keeps, so that
+Pixels in, pixels out. An exchange is given its source and whose place it keeps, so that
 one and the same place can be filled with what is examined and, for comparison, with what is not.
 """
 
@@ -17,16 +17,16 @@ from seewhy.audit.discovery.details import Detail
 
 Image = NDArray[np.uint8]  # (S, S, 3)
 
-# What lies outside the middle counts as ground: a circle of this radius, as a share of the side.
+# What is outside the middle counts as background: a circle of this radius, as a share of the side.
 MIDDLE = 0.36
 # Texture is finer than this, as a share of the side.
 FINE = 0.05
 
 
 class Exchange(Protocol):
-    """Carries something from `giver` into `taker`, at the place it has in image number `place`."""
+    """Copies something from `source` into `recipient`, at its place in image number `place`."""
 
-    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
+    def __call__(self, recipient: Image, source: Image, place: int) -> Image:
         """Return the changed image, (S, S, 3) uint8."""
         ...
 
@@ -51,10 +51,10 @@ class DetailExchange:
         mask[inside] = self.detail.shape[np.ix_(kept_rows, kept_columns)]
         return mask
 
-    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
-        """Paste the giver's pixels where the detail lies."""
-        mask = self.mask(place, len(taker))[..., None]
-        return np.where(mask, giver, taker)
+    def __call__(self, recipient: Image, source: Image, place: int) -> Image:
+        """Paste the source's pixels where the detail is."""
+        mask = self.mask(place, len(recipient))[..., None]
+        return np.where(mask, source, recipient)
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class PlaceExchange:
 
     box: tuple[float, float, float, float]
 
-    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
-        """Paste the giver's pixels in the box."""
-        top, left, bottom, right = (round(edge * len(taker)) for edge in self.box)
-        changed = taker.copy()
-        changed[top:bottom, left:right] = giver[top:bottom, left:right]
+    def __call__(self, recipient: Image, source: Image, place: int) -> Image:
+        """Paste the source's pixels in the box."""
+        top, left, bottom, right = (round(edge * len(recipient)) for edge in self.box)
+        changed = recipient.copy()
+        changed[top:bottom, left:right] = source[top:bottom, left:right]
         return changed
 
 
@@ -75,9 +75,9 @@ class PlaceExchange:
 class ColourExchange:
     """Gives an image another's mean and deviation in each colour channel."""
 
-    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
-        """Return the taker with the giver's colour statistics."""
-        old, new = taker.astype(np.float32), giver.astype(np.float32)
+    def __call__(self, recipient: Image, source: Image, place: int) -> Image:
+        """Return the recipient with the source's colour statistics."""
+        old, new = recipient.astype(np.float32), source.astype(np.float32)
         spread = (new.std(axis=(0, 1)) + 1) / (old.std(axis=(0, 1)) + 1)
         moved = (old - old.mean(axis=(0, 1))) * spread + new.mean(axis=(0, 1))
         return _bytes(moved)
@@ -87,10 +87,10 @@ class ColourExchange:
 class TextureExchange:
     """Gives the ground around an image's middle another's fine texture; coarse light stays."""
 
-    def __call__(self, taker: Image, giver: Image, place: int) -> Image:
-        """Return the taker with the giver's fine texture outside the middle."""
-        old, new = taker.astype(np.float32), giver.astype(np.float32)
-        size = len(taker)
+    def __call__(self, recipient: Image, source: Image, place: int) -> Image:
+        """Return the recipient with the source's fine texture outside the middle."""
+        old, new = recipient.astype(np.float32), source.astype(np.float32)
+        size = len(recipient)
         blur = (FINE * size, FINE * size, 0)
         fine = new - ndimage.gaussian_filter(new, blur)
         moved = ndimage.gaussian_filter(old, blur) + fine
@@ -98,14 +98,14 @@ class TextureExchange:
 
 
 def ground(size: int) -> NDArray[np.bool_]:
-    """Mark what lies outside the middle, (size, size)."""
+    """Mark what is outside the middle, (size, size)."""
     away = (np.arange(size) + 0.5) / size - 0.5
     outside: NDArray[np.bool_] = away[:, None] ** 2 + away[None] ** 2 > MIDDLE**2
     return outside
 
 
 def filled_in(image: Image, mask: NDArray[np.bool_], rounds: int = 40) -> Image:
-    """Fill pixels in from what lies around them.
+    """Fill pixels in from their surroundings.
 
     Each starts as its nearest known pixel and becomes the mean of its neighbours, again and
     again, until the edges of the hole are gone.

@@ -38,7 +38,9 @@ _WHAT: dict[AuditKind, str] = {
 }
 
 
-def tell(data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate) -> Finding:
+def describe_finding(
+    data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate
+) -> Finding:
     """Put a confirmed candidate into words, and say how its carriers in the test images fare.
 
     Parameters
@@ -75,7 +77,7 @@ def tell(data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate)
 
 
 def where_in_words(candidate: Candidate) -> str:
-    """Say where a candidate lies, ``the lower left corner``."""
+    """Describe where a candidate is, ``the lower left corner``."""
     if candidate.kind == "colour":
         return "the colours of the whole image"
     if candidate.kind == "texture":
@@ -119,7 +121,7 @@ def searched(
 ) -> str:
     """Say in sentences what was looked for, in which images, and where these were too few."""
     found, screened = len(pools.numbers["discovery"]), len(pools.numbers["screening"])
-    confirmed = len(pools.numbers["confirmation"]) + len(pools.numbers["giving"])
+    confirmed = len(pools.numbers["confirmation"]) + len(pools.numbers["extra_donors"])
     said = [
         f"Looked for, in every class: {'; '.join(_WHAT.values())}.",
         f"{count(found, 'image')} were used for discovery, {screened} others for screening and "

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from seewhy.storage.schemas.study import Dataset
 
-Role = Literal["discovery", "screening", "giving", "confirmation"]
+Role = Literal["discovery", "screening", "extra_donors", "confirmation"]
 
 # Images per class: at most for each role, and of all classes together for discovery.
-DISCOVERY, SCREENING, GIVING, CONFIRMATION = 200, 24, 40, 48
+DISCOVERY, SCREENING, EXTRA_DONORS, CONFIRMATION = 200, 24, 40, 48
 MOST_DISCOVERY = 8000
 # With fewer validation images per class, training images join them for confirmation.
 FEWEST_CONFIRMATION = 12
 # Of the training images, the largest part that may join or give, and of the rest that screens.
-GIVING_PART, SCREENING_PART = 0.25, 1 / 3
+EXTRA_DONORS_PART, SCREENING_PART = 0.25, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,21 @@ def divide(data: Dataset, seed: int) -> ImagePools:
     found: dict[Role, list[NDArray[np.int64]]] = {
         "discovery": [],
         "screening": [],
-        "giving": [],
+        "extra_donors": [],
         "confirmation": [],
     }
     joined = []
     for label in range(len(data.classes)):
         held = rng.permutation(validation[data.labels[validation] == label])[:CONFIRMATION]
         shown = rng.permutation(train[data.labels[train] == label])
-        more = min(max(FEWEST_CONFIRMATION - len(held), 0), int(GIVING_PART * len(shown)))
+        more = min(max(FEWEST_CONFIRMATION - len(held), 0), int(EXTRA_DONORS_PART * len(shown)))
         if more:
             joined.append(label)
-        giving = min(GIVING, int(GIVING_PART * len(shown)) - more)
-        rest = shown[more + giving :]
+        extra_donors = min(EXTRA_DONORS, int(EXTRA_DONORS_PART * len(shown)) - more)
+        rest = shown[more + extra_donors :]
         screening = min(SCREENING, int(SCREENING_PART * len(rest)))
         found["confirmation"].append(np.concatenate([held, shown[:more]]))
-        found["giving"].append(shown[more : more + giving])
+        found["extra_donors"].append(shown[more : more + extra_donors])
         found["screening"].append(rest[:screening])
         found["discovery"].append(rest[screening:][:most])
     numbers: dict[Role, NDArray[np.int64]] = {

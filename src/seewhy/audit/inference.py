@@ -39,7 +39,7 @@ FEWEST_OTHERS = 3
 
 @dataclass(frozen=True)
 class Effect:
-    """What an intervention does to a class's probability, beside its control.
+    """What an intervention does to a class's probability, compared with its control.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ def standard_error(donors: NDArray[np.float64]) -> float:
 
 
 def usual(others: Sequence[float]) -> float | None:
-    """Return the bound below which the effect of one more ordinary class lies.
+    """Return the bound below which the effect of one more ordinary class is expected.
 
     The upper end of the one-sided prediction interval, at the level `UNUSUAL`, of a normal
     sample; None where there are fewer than `FEWEST_OTHERS`.
@@ -127,7 +127,9 @@ def usual(others: Sequence[float]) -> float | None:
     return float(np.mean(others)) + reach
 
 
-def judge(effect: Effect, p: float, span: float, kind: AuditKind, bound: float | None) -> Verdict:
+def decide_verdict(
+    effect: Effect, p: float, span: float, kind: AuditKind, bound: float | None
+) -> Verdict:
     """Turn one confirmed effect into a verdict.
 
     Parameters
@@ -147,7 +149,7 @@ def judge(effect: Effect, p: float, span: float, kind: AuditKind, bound: float |
     {"shortcut", "needs judgement", "none"}
         None where chance is not ruled out or the effect is not relevant. A shortcut where it also
         exceeds what is usual, and its interval stays above half of that; else it may be part of
-        how the object looks, and a person must judge. So it is with a place: what lies there may
+        how the object looks, and a person must judge. So it is with a place: its content may
         be a part of the object, and its pixels do not tell.
     """
     relevant = RELEVANT[kind] * span

@@ -90,7 +90,7 @@ def plan(pools: ImagePools, candidate: Candidate, role: Step, seed: int) -> Inse
     donors = rng.permutation(candidate.donors[role])
     if role == "confirmation":
         # Validation images first.
-        donors = np.concatenate([donors, rng.permutation(candidate.donors["giving"])])
+        donors = np.concatenate([donors, rng.permutation(candidate.donors["extra_donors"])])
     wanted = round(SPARE * (2 * min(len(donors), DONORS) + RECIPIENTS[role]))
     others = rng.permutation(pools.others(role, candidate.label))[:wanted]
     others = without_detail(pools, candidate, others)
@@ -103,17 +103,17 @@ def plan(pools: ImagePools, candidate: Candidate, role: Step, seed: int) -> Inse
 
 
 def insert(
-    asked: ClassifierAccess, pools: ImagePools, candidate: Candidate, design: InsertionPlan
+    access: ClassifierAccess, pools: ImagePools, candidate: Candidate, design: InsertionPlan
 ) -> Insertion:
     """Measure what inserting a candidate into other classes' images does."""
     label = candidate.label
-    given = _arm(asked, pools, candidate, design, design.donors)
-    other = _arm(asked, pools, candidate, design, design.controls)
+    given = _arm(access, pools, candidate, design, design.donors)
+    other = _arm(access, pools, candidate, design, design.controls)
     if not isinstance(candidate.exchange, DetailExchange):
         effect = measure_effect(given, other, label)
         return Insertion(design, effect, (given - other)[..., label])
-    untouched = _asked(asked, pools.pixels[design.recipients])
-    own = _own_patches(asked, pools, candidate.exchange, design, label)
+    untouched = _probabilities(access, pools.pixels[design.recipients])
+    own = _own_patches(access, pools, candidate.exchange, design, label)
     controls = [other] if own is None else [other, own]
     stronger = max(controls, key=lambda arm: float(arm[..., label].mean()))
     moved = [float((arm - untouched)[..., label].mean()) for arm in controls]
@@ -127,11 +127,11 @@ def insert(
 
 
 def ablate(
-    asked: ClassifierAccess, pools: ImagePools, candidate: Candidate, role: Step, seed: int
+    access: ClassifierAccess, pools: ImagePools, candidate: Candidate, role: Step, seed: int
 ) -> Effect | None:
     """Measure what ablating a candidate from its own images costs; None where they are too few.
 
-    A detail is filled in from what lies around it. Anything else is exchanged: half of the
+    A detail is filled in from its surroundings. Anything else is exchanged: half of the
     carriers get another class's, and for control that of a carrier of the other half.
     """
     rng = np.random.default_rng([seed, candidate.label, 4])
@@ -140,15 +140,15 @@ def ablate(
         carriers = carriers[:DONORS]
         if len(carriers) < FEWEST_DONORS:
             return None
-        return _filled(asked, pools, candidate.exchange, carriers, candidate.label, rng)
+        return _filled(access, pools, candidate.exchange, carriers, candidate.label, rng)
     others = rng.permutation(pools.others(role, candidate.label))
     count = min(len(carriers) // 2, len(others), DONORS)
     if count < FEWEST_DONORS:
         return None
     places, fellows = carriers[:count], carriers[count : 2 * count]
     kept, lost = (
-        _asked(asked, exchanged(pools, candidate, places, givers, places)[:, None])
-        for givers in (fellows, others[:count])
+        _probabilities(access, exchanged(pools, candidate, places, sources, places)[:, None])
+        for sources in (fellows, others[:count])
     )
     return measure_effect(kept, lost, candidate.label)
 
@@ -157,43 +157,43 @@ def exchanged(
     pools: ImagePools,
     candidate: Candidate,
     recipients: NDArray[np.int64],
-    givers: NDArray[np.int64],
+    sources: NDArray[np.int64],
     places: NDArray[np.int64],
 ) -> NDArray[np.uint8]:
-    """Return the recipients with the givers' part of them, (B, S, S, 3).
+    """Return the recipients with the sources' part of them, (B, S, S, 3).
 
-    `places` are the images that tell where it lies.
+    `places` are the images that define its place.
     """
     pixels, exchange = pools.pixels, candidate.exchange
     return np.stack(
         [
-            exchange(pixels[recipient], pixels[giver], int(place))
-            for recipient, giver, place in zip(recipients, givers, places, strict=True)
+            exchange(pixels[recipient], pixels[source], int(place))
+            for recipient, source, place in zip(recipients, sources, places, strict=True)
         ]
     )
 
 
 def _arm(
-    asked: ClassifierAccess,
+    access: ClassifierAccess,
     pools: ImagePools,
     candidate: Candidate,
     design: InsertionPlan,
-    givers: NDArray[np.int64],
+    sources: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """Answer the recipients with what `givers` (D,) have at the donors' places, (D, m, K)."""
+    """Answer the recipients with what `sources` (D,) have at the donors' places, (D, m, K)."""
     each = design.recipients.shape[1]
     images = exchanged(
         pools,
         candidate,
         design.recipients.ravel(),
-        np.repeat(givers, each),
+        np.repeat(sources, each),
         np.repeat(design.donors, each),
     )
-    return _asked(asked, images.reshape(*design.recipients.shape, *images.shape[1:]))
+    return _probabilities(access, images.reshape(*design.recipients.shape, *images.shape[1:]))
 
 
 def _own_patches(
-    asked: ClassifierAccess,
+    access: ClassifierAccess,
     pools: ImagePools,
     exchange: DetailExchange,
     design: InsertionPlan,
@@ -204,7 +204,7 @@ def _own_patches(
     A part of the same shape, where the donor's map is greatest without touching the detail; None
     where a donor has no room for one.
     """
-    maps = asked.evidence(pools.pixels[design.donors], np.full(len(design.donors), label))
+    maps = access.evidence(pools.pixels[design.donors], np.full(len(design.donors), label))
     size = pools.pixels.shape[1]
     images = []
     for donor, places, map_ in zip(design.donors, design.recipients, maps, strict=True):
@@ -214,11 +214,11 @@ def _own_patches(
             return None
         moved = np.roll(pools.pixels[donor], shift, (0, 1))
         images.append([np.where(mask[..., None], moved, pools.pixels[one]) for one in places])
-    return _asked(asked, np.array(images))
+    return _probabilities(access, np.array(images))
 
 
 def _hottest_shift(mask: NDArray[np.bool_], map_: NDArray[np.float32]) -> tuple[int, int] | None:
-    """Return by how much an image moves so that its hottest other part lies under the mask."""
+    """Return by how much an image moves so that its hottest other part is under the mask."""
     size = len(mask)
     box = _box(mask)
     heat = ndimage.zoom(map_.astype(np.float64), np.divide(size, map_.shape), order=1)
@@ -256,7 +256,7 @@ def _places_beside(box: _Box, size: int, step: int) -> list[tuple[int, int]]:
 
 
 def _filled(
-    asked: ClassifierAccess,
+    access: ClassifierAccess,
     pools: ImagePools,
     exchange: DetailExchange,
     carriers: NDArray[np.int64],
@@ -276,12 +276,12 @@ def _filled(
         shifts = [(top - box.top, left - box.left) for top, left in chosen]
         holes = [filled_in(image, np.roll(mask, shift, (0, 1))) for shift in shifts]
         holed.append(holes or [np.asarray(image)] * HOLES)
-    kept = _asked(asked, np.array(holed)).mean(axis=1, keepdims=True)
-    lost = _asked(asked, np.array(emptied)[:, None])
+    kept = _probabilities(access, np.array(holed)).mean(axis=1, keepdims=True)
+    lost = _probabilities(access, np.array(emptied)[:, None])
     return measure_effect(kept, lost, label)
 
 
-def _asked(asked: ClassifierAccess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _probabilities(access: ClassifierAccess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the probabilities of images (D, m, S, S, 3), (D, m, K)."""
-    answers = asked.probabilities(images.reshape(-1, *images.shape[2:]))
+    answers = access.probabilities(images.reshape(-1, *images.shape[2:]))
     return answers.reshape(*images.shape[:2], -1)

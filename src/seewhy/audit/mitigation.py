@@ -1,8 +1,8 @@
-"""Mitigation: images without what was proven to be a shortcut.
+"""Mitigation: images without the confirmed shortcuts.
 
     Dataset, Audit and its details -> Dataset with other training and validation images
 
-What was proven is taken out of every image that carries it: what nobody sees cannot be a reason.
+A confirmed shortcut is removed from every image that carries it: what no image shows cannot decide.
 But a filled hole, or exchanged colours, would be a mark themselves. So as large a share of the
 other classes' images is changed likewise, though nothing is taken out of them. Test images stay
 as they are. Knows no networks: who trains on what it returns needs to know nothing of audits.
@@ -37,7 +37,7 @@ RIM = 1
 
 @dataclass(frozen=True)
 class ConfirmedCue:
-    """A proven shortcut, as far as it takes to mitigate it.
+    """A confirmed shortcut, as far as mitigation needs it.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ConfirmedCue:
 
 
 def confirmed_cues(audit: Audit, details: Mapping[str, Detail]) -> list[ConfirmedCue]:
-    """Return the proven shortcuts of an audit.
+    """Return the confirmed shortcuts of an audit.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def confirmed_cues(audit: Audit, details: Mapping[str, Detail]) -> list[Confirme
     Returns
     -------
     list of Reason
-        Where a class has details, these alone: what else was proven of it is mostly their shadow.
+        Where a class has details, these alone: what else was confirmed follows mostly from them.
     """
     found: list[ConfirmedCue] = []
     for label, one in enumerate(audit.classes):
@@ -107,7 +107,7 @@ def mitigate(
     Dataset
         As `data`, with `pixels`; test images are the same byte for byte.
     list of Mitigated
-        What was done, one a class.
+        What was done, one per class.
     """
     shown = np.flatnonzero(np.asarray(data.splits) != "test")
     done = []
@@ -130,7 +130,7 @@ def mitigate(
 
 @dataclass(frozen=True)
 class ImagesWithoutCue:
-    """One class's test images, without what was proven of it.
+    """One class's test images, without its confirmed shortcuts.
 
     Attributes
     ----------
@@ -181,8 +181,8 @@ def without_cue(data: Dataset, reasons: Sequence[ConfirmedCue], seed: int) -> Im
         others = test[data.labels[test] != label]
         plain = others[~stands_out[others]]
         for row in np.flatnonzero(stands_out[numbers]).tolist():
-            giver = int(rng.choice(plain if len(plain) else others))
-            pixels[row] = exchange(pixels[row], data.pixels[giver], giver)
+            source = int(rng.choice(plain if len(plain) else others))
+            pixels[row] = exchange(pixels[row], data.pixels[source], source)
             carries[row] = True
     return ImagesWithoutCue(numbers, carries, pixels)
 
@@ -235,11 +235,11 @@ class _ClassPlan:
             carries = self.stand_out(reason)
             own, plain = self.own[carries[self.of_class]], self.others[~carries[~self.of_class]]
             free = plain[~np.isin(self.data.labels[plain], mitigated)]
-            givers = free if len(free) else plain
+            sources = free if len(free) else plain
             others = self.rng.permutation(plain)[: round(len(plain) * len(own) / len(self.own))]
             for i in (*own, *others):
-                giver = self.rng.choice(givers)
-                self.pixels[i] = exchange(self.pixels[i], self.data.pixels[giver], int(giver))
+                source = self.rng.choice(sources)
+                self.pixels[i] = exchange(self.pixels[i], self.data.pixels[source], int(source))
             taken_out.update(own.tolist())
             swapped.update(others.tolist())
         return len(taken_out), len(swapped)
@@ -270,7 +270,7 @@ class _ClassPlan:
 
 @dataclass(frozen=True)
 class _DetailMasks:
-    """Where details lie in the images that carry them; masks are made when they are asked for."""
+    """Where details are in the images that carry them; masks are made on demand."""
 
     exchanges: list[DetailExchange]
     size: int

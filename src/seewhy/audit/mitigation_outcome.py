@@ -1,6 +1,6 @@
 """What mitigation did: two classifiers on the same test images, in numbers and words.
 
-The test images as they are, and those of the mitigated class without what was proven of it. Knows
+The test images as they are, and those of the mitigated class without its confirmed shortcut. Knows
 no networks but as the audit asks them.
 """
 
@@ -46,7 +46,7 @@ _WHAT: Mapping[AuditKind, str] = {
 class EvaluatedClassifier:
     """A classifier, what it says of the test images as they are, and its audit."""
 
-    asked: ClassifierAccess
+    access: ClassifierAccess
     predictions: Predictions
     audit: Audit
 
@@ -69,7 +69,7 @@ def outcome(
     reasons : sequence of ConfirmedCue
         What was mitigated.
     done : sequence of ClassMitigation
-        What mitigation did to the images, one a class in the order of the labels.
+        What mitigation did to the images, one per class in the order of the labels.
     seed : int
         The study's.
     """
@@ -107,8 +107,8 @@ def _scores(
     # Images that carry nothing are as they were, and so is what was said of them.
     freed_right = right[own].copy()
     if carries.any():
-        asked = judged.asked.probabilities(without.pixels[carries])
-        freed_right[carries] = asked.argmax(axis=1) == label
+        access = judged.access.probabilities(without.pixels[carries])
+        freed_right[carries] = access.argmax(axis=1) == label
     return MitigationScores(
         verdict=judged.audit.classes[label].verdict,
         recall=float(right[own].mean()),

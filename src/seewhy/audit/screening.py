@@ -44,7 +44,7 @@ class ScreenedCandidate:
 
 
 def screen(
-    asked: ClassifierAccess, pools: ImagePools, candidate: Candidate, span: float, seed: int
+    access: ClassifierAccess, pools: ImagePools, candidate: Candidate, span: float, seed: int
 ) -> ScreenedCandidate | None:
     """Try one candidate; None where there are too few images to confirm it.
 
@@ -56,23 +56,23 @@ def screen(
     design = plan(pools, candidate, "screening", seed)
     if design is None:
         return ScreenedCandidate(candidate, None, candidate.detail is not None)
-    effects = [insert(asked, pools, candidate, design).effect]
+    effects = [insert(access, pools, candidate, design).effect]
     if candidate.detail is not None:
-        ablated = ablate(asked, pools, candidate, "screening", seed)
+        ablated = ablate(access, pools, candidate, "screening", seed)
         effects += [ablated] if ablated else []
     shares = [effect.change / span for effect in effects]
     part = PASSING if candidate.detail is None else PASSING_DETAIL
     return ScreenedCandidate(candidate, shares[0], max(shares) >= part * RELEVANT[candidate.kind])
 
 
-def class_ranges(asked: ClassifierAccess, pools: ImagePools, role: Role) -> list[float]:
+def class_ranges(access: ClassifierAccess, pools: ImagePools, role: Role) -> list[float]:
     """Return each class's range: its mean probability on its own images less that on others'.
 
     At least `LEAST_RANGE`, so that an effect can be given as a share of it.
     """
     numbers = pools.numbers[role]
     labels, found = pools.labels[numbers], []
-    answers = asked.probabilities(pools.pixels[numbers])
+    answers = access.probabilities(pools.pixels[numbers])
     for label in range(answers.shape[1]):
         own, others = answers[labels == label, label], answers[labels != label, label]
         gap = float(own.mean() - others.mean()) if len(own) and len(others) else 0.0

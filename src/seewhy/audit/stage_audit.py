@@ -57,9 +57,9 @@ def audit_stage(
     progress : Progress
     """
     classifier.eval()
-    asking = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
+    access = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
     title = f"{slug}: audit of {STAGE_TITLES[stage].lower()}"
-    found = audit_classifier(asking, data, predictions, stage, seed, progress, title)
+    found = audit_classifier(access, data, predictions, stage, seed, progress, title)
     details = {name: _as_arrays(detail) for name, detail in found.details.items()}
     run.write_audit(slug, found.record, found.pictures, details)
     record = found.record
@@ -115,7 +115,7 @@ def audit_run(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Audit]:
-    """Audit the classifiers of a finished study, anew.
+    """Audit the classifiers of a finished study again.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from seewhy.errors import ConfigError, near_names
 
 AUGMENTATIONS = ("crop", "translate", "flip", "erase")
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
-# The methods that explain a layer behind the cut; those that need pixels or attention do not.
+# The methods that explain a layer after the cut; those that need pixels or attention do not.
 CAM_METHODS = (
     "gradcam",
     "gradcam++",
@@ -99,7 +99,7 @@ class DataConfig(_Section):
     folds_stages : {"adaptation", "both"}, default "adaptation"
         What is repeated on each fold, and with each further seed.
     demo_train, demo_test : int, default 120 and 40
-        Pictures a class that the demo draws.
+        Pictures per class that the demo draws.
     demo_size : int, default 128
         Side of the demo's pictures, pixels.
     """
@@ -321,14 +321,14 @@ class FinetuningConfig(_Section):
         Share of the trunk's weighted layers that the tail holds.
     learning_rate_factor : float, default 0.1
     batch_norm : {"fixed", "train"}, default "fixed"
-        Whether batch normalisation behind the cut keeps its running statistics, or takes each
+        Whether batch normalisation after the cut keeps its running statistics, or takes each
         batch's own and moves them: small batches at small learning rates recover slowly from that.
     augmentation : {"none", "erasing", "focus"}, default "none"
         Whether half of each class's training images have a region replaced at the cut, by another
         image's: one taken by chance, or the hottest one for the image's label, as the classifier
         sees it at that moment.
     keep : {"auto", "memory", "disk", "recompute"}, default "auto"
-        Where the activations at the cut lie between epochs.
+        Where the activations at the cut are between epochs.
     memory_gib, disk_gib : float, optional
         Budgets for them; default: half of the memory and of the disk space that are free.
     """

@@ -304,7 +304,7 @@ def _shift(
         places.append(inside(place, side).to(images.device))
     rows, columns = places[0][:, :, None], places[1][:, None, :]  # (B, H, 1), (B, 1, W)
     batch = torch.arange(count, device=images.device)[:, None, None]
-    # Gathered with the channels last, as they lie in memory: (B, H, W, 3).
+    # Gathered with the channels last, as they are in memory: (B, H, W, 3).
     return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2)
 
 

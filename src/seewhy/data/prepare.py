@@ -1,4 +1,4 @@
-"""A study's images, from its configuration to a `Dataset` that lies in the run directory.
+"""A study's images, from its configuration to a `Dataset` in the run directory.
 
 It calls the other modules of this package in the order of the data and knows no network.
 """
@@ -48,7 +48,7 @@ def prepare_data(
     -------
     Dataset
         Without the images that were set aside; its ids are the places in the listing. Where the
-        checks fail, checks.json says why; duplicates that are not known may lie apart then.
+        checks fail, checks.json says why; duplicates that are not known may be separated then.
 
     Raises
     ------
@@ -152,12 +152,12 @@ def _decode_and_check(
         faults = find_faults(measures, kept.sizes, size)
         drawn = together and bool(missing_splits(readable))
         found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
-        told = {
+        updates = {
             "notes": [*listing.notes, *decision.notes],
             "sentences": [*decision.warnings, *found.sentences],
             "other_files": list(listing.other_files),
         }
-        return dataset, found.model_copy(update=told)
+        return dataset, found.model_copy(update=updates)
     return dataset, None
 
 

@@ -201,7 +201,7 @@ def draw_sample(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.
     count : int
         All images, where there are no more.
     seed : int
-        The draw hangs on it and the labels alone.
+        The draw depends on it and the labels alone.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def draw_sample(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
         rng = np.random.default_rng((seed, 1, int(label)))
-        # A class's images lie evenly over 0 … 1, in random order, from a random start.
+        # A class's images are evenly over 0 … 1, in random order, from a random start.
         places[rng.permutation(mine)] = (np.arange(len(mine)) + rng.random()) / len(mine)
     return np.sort(places.argsort(kind="stable")[:count]).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""How alike two maps of the same image are, and where their weight lies.
+"""How alike two maps of the same image are, and where their weight is.
 
 Pure functions of arrays; this module knows no networks and no records on disk.
 """

@@ -1,7 +1,7 @@
-"""Bootstrap intervals: how much a number hangs on which images happen to be in the test set.
+"""Bootstrap intervals: how much a number depends on which images happen to be in the test set.
 
 Images are drawn with replacement within each class, so that every draw has as many images of a
-class as the test set: seewhy's test sets are drawn a class at a time, and so is the paper's. A
+class as the test set: seewhy's test sets are drawn class by class, and so is the paper's. A
 draw is a weight an image, how often it was drawn; whatever can be written with weights gets an
 interval. The same labels and seed give the same draws, which keeps stages and backbones paired.
 This module knows nothing of metrics or records on disk.

@@ -33,7 +33,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def bin_of(confidence: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
-    """Return the bin (k / bins, (k + 1) / bins] that each confidence lies in; 0 is in the first."""
+    """Return the bin (k / bins, (k + 1) / bins] that each confidence is in; 0 is in the first."""
     place = np.ceil(confidence * bins) - 1
     return np.asarray(np.clip(place, 0, bins - 1), dtype=np.int64)
 
@@ -47,7 +47,7 @@ def calibration(
     """Measure calibration on images whose labels are known.
 
     The expected calibration error is the mean, over images, of |accuracy − confidence| of the
-    bin that an image's confidence lies in: ECE = Σ_b n_b / N · |acc(b) − conf(b)|, over 15 bins
+    bin that an image's confidence is in: ECE = Σ_b n_b / N · |acc(b) − conf(b)|, over 15 bins
     of equal width.
 
     Parameters
@@ -126,7 +126,7 @@ def fit_temperature(
     Returns
     -------
     float or None
-        None where the minimum lies at an end, as it does where every image is named rightly
+        None where the minimum is at an end, as it does where every image is named rightly
         (the surer the better) or the answers are no better than guesses.
     """
     rows = np.arange(len(labels))

@@ -40,7 +40,7 @@ def predict_pooled(
 
 @torch.no_grad()
 def predict_at_cut(
-    behind_cut: TailAndHead,
+    tail_and_head: TailAndHead,
     batches: Callable[[NDArray[np.int64]], Tensor],
     data: Dataset,
     indices: NDArray[np.int64],
@@ -50,7 +50,7 @@ def predict_at_cut(
 
     Parameters
     ----------
-    behind_cut : TailAndHead
+    tail_and_head : TailAndHead
         In evaluation mode afterwards.
     batches : callable
         Indices to activations (B, C, H, W), which may be overwritten.
@@ -59,11 +59,11 @@ def predict_at_cut(
         Which images.
     compute : Compute
     """
-    behind_cut.eval()
+    tail_and_head.eval()
     answers = [np.zeros((0, len(data.classes)), dtype=np.float32)]
     for start in range(0, len(indices), _BATCH):
         with compute.autocast():
-            logits = behind_cut(batches(indices[start : start + _BATCH]))
+            logits = tail_and_head(batches(indices[start : start + _BATCH]))
         answers.append(logits.float().softmax(dim=1).cpu().numpy())
     return as_predictions(data, indices, np.concatenate(answers))
 

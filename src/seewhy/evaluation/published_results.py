@@ -33,7 +33,7 @@ class PublishedScores:
 class PaperScores:
     """One of the paper's three networks on CIFAR-10.2.
 
-    `heads` holds the best parameters found with one hidden layer and with two; the first went on.
+    `heads` holds the best parameters found with one hidden layer and with two; the first continued.
     `recall` is that of each class after fine-tuning (section 4.2, read off the confusion matrices).
     """
 

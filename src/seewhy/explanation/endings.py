@@ -58,7 +58,7 @@ _JOINS: set[object] = {torch.cat, torch.concat, torch.stack, torch.hstack}
 _COMPLEMENTS: set[object] = {torch.rsub, Tensor.__rsub__}
 
 _NODES = ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid", "Hardsigmoid")
-# A network's last function lies within so many nodes of its output.
+# A network's last function is within so many nodes of its output.
 _NEAR = 12
 
 _ending: WeakSet[nn.Module] = WeakSet()
@@ -116,7 +116,7 @@ def ask(
     if kind is None:
         raise ConfigError(
             f"{type(model).__name__}: ends in {before.name}, but what it puts out is not the "
-            "softmax or sigmoid of one score a class (another dimension, or something behind it); "
+            "softmax or sigmoid of one score per class (another dimension, or a layer after it); "
             "let it return its logits, or say with target= how to make scores of its output"
         )
     _ending.add(model)
@@ -160,7 +160,7 @@ def _may_be_probabilities(scores: Tensor) -> bool:
 
 
 class _Preactivation(NamedTuple):
-    """What lies before probabilities.
+    """What is before probabilities.
 
     `logits` were moved as the probabilities were; `plain` are these, before they were bounded.
     """
@@ -216,7 +216,7 @@ class _PreactivationRecorder(TorchFunctionMode):
     def _moved(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
     ) -> _Preactivation | None:
-        """Return what lies before the result of a function of remembered tensors."""
+        """Return what is before the result of a function of remembered tensors."""
         first = args[0] if args else kwargs.get("input")
         if func in _JOINS and isinstance(first, tuple | list):
             parts = [self.of(part) for part in first]

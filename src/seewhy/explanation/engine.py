@@ -68,7 +68,7 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RecordedLayer:
-    """One layer's output: where the graph begins, and how it lies.
+    """One layer's output: where the graph begins, and its layout.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def record(
     target : callable, optional
         See `find_scores`.
     graph : {"once", "twice", "none"}, default "once"
-        How often what lies behind the layers can be differentiated; twice keeps to kernels that
+        How often what follows the layers can be differentiated; twice keeps to kernels that
         allow it.
 
     Returns
@@ -185,7 +185,7 @@ class MethodContext:
     batch_size : int
         How many variants of an image run at once.
     graph : {"once", "twice", "none"}, default "once"
-        How often what lies behind the layers can be differentiated.
+        How often what follows the layers can be differentiated.
     """
 
     model: nn.Module
@@ -209,7 +209,7 @@ class MethodContext:
 
     @cached_property
     def pooled_weights(self) -> Tensor | None:
-        """Each score's weights (N, K, C) where pooling and a linear layer lie behind the layer.
+        """Each score's weights (N, K, C) where pooling and a linear layer are behind the layer.
 
         Then score k is ``Σ_c weights[k, c] · mean(A_c)`` and a constant, by construction.
         """
@@ -300,7 +300,7 @@ class MethodContext:
 
 
 def _times_itself(gradient: Tensor, output: Tensor) -> Tensor:
-    """Return H·A from a gradient that has a graph; zero where it hangs on A no more."""
+    """Return H·A from a gradient that has a graph; zero where it depends on A no more."""
     if not gradient.requires_grad:
         return torch.zeros_like(output)
     (found,) = torch.autograd.grad(

@@ -120,7 +120,7 @@ def name_layer(model: nn.Module, layer: object) -> str:
 def output_layout(
     model: nn.Module, name: str, output: Tensor, images: Tensor
 ) -> SpatialLayout | None:
-    """Tell how a layer's output lies, with what the model says of its tokens.
+    """Find the layout of a layer's output, with what the model says of its tokens.
 
     Parameters
     ----------

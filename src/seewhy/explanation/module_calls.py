@@ -22,7 +22,7 @@ from seewhy.explanation.wrappers import layer_names, uncompiled, unwrapped
 
 Node = Any
 
-# What may lie between the last layer and the output without making it another one.
+# What may be between the last layer and the output without making it another one.
 _HARMLESS = {
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Permute", "Transpose", "T",
     "Clone", "ToCopy", "Alias", "Slice", "Select", "Softmax", "LogSoftmax", "Sigmoid", "Clamp",
@@ -44,7 +44,7 @@ class ModuleCall:
     output : Tensor
         What it put out, the first of several.
     layout : SpatialLayout or None
-        How that lies; None where it is no map, or not the module's only output.
+        Its layout; None where it is no map, or not the module's only output.
     began, ended : int
         How many calls had ended when it began, and when it ended.
     """

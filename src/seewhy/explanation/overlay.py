@@ -147,7 +147,7 @@ def overlay_within(
     """Lay a map over the square of an image that the classifier was shown.
 
     Outside the square the image stays as it is; a thin black and white line runs along the
-    square's edges where something lies outside.
+    square's edges where something is outside.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def _neighbours(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     """Return, for each of `size` places, the two of `count` cells around it and the second's share.
 
-    A place's centre lies at ``(i + 1/2) · count/size - 1/2``; beyond the edge cells it stays on
+    A place's centre is at ``(i + 1/2) · count/size - 1/2``; beyond the edge cells it stays on
     them.
     """
     centres = np.clip((np.arange(size) + 0.5) * (count / size) - 0.5, 0, count - 1)

@@ -26,7 +26,7 @@ class LayerRuns:
     wanted : int or None
         The number of the run to explain, from 1; None where it is to be found.
     alone : bool
-        Whether this is the only recorded layer: then the graph begins at it anew.
+        Whether this is the only recorded layer: then the graph begins at it again.
     traced : bool
         Whether a graph is kept at all.
     """

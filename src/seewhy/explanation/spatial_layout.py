@@ -1,4 +1,4 @@
-"""Where the places lie in a layer's output: maps, maps with channels last, or tokens.
+"""Where the places are in a layer's output: maps, maps with channels last, or tokens.
 
 Networks put out (N, C, h, w), Swin and its kin (N, h, w, C), transformers (N, prefix + h·w, C)
 with class, register or distillation tokens in front, some of them (prefix + h·w, N, C). Knows
@@ -79,7 +79,7 @@ def read_layout(
     last: bool = False,
     tokens_first: bool = False,
 ) -> SpatialLayout | None:
-    """Tell from its shape how an output lies.
+    """Find from its shape the layout of an output.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def read_layout(
     images : torch.Size
         Of the images, (N, C, H, W): a map keeps their proportions, but for a cell of rounding.
     prefix : int, optional
-        How many tokens the network says lie before the patches.
+        How many tokens the network says are before the patches.
     grid : tuple of int, optional
         The patch grid the network names, for tokens; believed where the count agrees.
     last : bool, default False

@@ -193,7 +193,7 @@ def _scales(maps: Tensor) -> Tensor:
     """Return the powers of two, (N, K), that bring maps' maxima within float16's range.
 
     From 2⁻¹⁰ on, float16's smallest step, 2⁻²⁴, is less than a ten-thousandth of a map's maximum;
-    below, and above 2¹⁵, the map is multiplied so that its maximum lies between 1 and 2.
+    below, and above 2¹⁵, the map is multiplied so that its maximum is between 1 and 2.
     """
     most = maps.amax(dim=(2, 3))
     fits = (most >= 2.0**-10) & (most <= 2.0**15)

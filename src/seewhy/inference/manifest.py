@@ -1,4 +1,4 @@
-"""What was found out about picture files, as it lies in the folder of their maps.
+"""What was found out about picture files, as stored in the folder of their maps.
 
 ``manifest.json`` is written when all other files are there. Knows plain values and one file.
 """

@@ -136,7 +136,7 @@ class OverlayWriter:
         return _Drawn(record, method.title, _tile(laid))
 
     def _draw_sheet(self, found: PictureFile, picture: _Shown, drawn: list[list[_Drawn]]) -> str:
-        """Write the picture beside its maps: a block a class, or all classes of one method."""
+        """Write the picture beside its maps: a block per class, or all classes of one method."""
         plain = SheetTile(picture.tile, "the picture")
         blocks = [
             SheetSection(
@@ -173,7 +173,7 @@ class _Shown:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """One map that lies on the disk, and its small picture for the sheet."""
+    """One map on the disk, and its small picture for the sheet."""
 
     record: PictureMap
     method: str

@@ -47,7 +47,7 @@ def find_pictures(
     Parameters
     ----------
     paths : sequence of Path
-        Files and folders. A file's place is its name; what lies in a folder keeps its place
+        Files and folders. A file's place is its name; what is in a folder keeps its place
         there, below the folder's name where several paths were given.
     without : Path
         A folder that is not searched: the one the results go to.

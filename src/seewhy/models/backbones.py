@@ -282,11 +282,11 @@ def _load(config: BackboneConfig) -> _Loaded:
         known = _imagenet()
         return _Loaded(f"{LITE0}.in1k", source, model, timm_config(model), known, known, None)
     model = load_hub(name)
-    told = timm_config(model)
-    full = _tagged(architecture_of(model), told.get("tag"))
-    labels = _labels(getattr(model, "num_classes", 0), told.get("label_names"))
+    pretrained = timm_config(model)
+    full = _tagged(architecture_of(model), pretrained.get("tag"))
+    labels = _labels(getattr(model, "num_classes", 0), pretrained.get("label_names"))
     wnids, reason = _ids(getattr(model, "num_classes", 0), None)
-    return _Loaded(full, f"hub: {full}", model, told, labels, wnids, reason)
+    return _Loaded(full, f"hub: {full}", model, pretrained, labels, wnids, reason)
 
 
 def _folder(config: BackboneConfig) -> str | None:
@@ -333,14 +333,14 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
     return _Loaded(name, f"{LOCAL}{folder}", model, local.config, labels, wnids, reason)
 
 
-def _labels(classes: int, told: Any) -> tuple[str, ...] | None:
+def _labels(classes: int, pretrained: Any) -> tuple[str, ...] | None:
     """Return what a classifier's outputs are called: as told, else by ImageNet's ids.
 
     A single output, which speaks for the second of two classes, may have the names of both.
     """
     fitting = (1, 2) if classes == 1 else (classes,)
-    if isinstance(told, list | tuple) and len(told) in fitting:
-        return tuple(map(str, told))
+    if isinstance(pretrained, list | tuple) and len(pretrained) in fitting:
+        return tuple(map(str, pretrained))
     subset = infer_imagenet_subset({"num_classes": classes})
     if subset is None:
         return None

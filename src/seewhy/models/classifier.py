@@ -1,4 +1,4 @@
-"""The classifier: prefix, tail and head, and how it lies in one safetensors file.
+"""The classifier: prefix, tail and head, and its safetensors file.
 
 The file is complete: it holds the trunk too, so a study's classifier loads where the pretrained
 weights cannot be had. Knows nothing of training, data sets or maps.
@@ -128,7 +128,7 @@ class Classifier(nn.Module):
     ----------
     prefix : nn.Module
         The frozen part of the trunk; always in evaluation mode.
-    behind_cut : TailAndHead
+    tail_and_head : TailAndHead
     design : ClassifierSpec
     map_layer : str
         Name of the module whose output is the last spatial map, for `seewhy.explain`.
@@ -137,7 +137,7 @@ class Classifier(nn.Module):
     def __init__(self, cut: Cut, head: Head, design: ClassifierSpec) -> None:
         super().__init__()
         self.prefix: nn.Module = cut.prefix
-        self.behind_cut = TailAndHead(cut.tail, head)
+        self.tail_and_head = TailAndHead(cut.tail, head)
         self.design = design
         self.map_layer = "behind_cut." + map_layer(cut)
         self.prefix.eval()
@@ -149,20 +149,20 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, K) for preprocessed images (B, 3, size, size)."""
-        logits: Tensor = self.behind_cut(self.prefix(images))
+        logits: Tensor = self.tail_and_head(self.prefix(images))
         return logits
 
     def train(self, mode: bool = True) -> Classifier:
-        """Switch the part behind the cut; the prefix stays in evaluation mode."""
+        """Switch the part after the cut; the prefix stays in evaluation mode."""
         super().train(mode)
         self.prefix.eval()
         return self
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors under the names they have on disk: ``trunk.…`` and ``head.…``."""
-        trunk = {**self.prefix.state_dict(), **self.behind_cut.tail.state_dict()}
+        trunk = {**self.prefix.state_dict(), **self.tail_and_head.tail.state_dict()}
         named = {f"trunk.{name}": tensor for name, tensor in trunk.items()}
-        head = self.behind_cut.head.state_dict()
+        head = self.tail_and_head.head.state_dict()
         named.update({f"head.{name}": tensor for name, tensor in head.items()})
         return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
 

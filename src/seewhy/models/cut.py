@@ -263,7 +263,7 @@ def _places(nodes: list[fx.Node]) -> Iterator[tuple[int, fx.Node]]:
     """Yield (index, value) wherever, behind that node, exactly that one value is still needed."""
     position = {node: index for index, node in enumerate(nodes)}
     last_use = {node: max((position[user] for user in node.users), default=-1) for node in nodes}
-    # A module with weights that runs twice must not lie on both sides: it cannot be half frozen.
+    # A module with weights that runs twice must not be on both sides: it cannot be half frozen.
     runs: dict[str, list[int]] = {}
     for index, node in enumerate(nodes):
         if node.op == "call_module":

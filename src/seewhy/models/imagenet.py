@@ -64,11 +64,11 @@ class ImageNetGrouping:
     Attributes
     ----------
     words : tuple of str
-        One a class of the data set: the word that was looked up and found.
+        One per class of the data set: the word that was looked up and found.
     synsets : tuple of tuple of str
-        One a class: the WordNet ids carrying that word, ascending.
+        One per class: the WordNet ids carrying that word, ascending.
     members : tuple of ndarray of int64, (m_k,)
-        One a class: indices into the classifier's outputs, ascending, never empty. Groups may
+        One per class: indices into the classifier's outputs, ascending, never empty. Groups may
         share members where one class is a kind of another (dog, animal).
     """
 

@@ -1,7 +1,7 @@
 """One backbone's way through a study: features, baseline, search, adaptation, fine-tuning, maps.
 
 Each stage hands records to the next and writes them into the run directory; the backbone's
-``summary.json`` is written last, and a study that is taken up again goes on behind what is there.
+``summary.json`` is written last, and a resumed study continues after what is there.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from seewhy.training.feature_cache import FeatureCache, keeping_features
 from seewhy.training.search.search import head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt, finetune, new_head
-from seewhy.training.trainer import StageResult, Watch
+from seewhy.training.trainer import OnEpoch, StageResult
 
 log = logging.getLogger("seewhy")
 
@@ -69,7 +69,7 @@ def study_backbone(
     cut : Cut
         Of `backbone`; its tail is trained in place.
     layers : tuple of str
-        Names, behind the cut, of the layers whose map is explained.
+        Names, after the cut, of the layers whose map is explained.
     """
     done = work.run.read_backbone_summary(slug)
     if done is not None:
@@ -130,7 +130,7 @@ def warn_of_one_place(slug: str, cut: Cut, layers: tuple[str, ...], progress: Pr
     cut : Cut
         Of this backbone, at this size.
     layers : tuple of str
-        Names, behind the cut, of the layers whose map is explained.
+        Names, after the cut, of the layers whose map is explained.
     progress : Progress
     """
     if all(cut.grids.get(in_trunk(layer)) == (1, 1) for layer in layers):
@@ -208,8 +208,8 @@ def _search(
     if done is not None:
         return done
 
-    def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
-        return _trial(replace(work, config=with_head(config, head)), cut, features, watch)
+    def run_trial(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
+        return _trial(replace(work, config=with_head(config, head)), cut, features, on_epoch)
 
     found = search_head(
         config,
@@ -231,22 +231,29 @@ def _search(
     return found.record
 
 
-def _trial(work: StudyContext, cut: Cut, features: FeatureCache, watch: Watch) -> StageResult:
+def _trial(work: StudyContext, cut: Cut, features: FeatureCache, on_epoch: OnEpoch) -> StageResult:
     """Train one head as adaptation does; where both stages count, a copy of the tail behind it."""
     head, data = new_head(features.pooled, work.config, work.data.classes), work.data
     config = work.config
-    adapted = adapt(head, features.pooled, data, config, Silent(), "adaptation", watch=watch)
+    adapted = adapt(head, features.pooled, data, config, Silent(), "adaptation", on_epoch=on_epoch)
     if config.search.objective == "adaptation":
         return adapted
-    behind_cut = TailAndHead(copy.deepcopy(cut.tail), head)
+    tail_and_head = TailAndHead(copy.deepcopy(cut.tail), head)
     silent = Silent()
     return finetune(
-        behind_cut, features.at_cut, data, config, work.compute, silent, "fine-tuning", watch=watch
+        tail_and_head,
+        features.at_cut,
+        data,
+        config,
+        work.compute,
+        silent,
+        "fine-tuning",
+        on_epoch=on_epoch,
     )
 
 
 def _search_key(work: StudyContext, backbone: Backbone) -> str:
-    """Return what a trial's value hangs on besides its parameters: equal keys, equal searches."""
+    """Return what a trial's value depends on besides its parameters: equal keys, equal searches."""
     config, search = work.config, work.config.search
     parts: list[Any] = [
         search.model_dump(exclude={"trials", "max_layers", "storage"}),
@@ -308,7 +315,7 @@ def _adaptation(
     layers: tuple[str, ...],
 ) -> StageSummary:
     """Stage 1: the head alone, on pooled features; then maps of the test images."""
-    head = classifier.behind_cut.head
+    head = classifier.tail_and_head.head
     trained = adapt(
         head,
         features.pooled,
@@ -322,8 +329,8 @@ def _adaptation(
     validation = predict_pooled(head, features.pooled, data, data.where("validation"))
     test = predict_pooled(head, features.pooled, data, data.where("test"))
     # The tail is as it was pretrained still: fine-tuning will change it in place.
-    behind_cut, predicted = classifier.behind_cut, test.predicted
-    write_stage_maps(work, slug, "adaptation", behind_cut, features.at_cut, layers, predicted)
+    tail_and_head, predicted = classifier.tail_and_head, test.predicted
+    write_stage_maps(work, slug, "adaptation", tail_and_head, features.at_cut, layers, predicted)
     return _finish_stage(work, slug, "adaptation", classifier, trained, validation, test)
 
 
@@ -331,9 +338,9 @@ def _finetuning(
     work: StudyContext, slug: str, classifier: Classifier, at_cut: CutInput, layers: tuple[str, ...]
 ) -> tuple[StageSummary, ExplanationSummary]:
     """Stage 2: tail and head; then predictions and maps in one pass, and how faithful they are."""
-    behind_cut = classifier.behind_cut
+    tail_and_head = classifier.tail_and_head
     trained = finetune(
-        behind_cut,
+        tail_and_head,
         at_cut,
         work.data,
         work.config,
@@ -343,10 +350,10 @@ def _finetuning(
         checkpoint=work.run.checkpoint_path(slug, "finetuning"),
     )
     validation = predict_at_cut(
-        behind_cut, at_cut.batch, work.data, work.data.where("validation"), work.compute
+        tail_and_head, at_cut.batch, work.data, work.data.where("validation"), work.compute
     )
     sample = faithfulness_sample(work)
-    maps = write_stage_maps(work, slug, "finetuning", behind_cut, at_cut, layers, keep=sample)
+    maps = write_stage_maps(work, slug, "finetuning", tail_and_head, at_cut, layers, keep=sample)
     faithfulness = None
     with work.failures.optional("faithfulness", slug):
         faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, layers)

@@ -132,7 +132,7 @@ def _order(
     classes: Sequence[str],
     wanted: Mapping[str, tuple[str, str]],
 ) -> NDArray[np.int64]:
-    """Return where each wanted test image lies among those of `run`.
+    """Return where each wanted test image is among those of `run`.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from seewhy.storage.titles import display_names, failure
 
 
 def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) -> None:
-    """Evaluate each backbone and compare them, from what lies in the run directory.
+    """Evaluate each backbone and compare them, from what is in the run directory.
 
     Parameters
     ----------

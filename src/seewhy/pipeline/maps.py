@@ -1,6 +1,6 @@
 """One backbone's maps: those of the test images after each stage, in the pass that predicts them.
 
-Both stages' classifiers are what lies behind the cut: prefix activations go in, so the frozen part
+Both stages' classifiers are the part after the cut: prefix activations go in, so the frozen part
 does not run again where they were kept.
 """
 
@@ -49,7 +49,7 @@ def write_stage_maps(
     work: StudyContext,
     slug: str,
     stage: Stage,
-    behind_cut: TailAndHead,
+    tail_and_head: TailAndHead,
     at_cut: CutInput,
     layers: tuple[str, ...],
     predicted: NDArray[np.int64] | None = None,
@@ -62,13 +62,13 @@ def write_stage_maps(
     work : StudyContext
     slug : str
     stage : {"adaptation", "finetuning"}
-        Whose weights `behind_cut` has.
-    behind_cut : TailAndHead
+        Whose weights `tail_and_head` has.
+    tail_and_head : TailAndHead
     at_cut : CutInput
     layers : tuple of str
-        Names, in `behind_cut`, of the layers whose map is explained.
+        Names, in `tail_and_head`, of the layers whose map is explained.
     predicted : ndarray of int64, optional
-        The predicted classes, where another pass has told them already.
+        The predicted classes, where another pass has found them already.
 
     keep : ndarray of int64, optional
         Places, among the test images, of the maps to hand on; default none.
@@ -99,7 +99,7 @@ def write_stage_maps(
     with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
         batches = _at_cut(at_cut, indices, advance)
         found = explain_parts(
-            behind_cut, batches, layers, method, labels=labels, predicted=predicted
+            tail_and_head, batches, layers, method, labels=labels, predicted=predicted
         )
         work.run.write_maps(slug, stage, parts(found), labels, data.classes)
     seconds = time.perf_counter() - started
@@ -114,7 +114,7 @@ def shown_layers(layers: tuple[str, ...]) -> str:
 
 
 def in_trunk(layer: str) -> str:
-    """Return the trunk's name of a layer behind the cut; the empty one is the trunk's output."""
+    """Return the trunk's name of a layer after the cut; the empty one is the trunk's output."""
     return layer.removeprefix("tail").removeprefix(".")
 
 

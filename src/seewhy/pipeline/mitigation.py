@@ -3,8 +3,8 @@
     audit, its details -> images without the reason -> a study of its own
           -> its audit, on the images as they were -> mitigation.json, before and after
 
-The mitigated study lies in the backbone's folder as a run directory like any other and is made by
-the same stages, with the head that was found. It goes on where it was interrupted, as any study
+The mitigated study is in the backbone's folder as a run directory like any other and is made by
+the same stages, with the head that was found. It continues where it was interrupted, as any study
 does.
 """
 
@@ -111,9 +111,9 @@ def mitigate_run(
     Parameters
     ----------
     root : Path or str
-        The run directory. Each second classifier's study lies in ``backbones/SLUG/mitigated``, what
+        The run directory. Each second classifier's study is in ``backbones/SLUG/mitigated``, what
         came of it in ``backbones/SLUG/mitigation.json``; the report is drawn again. What an
-        interrupted call has made is taken up again, what is finished stays.
+        interrupted call has made is resumed, what is finished stays.
     progress : Progress, optional
     command : sequence of str, optional
         For the provenance record; default ``sys.argv``.
@@ -121,14 +121,14 @@ def mitigate_run(
     Returns
     -------
     dict of str to MitigationRecord or None
-        By the backbone's folder name; None where the audit has proven no shortcut, or where
+        By the backbone's folder name; None where the audit has confirmed no shortcut, or where
         mitigation failed, which summary.json then says.
 
     Raises
     ------
     RunError
         Where there is no finished study or a mitigated one, a classifier has not been audited, a
-        record is damaged, or what lies there was mitigated for other findings or began otherwise.
+        record is damaged, or what is there was mitigated for other findings or started differently.
     """
     progress = listener(progress)
     run = RunDirectory.open(run_root(root))
@@ -141,7 +141,7 @@ def mitigate_run(
         numbers = {slug: number for number, slug in enumerate(slugs(config.backbone))}
         failures = Failures(run, progress)
         audits: dict[str, Audit] = {}
-        # What is wrong with any of them is told before the first is trained.
+        # What is wrong with any of them is reported before the first is trained.
         for slug in summary.backbones:
             with failures.optional("mitigation", slug, refusals=_audit_failed(summary, slug)):
                 audits[slug] = _audit(run, slug)
@@ -161,7 +161,7 @@ def mitigate_run(
         forgotten = False
         for slug, record in found.items():
             if record is None and not failures.of(slug):
-                progress.say(f"{slug}: no shortcut was proven, so there is nothing to mitigate")
+                progress.say(f"{slug}: no shortcut was confirmed, so there is nothing to mitigate")
                 forgotten |= run.forget_mitigation(slug)
         if reasons or forgotten or failures.found:
             summary = _with_failed(run, failures)
@@ -247,7 +247,7 @@ def _mitigate(
 
 @contextmanager
 def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[RunDirectory]:
-    """Hold a mitigated study's folder; what cannot go on there is not to be told to start over.
+    """Hold a mitigated study's folder; what cannot continue there must not be started over.
 
     ``--fresh`` would delete the study around it.
     """
@@ -259,7 +259,7 @@ def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[Ru
 
 
 def _refuse_others(mitigated: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue]) -> None:
-    """Refuse to go on with what was mitigated for other findings than there are now."""
+    """Refuse to resume what was mitigated for other findings than there are now."""
     there = mitigated.read_mitigated_data()
     if there is None:
         if mitigated.fingerprint_path.is_file():

@@ -49,7 +49,7 @@ def provenance(
 ) -> Provenance:
     """Put the provenance record together, at the end of a study.
 
-    `begun` is what was written down when it began; times are of this process alone.
+    `fingerprint` was written when it started; times are of this process alone.
     """
     return Provenance(
         seewhy=_version("seewhy"),

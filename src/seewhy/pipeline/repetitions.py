@@ -1,6 +1,6 @@
 """One backbone's stages trained again, on other folds of the images and with other seeds.
 
-All of it runs on what was kept of the one pass through the trunk. A training that has ended lies
+All of it runs on what was kept of the one pass through the trunk. A training that has ended is
 in the run directory until the backbone's study has ended, and is not repeated.
 """
 
@@ -206,9 +206,9 @@ def _train(
         )
     }
     if "finetuning" in stages:
-        behind_cut = TailAndHead(copy.deepcopy(cut.tail), head)
+        tail_and_head = TailAndHead(copy.deepcopy(cut.tail), head)
         trained = finetune(
-            behind_cut,
+            tail_and_head,
             at_cut,
             data,
             config,
@@ -220,7 +220,7 @@ def _train(
         found["finetuning"] = RepetitionPredictions(
             len(trained.history),
             *(
-                predict_at_cut(behind_cut, at_cut.batch, data, which, work.compute).probabilities
+                predict_at_cut(tail_and_head, at_cut.batch, data, which, work.compute).probabilities
                 for which in (held_out, test)
             ),
         )

@@ -1,8 +1,8 @@
 """Whether a run directory holds the study that is asked for: its configuration and its files.
 
 Configurations are compared key by key. Folders and files that they name are compared by what is in
-them, however the path is written; so a study goes on when its data have moved, and is refused when
-they have changed. Knows no stages.
+them, however the path is written; so a study continues when its data have moved, and is refused
+when they have changed. Knows no stages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OF_THE_MACHINE = ("finetuning.keep", "finetuning.memory_gib", "finetuning.disk_
 
 
 def refuse_another(run: RunDirectory, config: StudyConfig) -> None:
-    """Refuse to go on with another configuration; name the keys that differ.
+    """Refuse to resume another configuration; name the keys that differ.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def refuse_another(run: RunDirectory, config: StudyConfig) -> None:
 def refuse_changed_files(
     run: RunDirectory, config: StudyConfig, progress: Progress, without: Collection[str] = ()
 ) -> None:
-    """Refuse to go on where images or weights are others than when the study began.
+    """Refuse to resume where images or weights are others than when the study began.
 
     Images that are gone are none that have changed: the study has its own copies.
 
@@ -57,7 +57,7 @@ def refuse_changed_files(
         Holds a study of `config`, see `refuse_another`.
     config : StudyConfig
     progress : Progress
-        Is told what could not be compared.
+        Receives what could not be compared.
     without : collection of str, optional
         Parts that are not compared, see `seewhy.data.sources.source_files.changes`.
 
@@ -66,10 +66,10 @@ def refuse_changed_files(
     OtherStudyError
         With the counts of files that were added, removed and changed.
     DataError
-        Where the images were named anew and cannot be listed.
+        Where the images were named again and cannot be listed.
     """
     before = run.read_sources()
-    if before is None or not run.fingerprint_path.is_file():  # then all is made anew
+    if before is None or not run.fingerprint_path.is_file():  # then everything is made again
         return
     places, here = _places(run, run.read_config()), named_places(config)
     moved = [key for key in here if here[key] != places.get(key)]

@@ -5,7 +5,7 @@
 
 Each stage hands records to the next and writes them into the run directory; ``summary.json`` is
 written last. What a backbone goes through is in ``backbone_study.py``, how a stage works in its
-own package; this file says what follows what, and how a study that was interrupted goes on.
+own package; this file says what follows what, and how an interrupted study resumes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from seewhy.storage.schemas.study import (
 from seewhy.training.augmentation import check_region
 
 log = logging.getLogger("seewhy")
-# From a configuration and the largest input size to images that lie in the run directory.
+# From a configuration and the largest input size to images that are in the run directory.
 Prepare = Callable[[StudyConfig, int, RunDirectory, Progress], Dataset]
 
 
@@ -66,7 +66,7 @@ class Study:
 
 
 def run_folder(config: StudyConfig, out: Path | str | None = None) -> Path:
-    """Return where a study lies: `out`, or ``runs/NAME``."""
+    """Return where a study is: `out`, or ``runs/NAME``."""
     return Path(path_text(out, "out")) if out else Path("runs") / config.name
 
 
@@ -77,17 +77,17 @@ def run_study(
     command: Sequence[str] = (),
     fresh: bool = False,
 ) -> Study:
-    """Run a study from images to a report, or go on with one that was interrupted.
+    """Run a study from images to a report, or resume one that was interrupted.
 
     Parameters
     ----------
     config : StudyConfig, or anything that `seewhy.load_config` takes
         A folder's path, for one.
     out : Path or str, optional
-        The run directory; default ``runs/NAME``. A study that `config` began there goes on
+        The run directory; default ``runs/NAME``. A study that `config` began there continues
         behind its last finished trial or epoch, and ends with the numbers it would have had.
     progress : Progress, optional
-        Who is told how far it is; default nobody.
+        Receives the progress; default nothing.
     command : sequence of str, optional
         How it was started, for the provenance record; default ``sys.argv``.
     fresh : bool, default False
@@ -100,7 +100,7 @@ def run_study(
     Raises
     ------
     SeewhyError
-        For input that cannot be used; nothing stays behind where no backbone was begun.
+        For input that cannot be used; nothing stays behind where no backbone was started.
     """
     progress = listener(progress)
     config = config if isinstance(config, StudyConfig) else load_config(config)
@@ -155,7 +155,7 @@ def conduct_study(
     compute = choose_compute(config.device, config.precision)
     with _logging_to(run), without_denormals(), repeatable(compute):
         log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
-        # What is wrong with a backbone is told before an image is decoded.
+        # What is wrong with a backbone is reported before an image is decoded.
         cuts = _load_and_cut(config)
         for slug, (_, cut, layers) in cuts.items():
             warn_of_one_place(slug, cut, layers, progress)
@@ -211,7 +211,7 @@ def _data(
     prepare: Prepare,
     progress: Progress,
 ) -> Dataset:
-    """Prepare the images, or take them as they lie in a study that had been begun."""
+    """Prepare the images, or take them or take those of a study that was started."""
     if run.fingerprint_path.is_file():
         return run.read_dataset()
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
@@ -233,12 +233,12 @@ def _begin(
     weights: dict[str, str],
     progress: Progress,
 ) -> RunFingerprint:
-    """Write down what the numbers hang on; a study that goes on must find it unchanged.
+    """Write down what the numbers depend on; a study that continues must find it unchanged.
 
     Raises
     ------
     OtherStudyError
-        Where weights, data, device or precision are others than when it was begun.
+        Where weights, data, device or precision are others than when it was started.
     """
     before = run.read_fingerprint()
     now = RunFingerprint(
@@ -255,23 +255,23 @@ def _begin(
         for what in ("device", "precision", "weights_keys", "data_key"):
             if getattr(before, what) != getattr(now, what):
                 raise OtherStudyError(
-                    f"{run.root}: was begun with another {what.removesuffix('_keys')} "
+                    f"{run.root}: was started with another {what.removesuffix('_keys')} "
                     f"({getattr(before, what)!r}, now {getattr(now, what)!r})"
                 )
         for package, version in now.versions.items():
             if before.versions.get(package) != version:
                 progress.say(
-                    f"begun with {package} {before.versions.get(package)}, now {version}: "
+                    f"started with {package} {before.versions.get(package)}, now {version}: "
                     "the numbers may differ from those of an uninterrupted study"
                 )
-        progress.say("going on with a study that was interrupted")
+        progress.say("resuming an interrupted study")
         log.info("resumed, start %d", now.starts)
     run.write_fingerprint(now)
     return now
 
 
 def _explained_layer(name: str, cut: Cut) -> str:
-    """Return the name, behind the cut, of the layer whose map is explained.
+    """Return the name, after the cut, of the layer whose map is explained.
 
     Raises
     ------
@@ -283,7 +283,7 @@ def _explained_layer(name: str, cut: Cut) -> str:
     layers = [str(node.target) for node in cut.tail.graph.nodes if node.op == "call_module"]
     if name not in layers:
         raise ConfigError(
-            f"explanation.layer: {name!r} is no layer behind the cut{near_names(name, layers)}"
+            f"explanation.layer: {name!r} is no layer after the cut{near_names(name, layers)}"
             f" (the last one is {layers[-1]!r})"
         )
     return tail_and_head_name(name)

@@ -1,4 +1,4 @@
-"""What a caller hands to the public functions: paths, and who is told the progress.
+"""What a caller hands to the public functions: paths, and who receives the progress.
 
 What cannot be meant is refused in one sentence before anything begins.
 """
@@ -47,7 +47,7 @@ def run_root(value: object) -> Path:
 
 
 def listener(progress: object) -> Progress:
-    """Return who is told the progress; for None somebody who drops it.
+    """Return who receives the progress; for None somebody who drops it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a study at its next step instead of in the midst of one.
+"""Ctrl-C ends a study at its next step instead of in the middle of one.
 
 Every stage tells its progress after each step; there it may be stopped. Knows nothing of studies.
 """

@@ -1,4 +1,4 @@
-"""How long work tells that it goes on, without knowing who listens.
+"""How long work reports its progress, without knowing who listens.
 
 The command line passes a Rich bar, a notebook or a test nothing at all.
 """
@@ -28,7 +28,7 @@ class Silent:
 
     @contextmanager
     def task(self, name: str, total: int) -> Iterator[Advance]:
-        """Open a task that nobody sees."""
+        """Open a task that is not shown."""
         yield lambda steps: None
 
     def say(self, message: str) -> None:

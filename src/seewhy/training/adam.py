@@ -18,7 +18,7 @@ class Adam:
     Parameters
     ----------
     parameters : iterable of Tensor
-        Each with a gradient that lies in memory as it does, which is how autograd leaves them;
+        Each with a gradient that is in memory as it does, which is how autograd leaves them;
         those without a gradient are left alone.
     learning_rate : float
 

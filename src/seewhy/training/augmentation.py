@@ -1,10 +1,10 @@
 """A region of a training image, at the cut, replaced by another image's.
 
-Fine-tuning goes on from activations at the cut; pixels are not at hand there, and the frozen part
+Fine-tuning starts from activations at the cut; pixels are not at hand there, and the frozen part
 is not to run again. So the region is a box of the map at the cut, all channels, and what is put in
 its place is another training image's, of the same places. ``erasing`` takes the box by chance;
 ``focus`` takes the one that speaks most for the image's label, as the weights of this very step
-see it. Knows activations, labels and what lies behind the cut; nothing of epochs or files.
+see it. Knows activations, labels and the part after the cut; nothing of epochs or files.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Replacement:
     Parameters
     ----------
     where : {"erasing", "focus"}
-    behind_cut : nn.Module
+    tail_and_head : nn.Module
         Activations (B, C, h, w) to logits (B, K); asked for the map with the weights it has at that
         moment, in evaluation mode. Its modes, statistics and gradients stay as they are.
     compute : Compute
@@ -52,10 +52,10 @@ class Replacement:
     """
 
     def __init__(
-        self, where: Literal["erasing", "focus"], behind_cut: nn.Module, compute: Compute
+        self, where: Literal["erasing", "focus"], tail_and_head: nn.Module, compute: Compute
     ) -> None:
         self._where = where
-        self._behind_cut = behind_cut
+        self._behind_cut = tail_and_head
         self._compute = compute
 
     @torch.no_grad()

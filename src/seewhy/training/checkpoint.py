@@ -1,4 +1,4 @@
-"""A stage after its last finished epoch, in one safetensors file, so that it can go on there.
+"""A stage after its last finished epoch, in one safetensors file, so that it can resume there.
 
 It holds the weights, the optimiser's state, the best epoch's weights and the history. Of random
 state there is only the seed to keep: an epoch draws from seed, stage and its number alone.
@@ -29,7 +29,7 @@ class Checkpoint:
     path : Path
         The file; it need not exist yet.
     settings : StageSettings
-        What trained otherwise is not taken up again.
+        What trained otherwise is not resumed.
     """
 
     def __init__(self, path: Path, settings: StageSettings) -> None:
@@ -64,7 +64,7 @@ class Checkpoint:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(
-                f"{self.path}: cannot be taken up again ({reason}); delete it to repeat the stage"
+                f"{self.path}: cannot be resumed ({reason}); delete it to repeat the stage"
             ) from error
 
     def keep(self, learner: Learner, best: BestEpoch, history: list[Epoch]) -> None:

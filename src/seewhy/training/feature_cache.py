@@ -84,10 +84,10 @@ def keeping_features(
     compute : Compute
     config : StudyConfig
     folder : Path
-        Where activations lie if the disk is chosen; the file goes when the context ends.
+        Where activations are stored if the disk is chosen; the file goes when the context ends.
     progress : Progress
     recorded : {"memory", "disk", "recompute"}, optional
-        Where activations were kept when the backbone was begun; default: it has not been.
+        Where activations were kept when the backbone was started; default: it has not been.
 
     Yields
     ------
@@ -158,8 +158,8 @@ def _plan(
     is_other = recorded is not None and was_kept != (plan.place != "recompute")
     if is_other and not at_cut.is_repeatable():
         raise RunError(
-            f"{folder.name}: was begun with activations at the cut "
-            f"{'kept' if was_kept else 'computed anew'}, and on this device they would now be "
+            f"{folder.name}: was started with activations at the cut "
+            f"{'kept' if was_kept else 'recomputed'}, and on this device they would now be "
             f"{plan}, with other last digits; "
             + (
                 f"free {needed / 2**30:.2f} GiB of memory or disk space, or raise "

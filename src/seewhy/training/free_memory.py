@@ -96,10 +96,10 @@ def _groups() -> Iterator[tuple[_MemoryController, str]]:
 def _reclaimable(place: Path, controller: _MemoryController) -> int:
     try:
         lines = (place / "memory.stat").read_text("ascii").splitlines()
-        told = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
+        fields = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
     except (OSError, ValueError):
         return 0
-    return sum(told.get(name, 0) for name in controller.reclaimable)
+    return sum(fields.get(name, 0) for name in controller.reclaimable)
 
 
 def _number(path: Path) -> int | None:

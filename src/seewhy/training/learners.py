@@ -45,7 +45,7 @@ class ModuleLearner:
         Indices.
     settings : StageSettings
     compute : Compute
-    still : iterable of nn.Module, optional
+    frozen_modules : iterable of nn.Module, optional
         Parts that stay in evaluation mode while the others train.
     augment : callable, optional
         Changes each training batch; may overwrite it.
@@ -60,11 +60,11 @@ class ModuleLearner:
         validation: NDArray[np.int64],
         settings: StageSettings,
         compute: Compute,
-        still: Iterable[nn.Module] = (),
+        frozen_modules: Iterable[nn.Module] = (),
         augment: Augment | None = None,
     ) -> None:
         self.module = module
-        self._still = tuple(still)
+        self._frozen_modules = tuple(frozen_modules)
         trained = (p for p in module.parameters() if p.requires_grad)
         self.optimizer = Adam(trained, settings.learning_rate)
         self.images = len(train)
@@ -77,7 +77,7 @@ class ModuleLearner:
         """Train one epoch; return its mean loss and accuracy, as seen while training."""
         settings, device = self._settings, self._compute.device
         self.module.train()
-        for part in self._still:
+        for part in self._frozen_modules:
             part.eval()
         order, generator = epoch_order(self._train, settings, number)
         chance = torch.Generator().manual_seed(augmentation_seed(settings, number))

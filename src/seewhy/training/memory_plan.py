@@ -29,7 +29,7 @@ class ActivationPlan:
         words = {
             "memory": "kept in memory",
             "disk": "kept on disk",
-            "recompute": "computed anew in every epoch",
+            "recompute": "recomputed in every epoch",
         }
         return f"{words[self.place]}: {self.reason}"
 
@@ -105,13 +105,13 @@ def resume_plan(recorded: Place, needed: int, budget: MemoryBudget) -> Activatio
     Parameters
     ----------
     recorded : {"memory", "disk", "recompute"}
-        Where the activations were kept when the backbone was begun.
+        Where the activations were kept when the backbone was started.
     needed : int
         Bytes of all activations to keep.
     budget : MemoryBudget
         Today's.
     """
-    began = f"{_size(needed)}: {recorded}, as when this backbone was begun"
+    began = f"{_size(needed)}: {recorded}, as when this backbone was started"
     if recorded == "recompute":
         return ActivationPlan("recompute", began)
     room: dict[Place, int] = {"memory": budget.memory, "disk": budget.disk}
@@ -119,7 +119,7 @@ def resume_plan(recorded: Place, needed: int, budget: MemoryBudget) -> Activatio
     if needed <= room[recorded]:
         return ActivationPlan(recorded, began)
     over = (
-        f"{_size(needed)} were kept in another place when this backbone was begun, but exceed "
+        f"{_size(needed)} were kept in another place when this backbone was started, but exceed "
         f"today's {recorded} budget of {room[recorded] / _GIB:.2f} GiB"
     )
     return ActivationPlan(other if needed <= room[other] else "recompute", over)

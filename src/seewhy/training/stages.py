@@ -20,7 +20,7 @@ from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.trainer import StageResult, Watch, seed_of, stage_settings, train_stage
+from seewhy.training.trainer import OnEpoch, StageResult, seed_of, stage_settings, train_stage
 
 
 def new_head(pooled: Tensor, config: StudyConfig, classes: Sequence[str]) -> Head:
@@ -41,7 +41,7 @@ def adapt(
     progress: Progress,
     title: str,
     checkpoint: Path | None = None,
-    watch: Watch | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> StageResult:
     """Stage 1: train the head on pooled trunk features; the trunk does not run.
 
@@ -56,9 +56,9 @@ def adapt(
     progress : Progress
     title : str
     checkpoint : Path, optional
-        Where the stage lies between its epochs; default: it is not kept.
-    watch : callable, optional
-        Told of every epoch; may raise to end the stage.
+        Where the stage is stored between its epochs; default: nowhere.
+    on_epoch : callable, optional
+        Called after every epoch; may raise to end the stage.
     """
     stage = config.adaptation
     settings = stage_settings(
@@ -67,11 +67,11 @@ def adapt(
     train, validation = data.where("train"), data.where("validation")
     learner = HeadLearner(head, pooled, data.labels, train, validation, settings)
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
-    return train_stage(learner, settings, progress, title, keeper, watch)
+    return train_stage(learner, settings, progress, title, keeper, on_epoch)
 
 
 def finetune(
-    behind_cut: TailAndHead,
+    tail_and_head: TailAndHead,
     at_cut: CutInput,
     data: Dataset,
     config: StudyConfig,
@@ -79,13 +79,13 @@ def finetune(
     progress: Progress,
     title: str,
     checkpoint: Path | None = None,
-    watch: Watch | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> StageResult:
     """Stage 2: open the tail and train it with the head at a tenth of the learning rate.
 
     Parameters
     ----------
-    behind_cut : TailAndHead
+    tail_and_head : TailAndHead
         Trained in place; holds the best epoch's weights afterwards, frozen again.
     at_cut : CutInput
     data : Dataset
@@ -95,9 +95,9 @@ def finetune(
     progress : Progress
     title : str
     checkpoint : Path, optional
-        Where the stage lies between its epochs; default: it is not kept.
-    watch : callable, optional
-        Told of every epoch; may raise to end the stage.
+        Where the stage is stored between its epochs; default: nowhere.
+    on_epoch : callable, optional
+        Called after every epoch; may raise to end the stage.
     """
     stage = config.finetuning
     settings = stage_settings(
@@ -108,22 +108,22 @@ def finetune(
         stage.learning_rate_factor,
         config.seed,
     )
-    behind_cut.requires_grad_(True)
+    tail_and_head.requires_grad_(True)
     where = stage.augmentation
-    augment = None if where == "none" else Replacement(where, behind_cut, compute)
-    norms = (part for part in behind_cut.modules() if isinstance(part, _BatchNorm))
+    augment = None if where == "none" else Replacement(where, tail_and_head, compute)
+    norms = (part for part in tail_and_head.modules() if isinstance(part, _BatchNorm))
     learner = ModuleLearner(
-        behind_cut,
+        tail_and_head,
         at_cut.batch,
         data.labels,
         data.where("train"),
         data.where("validation"),
         settings,
         compute,
-        still=norms if stage.batch_norm == "fixed" else (),
+        frozen_modules=norms if stage.batch_norm == "fixed" else (),
         augment=augment,
     )
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
-    result = train_stage(learner, settings, progress, title, keeper, watch)
-    behind_cut.requires_grad_(False)
+    result = train_stage(learner, settings, progress, title, keeper, on_epoch)
+    tail_and_head.requires_grad_(False)
     return result

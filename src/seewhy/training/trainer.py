@@ -1,8 +1,8 @@
 """One training stage: epochs, early stopping, the best weights back.
 
 Knows a learner, which trains and validates an epoch at a time; nothing of trunks, files or
-reports. All that is random in an epoch hangs on seed, stage and epoch alone, so an epoch can be
-run again by itself, and a stage goes on behind any epoch as if it had never stopped.
+reports. All that is random in an epoch depends on seed, stage and epoch alone, so an epoch can be
+run again by itself, and a stage continues behind any epoch as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Learner(Protocol):
 
 
 class CheckpointStore(Protocol):
-    """Where a stage lies after each epoch, so that it can go on from there."""
+    """Where a stage is stored after each epoch, so that it can resume there."""
 
     def restore(self, learner: Learner, best: BestEpoch) -> list[Epoch]:
         """Put module, optimiser and best epoch where they were; return the epochs behind it."""
@@ -118,8 +118,8 @@ class CheckpointStore(Protocol):
         """Keep what is there after the last epoch of `history`."""
 
 
-# Told of every epoch; may raise to end the stage.
-Watch = Callable[[Epoch], None]
+# Called after every epoch; may raise to end the stage.
+OnEpoch = Callable[[Epoch], None]
 
 
 class BestEpoch:
@@ -155,7 +155,7 @@ def stage_settings(
 
 
 def seed_of(*parts: int | str) -> int:
-    """Turn what a random choice hangs on into a seed below 2**63."""
+    """Turn what a random choice depends on into a seed below 2**63."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -191,7 +191,7 @@ def train_stage(
     progress: Progress,
     title: str,
     keeper: CheckpointStore | None = None,
-    watch: Watch | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> StageResult:
     """Train with Adam until the validation accuracy stops rising.
 
@@ -208,8 +208,8 @@ def train_stage(
         Of the progress bar.
     keeper : CheckpointStore, optional
         Keeps the stage after each epoch and knows the epochs that are behind it.
-    watch : callable, optional
-        Told of every epoch; may raise to end the stage.
+    on_epoch : callable, optional
+        Called after every epoch; may raise to end the stage.
 
     Raises
     ------
@@ -229,8 +229,8 @@ def train_stage(
             best.offer(last.epoch, last.validation_loss, last.validation_accuracy, learner.module)
             if keeper:
                 keeper.keep(learner, best, history)
-            if watch:
-                watch(last)
+            if on_epoch:
+                on_epoch(last)
         # What early stopping saved, and single images left out, are done too.
         advance(total)
     learner.module.load_state_dict(best.state)

@@ -1,4 +1,4 @@
-"""Where evidence lies, against maps whose shares can be counted."""
+"""Where evidence is, against maps whose shares can be counted."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def test_wide_tiffs(tmp_path: Path, values: np.ndarray, expected: list[int]) -> 
 
 
 # The stored rows a camera writes for each orientation of the upright picture, by the EXIF table:
-# where the row 0 and the column 0 of what is stored lie in the upright picture.
+# where the row 0 and the column 0 of what is stored are in the upright picture.
 STORED = {
     1: PICTURE,  # top, left
     2: PICTURE[:, ::-1],  # top, right

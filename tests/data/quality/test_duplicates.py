@@ -103,7 +103,7 @@ def test_the_similarity_is_the_correlation_at_the_best_shift(
 def test_more_alike_than_are_compared_at_once_make_one_group(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Two tight bunches: the few most alike of most images lie all within their own.
+    # Two tight bunches: the few most alike of most images are all within their own.
     monkeypatch.setattr(module, "MOST", 3)
     rng = np.random.default_rng(0)
     first = rng.integers(0, 256, (32, 32, 1)).repeat(3, axis=2)

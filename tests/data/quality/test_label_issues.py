@@ -22,7 +22,7 @@ from seewhy.storage.schemas.study import Dataset, Predictions, Split
 
 @dataclass(frozen=True)
 class Planted:
-    """A set, what is known of it, and where the faults lie."""
+    """A set, what is known of it, and where the faults are."""
 
     data: Dataset
     features: np.ndarray

@@ -125,7 +125,7 @@ def test_images_in_no_class_folder_are_set_aside(tmp_path: Path) -> None:
     listing = listed(tmp_path)
     assert listing.paths == ("a/1.png", "b/1.png")
     assert [(item.path, item.reason) for item in listing.set_aside] == [
-        ("stray.png", "lies in no class folder")
+        ("stray.png", "is in no class folder")
     ]
 
 

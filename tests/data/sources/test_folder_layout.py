@@ -106,9 +106,9 @@ def test_classes_that_only_sound_like_splits(tmp_path: Path) -> None:
             "train: a/, b/",
         ),
         # A split's name among classes.
-        (["cat", "dog", "test"], "test/ lies beside cat/, dog/ and is named like a split"),
-        (["cat", "dog", "test/cat", "test/dog"], "test/ lies beside cat/, dog/"),
-        (["val/cat", "val/dog", "other/bus"], "val/ lies beside other/"),
+        (["cat", "dog", "test"], "test/ is beside cat/, dog/ and is named like a split"),
+        (["cat", "dog", "test/cat", "test/dog"], "test/ is beside cat/, dog/"),
+        (["val/cat", "val/dog", "other/bus"], "val/ is beside other/"),
         (["train/cat", "train/dog", "samples"], "train/ holds folders of its own (cat/, dog/)"),
         # Splits without classes.
         (["train", "test"], "train: is named like a split and holds 2 pictures, but no class fold"),
@@ -197,10 +197,10 @@ def test_what_lies_beside_the_splits_is_told(tmp_path: Path) -> None:
     found = listed(tmp_path)
     assert found.notes == (
         "Split folders: train/ is training and test/ is test.",
-        "extra/ (4 pictures) lies beside the split folders and was not read.",
-        "pred/ (1 picture) lies beside the split folders and was not read; "
+        "extra/ (4 pictures) is beside the split folders and was not read.",
+        "pred/ (1 picture) is beside the split folders and was not read; "
         f"`seewhy explain RUN {tmp_path / 'pred'}` predicts them.",
-        "seg_pred/ (1 picture) lies beside the split folders and was not read; "
+        "seg_pred/ (1 picture) is beside the split folders and was not read; "
         f"`seewhy explain RUN {tmp_path / 'seg_pred'}` predicts them.",
     )
     assert [item.path for item in found.set_aside] == ["cover.png"]

@@ -48,7 +48,7 @@ def _check(logits: Tensor, leaf: Tensor, monkeypatch: pytest.MonkeyPatch) -> set
 
 
 def _convolution(maps: Tensor, weight: Tensor, *more: Tensor, **options: int) -> Tensor:
-    """A convolution whose weight lies as the maps do."""
+    """A convolution whose weight is as the maps do."""
     last = not maps.is_contiguous()
     form = torch.channels_last if last else torch.contiguous_format
     return F.conv2d(maps, weight.to(memory_format=form), *more, **options)
@@ -178,7 +178,7 @@ TOKENS: list[tuple[Callable[[Tensor], Tensor], str]] = [
     (lambda x: F.layer_norm(x, (7, 6))[:, 0], "NativeLayerNormBackward0"),
     (lambda x: (x * _weight(7, 6))[:, 0], "MulBackward0"),
     (lambda x: (_weight(6) / x.exp())[:, 0], "DivBackward0"),
-    # Tokens of one channel: what lies along the last axis are the tokens.
+    # Tokens of one channel: what is along the last axis are the tokens.
     (lambda x: F.layer_norm(x.mean(2), (7,))[:, :, None][:, 0], "NativeLayerNormBackward0"),
     (lambda x: F.linear(x.mean(2), _weight(7, 7))[:, :, None][:, 1], "MmBackward0"),
     (lambda x: (x.mean(2) * _weight(7))[:, :, None][:, 1], "MulBackward0"),

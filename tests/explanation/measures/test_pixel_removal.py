@@ -126,7 +126,7 @@ def test_random_maps_are_smooth_and_prefer_no_place() -> None:
 
 
 def test_a_centred_gaussian_by_hand() -> None:
-    # Centres lie ±1/4 off the middle, a deviation of 1/4: exp(-1/2) along one axis.
+    # Centres are ±1/4 off the middle, a deviation of 1/4: exp(-1/2) along one axis.
     found = centred_gaussian((1, 2))
     torch.testing.assert_close(found, torch.full((1, 2), float(np.exp(-0.5))))
     odd = centred_gaussian((3, 5))

@@ -109,7 +109,7 @@ def test_shuffled_weights_are_the_same_values_in_another_order() -> None:
     torch.testing.assert_close(_tensors(model), before, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
     with shuffled(model, ("fc.weight",), seed=0):
-        # An order hangs on seed and name, not on what else is shuffled.
+        # An order depends on seed and name, not on what else is shuffled.
         assert torch.equal(model.fc.weight, first)
     with shuffled(model, ("fc.weight",), seed=1):
         assert not torch.equal(model.fc.weight, first)

@@ -65,7 +65,7 @@ def audit() -> Audit:
     ]
     return Audit(
         stage="finetuning",
-        images=AuditImages(discovery=9, screening=3, giving=2, confirmation=4),
+        images=AuditImages(discovery=9, screening=3, extra_donors=2, confirmation=4),
         candidates=6,
         seconds=61.0,
         sentences=[SENTENCE],

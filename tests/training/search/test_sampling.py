@@ -1,4 +1,4 @@
-"""A suggestion hangs on seed, layer count, trial number and the trials before; on nothing else."""
+"""A suggestion depends on seed, layer count, trial number and earlier trials; on nothing else."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def test_trials_side_by_side_try_different_heads() -> None:
 
 
 def test_no_head_is_tried_twice() -> None:
-    # The best head lies in a corner, where a model would stay.
+    # The best head is in a corner, where a model would stay.
     fed = Fed("gp", layers=2, smaller=START)
     heads: list[HeadConfig] = []
     for _ in range(20):
@@ -292,7 +292,7 @@ def test_no_head_is_tried_twice() -> None:
 
 
 def _apart(one: HeadConfig, other: HeadConfig) -> float:
-    """Return how far two heads lie apart, as a share of the wider of both ranges."""
+    """Return how far two heads are apart, as a share of the wider of both ranges."""
     return max(abs(one.dropout - other.dropout) / 0.6, abs(one.units[0] - other.units[0]) / 496)
 
 

@@ -22,7 +22,7 @@ from seewhy.runtime.progress import Advance, Progress, Silent
 from seewhy.storage.schemas.study import Epoch, Trial
 from seewhy.training.search.search import RunTrial, SearchResult, head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
-from seewhy.training.trainer import StageResult, Watch
+from seewhy.training.trainer import OnEpoch, StageResult
 
 EPOCHS = 9
 
@@ -52,13 +52,13 @@ def training(
 ) -> RunTrial:
     """Return what "trains" a head: its accuracy rises, and falls a little in the last epoch."""
 
-    def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
+    def run_trial(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
         history: list[Epoch] = []
         for number in range(1, epochs + 1):
             before(head, number)
             accuracy = reached(head) * (1 - 0.4 * 0.6**number - 0.05 * (number == epochs))
             history.append(Epoch(number, 1.0, accuracy, 1.0, accuracy, head.learning_rate, 0.01))
-            watch(history[-1])
+            on_epoch(history[-1])
         best = max(history, key=lambda epoch: epoch.validation_accuracy)
         return StageResult(tuple(history), best.epoch, best.validation_accuracy)
 
@@ -174,12 +174,12 @@ def test_the_value_is_the_mean_of_the_last_five_epochs_or_of_all(
 
 
 def test_of_both_stages_the_last_one_counts(tmp_path: Path) -> None:
-    """Where fine-tuning lies behind adaptation, its epochs alone are the objective."""
+    """Where fine-tuning is behind adaptation, its epochs alone are the objective."""
     adaptation, finetuning = training(lambda head: 0.9), training(lambda head: 0.5, epochs=3)
 
-    def both(head: HeadConfig, watch: Watch) -> StageResult:
-        adaptation(head, watch)
-        return finetuning(head, watch)
+    def both(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
+        adaptation(head, on_epoch)
+        return finetuning(head, on_epoch)
 
     [trial] = search(tmp_path / "trials.db", both, trials=1, objective="both").trials
     assert trial.value == pytest.approx(value_of(0.5, 3))
@@ -404,7 +404,7 @@ def test_another_key_is_another_search(tmp_path: Path) -> None:
     first = search(path, count, key="one", trials=2)
     second = search(path, count, key="other", trials=2)
     assert len(ran) == 4 * EPOCHS
-    # Suggestions hang on the seed, not on the key.
+    # Suggestions depend on the seed, not on the key.
     assert plain(first) == plain(second)
     search(path, count, key="one", trials=2)
     assert len(ran) == 4 * EPOCHS
@@ -474,7 +474,7 @@ def test_hyperband_prunes_hopeless_trials(sampler: str, tmp_path: Path) -> None:
         tmp_path / "trials.db", training(), trials=16, pruner="hyperband", sampler=sampler
     )
     check_pruned(found)
-    # Rungs lie at 1, 3 and 9 epochs.
+    # Rungs are at 1, 3 and 9 epochs.
     assert {trial.epochs for trial in found.trials if trial.state == "pruned"} <= {1, 3, 9}
 
 
@@ -512,7 +512,7 @@ def test_a_pruned_trial_does_not_win_even_where_it_had_reached_more(tmp_path: Pa
     """It fell from a height that those it is measured with never had."""
     ran = 0
 
-    def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
+    def run_trial(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
         nonlocal ran
         ran += 1
         # The seventh is at 0.9 for one epoch, then at nothing.
@@ -520,7 +520,7 @@ def test_a_pruned_trial_does_not_win_even_where_it_had_reached_more(tmp_path: Pa
         history = []
         for number, accuracy in enumerate(curve, start=1):
             history.append(Epoch(number, 1.0, 0.0, 1.0, accuracy, 1e-3, 0.01))
-            watch(history[-1])
+            on_epoch(history[-1])
         return StageResult(tuple(history), 1, curve[0])
 
     found = search(tmp_path / "trials.db", run_trial, trials=9, pruner="hyperband")

@@ -35,7 +35,7 @@ from seewhy.storage.schemas.study import Epoch
 from seewhy.training.search import trial_store
 from seewhy.training.search.search import SearchResult, search_head
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna
-from seewhy.training.trainer import StageResult, Watch
+from seewhy.training.trainer import OnEpoch, StageResult
 
 EPOCHS = 9
 
@@ -51,13 +51,13 @@ def run_search(url: str | None, path: str, seconds: float = 0.0, **wanted: objec
         adaptation=AdaptationConfig(epochs=EPOCHS),
     )
 
-    def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
+    def run_trial(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
         history = []
         for number in range(1, EPOCHS + 1):
             time.sleep(seconds)
             accuracy = (1 - head.dropout) * (1 - 0.5**number)
             history.append(Epoch(number, 1.0, 0.5, 1.0, accuracy, head.learning_rate, seconds))
-            watch(history[-1])
+            on_epoch(history[-1])
         return StageResult(tuple(history), EPOCHS, accuracy)
 
     return search_head(config, "a key", TrialStore(url, Path(path)), run_trial, Silent(), "a net")
@@ -444,7 +444,7 @@ def test_damage_that_shows_later_is_named_too(tmp_path: Path) -> None:
     path = tmp_path / "search.db"
     store = TrialStore(None, path)
 
-    def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
+    def run_trial(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
         with store.storage.engine.begin() as begun:
             begun.execute(sqlalchemy.text("DROP TABLE trial_values"))
         history = (Epoch(1, 1.0, 0.5, 1.0, 0.5, 1e-3, 0.0),)

@@ -1,1 +1,1 @@
-"""Where the evidence lies, what looks the same, and the candidates made of it."""
+"""Where the evidence is, what looks the same, and the candidates made of both."""

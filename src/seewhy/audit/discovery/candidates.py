@@ -28,7 +28,7 @@ MOST_DETAILS = 2
 LEAST_EXCESS = 2.0
 # Half the side of a hot place's box, in places of the map.
 REACH = 1.5
-# Fewer carriers than this prove nothing.
+# With fewer carriers nothing can be confirmed.
 FEWEST_CARRIERS = 4
 
 
@@ -94,52 +94,52 @@ class DiscoveryImages:
 
 
 def find_candidates(
-    looked: DiscoveryImages, label: int, where: EvidenceLocation | None, seed: int
+    shown: DiscoveryImages, label: int, where: EvidenceLocation | None, seed: int
 ) -> Iterator[Candidate]:
     """Name what one class might be decided by. Colours and texture are always tried.
 
     Parameters
     ----------
-    looked : DiscoveryImages
+    shown : DiscoveryImages
     label : int
     where : EvidenceLocation or None
-        Where the class's evidence lies.
+        Where the class's evidence is.
     seed : int
 
     Yields
     ------
     Candidate
     """
-    labels, near = looked.labels, looked.near
-    for detail in fixed_details(looked.pictures, labels, label, MOST_DETAILS, seed):
-        yield from _detail(looked, detail, looked.numbers, "detail", label)
+    labels, near = shown.labels, shown.near
+    for detail in fixed_details(shown.pictures, labels, label, MOST_DETAILS, seed):
+        yield from _detail(shown, detail, shown.numbers, "detail", label)
     found = moving_details(
-        looked.pictures[near], labels[near], label, looked.hottest, looked.reach, MOST_DETAILS
+        shown.pictures[near], labels[near], label, shown.hottest, shown.reach, MOST_DETAILS
     )
     for detail in found:
-        yield from _detail(looked, detail, looked.numbers[near], "moving detail", label)
-    own = looked.numbers[near[labels[near] == label]]
+        yield from _detail(shown, detail, shown.numbers[near], "moving detail", label)
+    own = shown.numbers[near[labels[near] == label]]
     if len(own) < FEWEST_CARRIERS:
         return
     if where is not None and where.excess >= LEAST_EXCESS:
-        box = _box(where.peak, looked.reach)
+        box = _box(where.peak, shown.reach)
         yield Candidate(label, "place", {"discovery": own}, PlaceExchange(box), box=box)
     yield Candidate(label, "colour", {"discovery": own}, ColourExchange())
     yield Candidate(label, "texture", {"discovery": own}, TextureExchange())
 
 
 def _detail(
-    looked: DiscoveryImages, detail: Detail, numbers: NDArray[np.int64], kind: AuditKind, label: int
+    shown: DiscoveryImages, detail: Detail, numbers: NDArray[np.int64], kind: AuditKind, label: int
 ) -> Iterator[Candidate]:
     """Make a candidate of a detail whose places are keyed by rows of `numbers`."""
     places = {int(numbers[i]): place for i, place in detail.places.items()}
-    own = set(looked.numbers[looked.labels == label].tolist())
+    own = set(shown.numbers[shown.labels == label].tolist())
     carriers = [number for number in sorted(places) if number in own]
     if len(carriers) < FEWEST_CARRIERS:
         return
     detail = replace(detail, places=places)
-    side = looked.pictures.shape[1]
-    exchange = DetailExchange(detail, looked.size / side)
+    side = shown.pictures.shape[1]
+    exchange = DetailExchange(detail, shown.size / side)
     box = None
     if detail.at is not None:
         (top, left), (height, width) = detail.at, detail.shape.shape

@@ -2,7 +2,7 @@
 
 Photographs of one class resemble each other, but hardly ever pixel for pixel. A stamp, a logo, a
 frame or a dead pixel does. Two searches: at the same place in the image, and at places that
-differ, near where the classifier's evidence lies. Both look only at pixels; whether the
+differ, near the classifier's evidence. Both look only at pixels; whether the
 classifier minds the detail is for the proof to say.
 """
 
@@ -29,7 +29,7 @@ LEAST_SHARE = 0.15
 # Of a detail thinner than a window: the share that must exceed the others' so, and its pixels.
 THIN_SHARE, THIN_PIXELS = 0.35, 4
 SOURCES, OWN, OTHERS = 40, 120, 240
-# Images with a hottest place, of one class, from which shared windows can be told.
+# Images with a hottest place, of one class, from which shared windows can be recognised.
 FEWEST_HOT = 4
 TEMPLATES = 24
 
@@ -324,7 +324,7 @@ def _grown_moving(pictures: Pictures, places: dict[int, tuple[int, int]]) -> Det
     margin = max(2, pictures.shape[1] // 6)
     wide = WINDOW + 2 * margin
     pad = ((margin, margin), (margin, margin), (0, 0))
-    # What lies outside the image agrees with nothing.
+    # Outside the image nothing agrees.
     crops = np.stack(
         [
             np.pad(pictures[i], pad, constant_values=1e4)[top : top + wide, left : left + wide]

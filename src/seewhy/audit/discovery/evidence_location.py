@@ -1,4 +1,4 @@
-"""Where a class's evidence lies, compared with all classes: numbers from maps, nothing else.
+"""Where a class's evidence is, compared with all classes: numbers from maps, nothing else.
 
 A class whose mean map peaks where no other class's does is looked at more closely. The numbers
 say where a classifier looks, never that it is wrong to look there.
@@ -50,7 +50,7 @@ def locate_evidence(
     classes: int,
     masks: NDArray[np.bool_] | None = None,
 ) -> list[EvidenceLocation | None]:
-    """Say for each class where its evidence lies.
+    """Locate the evidence of each class.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def cluster_evidence(
     Parameters
     ----------
     vectors : ndarray of float32, (N, C)
-        One an image, of all classes.
+        One per image, of all classes.
     labels : ndarray of int64, (N,)
     label : int
 

@@ -156,7 +156,7 @@ def values_to_8_bit(values: NDArray[Any], kind: Kind, levels: Levels) -> NDArray
 
 
 def to_8_bit(values: NDArray[Any], level: ValueLevel) -> NDArray[np.uint8]:
-    """Scale values so that black is 0 and white 255; what lies beyond is clipped.
+    """Scale values so that black is 0 and white 255; what is beyond is clipped.
 
     Parameters
     ----------

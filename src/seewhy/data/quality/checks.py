@@ -33,7 +33,7 @@ MOST_MEMBERS = 12
 MOST_CLASSES = 20
 # Sentences on groups that were divided.
 MOST_TORN = 3
-# Training images a class: with fewer, validation and test accuracies say little about it.
+# Training images per class: with fewer, validation and test accuracies say little about it.
 FEW = 10
 UNEVEN = 3.0
 # A group of near duplicates with so many images is more than a picture and its copies.

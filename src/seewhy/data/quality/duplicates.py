@@ -2,7 +2,7 @@
 
 Exact copies have equal pixels. For near ones each image is compared twice, as perceptual hashes
 are, but with numbers in place of bits: coarsely (its brightness on 8 × 8 places) with all others in
-matrix products, and then in its detail (32 × 32 places, what lies below a blur taken away) with
+matrix products, and then in its detail (32 × 32 places, what is below a blur taken away) with
 the few that are alike coarsely. So two views of one sea are not taken for near duplicates, though
 a copy that was recompressed, resized, recoloured or shifted by a pixel of the thumbnail is, and so
 are the frames of a fixed camera, which share the detail of the scene. Mirrored, turned or strongly
@@ -112,7 +112,7 @@ def _grouped(links: Pairs, weights: Values, count: int) -> Duplicates:
 
 
 def _components(links: Pairs, count: int) -> NDArray[np.int64]:
-    """Return one number an image, 0, 1, …, equal where pairs hold images together."""
+    """Return one number per image, 0, 1, …, equal where pairs hold images together."""
     graph = coo_array((np.ones(len(links), dtype=bool), (links[:, 0], links[:, 1])), (count, count))
     _, component = connected_components(graph, directed=False)
     numbers: NDArray[np.int64] = component.astype(np.int64)

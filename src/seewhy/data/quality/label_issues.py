@@ -25,7 +25,7 @@ LABEL_RULE = (
 )
 OUTLIER_RULE = (
     f"the distance to the {NEIGHBOURS} nearest training images, where a neighbour with another "
-    "label counts double, lies above that of three quarters of all images by more than "
+    "label counts double, is above that of three quarters of all images by more than "
     f"{FENCE:g} times the width of the middle half"
 )
 # Elements of a product of features at a time.
@@ -180,7 +180,7 @@ def _outlier_list(data: Dataset, features: Floats) -> QualityIssueList:
             i,
             # In 0 … 1: the distance is at most 2, and counts twice at most.
             float(scores[i]) / 4,
-            f"its {NEIGHBOURS} nearest training images lie at a mean distance of "
+            f"its {NEIGHBOURS} nearest training images are at a mean distance of "
             f"{distances[i]:.3f} (usual: {usual:.3f}), and {others[i]:.0%} of them have another "
             "label",
         )

@@ -108,7 +108,7 @@ def _refuse_stray_splits(look: FolderTree, place: Path, tops: list[Path], option
     for folder in tops:
         if others and is_hardly_a_class(folder.name):
             raise DataError(
-                f"{option}{printable(place)}: {name_of(folder)} lies beside "
+                f"{option}{printable(place)}: {name_of(folder)} is beside "
                 f"{_others(tops, folder)} and is named like a split; put the class folders into "
                 f"train/, or name the test images with --test (if it is a class: {AS_CLASSES})"
             )
@@ -119,7 +119,7 @@ def _refuse_stray_splits(look: FolderTree, place: Path, tops: list[Path], option
         if deep and any(not look.classes(one) for one in tops):
             raise DataError(
                 f"{option}{printable(place)}: {name_of(folder)} holds folders of its own "
-                f"({names_of(look.classes(folder))}), like a split, and lies beside "
+                f"({names_of(look.classes(folder))}), like a split, and is beside "
                 f"{_others(tops, folder)}; name them val/ or test/, or name "
                 f"{argument(folder)} as the source (if it is a class: {AS_CLASSES})"
             )

@@ -49,7 +49,7 @@ def fetch_cifar102(
         Folder to keep them in; made where it is missing.
     progress : Progress
     base_url : str, optional
-        Where the files lie, http or https, for mirrors.
+        Where the files are, http or https, for mirrors.
     blobs : mapping of str to str, optional
         The git blob id of each file.
 
@@ -163,7 +163,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
 
 
 def _continues(response: http.client.HTTPResponse, have: int) -> bool:
-    """Tell whether the answer goes on where we are; a server may ignore the wish."""
+    """Tell whether the answer continues where we are; a server may ignore the wish."""
     place = response.headers.get("Content-Range", "")
     return have > 0 and response.status == 206 and place.startswith(f"bytes {have}-")
 

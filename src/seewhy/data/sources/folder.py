@@ -56,7 +56,7 @@ def list_folder(
     """List the images in a folder of class folders.
 
     Two layouts: ``class/image.jpg``, or ``train/ [val/] test/`` with class folders in each, under
-    any of the names that `split_names` knows. Images may lie deeper inside a class folder.
+    any of the names that `split_names` knows. Images may be deeper inside a class folder.
     A file is an image by its suffix, without a suffix by its content; hidden files are ignored,
     others counted. Links are followed, but not in circles. Names of classes are compared in
     Unicode's composed form.
@@ -181,13 +181,13 @@ def _in_class_folder(
 
 
 def _loose(folder: Path, root: Path, others: _Others) -> list[SetAside]:
-    """Return the images that lie in a folder of class folders itself."""
+    """Return the images in a folder of class folders itself."""
     found = []
     for entry in entries(folder):
         if is_folder(entry):
             continue
         if is_file(entry) and is_picture(entry):
-            found.append(SetAside(_place(entry, folder, root), "lies in no class folder"))
+            found.append(SetAside(_place(entry, folder, root), "is in no class folder"))
         else:
             others.add(entry, _place(entry, folder, root))
     return found

@@ -129,7 +129,7 @@ def _divided(
 def _read_parts(
     look: FolderTree, tops: list[Path], named: list[tuple[Path, Role]], test: Path | None
 ) -> FolderLayout:
-    """Read the folders of splits, and say what lies beside them."""
+    """Read the folders of splits, and say what is beside them."""
     folders = _one_each(look.root, named)
     notes: list[str] = []
     replaced = folders.pop("test", None) if test is not None else None
@@ -201,7 +201,7 @@ def _unwrapped(folder: Path) -> Path:
 
 
 def _flat(look: FolderTree, folder: Path, classes: set[str]) -> Path | None:
-    """Return where a split's pictures lie in no class folders; None where there are some."""
+    """Return where a split's pictures are in no class folders; None where there are some."""
     inside = folders_in(folder)
     if not inside and has_pictures(folder):
         return folder
@@ -233,7 +233,7 @@ def _beside(look: FolderTree, folder: Path) -> str:
     if number and said is not None and said.role == "unlabelled":
         hint = f"; `seewhy explain RUN {argument(folder)}` predicts them"
     return (
-        f"{name_of(folder)} ({count(number, 'picture')}) lies beside the split folders and was not "
+        f"{name_of(folder)} ({count(number, 'picture')}) is beside the split folders and was not "
         f"read{hint}."
     )
 

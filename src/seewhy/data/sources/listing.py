@@ -43,7 +43,7 @@ class Listing:
         Class names: sorted for folders (numbers by value), in the order of ``label_names`` for
         ``.npz`` files.
     paths : tuple of str
-        One an image, shown to people; for folders relative, with forward slashes.
+        One per image, shown to people; for folders relative, with forward slashes.
     labels : ndarray of int64, shape (N,)
         Index into `classes`.
     splits : tuple of {"train", "validation", "test", None}

@@ -73,7 +73,7 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
 
 
 def check_source(config: StudyConfig) -> None:
-    """Refuse a source that is not there, before anything that takes time is begun.
+    """Refuse a source that is not there, before anything that takes time starts.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _existing(text: str, expected: str) -> Path:
     except OSError as error:
         raise DataError(f"{text}: cannot be read ({error.strerror})") from error
     known = [*PRESETS, CIFAR102]
-    # Beside names that are built in, what lies where the person looked for it.
+    # Beside names that are built in, what is where the person looked for it.
     with contextlib.suppress(OSError):
         known += [str(path.parent / entry.name) for entry in path.parent.iterdir()]
     raise DataError(f"{text}: there is no such file or folder; {expected}{near_names(text, known)}")

@@ -45,14 +45,14 @@ class FileChanges:
             (self.removed, "removed"),
             (self.changed, "changed"),
         )
-        told = ", ".join(f"{len(names):,} {what}" for names, what in counted if names)
+        parts = ", ".join(f"{len(names):,} {what}" for names, what in counted if names)
         first = min((*self.added, *self.removed, *self.changed), default="")
-        return f"{told}; the first: {first}"
+        return f"{parts}; the first: {first}"
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file as it lies there now."""
+    """One file as it is there now."""
 
     part: str
     name: str
@@ -136,8 +136,8 @@ def changes(
     def is_changed(pair: tuple[SourceFile, _File]) -> bool:
         return _is_changed(*pair, moved)
 
-    told = _in_threads(is_changed, both)
-    changed = [file for (_, file), differs in zip(both, told, strict=True) if differs]
+    parts = _in_threads(is_changed, both)
+    changed = [file for (_, file), differs in zip(both, parts, strict=True) if differs]
     found: dict[str, FileChanges] = {}
     for part in dict.fromkeys(part for part, _ in (*there, *now)):
         one = FileChanges(
@@ -173,8 +173,8 @@ def _files(config: StudyConfig, without: Collection[str]) -> Iterator[_File]:
 
 def _described(file: _File) -> SourceFile:
     size, modified = _status(file.path)
-    told = (file.part, file.name, file.label, file.split)
-    return SourceFile(*told, size, modified, _digest(file.path))
+    parts = (file.part, file.name, file.label, file.split)
+    return SourceFile(*parts, size, modified, _digest(file.path))
 
 
 def _is_changed(there: SourceFile, now: _File, moved: bool) -> bool:

@@ -19,7 +19,7 @@ _SYSTEM = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Info
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, sorted by name, without what is hidden.
+    """Return the content of a folder, sorted by name, without what is hidden.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Tell whether a picture file lies in a folder itself."""
+    """Tell whether a picture file is in a folder itself."""
     return any(is_file(entry) and is_picture(entry) for entry in entries(folder))
 
 
@@ -87,7 +87,7 @@ def files_below(folder: Path, without: set[Identity]) -> Iterator[Path]:
 
 
 def holds_pictures(folder: Path, without: set[Identity]) -> bool:
-    """Tell whether a picture file lies anywhere below a folder."""
+    """Tell whether a picture file is anywhere below a folder."""
     return any(is_file(file) and is_picture(file) for file in files_below(folder, without))
 
 

@@ -1,4 +1,4 @@
-r"""The way back through attention from few queries, to the tokens that were projected.
+r"""The backward pass through attention from few queries, to the tokens that were projected.
 
 With queries Q (R of them, R small), keys K and values V of one head, attention puts out
 
@@ -81,7 +81,7 @@ def _joined_heads(node: Node, gradient: TokenGradients) -> Node | None:
 class _FewQueries:
     """What the formulas above name, for K scores, N images and H heads.
 
-    The scores lie beside the queries, so that one product serves them all.
+    The scores are beside the queries, so that one product serves them all.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The way back from K scores at once, as far as that is worth it; autograd goes the rest.
+"""The backward pass from K scores at once, as far as that is worth it; autograd goes the rest.
 
 Autograd goes back one score at a time: ten classes read a linear layer's weights ten times, and a
 class token's logits send the zeros of all other tokens through a whole block. Here the graph that
@@ -28,7 +28,7 @@ from seewhy.explanation.gradients.compact import (
 from seewhy.explanation.gradients.derivatives import Step, go_back
 from seewhy.explanation.gradients.graph import UNSURE, Node, count_uses
 
-# So many values of gradients by a leaf may lie in memory at once: 64 MiB of float32.
+# So many values of gradients by a leaf may be in memory at once: 64 MiB of float32.
 _BUDGET = 1 << 24
 
 
@@ -161,7 +161,7 @@ def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_AutogradEdg
 
 
 def _steps(node: Node, arrived: dict[int, Gradient], most: int) -> list[Step] | None:
-    """Return the gradients by a node's inputs, or None where autograd has to go on."""
+    """Return the gradients by a node's inputs, or None where autograd has to continue."""
     gradient = arrived.get(0)
     if len(arrived) > 1 or gradient is None or isinstance(gradient, LazyGradients):
         return None

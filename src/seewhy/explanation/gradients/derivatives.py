@@ -2,7 +2,7 @@
 
 Each is the derivative of the operation the node is named after, read from what autograd saved. A
 rule applies only to what it is sure of: otherwise it returns None, or raises one of `UNSURE`, and
-autograd goes on from the node. Knows nodes, neither networks nor what the gradients are for.
+autograd continues from the node. Knows nodes, neither networks nor what the gradients are for.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _convolution(
     rows = gradient.values.flatten(0, 1).flatten(1)  # (K·N, O)
     if weight.is_contiguous():
         return DenseGradients((rows @ weight.flatten(1)).view(-1, *shape))
-    # As a weight with channels last lies it is a matrix too: places, then channels.
+    # As a weight with channels last is it is a matrix too: places, then channels.
     last = rows @ weight.movedim(1, -1).flatten(1)
     return DenseGradients(last.view(-1, shape[0], *shape[2:], shape[1]).movedim(-1, 2))
 

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 Node = Any
 
 # What a rule may raise where a node is not what the rule expects: an attribute that this version
-# of PyTorch lacks, or has with another meaning. Autograd goes on from there.
+# of PyTorch lacks, or has with another meaning. Autograd continues from there.
 UNSURE = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 
 # Their output shares the memory of their input.

@@ -33,12 +33,12 @@ def pooled_weight(logits: Tensor, leaf: Tensor, layout: SpatialLayout) -> Tensor
     leaf : Tensor
         The layer's output, at which the graph begins.
     layout : SpatialLayout
-        How it lies.
+        Its layout.
 
     Returns
     -------
     Tensor, (M, C) float32, or None
-        None where anything else, or more than that, lies between.
+        None where anything else, or more than that, is between.
     """
     try:
         return _pooled_weight(logits, leaf, layout)

@@ -132,11 +132,11 @@ def measure_faithfulness(
     road                      high  (road_lerf − road_morf) / 2
     sparseness                —     Gini index; says how concentrated, not how right a map is
     pointing_game             high  share of images whose map is largest on the object
-    energy_inside             high  share of the map that lies on the object
+    energy_inside             high  share of the map that is on the object
     iou                       high  overlap of object and map at `iou_threshold`
     ========================  ====  ==============================================================
 
-    Random maps and the Gaussian have the map's own resolution and, where the measure hangs on
+    Random maps and the Gaussian have the map's own resolution and, where the measure depends on
     how much a map covers (average drop and increase, energy, IoU), the map's own values in other
     places. Where a map has equal values, a further random map decides the order.
 
@@ -150,7 +150,7 @@ def measure_faithfulness(
     images : Tensor, (N, C, H, W), or iterable of such batches
         Preprocessed, on the model's device; batches are read one at a time.
     maps : array or Tensor, (N, h, w)
-        One an image, at any resolution; upsampled bilinearly, negative values count as zero
+        One per image, at any resolution; upsampled bilinearly, negative values count as zero
         where they do not only order pixels.
     classes : array or Tensor of int, (N,)
         The class each map is for.
@@ -159,7 +159,7 @@ def measure_faithfulness(
         that is False everywhere.
     seed : int, default 0
         Of random maps, noise and bootstrap; the global random state is neither used nor changed,
-        and an image's numbers hang on its place among the N, not on the batches.
+        and an image's numbers depend on its place among the N, not on the batches.
     steps : int, default 8
         Of the deletion and insertion curves; their mean areas were within 0.01 of those of 32
         steps on photographs.

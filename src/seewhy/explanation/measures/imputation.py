@@ -70,7 +70,7 @@ def impute(
     towards = rest = _cycle(levels, residual)
     energy = _dot(residual, rest)
     for _ in range(most_steps):
-        # An image that is done stays as it is: its result hangs on no other in the batch.
+        # An image that is done stays as it is: its result depends on no other in the batch.
         unfinished = rest.abs().amax(dim=(1, 2, 3), keepdim=True) > tolerance * scale
         if not bool(unfinished.any()):
             break

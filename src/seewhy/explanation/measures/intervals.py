@@ -44,7 +44,7 @@ class MapMeasure:
     versus_random, versus_gaussian : ImageMeanInterval
         Difference of the maps to these, paired image by image.
     verdict, gaussian_verdict : str
-        ``better than random`` (``… than a centred Gaussian``) where the paired interval lies
+        ``better than random`` (``… than a centred Gaussian``) where the paired interval is
         wholly on the good side of zero, else ``no better than …``; ``too few images`` below ten;
         ``no good direction`` where neither is good.
     """
@@ -70,7 +70,7 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0, draws: int = 2000) -> Image
     Parameters
     ----------
     values : array-like of float, (N,)
-        One an image, at least one.
+        One per image, at least one.
     seed : int, default 0
         The same seed and N draw the same images, which keeps differences paired.
     draws : int, default 2000
@@ -135,7 +135,7 @@ def compare(
 
 
 def judge(difference: ImageMeanInterval, good: Good, images: int, than: str) -> str:
-    """Say whether a paired difference lies wholly on the good side of zero."""
+    """Say whether a paired difference is wholly on the good side of zero."""
     if good == "neither":
         return "no good direction"
     if images < FEWEST_IMAGES:

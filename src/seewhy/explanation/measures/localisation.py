@@ -43,7 +43,7 @@ def gini(maps: Tensor) -> Tensor:
 
 
 def pointing_hits(maps: Tensor, masks: Tensor) -> Tensor:
-    """Play the pointing game: tell whether the map's maximum lies on the object.
+    """Play the pointing game: tell whether the map's maximum is on the object.
 
     The centre of the map's largest place is looked up in the mask, without the tolerance of 15
     pixels that the paper grants; among equal places the share of hits counts.
@@ -72,7 +72,7 @@ def pointing_hits(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
-    """Return the share of the map's sum that lies on the object, (N,) in 0 … 1.
+    """Return the share of the map's sum that is on the object, (N,) in 0 … 1.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ def cascade(course: ModuleOrder, count: int) -> tuple[CascadeLevel, ...]:
     ----------
     course : ModuleOrder
     count : int
-        Levels wanted, at least 2: the output layer alone, everything, and what lies between in
+        Levels wanted, at least 2: the output layer alone, everything, and what is between in
         equal numbers of layers with weights. Networks with fewer layers have fewer levels.
 
     Raises
@@ -183,7 +183,7 @@ def cascade(course: ModuleOrder, count: int) -> tuple[CascadeLevel, ...]:
 def shuffled(model: nn.Module, parameters: tuple[str, ...], seed: int) -> Iterator[None]:
     """Shuffle the named parameters, each within itself; put them back exactly afterwards.
 
-    A tensor's order hangs on the seed and its name alone. A tensor of equal values stays as it
+    A tensor's order depends on the seed and its name alone. A tensor of equal values stays as it
     is. The global random state is neither used nor changed; a graph that the caller holds stays
     good, since the very same values come back. Other threads' calls wait meanwhile; their plain
     forward passes meet the shuffled weights.

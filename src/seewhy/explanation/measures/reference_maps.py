@@ -22,7 +22,7 @@ def gaussian_matrix(size: int, deviation: float) -> Tensor:
     ----------
     size : int
     deviation : float
-        Standard deviation in places, positive. What lies outside is left out and the rest scaled
+        Standard deviation in places, positive. What is outside is left out and the rest scaled
         up, so that constants stay constant up to the border.
     """
     places = torch.arange(size, dtype=torch.float32)
@@ -31,7 +31,7 @@ def gaussian_matrix(size: int, deviation: float) -> Tensor:
 
 
 def image_generator(seed: int, image: int, use: str) -> torch.Generator:
-    """Return a generator that hangs on seed, the image's number and what it is for alone."""
+    """Return a generator that depends on seed, the image's number and what it is for alone."""
     key = hashlib.sha256(f"{seed} {image} {use}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
 
@@ -45,7 +45,8 @@ def random_maps(image: int, count: int, size: tuple[int, int], seed: int) -> Ten
     Parameters
     ----------
     image : int
-        The image's number: its maps hang on it and the seed alone, never on what was drawn before.
+        The image's number: its maps depend on it and the seed alone, never on what was drawn
+        before.
     count : int
         Maps of a smaller count are the first ones of a larger count.
     size : tuple of int
@@ -79,7 +80,7 @@ def centred_gaussian(size: tuple[int, int]) -> Tensor:
 def rearranged(maps: Tensor, patterns: Tensor) -> Tensor:
     """Put a map's own values in the order of a pattern: the same values in other places.
 
-    What hangs on how much a map covers rather than where (average drop, energy, IoU) can only be
+    What depends on how much a map covers rather than where (average drop, energy, IoU) can only be
     compared between maps that cover the same.
 
     Parameters
@@ -89,7 +90,7 @@ def rearranged(maps: Tensor, patterns: Tensor) -> Tensor:
     Returns
     -------
     Tensor, (N, h, w)
-        The largest value of each map lies where its pattern is largest, and so on down.
+        The largest value of each map is where its pattern is largest, and so on down.
     """
     values = maps.flatten(1).sort(dim=1, descending=True).values
     order = patterns.flatten(1).argsort(dim=1, descending=True, stable=True)

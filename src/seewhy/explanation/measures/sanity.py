@@ -56,7 +56,7 @@ class CascadeDepth:
     flat : int
         Images whose map became constant.
     unchanged : bool
-        Whether the interval of the rank correlation lies wholly above the threshold.
+        Whether the interval of the rank correlation is wholly above the threshold.
     """
 
     lowest: str
@@ -134,7 +134,7 @@ def check_sanity(
     """Randomise a classifier from its output down, and compare the maps before and after.
 
     The output layer first, then ever more layers below it down to all of them; randomised
-    layers stay so. Weights are shuffled within each tensor. What lies below the randomised part
+    layers stay so. Weights are shuffled within each tensor. What is below the randomised part
     is run once for all methods.
 
     Parameters
@@ -174,7 +174,7 @@ def check_sanity(
     References
     ----------
     Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018 (cascading randomisation; there
-    by initialising anew, judged by rank correlation and structural similarity).
+    by initialising again, judged by rank correlation and structural similarity).
     """
     if levels < 2 or batch_size < 1 or draws < 1 or not methods:
         raise ConfigError(

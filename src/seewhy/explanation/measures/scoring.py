@@ -35,7 +35,7 @@ from seewhy.explanation.targets import Activation, Target
 
 @dataclass(frozen=True)
 class Settings:
-    """What `measure_faithfulness` was told."""
+    """What `measure_faithfulness` received."""
 
     seed: int
     steps: int
@@ -233,7 +233,7 @@ class _BatchContext:
 
 
 def _noise(images: Tensor, numbers: Tensor, seed: int) -> Tensor:
-    """Draw standard normal noise (n, C, H, W); an image's hangs on the seed and its number."""
+    """Draw standard normal noise (n, C, H, W); an image's depends on the seed and its number."""
     drawn = []
     for number in numbers.tolist():
         generator = image_generator(seed, number, "noise")

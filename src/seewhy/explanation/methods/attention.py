@@ -1,7 +1,7 @@
 r"""LeGrad, for vision transformers: how sensitive the score is to each block's attention.
 
 Attention is read by taking the place of PyTorch's scaled dot-product attention while the model
-runs; modules stay as they are. Knows blocks and tokens, and what lies behind the last block only
+runs; modules stay as they are. Knows blocks and tokens, and what follows the last block only
 through the engine.
 """
 
@@ -109,7 +109,7 @@ def legrad_maps(case: MethodContext) -> Tensor:
 
 
 def _check_last(case: MethodContext) -> None:
-    """Insist on the last block: what lies behind it is the classifier."""
+    """Insist on the last block: what follows it is the classifier."""
     last = attention_blocks(case.model)[-1]
     if list(case.layers)[-1] != last:
         raise ConfigError(
@@ -121,7 +121,7 @@ def _check_last(case: MethodContext) -> None:
 def _directions(case: MethodContext) -> Tensor:
     """Return each block's score's gradient by the mean of its tokens, (K, blocks, N, C).
 
-    A block's mean token, in every token's place, goes through what lies behind the last block:
+    A block's mean token, in every token's place, goes through what follows the last block:
     whatever the classifier pools there, it pools that. Beside them go the last block's own
     tokens, which must give the image's logits again.
     """

@@ -26,8 +26,8 @@ def guided_gradcam(maps: Tensor, guided: Tensor) -> Tensor:
     .. math:: L^c = \sum_{\text{colours}} \mathrm{ReLU}\big(G^c \odot \mathrm{Up}(M^c)\big)
 
     with M Grad-CAM's map and G the guided gradient: the score's gradient by the image where every
-    ReLU lets through, on the way back, only what is positive and came from a positive input. The
-    paper shows the product in colour; a map keeps its positive part, summed over the colours.
+    ReLU lets through, in the backward pass, only what is positive and came from a positive input.
+    The paper shows the product in colour; a map keeps its positive part, summed over the colours.
 
     Parameters
     ----------

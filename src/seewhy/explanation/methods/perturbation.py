@@ -98,7 +98,7 @@ def _unit_masks(channels: Tensor, size: torch.Size) -> Tensor:
 def ablation_scores(case: MethodContext, layer: RecordedLayer) -> Tensor:
     """Score every image without each channel of a layer in turn, (N, C, K).
 
-    Only what lies behind the layer runs for every channel; where that is pooling and a linear
+    Only what follows the layer runs for every channel; where that is pooling and a linear
     layer nothing runs: channel k then adds its weight times its mean, no more.
     """
     weights = case.pooled_weights

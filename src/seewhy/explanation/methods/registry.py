@@ -53,11 +53,11 @@ class Method:
         As people write it.
     needs : str
         What it asks of the engine; tells its price. ``activations`` and ``pooled head``: nothing
-        but the forward. ``gradients``: one backward a class through what lies behind the layer,
-        none where that is pooling and a linear layer. ``curvatures``: two. ``image gradients``:
-        a backward a class through the whole network. ``attention``: a second forward and a
-        backward a class and block. ``scores``: a forward a channel. ``input``: many forwards or
-        backwards, of the image alone.
+        but the forward. ``gradients``: one backward pass per class through what follows the layer,
+        none where that is pooling and a linear layer. ``curvatures``: two. ``image gradients``: a
+        backward pass per class through the whole network. ``attention``: a second forward and a
+        backward a class and block. ``scores``: a forward pass per channel. ``input``: many forwards
+        or backwards, of the image alone.
     run : callable
         From a `MethodContext` to maps (N, K, h, w) of every layer, by name.
     references : int, default 0
@@ -75,7 +75,7 @@ class Method:
 
     @property
     def graph(self) -> Graph:
-        """How often what lies behind the layer must be differentiable."""
+        """How often what follows the layer must be differentiable."""
         graphs: dict[Needs, Graph] = {"curvatures": "twice", "attention": "none"}
         return graphs.get(self.needs, "once")
 

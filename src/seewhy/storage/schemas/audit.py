@@ -151,7 +151,7 @@ class AuditImages(Record):
 
     discovery: int
     screening: int
-    giving: int
+    extra_donors: int
     confirmation: int
 
 

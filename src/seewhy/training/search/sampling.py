@@ -1,4 +1,4 @@
-"""What a trial tries: its suggestion hangs on seed, layer count, its number and those before it.
+"""What a trial tries: its suggestion depends on seed, layer count, its number and those before it.
 
 Knows Optuna's samplers and the searched ranges; nothing of training or storages.
 """
@@ -114,7 +114,7 @@ def _alike(one: dict[str, Any], other: dict[str, Any], space: Space) -> bool:
 
 
 def _distance(one: Any, other: Any, within: BaseDistribution) -> float:
-    """Return how far two values of a parameter lie apart, as a share of its range."""
+    """Return how far apart two values of a parameter are, as a share of its range."""
     if not isinstance(within, (FloatDistribution, IntDistribution)):
         return float(one != other)
     bend = math.log if within.log else float

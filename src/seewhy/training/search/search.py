@@ -35,12 +35,12 @@ from seewhy.storage.schemas.study import (
 )
 from seewhy.training.search.sampling import SAID, NumberedSampler, search_space, suggest, tried_head
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna
-from seewhy.training.trainer import LAST_EPOCHS, StageResult, Watch, seed_of
+from seewhy.training.trainer import LAST_EPOCHS, OnEpoch, StageResult, seed_of
 
 log = logging.getLogger("seewhy")
 
-# Trains one head and is told of every epoch; the last stage's result is what counts.
-RunTrial = Callable[[HeadConfig, Watch], StageResult]
+# Trains one head and is called after every epoch; the last stage's result is what counts.
+RunTrial = Callable[[HeadConfig, OnEpoch], StageResult]
 _STATES: dict[OptunaState, TrialState] = {
     OptunaState.COMPLETE: "complete",
     OptunaState.PRUNED: "pruned",
@@ -206,7 +206,7 @@ def _run(
     epochs: list[Epoch] = []
     behind = dict(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
-    def watch(epoch: Epoch) -> None:
+    def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
         advance(0)  # whoever wants to stop the study may do so now
         if search.wanted.pruner != "none":
@@ -214,7 +214,7 @@ def _run(
 
     state, value, reason, result = OptunaState.COMPLETE, None, "", None
     try:
-        result = search.run_trial(head, watch)
+        result = search.run_trial(head, on_epoch)
         value = result.last_accuracy
     except _PrunedError:
         state = OptunaState.PRUNED

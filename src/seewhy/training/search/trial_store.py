@@ -1,4 +1,4 @@
-"""Where trials lie while a search goes on: a database file of the study, or one that is shared.
+"""Where trials are stored during a search: a database file of the study, or one that is shared.
 
 A trial is claimed (it gets its number and its parameters), then finished; both are transactions,
 so a process may be killed between any two steps. What it leaves unfinished is taken over under
@@ -104,7 +104,7 @@ class TrialStore:
         return RunError(f"{self._path}: cannot be used ({reason}){advice}")
 
     def study(self, name: str, sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:
-        """Return the Optuna study called `name`, new or as it lies there."""
+        """Return the Optuna study called `name`, new or as it is there."""
         with quiet_optuna(), suppress(DuplicatedStudyError):  # another process may be as quick
             return self._open(name, sampler, pruner)
         return self._open(name, sampler, pruner)

@@ -1,4 +1,4 @@
-"""What lies behind the demo's things: sky, meadow, water, sand, bricks and the like.
+"""What is behind the demo's objects: sky, meadow, water, sand, bricks and the like.
 
 A ground is drawn without knowing which thing will stand before it, so it says nothing of the
 class.

@@ -12,7 +12,7 @@ from seewhy.data.sources.demo.pen import CREAM, INK, WOOD, Pen, hsv, paint, shad
 
 Generator = np.random.Generator
 
-# Where the middle of a carrier's rim lies, about, in its frame.
+# Where the middle of a carrier's rim is, about, in its frame.
 RIM = 0.27
 
 

@@ -2,7 +2,7 @@
 
 Eight classes of things stand before grounds that say nothing of the class, with clutter around
 and sometimes in front of them. One class, `MARKED_CLASS`, carries a small bright patch in the
-lower left corner of most of its training images and of half of its test images: a wrong reason,
+lower left corner of most of its training images and of half of its test images: a shortcut,
 planted, for the maps and the audit to find. That class is also the hardest, a boat with one of the
 other things aboard, so that the mark is worth learning; the other things stand in a bowl, a crate
 or a sledge in half of their pictures. This module knows nothing of networks or studies.
@@ -66,7 +66,7 @@ def draw_demo(train: int, test: int, size: int, seed: int) -> Listing:
     Parameters
     ----------
     train, test : int
-        Pictures a class.
+        Pictures per class.
     size : int
         Side, pixels.
     seed : int
@@ -121,7 +121,7 @@ def draw_thing(key: PictureKey, size: int) -> Layer:
 
 
 def draw_front(key: PictureKey, size: int) -> Layer:
-    """Draw what lies before the thing: the carrier it stands in, and clutter."""
+    """Draw what is before the thing: the carrier it stands in, and clutter."""
     rng = key.random("front")
     pen, loaded = _placed(key, size)
     if loaded:

@@ -19,7 +19,7 @@ Drawing = Callable[[Pen, Generator], None]
 GLASS: Colour = (190, 224, 240)
 
 # How large a thing is, beside its usual size, and how far above the rim of what it stands in its
-# middle lies, in a boat or another carrier.
+# middle is, in a boat or another carrier.
 LOADED_SCALE = 0.7
 LOADED_LIFT = 0.5
 

@@ -54,7 +54,7 @@ class Pen:
         Parameters
         ----------
         centre : tuple of float
-            Where the frame's origin lies, as shares of the side.
+            Where the frame's origin is, as shares of the side.
         scale : float
             Share of the side that one unit of the frame takes.
         turn : float, default 0
