@@ -137,7 +137,7 @@ def evidence_layer(classifier: Classifier) -> str:
     places = {
         layer.name: min(layer.shape[-2:])
         for layer in list_layers(classifier, torch.zeros(1, 3, size, size, device=device))
-        if layer.is_map and len(layer.shape) == 4 and layer.name.startswith("behind_cut.tail.")
+        if layer.is_map and len(layer.shape) == 4 and layer.name.startswith("tail_and_head.tail.")
     }
     if not places:
         return classifier.map_layer

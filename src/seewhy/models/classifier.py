@@ -139,7 +139,7 @@ class Classifier(nn.Module):
         self.prefix: nn.Module = cut.prefix
         self.tail_and_head = TailAndHead(cut.tail, head)
         self.design = design
-        self.map_layer = "behind_cut." + map_layer(cut)
+        self.map_layer = "tail_and_head." + map_layer(cut)
         self.prefix.eval()
 
     @property

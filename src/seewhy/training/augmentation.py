@@ -55,7 +55,7 @@ class Replacement:
         self, where: Literal["erasing", "focus"], tail_and_head: nn.Module, compute: Compute
     ) -> None:
         self._where = where
-        self._behind_cut = tail_and_head
+        self._tail_and_head = tail_and_head
         self._compute = compute
 
     @torch.no_grad()
@@ -96,10 +96,10 @@ class Replacement:
 
     def _heat(self, activations: Tensor, labels: Tensor) -> Tensor:
         """Return the map of each image's label, (n, h, w) float32."""
-        with torch.enable_grad(), evaluating(self._behind_cut), self._compute.autocast():
+        with torch.enable_grad(), evaluating(self._tail_and_head), self._compute.autocast():
             asked = activations.detach().requires_grad_()
             # A copy goes in, since the first layer may work in place.
-            logits: Tensor = self._behind_cut(asked.clone())
+            logits: Tensor = self._tail_and_head(asked.clone())
             scores = logits.gather(1, labels.unsqueeze(1)).sum()
             (gradient,) = torch.autograd.grad(scores, asked)
         return (gradient.float() * activations.float()).clamp_(min=0).sum(dim=1)
