@@ -4,17 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo install test lint bench bench-audit bench-augmentation soak clean
+.PHONY: help demo install test test-oldest lint docs package bench bench-audit bench-augmentation soak clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-demo: install  ## install, run the demonstration study, say where its report lies
+demo: install  ## install, run the demonstration study, print where its report is
 	$(BIN)/seewhy run demo
 
 install: $(STAMP)  ## make .venv with pinned versions; quick where nothing changed
 
-# The stamp is written last: an installation broken off half-way is taken up again.
+# The stamp is written last, so that an interrupted installation is repeated.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
@@ -27,6 +27,20 @@ lint: install  ## ruff, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install  ## the documentation as a site in build/site; any warning is an error
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+package:  ## build wheel and sdist in build/dist, check them, run the demo from the wheel
+	PYTHON=$(PYTHON) tools/check_package.sh build/dist
+
+# The package is installed into an environment of its own, and with it the oldest versions it allows.
+test-oldest:  ## the package and a subset of the tests with the oldest supported versions
+	PYTHON=$(PYTHON) tools/check_package.sh build/dist constraints-oldest.txt build/oldest
+	build/oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
+		pytest pytest-xdist hypothesis
+	build/oldest/bin/python -m pytest -m "not soak" $$(grep -v '^#' tests/oldest.txt)
 
 bench: install  ## what kept features, maps and the search cost, side by side
 	$(BIN)/python -m benchmarks.stages

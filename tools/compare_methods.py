@@ -1,11 +1,12 @@
-"""Draw every method on pictures, side by side, and measure what each costs and hangs on.
+"""Draw every method on pictures, side by side, and measure its cost and what it depends on.
 
-    python tools/compare_methods.py dog.jpg bird.jpg van.jpg --out docs/images --more photos/dog
+    python tools/compare_methods.py cat.png cup.png rocket.jpg --out docs/images --more photos/dog
 
 writes ``methods-NAME.webp`` for each picture (tf_efficientnet_lite0, its predicted class, one
 thread) and prints, a line a method: seconds a picture of the first one, and the mean rank
 correlation of its maps with those of the same network after its output layer's weights were
-shuffled, over all pictures of ``--more``. The pictures of docs/explaining.md were made so.
+shuffled, over all pictures of ``--more``. The pictures of docs/explaining.md were
+made with it.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 trains the small vision transformer of tools/small_vit.py on a folder of class folders, the named
 pictures left out (some minutes on one core), writes ``methods-legrad-token.webp``, a row a picture
 (with ``--pooling avg`` that of a network whose head reads the mean of all tokens), and prints how
-many photographs were classified rightly without being trained on, and a line a method of the table
-in docs/explaining.md. That page's pictures were made so.
+many photographs were classified correctly without being trained on, and a line per method of the
+table in docs/explaining.md. That page's row of LeGrad was measured with it.
 """
 
 from __future__ import annotations
