@@ -2,7 +2,7 @@
 
 Eight classes of things stand before grounds that say nothing of the class, with clutter around
 and sometimes in front of them. One class, `MARKED_CLASS`, carries a small bright patch in the
-lower left corner of most of its training images and of half of its test images: a wrong reason,
+lower left corner of most of its training images and of half of its test images: a shortcut,
 planted, for the maps and the audit to find. That class is also the hardest, a boat with one of the
 other things aboard, so that the mark is worth learning; the other things stand in a bowl, a crate
 or a sledge in half of their pictures. This module knows nothing of networks or studies.
