@@ -235,9 +235,9 @@ def test_who_discovers_or_gives_receives_nothing() -> None:
 
 def test_it_is_said_in_a_sentence(found: AuditResult) -> None:
     first = found.record.sentences[0]
-    assert first.startswith("'dog': ")
-    assert "in the lower left corner" in first
-    assert "turns 100 % of other classes' images into 'dog'" in first
+    assert first.startswith("Shortcut for 'dog': a detail in the lower left corner, in ")
+    assert "it changes the prediction to 'dog' in 100 % of them" in first
+    assert "Ablated from its own images, it lowers their probability of 'dog' by " in first
     assert "With so few classes" in found.record.searched
 
 
@@ -301,4 +301,4 @@ def test_too_few_images_are_said() -> None:
     record = audit(ByMark(minds=6), draw(0.66, each=9)).record
     assert record.candidates == 0
     assert {one.verdict for one in record.classes} == {"too few images"}
-    assert "Too few images to say anything: cat, dog and frog." in record.searched
+    assert "Too few images to decide: cat, dog and frog." in record.searched

@@ -112,10 +112,10 @@ def test_the_numbers_are_those_of_the_rules(data: Dataset) -> None:
     assert one.before.others == one.after.others == 1
     assert (one.before.verdict, one.after.verdict) == ("shortcut", "none")
     assert found.sentences == [
-        "'boat': 2 images lost the detail in the lower left corner, 1,234 images of other classes "
-        "were changed likewise, and a second classifier was trained on that. Without it the first "
-        "is right in 0 % of its test images, the second in 100 %; on the other classes 1.000 and "
-        "1.000. Audited again: no shortcut found in it."
+        "Mitigation for 'boat': accuracy on its test images with it ablated is 0 % before and "
+        "100 % after; on the other classes it is 1.000 and 1.000. The second classifier was "
+        "trained with the detail in the lower left corner ablated from 2 images of 'boat', and "
+        "with the same change to 1,234 images of other classes. Second audit: no shortcut found."
     ]
     assert found.found_again == []
 
@@ -128,25 +128,25 @@ def test_where_no_test_image_carries_it_nobody_is_asked_about_it(data: Dataset) 
     assert (one.before.with_it.images, one.before.with_it.accuracy) == (0, None)
     assert (one.before.freed, one.before.recall, one.after.freed) == (0, 0, 1)
     assert (
-        "No test image of this class carries it: of all its test images the first calls 0 % right, "
-        "the second 100 %; on the other classes 1.000 and 1.000." in one.sentence
+        "accuracy on its test images, none of which carries it, is 0 % before and 100 % after; on "
+        "the other classes it is 1.000 and 1.000." in one.sentence
     )
-    assert "Without it" not in one.sentence
+    assert "with it ablated" not in one.sentence
 
 
 @pytest.mark.parametrize(
     ("found", "says"),
     [
         ([("detail", "the border of the image")],
-         ("lost the detail along the border of the image, ", "Without it the")),
+         ("with the detail along the border of the image ablated ", "with it ablated")),
         ([("detail", "the upper edge"), ("detail", "the middle")],
-         ("lost the detail in the upper edge and the detail in the middle, ", "Without them the")),
-        ([("moving detail", "places that differ")] * 2,
-         ("lost the details at places that differ, ", "Without them the")),
+         ("with the detail in the upper edge and the detail in the middle ablated ", "with them")),
+        ([("moving detail", "varying places")] * 2,
+         ("with the details at varying places ablated ", "with them ablated")),
         ([("place", "the middle"), ("place", "the left edge")],
-         ("lost what lies in the middle and what lies in the left edge, ", "Without them the")),
+         ("with the content in the middle and the content in the left edge ablated ", "with them")),
         ([("colour", "the colours of the whole image")],
-         ("lost its colours, ", "Without them the")),
+         ("with its colours ablated ", "with them ablated")),
     ],
 )  # fmt: skip
 def test_all_that_was_taken_out_is_named(
@@ -168,7 +168,7 @@ def test_all_that_was_taken_out_is_named(
 
 def test_what_the_second_audit_finds_is_said(data: Dataset) -> None:
     found = compared(data, "needs judgement", "shortcut")
-    assert found.sentences[0].endswith("Audited again: still a shortcut.")
+    assert found.sentences[0].endswith("Second audit: still a shortcut.")
     assert found.sentences[1:] == ["New in the second audit: 'cat': a mark."]
     assert found.found_again == ["'cat': a mark.", "'boat': a mark."]
     assert MitigationRecord.model_validate_json(found.model_dump_json(exclude_none=True)) == found

@@ -101,26 +101,59 @@ def test_sentences_of_two_backbones_worked_out_by_hand() -> None:
     ranking = _said(found, "ranking")
     assert "A reaches an accuracy of 1.000 on 160 test images" in ranking
     assert "ahead of B (0.750)" in ranking
-    assert "+0.250 (95 % interval +0.250 to +0.250), is significant" in ranking
-    assert "allows an accuracy as low as 0.98" in _said(found, "caution")
+    assert (
+        "The difference in accuracy is 0.250 (95 % CI 0.250 to 0.250, McNemar p < 0.001): "
+        "significant." in ranking
+    )
+    assert (
+        "A classifies all of the test images correctly, so the bootstrap interval has no width; "
+        "the exact binomial 95 % CI goes down to 0.98." in _said(found, "caution")
+    )
     stages = _said(found, "stages")
-    assert "Fine-tuning took A from 0.500 to 1.000 (+0.500" in stages
-    assert "Recall of B by class: most gained cat (+0.50), dog (+0.50) and fox (+0.50); " in stages
-    assert "1 class lost, most elk (−0.50)." in stages
-    assert "A knows all classes equally well (recall 1.00)." in _said(found, "classes")
-    assert "B knows best cat (1.00), dog (1.00) and fox (1.00), and least elk (0.00)." in _said(
-        found, "classes"
+    assert "Fine-tuning improved the accuracy of A from 0.500 to 1.000 (+0.500, 95 % CI" in stages
+    assert "Recall of B increased most for cat (+0.50), dog (+0.50) and fox (+0.50); " in stages
+    assert "it decreased for 1 class, most for elk (−0.50)." in stages
+    classes = _said(found, "classes")
+    assert "Recall of A is the same for all classes (1.00)." in classes
+    assert (
+        "Recall of B is highest for cat (1.00), dog (1.00) and fox (1.00), and lowest for elk "
+        "(0.00)." in classes
     )
     confusions = _said(found, "confusions")
-    assert "A makes no mistake on the test images." in confusions
-    assert "B: its only kind of mistake is elk taken for cat (40 of 40)." in confusions
-    assert "lies 0.10 above validation accuracy in adaptation (0.90 against 0.80)" in _said(
-        found, "overfitting"
+    assert "No errors of A on the test images." in confusions
+    assert "Only type of error of B: elk predicted as cat (40 of 40)." in confusions
+    overfitting = _said(found, "overfitting")
+    assert (
+        "Training accuracy of A is 0.10 above validation accuracy in adaptation (0.90 against "
+        "0.80)" in overfitting
     )
-    assert "it overfits" in _said(found, "overfitting")
-    assert "A and B give the same answer for 0.75 of the test images" in _said(found, "agreement")
-    assert "0 images are named wrongly by both" in _said(found, "agreement")
+    assert ": overfitting." in overfitting
+    agreement = _said(found, "agreement")
+    assert "A and B make the same prediction for 0.75 of the test images" in agreement
+    assert "both are wrong on 0 images" in agreement
     assert not _said(found, "people")
+
+
+def test_one_backbone_is_named_once() -> None:
+    labels = np.repeat(np.arange(4), 40)
+    half = np.where(np.arange(160) % 2, labels, (labels + 1) % 4)
+    wrong = np.where(labels == 2, 0, labels)
+    found = _compared({"net": _with_answers(half, wrong, labels, 4)}, BEASTS)
+    said = [one.text for one in found.sentences]
+    assert said[0].startswith("After fine-tuning NET reaches an accuracy of 0.750 on 160 ")
+    assert not any("NET" in text for text in said[1:])
+    assert any(text.startswith("Fine-tuning improved accuracy from 0.500 to") for text in said)
+    assert "Only type of error: elk predicted as cat (40 of 40)." in said
+
+
+def test_what_is_not_significant_is_said_to_be_a_change_only() -> None:
+    labels = np.repeat(np.arange(4), 40)
+    one_off = labels.copy()
+    one_off[0] = 1
+    found = _compared({"a": _with_answers(one_off, labels, labels, 4)}, BEASTS)
+    said = _said(found, "stages")
+    assert "Fine-tuning changed accuracy from 0.994 to 1.000 (+0.006, 95 % CI" in said
+    assert "McNemar p = 1.00), not significantly." in said
 
 
 def test_what_backbones_share() -> None:
@@ -135,9 +168,10 @@ def test_what_backbones_share() -> None:
             predicted[10 * k + count : 10 * (k + 1)] = (k + 1) % 6
         records[slug] = _with_answers(labels, predicted, labels, 6)
     said = _said(_compared(records, names, draws=20), "classes")
-    assert "A knows best ant (1.00), bee (0.90) and cat (0.80), and least fox (0.10)" in said
-    assert "All 3 backbones know best: ant and bee." in said
-    assert "All 3 backbones know least: dog and fox." in said
+    best = "Recall of A is highest for ant (1.00), bee (0.90) and cat (0.80)"
+    assert f"{best}, and lowest for fox (0.10)" in said
+    assert "Recall is among the highest in all 3 backbones for ant and bee." in said
+    assert "Recall is among the lowest in all 3 backbones for dog and fox." in said
 
 
 def test_people_are_there_for_cifar10s_classes_alone() -> None:
@@ -148,10 +182,13 @@ def test_people_are_there_for_cifar10s_classes_alone() -> None:
     predicted[100:104] = 2  # 96 of 100 automobiles, against 0.97: chance
     found = _compared({"a": _with_answers(predicted, predicted, labels, 10)}, names, draws=200)
     said = _said(found, "people")
-    assert "A stays below people's accuracy in 2 of 10 classes, in 1 of them by more" in said
-    assert "The widest gap is in airplane: 0.80 against 0.94." in said
+    assert (
+        "Recall is below human accuracy in 2 of 10 classes, in 1 of them by more than the 95 % CI"
+        in said
+    )
+    assert "The largest gap is for airplane: 0.80 against 0.94." in said
     perfect = {"a": _with_answers(labels, labels, labels, 10)}
-    assert "at least as accurate as people in every class" in _said(
+    assert "Recall is at least human accuracy in every class." in _said(
         _compared(perfect, names, draws=20), "people"
     )
 
@@ -160,7 +197,7 @@ def test_the_verdict_on_faithfulness_is_said(make: Make) -> None:
     verdict = "better than random on 3 of 4 measures"
     measured = Faithfulness.model_construct(verdict=verdict)
     one = replace(make(np.repeat(np.arange(4), 10), 4), faithfulness=measured)
-    assert f"Faithfulness of A's maps: {verdict}." in _said(_compared({"a": one}, BEASTS), "maps")
+    assert f"Faithfulness of the maps: {verdict}." in _said(_compared({"a": one}, BEASTS), "maps")
 
 
 def test_folds_are_read(make: Make) -> None:
@@ -173,8 +210,8 @@ def test_folds_are_read(make: Make) -> None:
     # A and C lie 0.5 apart throughout: without any spread nothing can be tested.
     assert "All" not in said
     assert (
-        "Of 2 pairs of backbones 2 differ significantly over them (corrected resampled t-test, "
-        "corrected after Holm): A and B (+0.365, p < 0.001); B and C (+0.135, p < 0.001)." in said
+        "2 of 2 pairs of backbones differ significantly (corrected resampled t-test, "
+        "Holm-corrected): A and B (+0.365, p < 0.001); B and C (+0.135, p < 0.001)." in said
     )
     assert "Friedman" not in said
 
@@ -189,11 +226,11 @@ def test_folds_that_tell_nothing_apart_and_seeds_that_do(make: Make) -> None:
     seeds = over_folds("adaptation", far, [f"seed {k}" for k in range(5)], 0.0, "seeds")
     said = _said(_compared(records, BEASTS, 20, folds=[folds, seeds]), "folds")
     assert (
-        "None of the 3 pairs of backbones differs significantly over them (corrected resampled "
-        "t-test, corrected after Holm)." in said
+        "None of the 3 pairs of backbones differs significantly (corrected resampled t-test, "
+        "Holm-corrected)." in said
     )
-    assert "A and B differ over them by more than the seeds do (+0.161, paired" in said
-    assert said.endswith("; of other images this says nothing.")
+    assert "A and B differ by more than the variation between seeds (+0.161, paired" in said
+    assert said.endswith("; this holds for these images only.")
 
 
 @pytest.mark.parametrize("seed", range(16))

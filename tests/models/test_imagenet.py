@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from seewhy.data.sources.demo.demo import CLASSES
 from seewhy.errors import ConfigError, SeewhyError
 from seewhy.models.imagenet import (
     CIFAR10_CLASSES,
+    DEMO_CLASSES,
     NoImageNetClassError,
     check_words,
     group_classes,
@@ -119,6 +121,15 @@ def test_cifar10_takes_bovid_for_deer_as_the_paper() -> None:
     own = group_classes(classes, imagenet_wnids(), {"deer": "gazelle"})
     assert own.words[classes.index("deer")] == "gazelle"
     assert own.members[classes.index("deer")].tolist() == [353]
+
+
+def test_the_demos_classes_all_have_a_word() -> None:
+    assert set(CLASSES) == DEMO_CLASSES
+    grouping = group_classes(CLASSES, imagenet_wnids(), {})
+    assert grouping.words[CLASSES.index("tree")] == "vascular plant"
+    assert all(len(indices) for indices in grouping.members)
+    with pytest.raises(NoImageNetClassError, match="'tree'"):
+        group_classes(["tree", "car"], imagenet_wnids(), {})
 
 
 def test_deer_among_other_classes_is_no_word() -> None:

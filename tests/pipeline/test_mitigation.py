@@ -130,7 +130,8 @@ def test_the_second_classifier_does_without_the_mark(mitigated: tuple[Path, str]
     assert one.after.freed >= one.before.freed + 0.3
     assert one.after.verdict == "none"
     assert f"{SLUG}: {one.sentence}" in said.splitlines()
-    assert "48 images lost the detail in the lower left corner, 48 images of other" in one.sentence
+    assert "trained with the detail in the lower left corner ablated from 48 images" in one.sentence
+    assert "with the same change to 48 images of other classes" in one.sentence
 
 
 def test_the_mitigated_study_is_a_study(mitigated: tuple[Path, str]) -> None:
@@ -173,12 +174,12 @@ def test_the_report_shows_both(mitigated: tuple[Path, str]) -> None:
     root, _ = mitigated
     record = record_of(root)
     page = (root / "report" / "index.html").read_text("utf-8")
-    lead = page[page.index('<p class="lead">') : page.index("</p>", page.index('<p class="lead">'))]
+    lead = page[page.index('<p class="lead">') : page.index('<table class="scores">')]
     escaped = [one.sentence.replace("'", "&#39;") for one in record.classes]
-    assert all(f"Mitigated: {one}" in lead for one in escaped)
-    section = page[page.index('<section id="audit">') :]
+    assert all(f'<p class="warning">{one}</p>' in lead for one in escaped)
+    section = page[page.index('<section id="shortcuts">') :]
     assert all(f"<p>{one}</p>" in section for one in escaped)
-    link = re.search(r'<a href="(\S+)">The mitigated classifier', section)
+    link = re.search(r'<a href="(\S+)">the report of the mitigated classifier', section)
     assert link is not None
     assert (root / "report" / link[1]).resolve().is_file()
     text = write_as_markdown(root).read_text("utf-8")
@@ -384,7 +385,7 @@ def test_where_nothing_is_proven_any_more_nothing_is_told_of_mitigation(
     assert mitigate_run(spoilt.root) == {SLUG: None}
     assert spoilt.read_mitigation(SLUG) is None
     page = spoilt.report_path.read_text("utf-8")
-    assert "Mitigated" not in page[page.index('<section id="audit">') :]
+    assert "Mitigation" not in page[page.index('<section id="shortcuts">') :]
 
 
 def test_what_would_not_be_audited_is_refused_before_it_is_trained(

@@ -127,7 +127,7 @@ def test_what_failed_can_be_done_afterwards_and_the_report_says_why_the_rest_is_
     assert done.returncode == 0, done.stderr
     assert "report" not in failed(root)
     words = page(root)
-    assert "Not all of this study came about: the checks of the data, the training" in words
+    assert "This study is incomplete: the checks of the data, the training" in words
     for said in (
         "Missing, because the checks of the data failed: ValueError: find_faults is broken",
         "Missing, because the evaluation of resnet10t failed",
@@ -216,7 +216,12 @@ def test_a_section_that_cannot_be_drawn_does_not_cost_the_page(
         "the contact sheet: ZeroDivisionError: division by zero",
     ]
     words = page(run.root)
-    assert words.count("Missing, because drawing it failed: the section Comparison: Zero") == 1
+    assert (
+        words.count(
+            "Missing, because this section could not be drawn: the section Comparison: Zero"
+        )
+        == 1
+    )
     assert "Provenance" in words
 
 

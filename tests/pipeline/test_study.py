@@ -172,7 +172,7 @@ def test_the_evaluation_agrees_with_the_metrics_and_the_comparison_with_both(
         assert pair["difference"]["value"] == pytest.approx(apart)
         assert pair["maps"]["images"] + pair["maps"]["left_out"] == 6
     assert comparison["changes"]["vgg11"]["maps"]["agreement"]["grid"] == [4, 4]
-    assert "Read with caution: there are 6 test images" in json.dumps(comparison["sentences"])
+    assert "Small test set: 6 images, " in json.dumps(comparison["sentences"])
 
 
 @pytest.mark.parametrize("slug", ["resnet18", "vgg11"])

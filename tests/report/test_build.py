@@ -85,13 +85,13 @@ def test_what_else_is_said(make_run: Callable) -> None:
     aside = [SetAside("cat/broken.jpg", "cannot be decoded")]
     words = _draw(make_run(set_aside=aside)).words
     for expected in (
-        "17 images of 3 classes, kept at 64 × 64 pixels",
-        "1 image could not be used and is no part of the study",
+        "17 images of 3 classes, stored at 64 × 64 pixels",
+        "1 image could not be used and is not part of the study",
         "cat/broken.jpg cannot be decoded",
         "256 hidden units, dropout 0.3; Adam at 0.001, batches of 64, cross entropy",
         "Adaptation 3 2 0.750 0.001 6.0 s pooled trunk features kept in memory",
         "Fine-tuning 3 none 0.750 0.001 6.0 s kept in memory: 1 MiB of 2",
-        "no epoch was better than the start",
+        "no epoch was better than the weights at the start of the stage",
         "1 map is empty",
         "seewhy run 'my photos'",
         "Took 2 min 5 s",
@@ -209,7 +209,7 @@ def test_many_classes_stay_readable(make_run: Callable) -> None:
     path = build_report(run, summary)
     page = Page(path.read_text("utf-8"))
     assert path.stat().st_size < 25e6
-    assert "Most frequent confusions" in page.words
+    assert "Most frequent errors" in page.words
     assert "of 200 classes" in page.words
     assert not [a for a in page.all("table") if a.get("class") == "matrix"]
 
@@ -239,13 +239,13 @@ def test_faithfulness_is_said_and_missing_where_it_was_not_measured(make_run: Ca
     run, summary = make_run()
     words = Page(build_report(run, summary).read_text("utf-8")).words
     assert (
-        "net_a : Measured on 12 test images, these maps are better than random ones on 1 of 3 "
-        "measures; they are no better on ROAD, both and overlap with the object."
+        "net_a : Measured on 12 test images, the maps are better than random maps on 1 of 3 "
+        "measures, but not on ROAD, both and overlap with the object."
     ) in words
     row = "deletion (blur) low 0.375 0.250 to 0.500 0.500 0.375 to 0.625 0.250 0.125 to 0.375"
     assert f"{row} better than random" in words
     assert "Gini" not in words and "sparseness" not in words
-    assert "net_b : not measured. explanation.faithfulness says on how many test images" in words
+    assert "net_b : not measured. explanation.faithfulness sets the number of test images." in words
 
 
 def test_maps_no_better_than_random_are_said_to_be_so(make_run: Callable) -> None:
@@ -256,12 +256,12 @@ def test_maps_no_better_than_random_are_said_to_be_so(make_run: Callable) -> Non
     part.faithfulness = found.model_copy(update={"measures": measures})
     words = Page(build_report(run, summary).read_text("utf-8")).words
     assert (
-        "Measured on 12 test images, these maps are no better than random ones on any of 2 "
-        "measures: do not read them as what the classifier uses."
+        "Measured on 12 test images, the maps are no better than random maps on any of 2 "
+        "measures: do not use them as explanations."
     ) in words
     few = {
         name: one.model_copy(update={"verdict": "too few images"}) for name, one in measures.items()
     }
     part.faithfulness = found.model_copy(update={"measures": few, "images": 3})
     words = Page(build_report(run, summary).read_text("utf-8")).words
-    assert "Measured on 2 test images: too few to say whether the maps are better" in words
+    assert "Measured on 2 test images: too few to compare the maps with random maps." in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seewhy.explanation.overlay import heat
 from seewhy.report.build import build_report
+
+from .sections.test_comparison import judge
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -138,6 +142,65 @@ def test_nothing_is_wider_than_the_page(make_run: Callable, browser: Any) -> Non
     page.close()
 
 
+MEASURE_TABLES = """() => [...document.querySelectorAll("main table")].map((table) => {
+  const region = table.closest(".scroll");
+  const column = document.querySelector("main").getBoundingClientRect();
+  const shadows = getComputedStyle(region ?? table).backgroundAttachment.split(", ");
+  return {
+    name: region?.getAttribute("aria-label") ?? table.className,
+    beyond: (region ?? table).getBoundingClientRect().right > column.right + 1,
+    cut: region !== null && region.scrollWidth > region.clientWidth + 1,
+    hinted: shadows.includes("scroll") && shadows.includes("local"),
+  };
+})"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_table_is_cut_without_a_visible_hint(
+    make_run: Callable, browser: Any, width: int
+) -> None:
+    made = make_run(names=["tf_efficientnet_lite0.in1k", "resnet50.tv_in1k"])
+    judge(made)
+    page = _open(browser, build_report(*made), viewport={"width": width, "height": 900})
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    tables = page.evaluate(MEASURE_TABLES)
+    assert len(tables) > 15
+    assert [one["name"] for one in tables if one["beyond"]] == []
+    assert [one["name"] for one in tables if one["cut"] and not one["hinted"]] == []
+    if width == 390:
+        assert any(one["cut"] for one in tables)
+    page.close()
+
+
+def test_the_shadow_at_a_cut_table_is_seen_and_goes_at_its_end(
+    make_run: Callable, browser: Any
+) -> None:
+    made = make_run()
+    judge(made)
+    page = _open(browser, build_report(*made), viewport={"width": 390, "height": 900})
+    region = page.locator(".scroll[aria-label='Calibration']")
+    region.scroll_into_view_if_needed()
+    # Without words and lines, only the hint can darken the right edge.
+    region.evaluate("box => { box.firstElementChild.style.visibility = 'hidden' }")
+
+    def edge() -> float:
+        shown = np.asarray(Image.open(io.BytesIO(region.screenshot())).convert("L"), dtype=float)
+        return float(shown[:, -4:].mean())
+
+    cut = edge()
+    region.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+    assert cut < edge() - 20
+    page.close()
+
+
+def test_sections_come_in_the_order_in_which_a_reader_asks(page: Any) -> None:
+    order = ["summary", "shortcuts", "evaluation", "explanations", "comparison", "training",
+             "search", "data", "provenance"]  # fmt: skip
+    assert page.eval_on_selector_all("main > section", "all => all.map(a => a.id)") == order
+    links = page.eval_on_selector_all(".contents a", "all => all.map(a => a.hash.slice(1))")
+    assert links == order
+
+
 def test_every_slider_changes_all_maps(page: Any) -> None:
     opacity = "all => [...new Set(all.map(a => getComputedStyle(a).opacity))]"
     assert page.eval_on_selector_all(".heat", opacity) == ["0.6"]
@@ -154,16 +217,16 @@ def test_choosing_and_sorting(page: Any) -> None:
     # Confidences of Net A: 0.9 0.6 0.7 0.5 0.8 0.95 0.99 0.4, test images begin at id009.
     surest = ["id015", "id014", "id009", "id013", "id011", "id010", "id012", "id016"]
     assert _cards(page) == surest
-    assert _choose(page, order="least sure first") == surest[::-1]
+    assert _choose(page, order="least confident first") == surest[::-1]
     assert _choose(page, order="as in the data") == sorted(surest)
     # Wrong are 3 and 5, dogs taken for cats; a dog's own score is 0.25 and 0.025 there.
-    own = _choose(page, order="lowest score of its class first")
+    own = _choose(page, order="lowest probability of its class first")
     assert own[:3] == ["id014", "id012", "id016"]
     assert _choose(page, right="wrong only") == ["id014", "id012"]
     assert page.locator("#images-count").inner_text().startswith("2 of 8 images")
-    assert _choose(page, right="right and wrong", label="dog", taken="dog") == ["id013"]
+    assert _choose(page, right="correct and wrong", label="dog", taken="dog") == ["id013"]
     assert _choose(page, label="frog", taken="cat") == []
-    assert page.locator("#images-count").inner_text() == "No test image is like that."
+    assert page.locator("#images-count").inner_text() == "No test image matches."
     page.locator("#images-reset").click()
     # They name images 1, 3, 5 and 6 differently.
     apart = _choose(page, right="where backbones disagree", order="as in the data")
@@ -188,7 +251,7 @@ def test_a_cell_of_a_matrix_opens_its_images_by_mouse_and_keyboard(page: Any) ->
     # Net B fine-tuned: one dog taken for a frog.
     matrix = page.locator("table.matrix[data-backbone='1'][data-stage='1']")
     cell = matrix.locator("tbody tr").nth(1).locator("td").nth(2).locator("button")
-    assert cell.get_attribute("title") == "dog taken for frog, 33%"
+    assert cell.get_attribute("title") == "dog predicted as frog, 33%"
     cell.click()
     assert _cards(page) == ["id014"]
     values = page.evaluate("[...document.querySelectorAll('#images select')].map(a => a.value)")
@@ -245,7 +308,8 @@ def test_the_large_view(page: Any) -> None:
 def test_maps_are_drawn_as_elsewhere(page: Any, of: str, corner: int) -> None:
     # A dog that Net A takes for a cat: its two maps have their peaks in opposite corners.
     assert (
-        _choose(page, label="dog", right="wrong only", order="surest first", map=of)[0] == "id014"
+        _choose(page, label="dog", right="wrong only", order="most confident first", map=of)[0]
+        == "id014"
     )
     draw = """canvas => [...canvas.getContext('2d').getImageData(0, 0, 96, 96).data]"""
     found = page.locator("#images-cards .shot >> nth=0 >> canvas >> nth=0").evaluate(draw)

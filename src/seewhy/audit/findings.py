@@ -26,22 +26,20 @@ from seewhy.wording import count, listing, share
 EXAMPLES = 4
 # A box that spans this much of both sides has no one place.
 WIDE = 0.6
-BORDER, ANYWHERE = "the border of the image", "places that differ"
+BORDER, ANYWHERE = "the border of the image", "varying places"
 _PREPOSITIONS = {BORDER: "along", ANYWHERE: "at"}
 
 _WHAT: dict[AuditKind, str] = {
-    "detail": "details that look the same at one place",
-    "moving detail": "details that look the same at places that differ",
+    "detail": "details repeated at one place",
+    "moving detail": "details repeated at varying places",
     "place": "the place where the evidence for one class differs most from that for others",
     "colour": "colours",
     "texture": "fine textures around the middle",
 }
 
 
-def describe_finding(
-    data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate
-) -> Finding:
-    """Put a confirmed candidate into words, and say how its carriers in the test images fare.
+def tell(data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate) -> Finding:
+    """Describe a confirmed candidate, with the accuracy on the test images that carry it.
 
     Parameters
     ----------
@@ -77,7 +75,7 @@ def describe_finding(
 
 
 def where_in_words(candidate: Candidate) -> str:
-    """Describe where a candidate is, ``the lower left corner``."""
+    """Say where a candidate is, ``the lower left corner``."""
     if candidate.kind == "colour":
         return "the colours of the whole image"
     if candidate.kind == "texture":
@@ -98,12 +96,12 @@ def where_in_words(candidate: Candidate) -> str:
 
 
 def spot_in_words(where: str) -> str:
-    """Put the fitting preposition to what `where_in_words` says, ``in the lower left corner``."""
+    """Add the preposition to what `where_in_words` returns, ``in the lower left corner``."""
     return f"{_PREPOSITIONS.get(where, 'in')} {where}"
 
 
 def examples(pools: ImagePools, confirmed: ConfirmedCandidate) -> NDArray[np.uint8]:
-    """Return the pairs that were moved most: donor, recipient before and after.
+    """Return the pairs with the largest effect: donor, recipient before and after.
 
     An ndarray (n, 3, S, S, 3).
     """
@@ -119,53 +117,59 @@ def examples(pools: ImagePools, confirmed: ConfirmedCandidate) -> NDArray[np.uin
 def searched(
     names: Sequence[str], classes: Sequence[ClassAudit], pools: ImagePools, candidates: int
 ) -> str:
-    """Say in sentences what was looked for, in which images, and where these were too few."""
+    """Say in sentences what was searched, in which images, and where these were too few."""
     found, screened = len(pools.numbers["discovery"]), len(pools.numbers["screening"])
     confirmed = len(pools.numbers["confirmation"]) + len(pools.numbers["extra_donors"])
     said = [
-        f"Looked for, in every class: {'; '.join(_WHAT.values())}.",
-        f"{count(found, 'image')} were used for discovery, {screened} others for screening and "
-        f"{confirmed} others for confirmation; {count(candidates, 'candidate')} "
-        f"{'was' if candidates == 1 else 'were'} tried.",
+        f"Searched in every class: {'; '.join(_WHAT.values())}.",
+        f"Disjoint sets of images: {found} for discovery, {screened} for screening, {confirmed} "
+        f"for confirmation. {count(candidates, 'candidate')} "
+        f"{'was' if candidates == 1 else 'were'} tested.",
     ]
     few = [one.name for one in classes if one.verdict == "too few images"]
     if few:
-        said.append(f"Too few images to say anything: {listing(few)}.")
+        said.append(f"Too few images to decide: {listing(few)}.")
     joined = [names[label] for label in pools.joined if names[label] not in few]
     if joined:
         said.append(
-            f"Training images joined the few validation images for confirmation: {listing(joined)}."
+            f"Training images were added to the few validation images for confirmation: "
+            f"{listing(joined)}."
         )
     if len(names) <= FEWEST_OTHERS:
         said.append(
-            "With so few classes nothing is known of what is usual in this data set, so colours "
-            "and textures are left to your judgement."
+            "With so few classes the usual effect in this data set cannot be estimated, so colours "
+            "and textures need your judgement."
         )
     return " ".join(said)
 
 
 def _sentence(name: str, confirmed: ConfirmedCandidate) -> str:
-    """Return the finding as one plain sentence, or two."""
+    """Return the finding in a few short sentences: what, where, and its effect in numbers."""
     candidate, effect = confirmed.candidate, confirmed.insertion.effect
-    control = "patches of other images" if candidate.detail else "that of other classes"
-    moved = (
-        f"turns {_percent(effect.turned)} of other classes' images into '{name}' "
-        f"({control}: {_percent(effect.turned_control)})"
-    )
+    judge = confirmed.verdict == "needs judgement"
     place = where_in_words(candidate)
+    control, alone, how_often = "images of other classes", "", ""
     if candidate.detail is not None:
-        carrying = f"{_percent(candidate.detail.own)} of its images"
-        text = f"'{name}': {carrying} look the same {spot_in_words(place)}; that detail {moved}"
-        cost = confirmed.ablation
-        if cost is not None and cost.low > 0:
-            text += f", and without it its own images lose {share(cost.change)} of probability"
+        what, control = f"a detail {spot_in_words(place)}", "other patches"
+        how_often = f", in {_percent(candidate.detail.own)} of its images"
     elif candidate.kind == "place":
-        text = f"'{name}': what lies in {place} {moved}"
+        what = f"the content of {place}"
     else:
-        text = f"'{name}': inserting {place}, and nothing else, {moved}"
-    if confirmed.verdict == "needs judgement":
-        return f"{text}. This may be part of how '{name}' looks: please judge."
-    return f"{text}."
+        what, alone = place, " alone"
+    said = [
+        f"{'Possible shortcut' if judge else 'Shortcut'} for '{name}': {what}{how_often}.",
+        f"Inserted{alone} into images of other classes, it changes the prediction to '{name}' in "
+        f"{_percent(effect.turned)} of them ({control}: {_percent(effect.turned_control)}).",
+    ]
+    cost = confirmed.ablation
+    if candidate.detail is not None and cost is not None and cost.low > 0:
+        said.append(
+            f"Ablated from its own images, it lowers their probability of '{name}' by "
+            f"{share(cost.change)}."
+        )
+    if judge:
+        said.append(f"It may be part of how '{name}' looks: please judge.")
+    return " ".join(said)
 
 
 def _percent(value: float) -> str:
@@ -202,5 +206,5 @@ def _scores(
 
 
 def score(right: NDArray[np.bool_]) -> CarrierScore:
-    """Count images and say how many of them are right, from bool (n,)."""
+    """Count images and return the share that is correct, from bool (n,)."""
     return CarrierScore(images=len(right), accuracy=float(right.mean()) if len(right) else None)

@@ -1,7 +1,7 @@
-"""What mitigation did: two classifiers on the same test images, in numbers and words.
+"""What mitigation changed: two classifiers on the same test images, in numbers and words.
 
-The test images as they are, and those of the mitigated class without its confirmed shortcut. Knows
-no networks but as the audit asks them.
+The test images as they are, and those of the mitigated class with its confirmed shortcut ablated.
+Networks are known only through the audit's `ClassifierAccess`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from seewhy.storage.schemas.study import Dataset, Predictions
 from seewhy.wording import count, listing, share, two_shares
 
 _AGAIN: Mapping[Verdict, str] = {
-    "none": "Audited again: no shortcut found in it.",
-    "needs judgement": "Audited again: needs judgement.",
-    "too few images": "Audited again: too few images to say anything.",
-    "shortcut": "Audited again: still a shortcut.",
+    "none": "Second audit: no shortcut found.",
+    "needs judgement": "Second audit: needs judgement.",
+    "too few images": "Second audit: too few images to decide.",
+    "shortcut": "Second audit: still a shortcut.",
 }
 _WHAT: Mapping[AuditKind, str] = {
     "detail": "the detail{s} {spot}",
     "moving detail": "the detail{s} {spot}",
-    "place": "what lies {spot}",
+    "place": "the content {spot}",
     "colour": "its colours",
     "texture": "its fine texture",
 }
@@ -44,7 +44,7 @@ _WHAT: Mapping[AuditKind, str] = {
 
 @dataclass(frozen=True)
 class EvaluatedClassifier:
-    """A classifier, what it says of the test images as they are, and its audit."""
+    """A classifier, its predictions for the test images as they are, and its audit."""
 
     access: ClassifierAccess
     predictions: Predictions
@@ -64,7 +64,7 @@ def outcome(
     Parameters
     ----------
     data : Dataset
-        As it was before mitigation; only its test images are asked about.
+        As it was before mitigation; only its test images are used.
     before, after : EvaluatedClassifier
     reasons : sequence of ConfirmedCue
         What was mitigated.
@@ -104,7 +104,7 @@ def _scores(
     own = judged.predictions.labels == label
     right = judged.predictions.predicted == judged.predictions.labels
     carries = without.carries
-    # Images that carry nothing are as they were, and so is what was said of them.
+    # Images that carry nothing are unchanged, and so is their prediction.
     freed_right = right[own].copy()
     if carries.any():
         access = judged.access.probabilities(without.pixels[carries])
@@ -122,28 +122,22 @@ def _scores(
 def _sentence(
     done: ClassMitigation, said: ClassAudit, old: MitigationScores, new: MitigationScores
 ) -> str:
-    """Say what was done to the images of one class, what it did, and what the second audit says."""
-    what, it = _taken_out(done, said)
+    """Say what mitigation of one class achieved, how it was trained, and what the audit finds."""
+    what, it = _ablated(done, said)
     before, after = two_shares(old.others, new.others)
     first, second = (share(100 * one.freed, 0) for one in (old, new))
-    outcome = (
-        f"Without {it} the first is right in {first} % of its test images, the second in {second} %"
-    )
-    if not old.with_it.images:
-        outcome = (
-            f"No test image of this class carries {it}: of all its test images the first calls "
-            f"{first} % right, the second {second} %"
-        )
+    ablated = f" with {it} ablated" if old.with_it.images else f", none of which carries {it},"
     return (
-        f"'{done.name}': {count(done.taken_out, 'image')} lost {what}, "
-        f"{count(done.likewise, 'image')} of other classes were changed likewise, and a second "
-        f"classifier was trained on that. {outcome}; on the other classes {before} and {after}. "
-        f"{_AGAIN[new.verdict]}"
+        f"Mitigation for '{done.name}': accuracy on its test images{ablated} is {first} % before "
+        f"and {second} % after; on the other classes it is {before} and {after}. The second "
+        f"classifier was trained with {what} ablated from {count(done.taken_out, 'image')} of "
+        f"'{done.name}', and with the same change to {count(done.likewise, 'image')} of other "
+        f"classes. {_AGAIN[new.verdict]}"
     )
 
 
-def _taken_out(done: ClassMitigation, said: ClassAudit) -> tuple[str, str]:
-    """Name all that was taken out of a class's images, and the pronoun for it."""
+def _ablated(done: ClassMitigation, said: ClassAudit) -> tuple[str, str]:
+    """Name everything that was ablated from a class's images, and the pronoun for it."""
     mitigated = Counter(
         (finding.kind, finding.where)
         for finding in said.findings
@@ -158,7 +152,7 @@ def _taken_out(done: ClassMitigation, said: ClassAudit) -> tuple[str, str]:
 
 
 def _elsewhere(before: Audit, after: Audit) -> list[str]:
-    """Return what the second audit found that the first had not, so in classes not mitigated."""
+    """Return what the second audit found and the first did not, so in classes not mitigated."""
     return [
         f"New in the second audit: {new.findings[0].sentence}"
         for old, new in zip(before.classes, after.classes, strict=True)

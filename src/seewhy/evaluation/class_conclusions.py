@@ -1,4 +1,4 @@
-"""Sentences about classes: best and worst, what backbones share, confusions, people."""
+"""Sentences about classes: highest and lowest recall, confusions, human accuracy."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ MOST_NAMES = 6
 
 
 def best_and_worst(found: EvaluationResults) -> Iterator[str]:
-    """Say which classes each backbone knows best and least."""
+    """Say for which classes the recall of each backbone is highest and lowest."""
     for slug in found.ranked():
         recall = _recall(found, slug)
-        name = found.names[slug]
         if len(recall) < 2:
             continue
         if len(set(recall.values())) == 1:
-            yield f"{name} knows all classes equally well (recall {share(max(recall.values()))})."
+            same = share(max(recall.values()))
+            yield f"Recall{found.of(slug)} is the same for all classes ({same})."
             continue
         best, worst = _extremes(recall)
         ends = _with_recall(best, recall), _with_recall(worst, recall)
-        yield f"{name} knows best {ends[0]}, and least {ends[1]}."
+        yield f"Recall{found.of(slug)} is highest for {ends[0]}, and lowest for {ends[1]}."
 
 
 def shared(found: EvaluationResults) -> Iterator[str]:
-    """Say which of their best and worst classes all backbones share."""
+    """Say which classes have the highest and the lowest recall in all backbones."""
     if len(found.names) < 2:
         return
     recalls = [_recall(found, slug) for slug in found.names]
     if any(len(set(recall.values())) < 2 for recall in recalls):
         return
-    whose = "Both backbones" if len(recalls) == 2 else f"All {len(recalls)} backbones"
-    for k, (place, verb) in enumerate((("best", "know best"), ("least", "know least"))):
+    whose = "both backbones" if len(recalls) == 2 else f"all {len(recalls)} backbones"
+    for k, end in enumerate(("highest", "lowest")):
         chosen = [_extremes(recall)[k] for recall in recalls]
         common = [name for name in found.classes if all(name in names for names in chosen)]
         if common:
-            yield f"{whose} {verb}: {_names(common)}."
+            yield f"Recall is among the {end} in {whose} for {_names(common)}."
         else:
-            yield f"No class is among those that every backbone knows {place}."
+            yield f"No class is among those with the {end} recall in {whose}."
 
 
 def confusions(found: EvaluationResults) -> Iterator[str]:
-    """Say each backbone's most frequent mistakes, and whether they are the same."""
+    """Say each backbone's most frequent errors, and whether they are the same."""
     tops: list[tuple[str, str] | None] = []
     for slug in found.ranked():
         stage = found.evaluations[slug].stages["finetuning"]
@@ -55,37 +55,37 @@ def confusions(found: EvaluationResults) -> Iterator[str]:
         wrong.sort(key=lambda cell: -cell.images)
         tops.append((wrong[0].label, wrong[0].predicted) if wrong else None)
         if not wrong:
-            yield f"{found.names[slug]} makes no mistake on the test images."
+            yield f"No errors{found.of(slug)} on the test images."
             continue
         images = {name: one.images for name, one in stage.classes.items()}
-        said = [_mistake(cell, images[cell.label]) for cell in wrong[:SHOWN]]
-        kind = "only kind of mistake is" if len(wrong) == 1 else "most frequent mistakes are"
-        yield f"{found.names[slug]}: its {kind} {listing(said)}."
+        said = [_error(cell, images[cell.label]) for cell in wrong[:SHOWN]]
+        kind = "Only type of error" if len(wrong) == 1 else "Most frequent errors"
+        yield f"{kind}{found.of(slug)}: {listing(said)}."
     if len(tops) > 1 and tops[0] and all(top == tops[0] for top in tops):
-        label, taken = tops[0]
-        yield f"Most often every backbone takes {label} for {taken}."
+        label, predicted = tops[0]
+        yield f"Every backbone has the same most frequent error: {label} predicted as {predicted}."
 
 
 def changed(found: EvaluationResults, slug: str) -> Iterator[str]:
-    """Say in which classes fine-tuning gained and lost most."""
+    """Say for which classes fine-tuning increased and decreased recall most."""
     change = {name: one.value for name, one in found.changes[slug].recall.items()}
     order = sorted(change, key=lambda name: -change[name])
     gained = [name for name in order if change[name] > 0]
     lost = [name for name in reversed(order) if change[name] < 0]
-    parts = []
+    if not gained and not lost:
+        return
+    up, down = "increased for no class", "decreased for no class"
     if gained:
         said = [f"{name} ({signed(change[name])})" for name in gained[:SHOWN]]
-        parts.append(f"most gained {listing(said)}")
+        up = f"increased most for {listing(said)}"
     if lost:
         said = [f"{name} ({signed(change[name])})" for name in lost[:SHOWN]]
-        parts.append(f"{count(len(lost), 'class', 'classes')} lost, most {listing(said)}")
-    else:
-        parts.append("no class lost")
-    yield f"Recall of {found.names[slug]} by class: {'; '.join(parts)}."
+        down = f"decreased for {count(len(lost), 'class', 'classes')}, most for {listing(said)}"
+    yield f"Recall{found.of(slug)} {up}; it {down}."
 
 
 def people(found: EvaluationResults) -> Iterator[str]:
-    """Say where backbones stay below people, where the classes are CIFAR-10's."""
+    """Say where recall is below human accuracy, where the classes are CIFAR-10's."""
     if not has_cifar10_classes(found.classes):
         return
     for slug in found.ranked():
@@ -94,20 +94,15 @@ def people(found: EvaluationResults) -> Iterator[str]:
         below = [name for name in tested if tested[name].value < HUMAN_ACCURACY[name]]
         surely = [name for name in below if tested[name].high < HUMAN_ACCURACY[name]]
         rest = [name for name in tested if name not in below]
-        name = found.names[slug]
         if not below:
-            yield f"{name} is at least as accurate as people in every class."
+            yield f"Recall{found.of(slug)} is at least human accuracy in every class."
             continue
-        text = f"{name} stays below people's accuracy in {len(below)} of {len(tested)} classes"
-        if len(surely) == len(below):
-            text += ", each time by more than the 95 % interval"
-        else:
-            text += f", in {len(surely) or 'none'} of them by more than the 95 % interval"
-        if rest:
-            text += f"; it reaches it in {listing(rest)}"
         widest = max(below, key=lambda one: HUMAN_ACCURACY[one] - tested[one].value)
         yield (
-            f"{text}. The widest gap is in {widest}: {share(tested[widest].value)} against "
+            f"Recall{found.of(slug)} is below human accuracy in {len(below)} of {len(tested)} "
+            f"classes, in {len(surely)} of them by more than the 95 % CI"
+            f"{f'; it reaches human accuracy for {listing(rest)}' if rest else ''}. The largest "
+            f"gap is for {widest}: {share(tested[widest].value)} against "
             f"{share(HUMAN_ACCURACY[widest])}."
         )
 
@@ -124,7 +119,7 @@ def _extremes(recall: Mapping[str, float]) -> tuple[list[str], list[str]]:
     values = sorted(recall.values())
     least, most = values[shown - 1], values[-shown]
     if least >= most:
-        # Ties reach from one end to the other: only the ends themselves are told apart.
+        # Ties span both ends: only the extreme values themselves are used.
         least, most = values[0], values[-1]
     best = [name for name in recall if recall[name] >= most]
     worst = [name for name in recall if recall[name] <= least]
@@ -143,5 +138,5 @@ def _names(names: list[str]) -> str:
     return listing(names) if len(names) <= MOST_NAMES else count(len(names), "class", "classes")
 
 
-def _mistake(cell: ConfusionCell, images: int) -> str:
-    return f"{cell.label} taken for {cell.predicted} ({cell.images} of {images})"
+def _error(cell: ConfusionCell, images: int) -> str:
+    return f"{cell.label} predicted as {cell.predicted} ({cell.images} of {images})"

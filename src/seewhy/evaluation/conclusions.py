@@ -1,8 +1,8 @@
 """What the numbers say, in plain sentences, as the paper's section 4.1 reads its results.
 
-Only what the records hold is said, and a difference is called one only where a test says so. This
-file orders the topics and speaks of ranking, stages, overfitting and caution; classes are in
-``reading_classes.py``, calibration, agreement, maps and folds in ``reading_pairs.py``.
+Sentences state only what the records hold, and call a difference significant only where a test
+does. This file orders the topics and covers ranking, caution, stages and overfitting; classes are
+in ``class_conclusions.py``, calibration, agreement, maps and folds in ``pair_conclusions.py``.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from collections.abc import Iterable, Iterator
 
 from scipy import stats
 
-from seewhy.evaluation import class_conclusions as reading_classes
-from seewhy.evaluation import pair_conclusions as reading_pairs
-from seewhy.evaluation.statements import EvaluationResults, between, significant
+from seewhy.evaluation import class_conclusions, pair_conclusions
+from seewhy.evaluation.statements import EvaluationResults, between, number, significant
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.evaluation import Sentence, Topic
 from seewhy.storage.schemas.study import STAGES, Epoch, Stage
 from seewhy.wording import count, listing, p_value, share, signed
 
-# Fewer test images than this, in all or of a class, and the sentences warn of it.
+# Below these numbers of test images, in all or per class, a sentence asks for caution.
 FEW_IMAGES, FEW_OF_A_CLASS = 200, 20
 # Training accuracy this much above validation accuracy is called overfitting.
 GAP = 0.05
@@ -27,21 +26,21 @@ STAGE_WORDS: dict[Stage, str] = {"adaptation": "adaptation", "finetuning": "fine
 
 
 def read(found: EvaluationResults) -> list[Sentence]:
-    """Return the sentences, in the order in which they are to be read."""
+    """Return the sentences in reading order."""
     said: list[tuple[Topic, Iterable[str]]] = [
         ("ranking", _ranking(found)),
         ("ranking", _significance(found)),
         ("caution", _caution(found)),
         ("stages", _stages(found)),
         ("overfitting", _overfitting(found)),
-        ("classes", reading_classes.best_and_worst(found)),
-        ("classes", reading_classes.shared(found)),
-        ("confusions", reading_classes.confusions(found)),
-        ("people", reading_classes.people(found)),
-        ("calibration", reading_pairs.calibration(found)),
-        ("agreement", reading_pairs.agreement(found)),
-        ("maps", reading_pairs.maps(found)),
-        ("folds", reading_pairs.folds(found)),
+        ("classes", class_conclusions.best_and_worst(found)),
+        ("classes", class_conclusions.shared(found)),
+        ("confusions", class_conclusions.confusions(found)),
+        ("people", class_conclusions.people(found)),
+        ("calibration", pair_conclusions.calibration(found)),
+        ("agreement", pair_conclusions.agreement(found)),
+        ("maps", pair_conclusions.maps(found)),
+        ("folds", pair_conclusions.folds(found)),
     ]
     return [Sentence(topic=topic, text=text) for topic, texts in said for text in texts]
 
@@ -69,37 +68,34 @@ def _significance(found: EvaluationResults) -> Iterator[str]:
     pairs = [pair for pair in found.pairs if pair.stage == "finetuning"]
     if not pairs:
         return
-    test = "McNemar's test" + (", corrected after Holm" if len(pairs) > 1 else "")
+    if len(pairs) == 1:
+        (pair,) = pairs
+        value, low, high = pair.difference.value, pair.difference.low, pair.difference.high
+        # The better backbone is named first, so the difference loses its sign.
+        low, high = (low, high) if value >= 0 else (-high, -low)
+        verdict = "significant" if significant(pair.p_holm) else "not significant"
+        yield (
+            f"The difference in accuracy is {number(abs(value), 3)} (95 % CI {number(low, 3)} to "
+            f"{number(high, 3)}, McNemar {p_value(pair.p_holm)}): {verdict}."
+        )
+        return
+    test = "McNemar's test, Holm-corrected"
     apart: list[str] = []
     alike: list[str] = []
     for pair in pairs:
         named = f"{found.names[pair.first]} and {found.names[pair.second]}"
         (apart if significant(pair.p_holm) else alike).append(f"{named} ({p_value(pair.p_holm)})")
-    if len(pairs) == 1:
-        pair = pairs[0]
-        verdict = "is significant" if apart else "is not significant"
-        yield (
-            f"The difference in accuracy, {signed(abs(pair.difference.value), 3)} "
-            f"({_width(pair.difference.value, pair.difference.low, pair.difference.high)}), "
-            f"{verdict} ({test}, {p_value(pair.p_holm)})."
-        )
-    elif not apart:
+    if not apart:
         yield f"None of the {len(pairs)} pairs of backbones differs significantly ({test})."
     elif not alike:
         yield f"All {len(pairs)} pairs of backbones differ significantly ({test})."
     else:
         verb = "differs" if len(apart) == 1 else "differ"
         yield (
-            f"Of {len(pairs)} pairs of backbones {len(apart)} {verb} significantly ({test}): "
+            f"{len(apart)} of {len(pairs)} pairs of backbones {verb} significantly ({test}): "
             f"{'; '.join(apart)}."
         )
-        yield f"Not told apart: {'; '.join(alike)}."
-
-
-def _width(value: float, low: float, high: float) -> str:
-    """Write the interval of a difference whose sign was dropped."""
-    ends = (low, high) if value >= 0 else (-high, -low)
-    return f"95 % interval {signed(ends[0], 3)} to {signed(ends[1], 3)}"
+        yield f"Not significant: {'; '.join(alike)}."
 
 
 def _caution(found: EvaluationResults) -> Iterator[str]:
@@ -109,50 +105,52 @@ def _caution(found: EvaluationResults) -> Iterator[str]:
     fewest = min(tested.values())
     if found.images < FEW_IMAGES or fewest < FEW_OF_A_CLASS:
         yield (
-            f"Read with caution: there {'is' if found.images == 1 else 'are'} "
-            f"{count(found.images, 'test image')}, {fewest} of the smallest class, so one image "
-            f"is {share(1 / found.images, 3)} of the accuracy and {share(1 / fewest)} of a "
-            "class's recall."
+            f"Small test set: {count(found.images, 'image')}, {fewest} in the smallest class. One "
+            f"image changes accuracy by {share(1 / found.images, 3)} and the recall of that class "
+            f"by {share(1 / fewest)}."
         )
     without = [name for name, one in stage.classes.items() if not one.images]
     if without:
         shown = listing(without[:5]) + f" and {len(without) - 5} others" * (len(without) > 5)
-        yield (
-            f"Without test images: {shown}. The recall of such a class counts as 0 in the macro "
-            "means."
-        )
+        yield f"No test images: {shown}. Their recall counts as 0 in the macro averages."
     if stage.accuracy.value in (0.0, 1.0):
         right = round(stage.accuracy.value * found.images)
         bounds = stats.binomtest(right, found.images).proportion_ci(0.95, "exact")
-        which = "all" if right else "none"
-        end = f"as low as {share(bounds.low)}" if right else f"as high as {share(bounds.high)}"
+        end = f"down to {share(bounds.low)}" if right else f"up to {share(bounds.high)}"
         yield (
-            f"{found.names[best]} names {which} of the test images rightly, where the bootstrap "
-            f"cannot see any doubt; the exact binomial 95 % interval allows an accuracy {end}."
+            f"{found.subject(best)} classifies {'all' if right else 'none'} of the test images "
+            "correctly, so the bootstrap interval has no width; the exact binomial 95 % CI goes "
+            f"{end}."
         )
 
 
 def _stages(found: EvaluationResults) -> Iterator[str]:
     for slug in found.ranked():
-        name, change = found.names[slug], found.changes[slug]
+        accuracy = found.accuracy_of(slug)
         base = found.evaluations[slug].baseline
         before, after = (found.evaluations[slug].stages[s].accuracy.value for s in STAGES)
         if base is not None:
-            gain = before - base.accuracy.value
-            side = "above" if gain > 0 else "below" if gain < 0 else "level with"
-            far = f"{share(abs(gain), 3)} {side}" if gain else side
-            yield f"Adaptation of {name} ends {far} the baseline's accuracy."
-        if before == after and not change.first_only + change.second_only:
-            yield f"Fine-tuning of {name} changed no answer."
-            continue
-        verdict = "significant" if significant(change.p) else "not significant"
-        yield (
-            f"Fine-tuning took {name} from {share(before, 3)} to {share(after, 3)} "
-            f"({signed(change.accuracy.value, 3)}, 95 % interval "
-            f"{signed(change.accuracy.low, 3)} to {signed(change.accuracy.high, 3)}; {verdict}, "
-            f"McNemar's {p_value(change.p)})."
-        )
-        yield from reading_classes.changed(found, slug)
+            first = base.accuracy.value
+            verb = "improved" if before > first else "reduced" if before < first else "changed"
+            yield (
+                f"Adaptation {verb} {accuracy} from {share(first, 3)} (baseline) to "
+                f"{share(before, 3)} ({signed(before - first, 3)})."
+            )
+        yield _fine_tuning(found, slug, before, after)
+        yield from class_conclusions.changed(found, slug)
+
+
+def _fine_tuning(found: EvaluationResults, slug: str, before: float, after: float) -> str:
+    change = found.changes[slug]
+    if before == after and not change.first_only + change.second_only:
+        return f"Fine-tuning changed no prediction{found.of(slug)}."
+    is_significant = significant(change.p)
+    verb = "changed" if not is_significant else "improved" if after > before else "reduced"
+    return (
+        f"Fine-tuning {verb} {found.accuracy_of(slug)} from {share(before, 3)} to "
+        f"{share(after, 3)} ({signed(change.accuracy.value, 3)}, {between(change.accuracy)}, "
+        f"McNemar {p_value(change.p)}){'' if is_significant else ', not significantly'}."
+    )
 
 
 def _overfitting(found: EvaluationResults) -> Iterator[str]:
@@ -165,17 +163,17 @@ def _overfitting(found: EvaluationResults) -> Iterator[str]:
             gap = epoch.train_accuracy - epoch.validation_accuracy
             over |= gap > GAP
             side = "above" if gap > 0 else "below"
-            far = "level with" if share(abs(gap)) == "0.00" else f"{share(abs(gap))} {side}"
+            far = "equal to" if share(abs(gap)) == "0.00" else f"{share(abs(gap))} {side}"
             said.append(
-                f"{far} validation accuracy in {STAGE_WORDS[stage]} "
+                f"{far} {'it' if said else 'validation accuracy'} in {STAGE_WORDS[stage]} "
                 f"({share(epoch.train_accuracy)} against {share(epoch.validation_accuracy)})"
             )
         if said:
-            verdict = ": it overfits" if over else ""
-            yield f"Training accuracy of {found.names[slug]} lies {listing(said)}{verdict}."
+            verdict = ": overfitting" if over else ""
+            yield f"Training accuracy{found.of(slug)} is {listing(said)}{verdict}."
 
 
 def _shown_epoch(records: BackboneRecords, stage: Stage) -> Epoch | None:
-    """Return the best epoch, or the last where none beat the start; None where there is none."""
+    """Return the best epoch, else the last one; None where the stage has no epoch."""
     history, best = records.history[stage], records.metrics[stage].best_epoch
     return next((e for e in history if e.epoch == best), history[-1] if history else None)

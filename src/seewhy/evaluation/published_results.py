@@ -1,6 +1,6 @@
-"""What others reached on CIFAR-10's ten classes: the paper's networks, and people.
+"""Published results on CIFAR-10's ten classes: the paper's networks, and human accuracy.
 
-Numbers only; which of them stand beside a study's own is decided where the tables are made.
+Numbers only; the tables decide which of them are shown next to a study's own.
 
 References
 ----------
@@ -33,8 +33,8 @@ class PublishedScores:
 class PaperScores:
     """One of the paper's three networks on CIFAR-10.2.
 
-    `heads` holds the best parameters found with one hidden layer and with two; the first continued.
-    `recall` is that of each class after fine-tuning (section 4.2, read off the confusion matrices).
+    `heads` holds the best parameters found with one hidden layer and with two; the first was used.
+    `recall` is the recall per class after fine-tuning (section 4.2, from the confusion matrices).
     """
 
     name: str

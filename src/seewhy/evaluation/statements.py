@@ -1,4 +1,4 @@
-"""What the sentences are made from, and how they say an interval."""
+"""What the sentences are made from, and how they write names and intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class EvaluationResults:
-    """All that was found, by slug where it is a backbone's; `names` says what each is called."""
+    """Everything that was measured, by slug where it belongs to a backbone.
+
+    `names` holds the display name of each backbone. With one backbone the ranking names it once,
+    and the other sentences leave its name out.
+    """
 
     names: Mapping[str, str]
     classes: Sequence[str]
@@ -36,21 +40,33 @@ class EvaluationResults:
         return next(iter(self.evaluations.values())).stages["finetuning"].images
 
     def ranked(self) -> list[str]:
-        """Return the slugs by accuracy after fine-tuning, highest first; ties as they came."""
+        """Return the slugs by accuracy after fine-tuning, highest first; ties keep their order."""
         scores = {s: e.stages["finetuning"].accuracy.value for s, e in self.evaluations.items()}
         return sorted(scores, key=lambda slug: -scores[slug])
 
+    def of(self, slug: str) -> str:
+        """Return `` of NAME``; nothing where the study has one backbone."""
+        return f" of {self.names[slug]}" if len(self.names) > 1 else ""
+
+    def accuracy_of(self, slug: str) -> str:
+        """Return ``the accuracy of NAME``; ``accuracy`` where the study has one backbone."""
+        return f"the accuracy of {self.names[slug]}" if len(self.names) > 1 else "accuracy"
+
+    def subject(self, slug: str) -> str:
+        """Return a backbone's name; ``The classifier`` where the study has one backbone."""
+        return self.names[slug] if len(self.names) > 1 else "The classifier"
+
 
 def between(found: Interval) -> str:
-    """Write an interval of shares, ``95 % interval 0.842 to 0.873``."""
-    return f"95 % interval {share(found.low, 3)} to {share(found.high, 3)}"
+    """Write an interval, ``95 % CI 0.842 to 0.873``."""
+    return f"95 % CI {number(found.low, 3)} to {number(found.high, 3)}"
 
 
-def correlation(value: float) -> str:
-    """Write a number of −1 … 1, its plus left out."""
-    return share(value) if value >= 0 else signed(value)
+def number(value: float, digits: int = 2) -> str:
+    """Write a number of −1 … 1 without a plus sign."""
+    return share(value, digits) if value >= 0 else signed(value, digits)
 
 
 def significant(p: float) -> bool:
-    """Whether a p-value lies below 5 %."""
+    """Whether a p-value is below 5 %."""
     return p < LEVEL

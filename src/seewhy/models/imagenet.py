@@ -35,8 +35,13 @@ from seewhy.wording import listing, some
 CIFAR10_CLASSES = frozenset(
     ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 )
-# ImageNet-1k has no deer; the paper takes the kind nearest to it.
-STAND_INS = {"deer": "bovid"}
+DEMO_CLASSES = frozenset(("boat", "car", "cat", "fish", "house", "mushroom", "tree", "umbrella"))
+# ImageNet-1k has no deer and no tree. The paper takes bovids for deer; the kind nearest to a tree
+# that has ImageNet classes is the vascular plants (two flowers).
+STAND_INS = {
+    CIFAR10_CLASSES: {"deer": "bovid"},
+    DEMO_CLASSES: {"tree": "vascular plant"},
+}
 # How WordNet's morphy turns a regular plural into its singular (morphy(7WN), nouns).
 _PLURALS = (
     ("s", ""),
@@ -128,7 +133,7 @@ def group_classes(
     means one sense alone gives a narrower word (``true cat``) or its WordNet id (``n02121620``).
 
     Where the classes are exactly CIFAR-10's ten and `words` has nothing for deer, "bovid" stands
-    in, as in the paper.
+    in, as in the paper; where they are exactly the demo's eight, "vascular plant" for tree.
 
     Parameters
     ----------
@@ -154,8 +159,7 @@ def group_classes(
     check_words(classes, words)
     # A word for a class by its very name is not one for another that differs only in case.
     spelled = {_plain(name): word for name, word in words.items() if name not in classes}
-    if {_plain(name) for name in classes} == CIFAR10_CLASSES:
-        spelled = STAND_INS | spelled
+    spelled = STAND_INS.get(frozenset(map(_plain, classes)), {}) | spelled
     below = _below(wnids)
     senses = _senses(below)
     found: list[str] = []
@@ -255,7 +259,7 @@ def _no_word(missing: Mapping[str, str], senses: Mapping[str, object]) -> str:
         for name, word in missing.items()
     ]
     name, word = next(iter(missing.items()))
-    stand_in = STAND_INS.get(_plain(name), "WORD")
+    stand_in = STAND_INS[CIFAR10_CLASSES].get(_plain(name), "WORD")
     listed = listing(named) if len(named) <= MOST_NAMED else some(named, MOST_NAMED)
     return (
         f"the classifier's ImageNet classes hold nothing that WordNet calls {listed}; give another "

@@ -1,7 +1,7 @@
-"""Draws the report of a study: records in, one self-contained HTML file out, its parts beside it.
+"""Draws the report of a study: records in, one self-contained HTML file out, with its parts.
 
-Reads what lies in the run directory and nothing else, so that ``seewhy report`` redraws it
-anywhere, byte for byte. It knows no networks and never imports torch.
+It reads only the run directory, so that ``seewhy report`` redraws it anywhere, byte for byte. It
+knows no networks and never imports torch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from seewhy.report.sections.images import embedded, images_payload
 from seewhy.report.sections.provenance import provenance_section
 from seewhy.report.sections.search import search_section
 from seewhy.report.sections.section import ReportInput
-from seewhy.report.sections.shortcuts import audit_section
+from seewhy.report.sections.shortcuts import shortcuts_section
 from seewhy.report.sections.summary import summary_section
 from seewhy.report.sections.training import training_section
 from seewhy.report.text.exports import HEADINGS, write_markdown, write_parts
@@ -52,9 +52,9 @@ SCRIPTS = ("images.js", "tiles.js", "viewer.js", "explorer.js", "matrix.js", "re
 
 
 def build_report(run: RunDirectory, summary: Summary, failures: Failures | None = None) -> Path:
-    """Write a study's report from its records: the page, and before it what lies beside it.
+    """Write a study's report from its records: the page and the files next to it.
 
-    That is the contact sheet, every table as CSV and every drawing as SVG.
+    These are the contact sheet, every table as CSV and every drawing as SVG.
 
     Parameters
     ----------
@@ -62,8 +62,7 @@ def build_report(run: RunDirectory, summary: Summary, failures: Failures | None 
         Holds every record but, perhaps, ``summary.json``, which is written last.
     summary : Summary
     failures : Failures, optional
-        Takes what fails of the sections that the page can do without; the others are drawn.
-        Default: any error passes.
+        Records failures of optional sections; the others are drawn. Default: errors are raised.
 
     Returns
     -------
@@ -79,7 +78,7 @@ def build_report(run: RunDirectory, summary: Summary, failures: Failures | None 
     store = PictureStore(study.data)
     samples = pictures.samples(study.data)
     page = _sections(study, store, samples, failures)
-    # Last: photographs that stand elsewhere in the page are not kept again.
+    # Last: photographs that the page already holds are not stored again.
     images = images_payload(study, store)
     shown = {**images, "shown": len(images["ids"])}
     with _part(failures, "the contact sheet"), writing(run.contact_sheet_path) as part:
@@ -144,13 +143,14 @@ def _sections(
     samples: Sequence[Sequence[NDArray[np.uint8]]],
     failures: Failures | None = None,
 ) -> dict[str, Any]:
-    """Return the values of every section; of one that failed there are none."""
+    """Return the values of every section; a section that failed has none."""
     gallery = GalleryBuilder(
         study.data, list(study.records.values()), list(study.names.values()), store
     )
     page: dict[str, Any] = {
         "study": study.summary,
         "missing": MissingResults(study),
+        "several": len(study.records) > 1,
         "summary": summary_section(study, gallery),
         "data": data_section(study, samples, store),
     }
@@ -160,7 +160,7 @@ def _sections(
         "evaluation": lambda: evaluation_section(study),
         "comparison": lambda: comparison_section(study, gallery),
         "explanations": lambda: explanation_section(study, gallery),
-        "audit": lambda: audit_section(study),
+        "shortcuts": lambda: shortcuts_section(study),
         "provenance": lambda: provenance_section(study),
     }
     undrawn: dict[str, str] = {}
@@ -175,7 +175,7 @@ def _sections(
 
 
 def _part(failures: Failures | None, part: str) -> AbstractContextManager[None]:
-    """Return what a part of the report is drawn in: its failure is written down, or passes."""
+    """Return the context in which a part is drawn: its failure is recorded, or raised."""
     return failures.optional("report", part=part) if failures else nullcontext()
 
 
@@ -215,7 +215,7 @@ def _style() -> str:
 
 
 def _assets() -> dict[str, object]:
-    """Style and script, and the fingerprint by which the page allows this script alone."""
+    """Return style and script, and the hash by which the page allows only this script."""
     parts = "\n".join((TEMPLATES / name).read_text("utf-8") for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{parts}}})();'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

@@ -1,4 +1,4 @@
-"""What stages, backbones and failed steps are called in sentences."""
+"""The names of stages, backbones and failed steps in sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STEPS: dict[Step, str] = {
 
 
 def display_names(summary: Summary) -> dict[str, str]:
-    """Return what each backbone is called: its name, or its slug where two share a name."""
+    """Return the display name of each backbone: its name, or its slug where two share a name."""
     seen = Counter(part.backbone for part in summary.backbones.values())
     return {
         slug: part.backbone if seen[part.backbone] == 1 else slug
@@ -35,7 +35,7 @@ def failure(failed: FailedStep) -> str:
 
 
 def remedy(failed: FailedStep, run: str = "RUN") -> str | None:
-    """Return the command that does a failed step again, where there is one."""
+    """Return the command that repeats a failed step, where there is one."""
     if failed.step == "audit":
         stage = f" --stage {failed.stage}" if failed.stage == "adaptation" else ""
         return f"seewhy audit {run} --backbone {failed.backbone}{stage}"

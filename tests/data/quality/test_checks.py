@@ -78,10 +78,9 @@ def test_one_scene_is_not_called_one_picture() -> None:
         "1 group of exact copies: images with the same pixels at the working size.",
         "2 groups of near duplicates: images whose fine detail correlates at 0.75 or more, each "
         "with another one of its group. They are copies that were resized or recompressed, shots "
-        "of one series, or views of one scene; data.near_duplicates sets the limit (a higher one "
-        "asks for more likeness, 1 for exact copies). The largest group has 60 images, alike at "
-        "0.80 or more: so many are most often one scene, as a fixed camera or a video shows it, "
-        "rather than copies.",
+        "of one series, or views of one scene; data.near_duplicates sets the limit (1 finds exact "
+        "copies only). The largest group has 60 images with a correlation of 0.80 or more: a group "
+        "of that size is usually one scene, from a fixed camera or a video, and not copies.",
         "3 groups of duplicates have all images in one split; data.keep_duplicates_together=false "
         "divides them.",
     ]
@@ -97,7 +96,7 @@ def test_many_classes_with_few_images_are_counted() -> None:
     found = check_data(data, (), duplicates([-1] * 210, []), 0.75, drawn=False)
     assert found.sentences == [
         "Fewer than 10 training images: 'class 0', 'class 1', 'class 2', 'class 3', 'class 4', … "
-        "(210 in all); what is said about such a class is uncertain."
+        "(210 in all); results for these classes are uncertain."
     ]
 
 

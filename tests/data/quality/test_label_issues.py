@@ -12,7 +12,13 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from seewhy.config import BackboneConfig
 from seewhy.data.pixels import to_input
-from seewhy.data.quality.label_issues import find_quality_issues, label_issues, neighbour_distance
+from seewhy.data.quality.label_issues import (
+    FENCE,
+    find_quality_issues,
+    label_issues,
+    neighbour_distance,
+    outliers_by_chance,
+)
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import pool
@@ -76,7 +82,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert again == pytest.approx(one, abs=1e-6)
 
 
-def test_label_errors_of_a_classifier_that_knows() -> None:
+def test_label_issues_of_a_classifier_that_knows() -> None:
     labels = np.repeat([0, 1, 3], 20)
     shares = np.full((60, 4), 0.02, dtype=np.float32)
     shares[np.arange(60), labels] = 0.94
@@ -92,12 +98,20 @@ def test_label_errors_of_a_classifier_that_knows() -> None:
     assert label_issues(labels[:20], shares[:20])[0].tolist() == []
 
 
+def test_a_fence_flags_normal_scores_as_often_as_stated() -> None:
+    scores = np.random.default_rng(0).normal(size=200_000)
+    low, high = np.percentile(scores, (25, 75))
+    flagged = (scores > high + FENCE * (high - low)).sum()
+    assert outliers_by_chance(200_000) == pytest.approx(flagged, rel=0.03)
+
+
 def test_what_cannot_be_judged_says_so() -> None:
     data = dataset(np.arange(12) % 2, ["train"] * 8 + ["test"] * 4, ("a", "b"))
     none = Predictions((), np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
     found = find_quality_issues(data, np.ones((12, 3), dtype=np.float32), none)
-    assert found.label_issues.skipped == "no image was judged by a classifier not trained on it"
-    assert found.outliers.skipped == "has no more than 10 training images to compare with"
+    assert found.label_issues.skipped is not None
+    assert "a classifier that was not trained on it" in found.label_issues.skipped
+    assert found.outliers.skipped == "the study has no more than 10 training images to compare with"
     assert found.label_issues.first == found.outliers.first == []
 
 
@@ -140,7 +154,7 @@ def planted() -> Planted:
     return Planted(data, features, judged, set(swapped.tolist()), set(outliers.tolist()))
 
 
-def test_planted_label_errors_and_foreign_images_are_found(planted: Planted) -> None:
+def test_planted_label_issues_and_outliers_are_found(planted: Planted) -> None:
     found = find_quality_issues(planted.data, planted.features, planted.judged)
     errors = [int(one.id) for one in found.label_issues.first]
     outliers = [int(one.id) for one in found.outliers.first]
@@ -150,6 +164,10 @@ def test_planted_label_errors_and_foreign_images_are_found(planted: Planted) -> 
     assert found.outliers.count == len(outliers) <= 12
     assert len(planted.outliers & set(outliers)) >= 8
     assert found.label_issues.looked_at == found.outliers.looked_at == 240
+    wrong = (planted.judged.predicted != planted.judged.labels).sum()
+    assert found.label_issues.expected is None
+    assert f"It disagrees with {wrong} of 240 labels." in found.label_issues.expectation
+    assert found.outliers.expectation.startswith("Expected by chance: about 5 of 240 images")
 
 
 def test_quality_issues_name_the_image_and_say_why(planted: Planted) -> None:
@@ -160,7 +178,7 @@ def test_quality_issues_name_the_image_and_say_why(planted: Planted) -> None:
         assert one.label == data.classes[data.labels[int(one.id)]] != one.suggested
         assert one.suggested == data.classes[int(shares.argmax())]
         assert one.score == pytest.approx(1 - shares[data.classes.index(one.label)], abs=1e-5)
-        assert f"{one.suggested} has a probability of {shares.max():.3f}" in one.reason
+        assert f"probability of {one.suggested} {shares.max():.3f}" in one.reason
         assert (one.path, one.split) == (f"{int(one.id)}.png", data.splits[int(one.id)])
     for some in (found.label_issues.first, found.outliers.first):
         scores = [one.score for one in some]

@@ -92,20 +92,20 @@ def test_what_is_compared_stands_in_the_page(make_run: Callable) -> None:
     assert float(final["Top 2"]) == 1.0
     pair = next(r for r in _csv(run, "pairs-of-backbones") if r["Stage"] == "Fine-tuning")
     # Net A is right in 0 1 2 4 6 7, Net B in 0 2 3 4 7.
-    counts = ("Both right", "Only the first", "Only the second", "Both wrong")
+    counts = ("Both correct", "Only the first", "Only the second", "Both wrong")
     assert [pair[name] for name in counts] == ["4", "2", "1", "1"]
     assert float(pair["Difference in accuracy"]) == pytest.approx(0.125)
     change = _csv(run, "change-of-each-class")
     assert float(change[1]["net_a"]) == pytest.approx(-1 / 3)
     assert "Accuracy over 3 folds of adaptation" in words
     assert "Accuracy over 3 seeds of adaptation" in words
-    assert "and nothing of other images" in words
+    assert "may not hold for other images" in words
     assert "seed 2" in _csv(run, "seeds-adaptation")[0]
-    assert "Each pair has the corrected resampled t-test" in words
+    assert "Each pair is tested with the corrected resampled t-test" in words
     (row,) = _csv(run, "pairs-over-folds-adaptation")
     assert (row["Mean difference, low"], row["p"], row["p, Holm"]) == ("-0.1", "0.06", "0.12")
     assert [row["fold 3"] for row in _csv(run, "folds-adaptation")] == ["0.9", "0.65", "0.81"]
-    assert "What the numbers say" in words
+    assert "Main results" in words
     assert "critical difference" not in words.lower()
     markdown = write_as_markdown(run.root).read_text("utf-8")
     assert "figures/reliability-net_a.svg" in markdown
@@ -117,14 +117,14 @@ def test_pictures_of_what_backbones_differ_on(make_run: Callable) -> None:
     page = build_report(*made).read_text("utf-8")
     apart = page[page.index('class="gallery many apart"') :]
     assert re.findall(r'data-id="(id\d+)"', apart)[0] == "id015"  # 0.99 for frog and for dog
-    assert "Maps least alike" in apart
+    assert "Least similar maps" in apart
 
 
 def test_missing_records_are_said_to_be_missing(make_run: Callable) -> None:
     words = _words(build_report(*make_run()))
     assert "Missing: this study has no comparison.json" in words
     assert "Missing: this study has no evaluation.json" in words
-    assert "Missing: this study is older than the checks of the images" in words
+    assert "Missing: this study was made by a version without data checks" in words
     assert "Missing: there is no quality_issues.json of net_a" in words
 
 
@@ -132,7 +132,7 @@ def test_one_backbone_and_no_folds(make_run: Callable) -> None:
     made = make_run(backbones=("net_a",))
     judge(made)
     words = _words(build_report(*made))
-    assert "The study has one backbone: there is no other to compare it with." in words
+    assert "The study has one backbone, so there is no comparison between backbones." in words
     assert "The study has no folds" in words
 
 

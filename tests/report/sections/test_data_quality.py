@@ -97,10 +97,10 @@ def test_faults_duplicates_and_quality_issues_are_shown(make_run: Callable) -> N
         "1 test image is among the training images too.",
         "Dark: 1 image",
         "is dark (12 of 255)",
-        "Exact copies in training and test, called cat and dog (2 images)",
-        "Likely label issues 2 of 17 images",
+        "Exact copies in training and test, labelled cat and dog (2 images)",
+        "Likely label issues: 2 of 17 images",
         "cat? cat has 0.95, dog 0.03",
-        "Not looked for: too few images",
+        "Not searched: too few images",
         "Missing: there is no quality_issues.json of net_b",
     ):
         assert expected in words, expected
@@ -109,7 +109,7 @@ def test_faults_duplicates_and_quality_issues_are_shown(make_run: Callable) -> N
     # The test image with both backbones' maps, the training image alone.
     assert issues.index('data-id="id014"') < issues.index('class="thumb"')
     assert '#photo-2"' in issues
-    for name in ("faulty-images", "duplicates", "label-errors-net_a"):
+    for name in ("faulty-images", "duplicates", "label-issues-net_a"):
         assert (run.root / "report" / "tables" / f"{name}.csv").is_file()
 
 
@@ -124,5 +124,32 @@ def test_nothing_found_is_said(make_run: Callable) -> None:
     )
     run.write_dataset(run.read_dataset(), nothing)
     page = build_report(run, summary).read_text("utf-8")
-    assert "Nothing: no image is blank" in page
+    assert "No problems: no image is blank" in page
     assert not (run.root / "report" / "tables" / "duplicates.csv").exists()
+
+
+def test_a_list_begins_with_what_chance_explains_and_is_folded_by_it(make_run: Callable) -> None:
+    run, summary = make_run(backbones=["net_a"])
+    issues = _issues()
+    few = issues.label_issues.model_copy(
+        update={"expected": 2.4, "expectation": "Expected by chance: about 2 of 17 images."}
+    )
+    run.write_quality_issues("net_a", issues.model_copy(update={"label_issues": few}))
+    page = build_report(run, summary).read_text("utf-8")
+    section = page[page.index("Likely label issues: 2 of 17 images") :]
+    assert section.index("Expected by chance: about 2") < section.index("Confident learning.")
+    assert section.index('<details class="by-chance">') < section.index('class="issues many"')
+    more = few.model_copy(update={"expected": 0.1})
+    run.write_quality_issues("net_a", issues.model_copy(update={"label_issues": more}))
+    assert '<details class="by-chance">' not in build_report(run, summary).read_text("utf-8")
+
+
+def test_a_list_mostly_of_one_label_says_so(make_run: Callable) -> None:
+    run, summary = make_run(backbones=["net_a"])
+    issues = _issues()
+    dog, frog = issues.label_issues.first
+    found = issues.label_issues.model_copy(update={"count": 4, "first": [dog, frog, frog, frog]})
+    run.write_quality_issues("net_a", issues.model_copy(update={"label_issues": found}))
+    page = build_report(run, summary).read_text("utf-8")
+    assert "3 of the 4 listed images have the label frog:" in page
+    assert "The number to expect by chance was not recorded." in page

@@ -84,7 +84,7 @@ def test_a_studys_gallery(make_run: Callable) -> None:
     # Test image 1 has an empty map: no heat, and it is said.
     empty = first.lowest[1].answers[0]
     assert empty.heat is None
-    assert "its map for cat is empty" in empty.alt
+    assert "the map for cat is empty" in empty.alt
     assert dog.answers[0].heat in store.pictures
 
 

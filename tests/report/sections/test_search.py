@@ -27,8 +27,8 @@ from seewhy.report.sections.section import ReportInput, Section
 from seewhy.storage.schemas.study import Trial
 
 CIFAR = sorted(HUMAN_ACCURACY)
-OFF = "The search was off: the head is the configuration’s."
-SAME = "Cross-entropy and KL divergence have the same gradient for any fixed labels"
+OFF = "The search was off: the head is given by the configuration."
+SAME = "Cross-entropy and KL divergence have the same gradient for fixed labels"
 Point = tuple[float, float]
 
 
@@ -102,8 +102,8 @@ def test_what_was_tried_and_what_won(study: ReportInput) -> None:
     opening = search_section(study)["parts"][0]["opening"]
     assert opening == (
         "9 trials in 31.5 s, suggested by a Gaussian process: 6 with one hidden layer and 3 with "
-        "two; 1 failed and 1 was pruned by the median rule. The head with one hidden layer "
-        "(256 units) won, with a value of 0.800 in trial 4. No further layer was tried: 2 hidden "
+        "two; 1 failed and 1 was pruned by the median rule. Best head: one hidden layer "
+        "(256 units), value 0.800 in trial 4. No further layer was tried: 2 hidden "
         "layers did not improve the validation accuracy (0.7900 against 0.8000)."
     )
 
@@ -112,7 +112,7 @@ def test_one_layer_count_without_trouble(study: ReportInput) -> None:
     del study.records["net_a"].search.layer_counts[1]
     section = _with(study, [t for t in _trials(study, 1) if t.state == "complete"])
     assert section["parts"][0]["opening"].startswith(
-        "4 trials in 31.5 s, suggested by a Gaussian process, each with one hidden layer. The head"
+        "4 trials in 31.5 s, suggested by a Gaussian process, each with one hidden layer. Best head"
     )
     assert not section["further"]
 
@@ -233,11 +233,9 @@ def test_no_search_at_all(make_run: Callable) -> None:
 def test_what_else_is_said(make_run: Callable) -> None:
     words = _words(_source(make_run()))
     assert f"{SAME}, so a difference between them in these trials is chance." in words
-    assert (
-        "Two hidden layers Too few completed trials (3) to say which parameter mattered." in words
-    )
+    assert "Two hidden layers Too few completed trials (3) to estimate importance." in words
     assert words.endswith(
-        "net_b The search was off for this backbone: its head is the configuration’s."
+        "net_b The search was off for this backbone: its head is given by the configuration."
     )
     assert OFF not in words
 
@@ -294,8 +292,8 @@ def test_figures_say_what_they_show(study: ReportInput) -> None:
     )
     assert "3 trials of net_a with two hidden layers" in second["course"]
     assert ET.fromstring(first["importance"]).get("aria-label") == (
-        "Importance of the parameters of net_a with one hidden layer: learning rate 0.62, units p "
-        "0.20, batch size 0.10, dropout 0.05 and loss 0.03"
+        "Importance of the hyperparameters of net_a with one hidden layer: "
+        "learning rate 0.62, units p 0.20, batch size 0.10, dropout 0.05 and loss 0.03"
     )
 
 
@@ -357,7 +355,7 @@ def test_importance_largest_on_top_or_why_not(study: ReportInput) -> None:
     assert second["importance"] is None
     equal = [replace(trial, value=0.5) for trial in _trials(study, 2)]
     said = _with(study, equal)["parts"][0]["layers"][0]["unknown"]
-    assert said == "All completed trials have one value: no parameter mattered."
+    assert said == "All completed trials have the same value: no hyperparameter mattered."
     # A parameter of a later version has a name all the same.
     assert "weight decay" in _texts(importance_bars({"weight_decay": 1.0}, 1, "i", "alt"))
 

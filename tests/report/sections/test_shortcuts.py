@@ -18,7 +18,7 @@ from seewhy.storage.schemas.audit import (
     Finding,
 )
 
-SENTENCE = "'<dog>': 48 % of its images look the same in the lower left corner."
+SENTENCE = "Shortcut for '<dog>': a detail in the lower left corner, in 48 % of its images."
 
 
 def audit() -> Audit:
@@ -78,7 +78,7 @@ def page_of(run: RunDirectory) -> str:
     return build_report(run, run.read_summary()).read_text("utf-8")
 
 
-def test_a_proven_shortcut_opens_the_summary(
+def test_a_confirmed_shortcut_follows_the_result_at_once(
     make_run: Callable[..., tuple[RunDirectory, object]],
 ) -> None:
     run, _ = make_run(backbones=("net_a",))
@@ -87,21 +87,25 @@ def test_a_proven_shortcut_opens_the_summary(
     page = page_of(run)
     safe = SENTENCE.replace("'", "&#39;").replace("<", "&lt;").replace(">", "&gt;")
     lead = page[page.index('<p class="lead">') :]
-    assert lead.startswith(f'<p class="lead">{safe}')
-    section = page[page.index('<section id="audit">') :]
+    assert lead.index('<p class="warning">') < lead.index('<figure class="highlights">')
+    assert f'<p class="warning">{safe}' in lead
+    section = page[page.index('<section id="shortcuts">') :]
     assert "+0.61 (+0.50 … +0.70) on 96 images, 12 donors" in section
-    assert "decided for dog: 0.83, with the control 0.02; p = 0.0012" in section
-    assert "with it: 1.00 of 2 test images right; without it: 0.00 of 1 test image right" in section
+    assert "share predicted as dog: 0.83, control 0.02; corrected p = 0.0012" in section
+    assert (
+        "with it: accuracy 1.00 on 2 test images; without it: accuracy 0.00 on 1 test image"
+        in section
+    )
     assert section.count('<div class="row"><img') == 1
     assert 'class="patch"' in section
-    assert "Looked for everything. It took 1 min 1 s." in section
+    assert "Looked for everything. Time: 1 min 1 s." in section
     assert "4.25" in section
 
 
 def test_what_was_not_audited_is_said(make_run: Callable[..., tuple[RunDirectory, object]]) -> None:
     run, _ = make_run(backbones=("net_a",))
     page = page_of(run)
-    assert page.count("the fine-tuned classifier has not been audited") == 1
+    assert page.count("The fine-tuned classifier has not been audited") == 1
 
 
 def test_nothing_found_says_what_was_searched(

@@ -30,7 +30,7 @@ def test_every_table_and_drawing_has_its_file(make_run: Callable) -> None:
     told = {root.attrib["aria-label"] for root in roots}
     # The gallery's pictures are photographs; matrices are tables in the page.
     assert told >= {
-        words for words in drawings if "test images" not in words and "says" not in words
+        words for words in drawings if "test images" not in words and "predicts" not in words
     }
     assert {"confusion-net_a-finetuning.svg", "recall-of-each-class.svg"} <= {f.name for f in files}
     tables = {path.stem: _csv(path) for path in (folder / "tables").glob("*.csv")}

@@ -1,7 +1,7 @@
 """What is wrong with the images of a study, as records and in plain sentences.
 
-It puts together what was measured (``faults.py``, ``duplicates.py``) with labels, splits and paths.
-Nothing is left out of a study because of it; only the drawing of splits heeds duplicates, in
+It combines what was measured (``faults.py``, ``duplicates.py``) with labels, splits and paths. No
+image is excluded from a study because of it; only the drawing of splits considers duplicates, in
 ``splits.py``. The lists are bounded, the counts are not.
 """
 
@@ -62,7 +62,7 @@ def check_data(
     drawn : bool
         Whether a split was drawn with the duplicates kept together.
     torn : sequence of TornGroup
-        The groups that could not be kept together all the same.
+        The groups that could not be kept together.
 
     Returns
     -------
@@ -242,19 +242,19 @@ def _duplicate_sentences(found: DuplicatesRecord, largest: tuple[int, float]) ->
     if found.seen["test"]:
         sentences.append(
             f"{_count(found.seen['test'], 'test image')} {_have(found.seen['test'])} a duplicate "
-            "among the training or validation images: the test accuracy is too good there."
+            "among the training or validation images: test accuracy is too optimistic for these."
         )
     if found.seen["validation"]:
         sentences.append(
             f"{_count(found.seen['validation'], 'validation image')} "
             f"{_have(found.seen['validation'])} a duplicate among the training images: early "
-            "stopping and the search see them too favourably."
+            "stopping and the search are too optimistic about these."
         )
     if found.conflicting:
         sentences.append(
             f"{_count(found.conflicting, 'group')} of duplicates {_have(found.conflicting)} "
-            "different labels for images that are the same or nearly alike; look at them (in views "
-            "of one scene the labels may be right)."
+            "different labels for the same or nearly the same image; check them (in views of one "
+            "scene the labels may be correct)."
         )
     return sentences
 
@@ -280,18 +280,18 @@ def _torn_for(data: Dataset, one: TornGroup) -> str:
 
 
 def _near_sentence(found: DuplicatesRecord, largest: tuple[int, float]) -> str:
-    """Say how alike near duplicates are, what they may be, and which setting decides."""
+    """Say how similar near duplicates are, what they may be, and which setting decides."""
     size, similarity = largest
     scene = (
-        f" The largest group has {size:,} images, alike at {similarity:.2f} or more: so many are "
-        "most often one scene, as a fixed camera or a video shows it, rather than copies."
+        f" The largest group has {size:,} images with a correlation of {similarity:.2f} or more: "
+        "a group of that size is usually one scene, from a fixed camera or a video, and not copies."
     )
     return (
         f"{_count(found.near, 'group')} of near duplicates: images whose fine detail correlates "
         f"at {found.threshold:g} or more, each with another one of its group. They are copies "
         "that were resized or recompressed, shots of one series, or views of one scene; "
-        "data.near_duplicates sets the limit (a higher one asks for more likeness, 1 for exact "
-        f"copies).{scene * (size >= MANY)}"
+        "data.near_duplicates sets the limit (1 finds exact copies only)."
+        f"{scene * (size >= MANY)}"
     )
 
 
@@ -300,13 +300,13 @@ def _balance_sentences(balance: ClassBalance, few: list[str]) -> list[str]:
     if balance.ratio > UNEVEN:
         sentences.append(
             f"Class {balance.largest!r} has {balance.ratio:g} times as many training images as "
-            f"{balance.smallest!r}: accuracy alone hides how the small classes fare."
+            f"{balance.smallest!r}: accuracy alone hides the results of the small classes."
         )
     if few:
         names = some([repr(name) for name in few])
         sentences.append(
-            f"Fewer than {balance.few_below} training images: {names}; what is said about such a "
-            "class is uncertain."
+            f"Fewer than {balance.few_below} training images: {names}; results for these "
+            "classes are uncertain."
         )
     return sentences
 

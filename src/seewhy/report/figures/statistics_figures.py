@@ -31,7 +31,7 @@ from seewhy.wording import plain
 def reliability(
     found: Mapping[Stage, Calibration], scaled: Mapping[Stage, Calibration], name: str, alt: str
 ) -> SvgFigure:
-    """Draw how often a classifier is right against how sure it is, a panel a stage.
+    """Draw accuracy against confidence, one panel per stage.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def reliability(
             axes.set_xlabel("confidence")
             axes.set_xlim(-0.03, 1.03)
             axes.set_ylim(-0.03, 1.03)
-        panels[0].set_ylabel("share right")
+        panels[0].set_ylabel("accuracy")
         return inline(figure, name, alt)
 
 
@@ -75,14 +75,14 @@ def change_dots(
     name: str,
     alt: str,
 ) -> SvgFigure:
-    """Draw by how much fine-tuning changed each class's recall, with intervals.
+    """Draw the change in recall per class by fine-tuning, with intervals.
 
     Parameters
     ----------
     classes : sequence of str
         From top to bottom.
     changes : sequence of mapping of str to Interval
-        One a backbone; a class may be missing.
+        One per backbone; a class may be missing.
     name : str
         Unique in the page.
     alt : str
@@ -108,7 +108,7 @@ def change_dots(
             )
             axes.plot([one.value for one in spans], rows, linestyle="none", **look)
         _class_rows(axes, classes)
-        axes.set_xlabel("change of recall by fine-tuning")
+        axes.set_xlabel("change in recall by fine-tuning")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.2f}" if value else "0")
         return inline(figure, name, alt)
 
@@ -120,7 +120,7 @@ def fold_dots(folds: FoldComparison, names: Mapping[str, str], name: str, alt: s
     ----------
     folds : FoldComparison
     names : mapping of str to str
-        What each backbone is called, by slug.
+        The display name of each backbone, by slug.
     name : str
         Unique in the page.
     alt : str
@@ -172,7 +172,7 @@ def faithfulness_curves(curves: Mapping[str, FaithfulnessCurve], name: str, alt:
 
 
 def _bins(axes: Axes, found: Calibration, colour: str) -> None:
-    """Draw a bin as a bar up to the share that is right, the darker the more images it has."""
+    """Draw a bin as a bar up to its accuracy, darker with more images."""
     most = max(one.images for one in found.bins)
     for one in found.bins:
         if one.accuracy is not None:

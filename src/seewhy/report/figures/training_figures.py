@@ -1,6 +1,6 @@
-"""Figures as inline SVG: training curves and recall a class.
+"""Figures as inline SVG: training curves and recall per class.
 
-Names of classes come from users: they are never read as mathematics and never as markup.
+Names of classes come from users: they are never read as mathematics or as markup.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from seewhy.wording import plain
 
 @dataclass(frozen=True)
 class DotSeries:
-    """Values a class, drawn as one kind of dot; a class may be missing.
+    """Values per class, drawn as one kind of dot; a class may be missing.
 
     Attributes
     ----------
@@ -58,18 +58,18 @@ def curves(
     name: str,
     alt: str,
 ) -> SvgFigure:
-    """Draw the course of both stages, side by side on one scale.
+    """Draw the curves of both stages, side by side on one scale.
 
     Parameters
     ----------
     history : mapping of stage to sequence of Epoch
     best : mapping of stage to int
-        The epoch whose weights came back; 0 where none was better than the start.
+        The epoch whose weights were kept; 0 where none was better than the start.
     quantity : {"loss", "accuracy"}
     name : str
         Unique in the page; what is used twice inside the figure carries it in its id.
     alt : str
-        What one sees, for those who do not see it.
+        Text alternative.
 
     Returns
     -------
@@ -92,9 +92,9 @@ def curves(
 def recall_dots(
     classes: Sequence[str], series: Sequence[DotSeries], name: str, alt: str
 ) -> SvgFigure:
-    """Draw recall a class: a row a class, a dot a series.
+    """Draw recall per class: one row per class, one dot per series.
 
-    Adaptation and fine-tuning are joined by a line, so that one sees which way a class went.
+    A line joins adaptation and fine-tuning and shows the direction of the change.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def recall_dots(
 def confusion_matrix(
     confusion: NDArray[np.int64], classes: Sequence[str], name: str, alt: str
 ) -> SvgFigure:
-    """Draw a confusion matrix: a row a class, a cell the stronger the larger its row's share.
+    """Draw a confusion matrix: one row per class, colour by the share of the row.
 
     Parameters
     ----------
@@ -166,7 +166,8 @@ def confusion_matrix(
         axes.set_yticks(range(count), names, parse_math=False)
         axes.tick_params(length=0, labelcolor=INK)
         axes.xaxis.tick_top()
-        figure.text((room + cells / 2) / side, 1 - 0.1 / side, "taken for", ha="center", va="top")
+        middle = (room + cells / 2) / side
+        figure.text(middle, 1 - 0.1 / side, "predicted as", ha="center", va="top")
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(count - 0.5, -0.5)
         axes.grid(visible=False)
@@ -214,7 +215,7 @@ def _join_stages(axes: Axes, classes: Sequence[str], series: Sequence[DotSeries]
 
 
 def _dot(paint: str) -> dict[str, Any]:
-    """Return how a series' dots look: never by colour alone."""
+    """Return the style of the dots of a series: never colour alone."""
     if paint == "human":
         return {"marker": "|", "markersize": 12, "markeredgewidth": 1.6, "color": INK}
     if paint == "baseline":

@@ -23,17 +23,18 @@ from seewhy.wording import count, listing
 # Pictures of the images on which two backbones differ most.
 MOST_SHOTS = 4
 _NOTES = {
-    "corrected t": "Each pair has the corrected resampled t-test, which knows that the folds share "
-    "training images; p after Holm is corrected for all pairs. Mean ranks are a description: tests "
-    "of ranks call equal backbones different too often over folds of one data set.",
-    "paired t": "Each pair has the paired t-test; p after Holm is corrected for all pairs. Seeds "
-    "share all their images, so a difference says that it is more than the chance of the training, "
-    "and nothing of other images.",
+    "corrected t": "Each pair is tested with the corrected resampled t-test, which accounts for "
+    "the training images that folds share; p is also shown with Holm correction over all pairs. "
+    "Mean ranks are descriptive only: over folds of one data set, rank tests find differences "
+    "between equal backbones too often.",
+    "paired t": "Each pair is tested with the paired t-test; p is also shown with Holm correction "
+    "over all pairs. Seeds share all their images, so a significant difference is beyond the "
+    "chance of training, but may not hold for other images.",
 }
 
 
 def comparison_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
-    """Return tables, figures and pictures of what differs; empty where nothing was compared.
+    """Return tables, figures and pictures of the differences; empty where nothing was compared.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def _pairs(study: ReportInput, found: Comparison) -> ReportTable | None:
         for one in found.pairs
     ]
     columns = (
-        *("Stage", "First", "Second", "Both right", "Only the first", "Only the second"),
+        *("Stage", "First", "Second", "Both correct", "Only the first", "Only the second"),
         *("Both wrong", "Difference in accuracy", "McNemar’s test", "p", "p, Holm", "Agreement"),
         "Cohen’s kappa",
     )
@@ -97,12 +98,12 @@ def _map_agreement(study: ReportInput, found: Comparison) -> ReportTable | None:
         *("Correlation (Spearman)", "Pearson, of two different images"),
         *("Overlap of the highest fifth", "Overlap by chance", "Overlap, of two different images"),
     )
-    title = "How alike the maps of the same images are"
+    title = "Similarity of the maps of the same images"
     return ReportTable("agreement-of-maps", title, columns, tuple(rows)) if rows else None
 
 
 def _apart(study: ReportInput, gallery: GalleryBuilder, pair: ClassifierPair) -> Section:
-    """Return the images on which two backbones' answers, and their maps, differ most."""
+    """Return the images on which the predictions and the maps of two backbones differ most."""
     number = list(study.names).index(pair.first)
     differing = [one.id for one in pair.disagreements[:MOST_SHOTS]]
     unlike = [one.id for one in pair.maps.least_alike[:MOST_SHOTS]] if pair.maps else []
@@ -119,14 +120,14 @@ def _shots(gallery: GalleryBuilder, number: int, ids: Sequence[str]) -> list[Gal
 
 
 def _changes(study: ReportInput, found: Comparison) -> Section:
-    """Return what fine-tuning changed, in all, a class, and in the maps."""
+    """Return what fine-tuning changed: overall, per class, and in the maps."""
     changes = found.changes
     total = ReportTable(
         "change-by-fine-tuning",
-        "What fine-tuning changed",
+        "Change by fine-tuning",
         (
-            *("Backbone", "Change of accuracy", "Right only after adaptation"),
-            *("Right only after fine-tuning", "McNemar’s test", "p"),
+            *("Backbone", "Change in accuracy", "Correct only after adaptation"),
+            *("Correct only after fine-tuning", "McNemar’s test", "p"),
         ),
         tuple(
             (
@@ -139,7 +140,7 @@ def _changes(study: ReportInput, found: Comparison) -> Section:
     classes = study.data.classes
     each = ReportTable(
         "change-of-each-class",
-        "Change of each class’s recall by fine-tuning",
+        "Change in recall per class by fine-tuning",
         ("Class", *(study.names[slug] for slug in changes)),
         tuple(
             (name, *(bounded(one.recall.get(name)) for one in changes.values())) for name in classes
@@ -148,8 +149,8 @@ def _changes(study: ReportInput, found: Comparison) -> Section:
     moved = [(study.names[slug], one.maps) for slug, one in changes.items() if one.maps]
     movement = ReportTable(
         "movement-of-maps",
-        "How the maps moved from adaptation to fine-tuning",
-        ("Backbone", "Distance of the centres", "To the right", "Downwards"),
+        "Movement of the maps by fine-tuning",
+        ("Backbone", "Distance between centres", "To the right", "Downwards"),
         tuple((name, bounded(one.shift), one.right, one.down) for name, one in moved),
     )
     spread = {
@@ -161,9 +162,7 @@ def _changes(study: ReportInput, found: Comparison) -> Section:
     }
     shown = set(sorted(classes, key=lambda name: -spread[name])[:MOST_ROWS])
     order = [name for name in classes if name in shown]
-    alt = (
-        "Change of each class’s recall by fine-tuning with its interval; the table has the numbers"
-    )
+    alt = "Change in recall per class by fine-tuning with 95 % CI; the table has the numbers"
     return {
         "total": total,
         "each": each,
@@ -191,7 +190,7 @@ def _over_folds(study: ReportInput, found: FoldComparison) -> Section:
     table = ReportTable(
         file,
         title,
-        ("Backbone", "Mean", "Deviation", *found.repetitions, "Mean rank"),
+        ("Backbone", "Mean", "Standard deviation", *found.repetitions, "Mean rank"),
         tuple(
             (
                 study.names.get(slug, slug),

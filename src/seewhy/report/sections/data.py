@@ -1,4 +1,4 @@
-"""The report's section on the data: what there is of each class, and what was set aside."""
+"""The report's section on the data: images per class, data checks, images set aside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seewhy.storage.schemas.study import SPLITS
 def data_section(
     study: ReportInput, rows: Sequence[Sequence[NDArray[np.uint8]]], store: PictureStore
 ) -> Section:
-    """Return counts a class and split, samples, what the checks found, and what was set aside."""
+    """Return counts per class and split, samples, the findings of the checks, images set aside."""
     counts = study.data.counts()
     totals = [sum(split[name] for split in counts.values()) for name in study.data.classes]
     most = max([*totals, 1])
@@ -50,7 +50,7 @@ def _tables(study: ReportInput) -> list[ReportTable]:
     tables = [
         ReportTable(
             "images-of-each-class",
-            "Images of each class",
+            "Images per class",
             ("Class", "Training", "Validation", "Test"),
             tuple((name, *(counts[s][name] for s in SPLITS)) for name in study.data.classes),
         )

@@ -1,7 +1,9 @@
-"""What the checks found among the images, with pictures: faults, duplicates, issues."""
+"""Findings about the images, with pictures: faults, duplicates, label issues, outliers."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -23,7 +25,7 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One picture with its class, its split, and what is said of it."""
+    """One picture with its class, its split, and a remark."""
 
     id: str
     photo: str
@@ -34,13 +36,13 @@ class Thumbnail:
 
 
 def findings_section(study: ReportInput, store: PictureStore) -> Section:
-    """Return what is wrong with the images; empty where nothing was checked.
+    """Return the problems found in the images; empty where nothing was checked.
 
     Parameters
     ----------
     study : ReportInput
     store : PictureStore
-        Takes the pictures.
+        Receives the pictures.
     """
     found = study.findings
     if found is None:
@@ -89,7 +91,7 @@ def findings_section(study: ReportInput, store: PictureStore) -> Section:
 
 
 def quality_issues_section(study: ReportInput, gallery: GalleryBuilder) -> list[Section]:
-    """Return, a backbone, the images that may be mislabelled or of no class.
+    """Return, per backbone, the images that may be mislabelled or belong to no class.
 
     Parameters
     ----------
@@ -132,13 +134,16 @@ def _issues(
     return {
         "title": title,
         "rule": found.rule,
+        "expectation": found.expectation,
+        "by_chance": _by_chance(found),
+        "most": _most_frequent_label(found),
         "skipped": found.skipped,
         "count": found.count,
         "looked_at": found.looked_at,
         "shots": [_issue(study, gallery, number, one) for one in found.first[:MOST_ISSUES]],
         "table": ReportTable(
             file,
-            f"{title} as {name} sees them",
+            f"{title} found with {name}",
             ("Image", "Split", "Class", "Suggested", "Score", "Reason"),
             tuple(
                 (one.path, SPLIT_WORDS[one.split], one.label, one.suggested, one.score, one.reason)
@@ -148,8 +153,28 @@ def _issues(
     }
 
 
+def _by_chance(found: QualityIssueList) -> bool:
+    """Whether chance explains the length of a list: at most two deviations of a count above it."""
+    expected = found.expected
+    return expected is not None and 0 < found.count <= expected + 2 * math.sqrt(expected)
+
+
+def _most_frequent_label(found: QualityIssueList) -> str:
+    """Name the label of most of a list, which may show a systematic confusion."""
+    labels = Counter(one.label for one in found.first)
+    if len(labels) < 2 or not found.first[0].suggested:
+        return ""
+    label, images = labels.most_common(1)[0]
+    if images <= len(found.first) / 2:
+        return ""
+    return (
+        f"{images} of the {len(found.first)} listed images have the label {label}: they may be "
+        "confusions of the classifier and not wrong labels."
+    )
+
+
 def _issue(study: ReportInput, gallery: GalleryBuilder, number: int, one: QualityIssue) -> Section:
-    """Return a issue's picture, with every backbone's map where it is a test image."""
+    """Return the picture of an issue, with every backbone's map where it is a test image."""
     shot: GalleryImage | None = gallery.shot_of(number, one.id) if one.split == "test" else None
     index = gallery.place_of(one.id)
     return {
@@ -172,7 +197,7 @@ def _group_title(kind: str, splits: Sequence[str], labels: Sequence[str]) -> str
     if len(splits) > 1:
         said += f" in {listing([SPLIT_WORDS[split] for split in splits])}"
     return said + (
-        f", called {some(labels) if len(labels) > MOST_LABELS else listing(labels)}"
+        f", labelled {some(labels) if len(labels) > MOST_LABELS else listing(labels)}"
         if len(labels) > 1
         else ""
     )
@@ -197,7 +222,7 @@ def _duplicate_table(found: DataFindings) -> ReportTable:
         for number, group in enumerate(found.duplicates.first, 1)
         for image in group.images
     ]
-    title = f"Duplicates: {count(found.duplicates.groups, 'group')}, the first of them"
+    title = f"Duplicates: the first of {count(found.duplicates.groups, 'group')}"
     return ReportTable(
         "duplicates", title, ("Group", "Kind", "Similarity", "Image", "Class", "Split"), tuple(rows)
     )

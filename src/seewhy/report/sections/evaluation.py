@@ -1,4 +1,4 @@
-"""The report's section on evaluation: recall of each class and what was taken for what."""
+"""The report's section on performance and errors: recall per class and confusion matrices."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.evaluation.calibration import BINS
 from seewhy.evaluation.published_results import PaperScores, has_cifar10_classes, paper_scores
 from seewhy.report.figures import photographs as pictures
 from seewhy.report.figures.svg import MARKERS, SIGNS
@@ -20,7 +21,7 @@ from seewhy.storage.titles import STAGE_TITLES
 
 
 def evaluation_section(study: ReportInput) -> Section:
-    """Return recall a class and confusion matrices, each backbone alone and all together."""
+    """Return recall per class and confusion matrices, per backbone and all together."""
     classes, human = study.data.classes, study.human
     recall = {
         slug: part.finetuning.per_class_recall for slug, part in study.summary.backbones.items()
@@ -34,7 +35,7 @@ def evaluation_section(study: ReportInput) -> Section:
         baseline = records.baseline.per_class_recall
         series = [DotSeries("baseline", baseline, "baseline")] if baseline else []
         series += [DotSeries(s, records.metrics[s].per_class_recall, s) for s in STAGES] + people
-        alt = f"Recall of each class by {name} after each stage; the numbers are in the table below"
+        alt = f"Recall per class of {name} after each stage; the table below has the numbers"
         parts.append(
             {
                 "number": number,
@@ -48,10 +49,11 @@ def evaluation_section(study: ReportInput) -> Section:
             }
         )
     return {
-        "tables": {"baseline": _baseline_table(study), "classes": _class_table(study)},
-        "groups": _groups(study),
         "performance": performance_section(study),
+        "bins": BINS,
         "parts": parts,
+        "tables": {"classes": _class_table(study), "baseline": _baseline_table(study)},
+        "groups": _groups(study),
         "human": human,
         "paper": any(_paper(study, slug) for slug in study.records),
         "classes": classes,
@@ -78,7 +80,7 @@ def _matrix(
     return {
         "title": title,
         "table": table,
-        # The page has the table itself; this is for the file beside it.
+        # The page has the table; this is for the file.
         "drawing": confusion_matrix(confusion, classes, file, words),
         "rows": [
             {
@@ -86,7 +88,7 @@ def _matrix(
                 "cells": [
                     {
                         "images": int(images),
-                        "title": f"{name} taken for {classes[column]}, {part:.0%}",
+                        "title": f"{name} predicted as {classes[column]}, {part:.0%}",
                         "share": f"{part:.3f}",
                         "strong": bool(part > 0.55),
                         "right": column == k,
@@ -107,11 +109,11 @@ def _together(
     recall: Mapping[str, Mapping[str, float]],
     people: Sequence[DotSeries],
 ) -> Section | None:
-    """All backbones in one figure, where there are several."""
+    """Return one figure of all backbones, where there are several."""
     if len(recall) < 2:
         return None
     series = [DotSeries(study.names[s], recall[s], str(k)) for k, s in enumerate(recall)]
-    alt = "Recall of each class by each fine-tuned backbone; the numbers are in the tables below"
+    alt = "Recall per class of each fine-tuned backbone; the tables below have the numbers"
     return {
         "figure": recall_dots(order, [*series, *people], "recall-of-each-class", alt),
         "key": [
@@ -128,7 +130,7 @@ def _paper(study: ReportInput, slug: str) -> PaperScores | None:
 
 
 def _baseline_table(study: ReportInput) -> ReportTable:
-    """Return what the untouched ImageNet classifiers reach."""
+    """Return the scores of the ImageNet classifiers before any training."""
     paper = any(_paper(study, slug) for slug in study.records)
     measures = ("Accuracy", "Precision", "Recall")
     columns = ("Backbone", *measures, *(f"{name}, paper" for name in measures if paper), "Missing")
@@ -143,12 +145,12 @@ def _baseline_table(study: ReportInput) -> ReportTable:
     if not any(records.baseline.skipped for records in study.records.values()):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return ReportTable(
-        "baseline", "Baseline: the ImageNet classifiers before any training", columns, tuple(rows)
+        "baseline", "Baseline: the ImageNet classifier before any training", columns, tuple(rows)
     )
 
 
 def _groups(study: ReportInput) -> list[Section]:
-    """Return which ImageNet classes stand for each class; backbones that agree share a part."""
+    """Return the ImageNet classes that stand for each class; equal backbones share a part."""
     parts: dict[str, Section] = {}
     for slug, records in study.records.items():
         groups = records.baseline.groups
@@ -164,25 +166,26 @@ def _groups(study: ReportInput) -> list[Section]:
 
 
 def _class_table(study: ReportInput) -> ReportTable:
-    """Return the accuracy of each class, which is its recall, beside human accuracy."""
+    """Return the accuracy per class, which is its recall, with human accuracy."""
     columns: list[str] = ["Class"]
     values: list[Mapping[str, float]] = []
     if study.human:
         columns.append("Human")
         values.append(study.human)
     for slug, records in study.records.items():
-        name, paper = study.names[slug], _paper(study, slug)
+        whose, paper = f"{study.names[slug]}, " * (len(study.records) > 1), _paper(study, slug)
         if records.baseline.per_class_recall:
-            columns.append(f"{name}, baseline")
+            columns.append(f"{whose}baseline" if whose else "Baseline")
             values.append(records.baseline.per_class_recall)
         for stage in STAGES:
-            columns.append(f"{name}, {STAGE_TITLES[stage].lower()}")
+            title = STAGE_TITLES[stage]
+            columns.append(f"{whose}{title.lower()}" if whose else title)
             values.append(records.metrics[stage].per_class_recall)
         if paper:
             columns.append(f"{paper.name}, paper")
             values.append(paper.recall)
     rows = tuple((name, *(one.get(name) for one in values)) for name in study.data.classes)
-    beside = " beside human accuracy" if study.human else ""
+    beside = " with human accuracy" if study.human else ""
     return ReportTable(
-        "accuracy-of-each-class", f"Accuracy of each class{beside}", tuple(columns), rows
+        "accuracy-of-each-class", f"Accuracy per class{beside}", tuple(columns), rows
     )

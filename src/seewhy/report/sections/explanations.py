@@ -1,4 +1,4 @@
-"""The report's section on the maps: where each class is seen on average, and the gallery."""
+"""The report's section on the maps: faithfulness, average maps, the gallery."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def explanation_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
 
 
 def _selection(classes: Sequence[ClassGallery]) -> ReportTable:
-    """Return which images the gallery shows, and every backbone's answer to each."""
+    """Return the images of the gallery, with every backbone's prediction."""
     rows = []
     for one in classes:
         for choice in one.choices:
@@ -86,7 +86,7 @@ def _selection(classes: Sequence[ClassGallery]) -> ReportTable:
                     )
     return ReportTable(
         "lowest-and-highest",
-        "Lowest and highest confidence of each class",
-        ("Taken for", "Chosen by", "Confidence", "Image", "Class", "Answers"),
+        "Lowest and highest confidence per class",
+        ("Predicted as", "Chosen by", "Confidence", "Image", "Class", "Predictions"),
         tuple(rows),
     )

@@ -1,4 +1,4 @@
-"""What failed while a study ran, in sentences: where its result would be, and at the beginning."""
+"""What failed while a study ran, in sentences: in place of its result, and at the top."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class MissingResults:
         ]
 
     def opening(self) -> list[str]:
-        """Return the sentence that the report opens with; none where nothing failed."""
+        """Return the sentence at the top of the report; none where nothing failed."""
         if not self._failed:
             return []
         said = (failure(self._named(one, "")) for one in self._failed)
         named = dict.fromkeys(text.removesuffix(" failed: ") for text in said)
-        return [f"Not all of this study came about: {listing(list(named))} failed."]
+        return [f"This study is incomplete: {listing(list(named))} failed."]
 
     def _said(self, one: FailedStep) -> str:
-        again = remedy(one)  # By its slug, which the command asks for.
-        how = f" `{again}` does it again." if again else ""
+        again = remedy(one)  # With the slug, which the command takes.
+        how = f" `{again}` repeats it." if again else ""
         return f"Missing, because {failure(self._named(one, one.reason)).rstrip('.')}.{how}"
 
     def _named(self, one: FailedStep, reason: str) -> FailedStep:
-        """Call a backbone what the report calls it."""
+        """Use the display name of the backbone."""
         name = self._names.get(one.backbone, one.backbone) if one.backbone else None
         return one.model_copy(update={"backbone": name, "reason": reason})

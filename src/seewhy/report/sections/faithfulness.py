@@ -1,4 +1,4 @@
-"""How far the maps agree with what the classifier uses: the verdict, the measures, the curves."""
+"""Faithfulness of the maps to the classifier: the verdict, the measures, the curves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEASURES = {
 
 
 def faithfulness_section(study: ReportInput, slug: str) -> Section | None:
-    """Return the verdict as a sentence, a line a measure that has a good direction, the curves.
+    """Return the verdict as a sentence, a row per measure with a good direction, the curves.
 
     None where it was not measured.
     """
@@ -58,7 +58,7 @@ def faithfulness_section(study: ReportInput, slug: str) -> Section | None:
 
 
 def _curves(found: Faithfulness, name: str, slug: str) -> SvgFigure:
-    alt = f"Probability of the explained class as {name}’s images lose, or get, what a map marks"
+    alt = f"Probability of the explained class of {name} as marked pixels are deleted or inserted"
     curves = {measure_title(title): curve for title, curve in found.curves.items()}
     return faithfulness_curves(curves, f"faithfulness-curves-{slug}", alt)
 
@@ -67,20 +67,20 @@ def _verdict(found: FaithfulnessSummary, directed: Mapping[str, MeasureSummary])
     where = f"on {count(found.images - found.empty, 'test image')}"
     judged = {n: m for n, m in directed.items() if m.verdict != "too few images"}
     if not judged:
-        return f"Measured {where}: too few to say whether the maps are better than random ones."
+        return f"Measured {where}: too few to compare the maps with random maps."
     worse = [measure_title(n) for n, m in judged.items() if m.verdict.startswith("no better")]
     if len(worse) == len(judged):
         return (
-            f"Measured {where}, these maps are no better than random ones on any of "
-            f"{count(len(judged), 'measure')}: do not read them as what the classifier uses."
+            f"Measured {where}, the maps are no better than random maps on any of "
+            f"{count(len(judged), 'measure')}: do not use them as explanations."
         )
-    better = f"better than random ones on {len(judged) - len(worse)} of {len(judged)} measures"
-    lack = f"; they are no better on {listing(worse)}" if worse else ""
-    return f"Measured {where}, these maps are {better}{lack}."
+    better = f"better than random maps on {len(judged) - len(worse)} of {len(judged)} measures"
+    lack = f", but not on {listing(worse)}" if worse else ""
+    return f"Measured {where}, the maps are {better}{lack}."
 
 
 def measure_title(name: str) -> str:
-    """Return a measure's name for people; deletion and insertion say their baseline."""
+    """Return the display name of a measure; deletion and insertion name their baseline."""
     if name in MEASURES:
         return MEASURES[name]
     kind, _, baseline = name.partition("_")

@@ -1,8 +1,8 @@
-"""The gallery: which predictions are shown, and what is said beside each.
+"""The gallery: which predictions are shown, and with which text.
 
-For each class and backbone, among the test images taken for that class by the fine-tuned
-classifier, those with the lowest and the highest confidence; every backbone's answer and map for
-the same image stand side by side.
+For each class and backbone, among the test images that the fine-tuned classifier predicts as that
+class, those with the lowest and the highest confidence; the predictions and maps of all backbones
+for the same image are side by side.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from seewhy.storage.schemas.study import Dataset, Predictions
 from seewhy.wording import share
 
 PER_END = 3
-# Heat layers; photos come on top, at most one for each image.
+# Heat layers; photos are added, at most one per image.
 MOST_PICTURES = 600
 
 
 @dataclass(frozen=True)
 class BackboneAnswer:
-    """One backbone's answer for one image, with its map."""
+    """One backbone's prediction for one image, with its map."""
 
     backbone: str
     predicted: str
@@ -38,9 +38,9 @@ class BackboneAnswer:
 
 @dataclass(frozen=True)
 class GalleryImage:
-    """One image of the gallery and every backbone's answer.
+    """One image of the gallery and every backbone's prediction.
 
-    `right` is whether the backbone that the image was chosen by is right.
+    `right` is whether the backbone by which the image was chosen is correct.
     """
 
     id: str
@@ -53,7 +53,7 @@ class GalleryImage:
 
 @dataclass(frozen=True)
 class ClassExtremes:
-    """What one backbone is least and most sure of, among the images it takes for one class."""
+    """The least and most confident predictions of one class by one backbone."""
 
     number: int
     backbone: str
@@ -64,7 +64,7 @@ class ClassExtremes:
 
 @dataclass(frozen=True)
 class ClassGallery:
-    """One class: a choice a backbone."""
+    """One class: a choice per backbone."""
 
     number: int
     name: str
@@ -101,7 +101,7 @@ def lowest_and_highest(
 
 
 def gallery_bounds(classes: int, backbones: int) -> tuple[int, int]:
-    """Return how many images an end and how many classes a gallery of bounded size can show.
+    """Return how many images per end and how many classes a gallery of bounded size can show.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def gallery_bounds(classes: int, backbones: int) -> tuple[int, int]:
     Returns
     -------
     per_end, shown : int
-        First fewer images are shown, then fewer classes.
+        Images are reduced first, then classes.
     """
     for per_end in range(PER_END, 0, -1):
         each = 2 * per_end * backbones * backbones
@@ -127,9 +127,9 @@ class GalleryBuilder:
     data : Dataset
     records : sequence of BackboneRecords
     names : sequence of str
-        What the backbones are called, in the same order.
+        The display names of the backbones, in the same order.
     store : PictureStore
-        Takes the pictures.
+        Receives the pictures.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class GalleryBuilder:
         return self._index[id_]
 
     def surest(self, number: int, count: int) -> list[GalleryImage]:
-        """Return what backbone `number` rightly names with most confidence, one image a class.
+        """Return the most confident correct predictions of backbone `number`, one per class.
 
         At most `count`, of the first classes that have one.
         """
@@ -215,14 +215,14 @@ class GalleryBuilder:
             else self.store.heat(number, index, self.maps[number].maps[map_row])
         )
         right = predicted == label
-        verdict = "rightly" if right else f"wrongly, it is {label},"
-        seen = f"the map for {predicted} over it" if heat else f"its map for {predicted} is empty"
+        verdict = "correct" if right else "wrong"
+        seen = f"with the map for {predicted}" if heat else f"the map for {predicted} is empty"
         return BackboneAnswer(
             backbone=self.names[number],
             predicted=predicted,
             confidence=confidence,
             right=right,
             heat=heat,
-            alt=f"{label}: {self.names[number]} {verdict} says {predicted} "
-            f"with confidence {confidence}; {seen}",
+            alt=f"{label}: {self.names[number]} predicts {predicted} ({verdict}) with confidence "
+            f"{confidence}; {seen}",
         )

@@ -1,4 +1,4 @@
-"""All test images with every answer and map, packed for the page's own script.
+"""All test images with every prediction and map, packed for the page's own script.
 
 The script chooses, sorts and draws; here is only what it draws from, once and small: photographs
 as WebP, maps as one byte per cell (the page draws them as ``explanation.overlay`` does),
@@ -24,7 +24,7 @@ from seewhy.report.text.statements import best_backbone
 from seewhy.storage.schemas.study import STAGES, Dataset, Maps, Predictions
 from seewhy.storage.titles import STAGE_TITLES
 
-# Beyond so many test images the wrongly answered come first, then an even spread of the others.
+# Of more test images than this, the wrong predictions come first, then an even selection.
 MOST_IMAGES = 3000
 # What the page may take for all its pictures and maps; the rest of 25 MB is text and drawings.
 PICTURE_LETTERS = 22_500_000
@@ -42,13 +42,13 @@ def images_payload(study: ReportInput, store: PictureStore) -> dict[str, Any]:
     ----------
     study : ReportInput
     store : PictureStore
-        Photographs that the page has already are named, not repeated: call this last.
+        Photographs that the page already holds are referenced, not repeated: call this last.
 
     Returns
     -------
     dict
         Plain values. ``photos`` holds base64 WebP, or the id of a picture of the store;
-        ``answers`` and ``maps`` are lists a backbone of lists a stage, in the order of
+        ``answers`` and ``maps`` are lists per backbone of lists per stage, in the order of
         ``stages``.
     """
     data = study.data
@@ -149,7 +149,7 @@ def _answers(predictions: Predictions, ids: Sequence[str]) -> dict[str, str]:
 
 
 def _wrong(predictions: Predictions, ids: Sequence[str]) -> NDArray[np.intp]:
-    """Return the places among `ids` of the images that are taken for another class."""
+    """Return the places among `ids` of the images that are predicted as another class."""
     rows = _rows(predictions.ids, ids)
     return np.flatnonzero(predictions.predicted[rows] != predictions.labels[rows])
 
@@ -173,7 +173,7 @@ def _maps(
 
 
 def quantised(maps: NDArray[Any], most_cells: int) -> NDArray[np.uint8]:
-    """Scale maps to 0 … 255 by their own maxima, with at most `most_cells` cells a map.
+    """Scale maps to 0 … 255 by their own maxima, with at most `most_cells` cells per map.
 
     Parameters
     ----------

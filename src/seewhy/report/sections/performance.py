@@ -1,4 +1,4 @@
-"""The test performance with intervals, and how far confidences can be trusted."""
+"""The test performance with intervals, and calibration."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from seewhy.storage.titles import STAGE_TITLES
 
 
 def performance_section(study: ReportInput) -> Section:
-    """Return tables of measures with intervals, and of calibration; empty where none was kept."""
+    """Return tables of measures with intervals, and of calibration; empty without records."""
     found = {slug: one for slug, one in study.evaluations.items() if one is not None}
     if not found:
         return {}
     any_one = next(iter(found.values()))
     return {
         "table": _measures(study, found),
-        "classes": [_classes(study.names[slug], slug, one) for slug, one in found.items()],
+        "classes": [_classes(study.of(slug), slug, one) for slug, one in found.items()],
         "calibration": _calibration(study, found),
         "diagrams": [_diagram(study.names[slug], slug, one) for slug, one in found.items()],
         "draws": any_one.draws,
@@ -44,13 +44,13 @@ def _measures(study: ReportInput, found: dict[str, Evaluation]) -> ReportTable:
     columns = ("Backbone", "Stage", "Accuracy", "Precision", "Recall", "F1")
     return ReportTable(
         "test-performance-intervals",
-        "Test performance with 95 % intervals",
+        "Test performance with 95 % CI",
         (*columns, *(f"Top {k}" for k in top)),
         tuple(rows),
     )
 
 
-def _classes(name: str, slug: str, evaluation: Evaluation) -> ReportTable:
+def _classes(whose: str, slug: str, evaluation: Evaluation) -> ReportTable:
     rows: list[tuple[Value, ...]] = []
     for stage, part in _rows(evaluation):
         for label, scores in part.classes.items():
@@ -58,8 +58,8 @@ def _classes(name: str, slug: str, evaluation: Evaluation) -> ReportTable:
             rows.append((label, stage, scores.images, scores.predicted, *cells))
     return ReportTable(
         f"classes-{slug}",
-        f"Precision, recall and F1 of each class, {name}",
-        ("Class", "Stage", "Images", "Taken for it", "Precision", "Recall", "F1"),
+        f"Precision, recall and F1 per class{whose}",
+        ("Class", "Stage", "Images", "Predictions", "Precision", "Recall", "F1"),
         tuple(rows),
     )
 
@@ -85,7 +85,7 @@ def _calibration(study: ReportInput, found: dict[str, Evaluation]) -> ReportTabl
         "Calibration",
         (
             *("Backbone", "Stage", "Mean confidence", "Accuracy", "Calibration error"),
-            *("Were it calibrated", "Negative log-likelihood", "Temperature"),
+            *("If calibrated", "Negative log-likelihood", "Temperature"),
             *("Calibration error, scaled", "Negative log-likelihood, scaled"),
         ),
         tuple(rows),
@@ -93,7 +93,7 @@ def _calibration(study: ReportInput, found: dict[str, Evaluation]) -> ReportTabl
 
 
 def _unscaled(study: ReportInput, found: dict[str, Evaluation]) -> dict[str, list[str]]:
-    """Return which classifiers have no temperature, by the reason."""
+    """Return the classifiers without a temperature, by reason."""
     missing: dict[str, list[str]] = {}
     for slug, one in found.items():
         for stage, part in one.stages.items():
@@ -111,5 +111,5 @@ def _diagram(name: str, slug: str, evaluation: Evaluation) -> Section:
         for stage, part in stages.items()
         if part.temperature and part.temperature.scaled
     }
-    alt = f"Share of right answers of {name} against its confidence, after each stage"
+    alt = f"Accuracy of {name} against its confidence, after each stage"
     return {"name": name, "figure": reliability(own, scaled, f"reliability-{slug}", alt)}

@@ -50,8 +50,8 @@ def provenance_section(study: ReportInput) -> Section:
 
 
 def _last_start(starts: int) -> str:
-    """Say that the time is the last process's alone where there were several."""
-    return f", since it was taken up again ({count(starts - 1, 'interruption')})" * (starts > 1)
+    """Say that the time is that of the last process where there were several."""
+    return f", since it was resumed ({count(starts - 1, 'interruption')})" * (starts > 1)
 
 
 def _table(study: ReportInput) -> ReportTable:

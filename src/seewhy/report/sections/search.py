@@ -1,4 +1,4 @@
-"""The report's section on the search: which heads were tried, and why one of them went on."""
+"""The report's section on the search: which heads were tried, and why one was chosen."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from seewhy.wording import count, duration, listing, plain, sentence, share
 SAMPLERS = {
     "gp": "a Gaussian process",
     "tpe": "a tree-structured Parzen estimator",
-    "random": "chance",
+    "random": "random search",
 }
 PRUNERS = {"median": "by the median rule", "hyperband": "by Hyperband"}
 OBJECTIVES = {"adaptation": "adaptation", "both": "the fine-tuning that follows adaptation"}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
-# A reason may be a whole traceback's last line, and hundreds of trials may fail for as many.
+# A reason may be the last line of a traceback, and hundreds of trials may have different ones.
 MOST_REASONS, REASON_LETTERS = 5, 400
 
 
 def search_section(study: ReportInput) -> Section:
-    """Return the search a part a backbone: sentences, tables and figures.
+    """Return the search, one part per backbone: sentences, tables and figures.
 
     Parameters
     ----------
@@ -152,12 +152,12 @@ def _layers(
 def _why_no_importance(trials: Sequence[Trial]) -> str:
     values = [reached(trial) for trial in trials if trial.state == "complete"]
     if len(values) > 1 and len(set(values)) == 1:
-        return "All completed trials have one value: no parameter mattered."
-    return f"Too few completed trials ({len(values)}) to say which parameter mattered."
+        return "All completed trials have the same value: no hyperparameter mattered."
+    return f"Too few completed trials ({len(values)}) to estimate importance."
 
 
 def _opening(search: SearchRecord, trials: Sequence[Trial]) -> str:
-    """Return what was tried, what won, and why the search ended, in a few sentences."""
+    """Return what was tried, what was best, and why the search ended, in a few sentences."""
     sampler = SAMPLERS.get(search.sampler, search.sampler)
     tried = f"{count(len(trials), 'trial')} in {duration(search.seconds)}, suggested by {sampler}"
     tally = Counter(trial.layers for trial in trials)
@@ -178,8 +178,8 @@ def _opening(search: SearchRecord, trials: Sequence[Trial]) -> str:
     units = " + ".join(map(str, best.head.units))
     return (
         f"{tried}{'; ' if ended else ''}{listing(ended)}. "
-        f"The head with {_hidden(best.layers)} ({units} units) won, with a value of "
-        f"{share(best.best_value, 3)} in trial {best.best_trial}. "
+        f"Best head: {_hidden(best.layers)} ({units} units), value {share(best.best_value, 3)} in "
+        f"trial {best.best_trial}. "
         f"{sentence(f'No further layer was tried: {search.stopped}')}"
     )
 
@@ -215,13 +215,13 @@ def _trial_cells(trial: Trial, search: SearchRecord) -> Section:
 
 
 def _best_table(name: str, slug: str, part: Section) -> ReportTable:
-    """Return the best head of each layer count, the paper's below ours."""
+    """Return the best head per layer count, with the paper's below."""
     ours = [(name, row, row["value"], row["trials"]) for row in part["rows"]]
     theirs = [(f"{part['paper']} in the paper", row, None, None) for row in part["paper_rows"]]
     keys = ("layers", "units", "dropout", "rate", "batch", "loss")
     return ReportTable(
         f"best-parameters-{slug}",
-        f"Best parameters of {name}",
+        f"Best hyperparameters of {name}",
         (
             *("Backbone", "Layers added", "Units", "Dropout", "Learning rate", "Batch size"),
             *("Loss", "Best value", "Trials"),
@@ -266,7 +266,7 @@ def _reasons(trials: Sequence[Trial]) -> list[str]:
 
 
 def _course_alt(name: str, trials: Sequence[Trial]) -> str:
-    """Return what the figure shows, for those who do not see it."""
+    """Return a text alternative for the figure."""
     states = Counter(trial.state for trial in trials)
     words = f"Value of each of {count(len(trials), 'trial')} of {name} with "
     words += f"{_hidden(trials[0].layers)}, and the best so far"
@@ -280,7 +280,9 @@ def _importance_alt(name: str, one: LayerSearch) -> str:
     shares = [
         f"{parameter_name(key)} {share(one.importance[key])}" for key in ranked(one.importance)
     ]
-    return f"Importance of the parameters of {name} with {_hidden(one.layers)}: {listing(shares)}"
+    return (
+        f"Importance of the hyperparameters of {name} with {_hidden(one.layers)}: {listing(shares)}"
+    )
 
 
 def _one_line(reason: str) -> str:

@@ -1,4 +1,4 @@
-"""All that the report is drawn from, and what its sections are: values for the templates."""
+"""What the report is drawn from; a section is a dictionary of values for its template."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from seewhy.storage.schemas.study import Dataset, Provenance, Summary
 from seewhy.storage.titles import display_names
 
 Section = dict[str, Any]
-# A matrix or a plot with more rows than this is drawn another way.
+# A matrix or a plot with more rows than this is drawn in another form.
 MOST_ROWS = 30
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """All that the report is drawn from.
+    """Everything that the report is drawn from.
 
-    `evaluations`, `comparison` and `findings` are None in studies of versions that made none.
+    `evaluations`, `comparison` and `findings` are None in studies of versions without them.
     """
 
     summary: Summary
@@ -36,10 +36,14 @@ class ReportInput:
 
     @property
     def names(self) -> dict[str, str]:
-        """What each backbone is called, by slug."""
+        """The display name of each backbone, by slug."""
         return display_names(self.summary)
+
+    def of(self, slug: str) -> str:
+        """Return `` of NAME``; nothing where the study has one backbone."""
+        return f" of {self.names[slug]}" if len(self.records) > 1 else ""
 
     @property
     def human(self) -> Mapping[str, float]:
-        """Human accuracy a class, where it is known."""
+        """Human accuracy per class, where it is known."""
         return HUMAN_ACCURACY if has_cifar10_classes(self.data.classes) else {}

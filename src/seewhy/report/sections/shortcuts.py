@@ -1,4 +1,4 @@
-"""The audit's section: what was found and confirmed, its pictures, and what was searched."""
+"""The report's section on shortcuts: what was confirmed, its pictures, what was searched."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from seewhy.storage.schemas.audit import (
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.study import STAGES, Stage
 from seewhy.storage.titles import STAGE_TITLES
-from seewhy.wording import count, duration, share
+from seewhy.wording import count, duration, sentence, share
 
 KINDS = {
     "detail": "a detail at one place",
-    "moving detail": "a detail at places that differ",
+    "moving detail": "a detail at varying places",
     "place": "a place in the image",
     "colour": "colours",
     "texture": "fine texture",
 }
-# What a patch gets around it, as a share of its own side.
+# The margin around a patch, as a share of its own side.
 AROUND = 0.5
 LEAST_SIDE = 24
 
 
-def audit_section(study: ReportInput) -> Section:
-    """Return the audits there are, a part a backbone and stage, and whose are missing."""
+def shortcuts_section(study: ReportInput) -> Section:
+    """Return the audits, one part per backbone and stage, and the names of missing ones."""
     parts, missing = [], []
     for slug, records in study.records.items():
         name = study.names[slug]
@@ -47,42 +47,46 @@ def audit_section(study: ReportInput) -> Section:
                 parts.append(_part(name, stage, audit, records))
             elif number == 0:
                 missing.append(name)
-    return {"parts": parts, "missing": missing, "reading": [_reading(part) for part in parts]}
+    return {
+        "parts": parts,
+        "missing": missing,
+        "reading": [_reading(study, part) for part in parts],
+    }
 
 
 def warnings(study: ReportInput) -> list[str]:
-    """Return the sentences of the fine-tuned classifiers' confirmed shortcuts, for the summary.
+    """Return sentences on confirmed shortcuts of the fine-tuned classifiers, for the summary.
 
-    Where a classifier was mitigated, each is followed by what that did.
+    Where a classifier was mitigated, each is followed by the outcome.
     """
     found = []
     for slug, records in study.records.items():
         audit, mitigation = records.audits.get("finetuning"), records.mitigation
         if audit is None:
             continue
-        which = f"{study.names[slug]} uses a shortcut. " * (len(study.records) > 1)
+        which = f"{study.names[slug]}: " * (len(study.records) > 1)
         mitigated = {one.name: one.sentence for one in mitigation.classes} if mitigation else {}
         classes = {one.findings[0].sentence: one.name for one in audit.classes if one.findings}
-        for sentence in audit.sentences[: _shortcuts(audit)]:
-            found.append(which + sentence)
-            if classes[sentence] in mitigated:
-                found.append(f"Mitigated: {mitigated[classes[sentence]]}")
+        for text in audit.sentences[: _shortcuts(audit)]:
+            found.append(which + text)
+            if classes[text] in mitigated:
+                found.append(mitigated[classes[text]])
     return found
 
 
 def _shortcuts(audit: Audit) -> int:
-    """Return how many of the audit's sentences tell of a shortcut; these come first."""
+    """Return how many of the audit's sentences are about a shortcut; these come first."""
     return sum(one.verdict == "shortcut" for one in audit.classes)
 
 
-def _reading(part: Section) -> Section:
+def _reading(study: ReportInput, part: Section) -> Section:
     """Return a part as sentences alone, for the report as Markdown."""
     mitigation = part["mitigation"]
     found = part["sentences"] or ["No shortcut was found."]
-    mitigated = (
-        [f"Mitigated: {sentence}" for sentence in mitigation["sentences"]] if mitigation else []
-    )
-    return {"sentences": [f"{part['name']}, {part['stage'].lower()}:", *found, *mitigated]}
+    mitigated = mitigation["sentences"] if mitigation else []
+    stage = f"after {part['stage'].lower()}"
+    head = f"{part['name']}, {stage}:" if len(study.records) > 1 else f"{sentence(stage)[:-1]}:"
+    return {"sentences": [head, *found, *mitigated]}
 
 
 def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Section:
@@ -107,7 +111,7 @@ def _part(name: str, stage: Stage, audit: Audit, records: BackboneRecords) -> Se
 
 
 def _mitigation(records: BackboneRecords, mitigation: MitigationRecord) -> Section:
-    """Return the two classifiers side by side, and where the second one's own report lies."""
+    """Return the two classifiers side by side, and the address of the second one's report."""
     slug = records.slug
     rows: list[tuple[Value, ...]] = [
         ("All test images", mitigation.accuracy_before, mitigation.accuracy_after)
@@ -115,13 +119,13 @@ def _mitigation(records: BackboneRecords, mitigation: MitigationRecord) -> Secti
     for one in mitigation.classes:
         old, new = one.before, one.after
         rows += [
-            (f"{one.name}: as they are", old.recall, new.recall),
-            (f"{one.name}: without it, taken out where it was", old.freed, new.freed),
-            _carriers(f"{one.name}: those with it", old.with_it, new.with_it),
-            _carriers(f"{one.name}: those that never had it", old.without_it, new.without_it),
-            (f"All but {one.name}", old.others, new.others),
+            (f"{one.name}: original images", old.recall, new.recall),
+            (f"{one.name}: shortcut ablated", old.freed, new.freed),
+            _carriers(f"{one.name}: images with the shortcut", old.with_it, new.with_it),
+            _carriers(f"{one.name}: images without it", old.without_it, new.without_it),
+            (f"All classes but {one.name}", old.others, new.others),
         ]
-    columns = ("Test images called right", "First classifier", "Mitigated classifier")
+    columns = ("Accuracy on", "Original classifier", "Mitigated classifier")
     # RUN/report/index.html
     return {
         "sentences": mitigation.sentences,
@@ -181,8 +185,8 @@ def _effect(effect: EffectRecord) -> Section:
 
 
 def _patches(finding: Finding) -> str | None:
-    """Say what patches of the same shape do by themselves; None where there are none."""
-    told = (("of other images", finding.other_patches), ("of its own", finding.own_patches))
+    """Return the effect of control patches of the same shape; None where there are none."""
+    told = (("other images", finding.other_patches), ("same class", finding.own_patches))
     found = [f"{words} {value:+.2f}" for words, value in told if value is not None]
     return ", ".join(found) or None
 
@@ -192,18 +196,18 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def _accuracies(finding: Finding) -> list[str]:
-    """Return how the class's test images fare, with what was found and without it."""
+    """Return the accuracy on the class's test images with the shortcut and without it."""
     told = (("with it", finding.with_it), ("without it", finding.without_it))
     return [f"{words}: {_accuracy(score)}" for words, score in told if score is not None]
 
 
 def _accuracy(score: CarrierScore) -> str:
     images = count(score.images, "test image")
-    return images if score.accuracy is None else f"{share(score.accuracy)} of {images} right"
+    return images if score.accuracy is None else f"accuracy {share(score.accuracy)} on {images}"
 
 
 def _patch(finding: Finding, pictures: NDArray[np.uint8] | None) -> str | None:
-    """Return the place of a finding, cut out of the first donor with some pixels around it."""
+    """Return the place of a finding, cropped from the first donor with a margin."""
     if finding.box is None or pictures is None or not len(pictures):
         return None
     donor = pictures[0, 0]
@@ -213,7 +217,7 @@ def _patch(finding: Finding, pictures: NDArray[np.uint8] | None) -> str | None:
     rows = slice(max(0, int(top - more)), min(size, int(np.ceil(bottom + more))))
     columns = slice(max(0, int(left - more)), min(size, int(np.ceil(right + more))))
     cut = donor[rows, columns]
-    # Small ones are enlarged here pixel by pixel, so that any viewer shows them sharp.
+    # Small crops are enlarged here pixel by pixel, so that any viewer shows them sharp.
     times = max(1, LEAST_SIDE // min(cut.shape[:2]))
     return address(cut.repeat(times, axis=0).repeat(times, axis=1), exact=True)
 

@@ -1,4 +1,4 @@
-"""The report's opening: the sentences, the one table, one image a class."""
+"""The report's opening: the main sentences, one table, one image per class."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.evaluation import Topic
 
 HIGHLIGHTS = 8
-# What the report opens with, and what the other sentences are about.
+# The topics that open the report, and the names of the others.
 LEAD: tuple[Topic, ...] = ("ranking", "caution")
 TOPICS: dict[Topic, str] = {
     "stages": "Fine-tuning",
     "overfitting": "Overfitting",
-    "classes": "Classes",
-    "confusions": "Confusions",
-    "people": "People",
-    "calibration": "Confidence",
+    "classes": "Recall",
+    "confusions": "Errors",
+    "people": "Human accuracy",
+    "calibration": "Calibration",
     "agreement": "Agreement",
     "maps": "Maps",
     "folds": "Folds",
@@ -29,13 +29,14 @@ TOPICS: dict[Topic, str] = {
 
 
 def summary_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
-    """Return the sentences, the one table, and one image a class as an opening picture."""
+    """Return the sentences, one table, and one image per class as an opening picture."""
     groups = score_groups(study.summary)
     best = list(study.names).index(best_backbone(study.summary))
     highlights = gallery.surest(best, HIGHLIGHTS)
     return {
         "table": _table(groups),
-        "sentences": [*MissingResults(study).opening(), *warnings(study), *_lead(study)],
+        "sentences": [*MissingResults(study).opening(), *_lead(study)],
+        "warnings": warnings(study),
         "reading": _reading(study),
         "groups": groups,
         "paper": any(group.paper_name for group in groups),
@@ -48,14 +49,14 @@ def summary_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
 
 
 def _lead(study: ReportInput) -> list[str]:
-    """Return the few sentences that the report opens with."""
+    """Return the few sentences at the top of the report."""
     if study.comparison is None:
         return headline(study.summary, study.records)
     return [one.text for one in study.comparison.sentences if one.topic in LEAD]
 
 
 def _reading(study: ReportInput) -> list[Section]:
-    """Return the further sentences, a part a topic."""
+    """Return the other sentences, one part per topic."""
     parts: dict[str, Section] = {}
     for one in study.comparison.sentences if study.comparison else ():
         if one.topic not in LEAD:

@@ -1,4 +1,4 @@
-"""The report's section on training: the course of both stages."""
+"""The report's section on training: the curves of both stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POOLED = "pooled trunk features kept in memory: the trunk ran once"
 
 
 def training_section(study: ReportInput) -> list[Section]:
-    """Return curves of both stages and how they were trained, a part a backbone."""
+    """Return curves and settings of both stages, one part per backbone."""
     parts = []
     for slug, records in study.records.items():
         name, part = study.names[slug], study.summary.backbones[slug]
@@ -58,7 +58,7 @@ def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
 
 
 def _table(name: str, slug: str, records: BackboneRecords) -> ReportTable:
-    """Return every epoch of both stages: what the curves are drawn from."""
+    """Return every epoch of both stages, the data of the curves."""
     return ReportTable(
         f"epochs-{slug}",
         f"Epochs of {name}",

@@ -1,4 +1,4 @@
-// The gallery of all test images: chooses, sorts and shows them, a page at a time.
+// The gallery of all test images: filters, sorts and shows them, one page at a time.
 
 const PAGE = 24;
 const CARD_MAP = 96; // pixels
@@ -98,8 +98,8 @@ class Explorer {
     this.control("cards").classList.toggle("many", this.beside.length > 1);
     const noun = images.count === 1 ? "image" : "images";
     this.control("count").textContent = rows.length
-      ? `${rows.length} of ${images.count} ${noun}; ${first + 1} to ${first + shown.length} are here.`
-      : "No test image is like that.";
+      ? `${rows.length} of ${images.count} ${noun}, showing ${first + 1} to ${first + shown.length}.`
+      : "No test image matches.";
     this.control("page").textContent = `Page ${this.page + 1} of ${pages}`;
     this.control("previous").disabled = this.page === 0;
     this.control("next").disabled = this.page >= pages - 1;

@@ -1,4 +1,4 @@
-// The test images as the page holds them (see report/images.py): reads them, and draws a map.
+// The test images as the page holds them (see report/sections/images.py): reads them, and draws a map.
 
 // Base64 as bytes; with `wide`, as numbers of two bytes, the lower first.
 const unpack = (text, wide = false) => {
@@ -59,7 +59,7 @@ class TestImages {
     return found;
   }
 
-  // The photograph's address; what the page shows elsewhere too lies there once.
+  // The photograph's address; a photograph that the page shows elsewhere is stored there once.
   photo(row) {
     const given = this.photos[row];
     const stored = given.startsWith("photo-") && document.getElementById(given);

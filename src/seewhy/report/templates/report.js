@@ -1,6 +1,6 @@
-// The page reads well without this: it marks where one is, and brings the galleries to life.
+// The page works without this: it marks the current section and makes the galleries interactive.
 
-// Every slider of the maps' opacity is the same one.
+// All sliders for the opacity of the maps share one value.
 const shareOpacity = () => {
   const sliders = [...document.querySelectorAll("input.opacity")];
   const show = (value) => {
@@ -15,7 +15,7 @@ const shareOpacity = () => {
   for (const form of document.querySelectorAll(".controls[hidden]")) form.hidden = false;
 };
 
-// The pictures that stand in the page open the large view too, and go on to their neighbours there.
+// The pictures in the page open the large view too, which moves between them.
 const openShots = (images, viewer) => {
   const shots = [...document.querySelectorAll(".gallery .shot, .issues .shot")].filter(
     (shot) => images.row.has(shot.dataset.id),
@@ -30,7 +30,7 @@ const openShots = (images, viewer) => {
   });
 };
 
-// On the screen one class of the printed selection at a time, or all: it is long.
+// On the screen the long selection shows one class at a time, or all.
 const chooseClass = () => {
   const articles = [...document.querySelectorAll(".gallery .class")];
   if (articles.length < 2) return;

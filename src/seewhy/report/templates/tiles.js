@@ -15,7 +15,7 @@ const photograph = (images, row) => {
   return picture;
 };
 
-// A photograph and the map of one backbone at one stage over it; an empty map is said to be empty.
+// A photograph and the map of one backbone at one stage over it; an empty map is labelled as empty.
 const layered = (images, row, backbone, stage, of, size) => {
   const layers = make("span", "layers");
   layers.append(photograph(images, row));
@@ -34,7 +34,7 @@ const verdict = (right) => {
   const sign = make("span", `verdict ${right ? "right" : "wrong"}`);
   const mark = make("span", "", right ? "✓ " : "✗ ");
   mark.setAttribute("aria-hidden", "true");
-  sign.append(mark, make("span", "spoken", right ? "right: " : "wrong: "));
+  sign.append(mark, make("span", "spoken", right ? "correct: " : "wrong: "));
   return sign;
 };
 

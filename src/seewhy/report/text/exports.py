@@ -1,4 +1,4 @@
-"""What lies beside the page: every table as CSV, every drawing as SVG, and a text for pasting.
+"""Files next to the page: every table as CSV, every drawing as SVG, and a text for pasting.
 
 All of it is drawn from the same values as the page.
 """
@@ -15,19 +15,19 @@ from seewhy.report.text.tables import ReportTable, as_csv, as_markdown, found_in
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.run_directory import RunDirectory
 
-# Sections in the order of the page, by their names in the page's values.
+# Sections in the order in which a reader asks, by their names in the page's values.
 HEADINGS = {
-    "summary": "Summary",
-    "data": "Data",
-    "search": "Search",
-    "training": "Training",
-    "evaluation": "Evaluation",
-    "comparison": "Comparison",
+    "summary": "Result",
+    "shortcuts": "Shortcuts",
+    "evaluation": "Performance and errors",
     "explanations": "Explanations",
-    "audit": "Shortcuts",
+    "comparison": "Comparison",
+    "training": "Training",
+    "search": "Search",
+    "data": "Data",
     "provenance": "Provenance",
 }
-# Longer tables are named, not pasted.
+# Longer tables are linked, not pasted.
 MOST_LINES = 30
 _PALETTE = re.compile(r"--([a-z0-9-]+):\s*(#[0-9a-f]{6});")
 
@@ -40,7 +40,7 @@ def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
     run : RunDirectory
         Gets ``report/tables/NAME.csv`` and ``report/figures/NAME.svg``.
     page : mapping
-        The page's values, a section each.
+        The page's values, one section each.
     style : str
         The page's style sheet, whose first colours are those of the light page.
     """
@@ -85,7 +85,7 @@ def palette(style: str) -> dict[str, str]:
 def _section(section: Any) -> list[str]:
     said: list[Sequence[str]] = []
     if isinstance(section, dict):
-        said = [section.get("sentences", ())]
+        said = [section.get("sentences", ()), section.get("warnings", ())]
         said += [part["sentences"] for part in section.get("reading", ())]
     blocks = [" ".join(map(markdown_text, sentences)) for sentences in said if sentences]
     for table in found_in(section, ReportTable):
@@ -94,7 +94,7 @@ def _section(section: Any) -> list[str]:
         else:
             title = markdown_text(table.title)
             blocks.append(
-                f"{title}: {len(table.rows)} lines in [the file](tables/{table.name}.csv)."
+                f"{title}: {len(table.rows)} rows in [this file](tables/{table.name}.csv)."
             )
     blocks += [
         f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.svg)"

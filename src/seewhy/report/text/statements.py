@@ -1,7 +1,7 @@
-"""Plain sentences and tables made from a study's numbers.
+"""Plain sentences and tables made from the numbers of a study.
 
-Only what the records say: nothing here is estimated, and what is missing stays missing, with its
-reason.
+They state only what the records hold: nothing is estimated here, and a missing result is shown as
+missing, with its reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seewhy.wording import count, listing, sentence, share, two_shares
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One line of the table: a stage of a backbone, the paper's figures beside it."""
+    """One row of the table: a stage of a backbone, with the paper's figures."""
 
     stage: str
     paint: str
@@ -34,7 +34,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreGroup:
-    """A backbone's three lines."""
+    """The three rows of a backbone."""
 
     name: str
     paper_name: str | None
@@ -43,7 +43,7 @@ class ScoreGroup:
 
 @dataclass(frozen=True)
 class Confusion:
-    """One kind of mistake: how many images of a class were taken for another.
+    """One type of error: how many images of a class were predicted as another class.
 
     `row` and `column` are its place in the confusion matrix.
     """
@@ -62,7 +62,7 @@ def best_backbone(summary: Summary) -> str:
 
 
 def score_groups(summary: Summary) -> list[ScoreGroup]:
-    """Return the table baseline, adaptation, fine-tuning, a group a backbone."""
+    """Return the table of baseline, adaptation and fine-tuning, one group per backbone."""
     names = display_names(summary)
     cifar = has_cifar10_classes(summary.data.classes)
     groups = []
@@ -84,7 +84,7 @@ def score_groups(summary: Summary) -> list[ScoreGroup]:
 
 
 def headline(summary: Summary, records: Mapping[str, BackboneRecords]) -> list[str]:
-    """Return the few sentences that the report opens with."""
+    """Return the few sentences at the top of the report."""
     names, best = display_names(summary), best_backbone(summary)
     part, name = summary.backbones[best], names[best]
     images = count(summary.data.test, "test image")
@@ -100,7 +100,7 @@ def headline(summary: Summary, records: Mapping[str, BackboneRecords]) -> list[s
 
 
 def confusions(confusion: NDArray[np.int64], classes: Sequence[str], most: int) -> list[Confusion]:
-    """Return the most frequent mistakes, most frequent first."""
+    """Return the most frequent errors, most frequent first."""
     wrong = confusion.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -123,9 +123,9 @@ def _course(part: BackboneSummary, name: str, where: str) -> str:
     before, after = part.adaptation.accuracy, part.finetuning.accuracy
     first, second = two_shares(before, after)
     if first == second:
-        return f"Fine-tuning left {name} at an accuracy of {second}{where}."
-    verb = "lifted" if after > before else "lowered"
-    return f"Fine-tuning {verb} {name} from {first} to {second} accuracy{where}."
+        return f"Fine-tuning left the accuracy of {name} at {second}{where}."
+    verb = "improved" if after > before else "reduced"
+    return f"Fine-tuning {verb} the accuracy of {name} from {first} to {second}{where}."
 
 
 def _ranking(summary: Summary, names: Mapping[str, str], images: str) -> str:
@@ -142,28 +142,28 @@ def _ranking(summary: Summary, names: Mapping[str, str], images: str) -> str:
 
 
 def _weakest(part: BackboneSummary, classes: Sequence[str], confusion: NDArray[np.int64]) -> str:
-    # A class without test images has no recall to speak of.
+    # A class without test images has no recall.
     tested = [name for name, images in zip(classes, confusion.sum(axis=1), strict=True) if images]
     recall = {name: part.finetuning.per_class_recall[name] for name in tested}
     lowest = min(recall.values())
     if lowest == 1.0:
-        return "It names every test image rightly."
+        return "All test images are classified correctly."
     weakest = [name for name in tested if recall[name] == lowest]
     if len(weakest) > 3:
-        return f"It knows {len(weakest)} classes least, each with a recall of {share(lowest)}."
+        return f"Recall is lowest for {len(weakest)} classes ({share(lowest)} each)."
     if len(weakest) > 1:
-        return f"The classes it knows least are {listing(weakest)} (recall {share(lowest)} each)."
+        return f"Recall is lowest for {listing(weakest)} ({share(lowest)} each)."
     row = classes.index(weakest[0])
     wrong = confusion[row].copy()
     wrong[row] = 0
-    taken = f"; it takes {wrong.max()} of {confusion[row].sum()} for {classes[int(wrong.argmax())]}"
-    return f"The class it knows least is {weakest[0]} (recall {share(lowest)}{taken})."
+    most = f"{wrong.max()} of {confusion[row].sum()} predicted as {classes[int(wrong.argmax())]}"
+    return f"Recall is lowest for {weakest[0]} ({share(lowest)}; {most})."
 
 
 def _start(part: BackboneSummary) -> str:
     if isinstance(part.baseline, Skipped):
         return sentence(f"There is no baseline: {part.baseline.skipped}")
     return (
-        "Before any training, its ImageNet classifier alone reached "
+        "The baseline, the ImageNet classifier before any training, has an accuracy of "
         f"{share(part.baseline.accuracy)}."
     )

@@ -190,12 +190,16 @@ class QualityIssueList(Record):
     """Quality issues of one kind, the most likely first.
 
     `looked_at` images were judged, `count` of them pass the rule that `rule` says in a sentence;
-    `first` are the most likely of these. Where nothing could be judged, `skipped` says why.
+    `first` are the most likely of these. `expected` is how many pass it by chance where nothing
+    is wrong, None where that cannot be estimated; `expectation` says it in a sentence, and is empty
+    in studies of earlier versions. Where nothing could be judged, `skipped` says why.
     """
 
     rule: str = ""
     looked_at: int = 0
     count: int = 0
+    expected: float | None = None
+    expectation: str = ""
     first: list[QualityIssue] = Field(default_factory=list)
     skipped: str | None = None
 
