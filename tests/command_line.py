@@ -22,7 +22,7 @@ import signal
 import sys
 from typing import Any
 
-import seewhy.cli.commands
+import seewhy.cli.app
 import seewhy.inference
 import seewhy.pipeline.mitigation
 import seewhy.pipeline.study
@@ -60,7 +60,7 @@ def _command() -> int:
         _break(*broken.partition("=")[::2])
     try:
         # Once more, since its consoles look at the environment when they are made.
-        importlib.reload(seewhy.cli.commands).main()
+        importlib.reload(seewhy.cli.app).main()
     except SystemExit as ended:
         code = ended.code
     except BaseException:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.cli.commands import _ProgressBars
+from seewhy.cli.app import _ProgressBars
 from seewhy.cli.console import SafeStream, fit_encoding
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
-SEEWHY = [sys.executable, "-c", "from seewhy.cli.commands import main; main()"]
+SEEWHY = [sys.executable, "-c", "from seewhy.cli.app import main; main()"]
 
 
 class Failing(io.StringIO):

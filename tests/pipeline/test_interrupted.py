@@ -30,7 +30,7 @@ from seewhy.training import feature_cache as features
 from seewhy.training.memory_plan import MemoryBudget
 
 KILLING = Path(__file__).parents[1] / "killing.py"
-SEEWHY = [sys.executable, "-c", "from seewhy.cli.commands import main; main()"]
+SEEWHY = [sys.executable, "-c", "from seewhy.cli.app import main; main()"]
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 Stops = Callable[[int], Any]
 CONFIG = """

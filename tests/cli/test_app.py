@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
-SEEWHY = [sys.executable, "-c", "from seewhy.cli.commands import main; main()"]
+SEEWHY = [sys.executable, "-c", "from seewhy.cli.app import main; main()"]
 NONE = ["--set=search.trials=0", "--device=cpu", "--quiet", "--out", "out"]
 
 
