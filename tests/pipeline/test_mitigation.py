@@ -266,7 +266,7 @@ def test_where_no_shortcut_was_proven_nothing_is_mitigated(
     files = {path for path in copied.root.rglob("*") if path.name != ".lock"}
     done = seewhy("run", "planted.toml", "--out", copied.root, "--mitigate", "--quiet", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{SLUG}: no shortcut was proven, so there is nothing to mitigate" in done.stdout
+    assert f"{SLUG}: no shortcut was confirmed, so there is nothing to mitigate" in done.stdout
     assert {path for path in copied.root.rglob("*") if path.name != ".lock"} == files
 
 
@@ -278,7 +278,7 @@ def test_mitigation_that_fails_costs_nothing_and_is_named(place: Path, seewhy: C
     (line,) = done.stderr.splitlines()
     reason = "ValueError: mitigate is broken on purpose"
     assert line.startswith(f"seewhy: the mitigation of {SLUG} failed: {reason}; ")
-    assert "no shortcut was proven" not in done.stdout
+    assert "no shortcut was confirmed" not in done.stdout
     run = RunDirectory(place / "failing")
     (failed,) = run.read_summary().failed
     assert (failed.step, failed.backbone, failed.reason) == ("mitigation", SLUG, reason)
