@@ -95,7 +95,7 @@ def test_shells_complete_commands_and_options(tmp_path: Path, seewhy: CommandLin
 
 def test_version_names_torch_timm_and_the_device(tmp_path: Path, seewhy: CommandLine) -> None:
     done = seewhy("--version", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
-    expected = f"seewhy 0.1.0, torch {torch.__version__}, timm {timm.__version__}, device cpu\n"
+    expected = f"seewhy 0.2.0, torch {torch.__version__}, timm {timm.__version__}, device cpu\n"
     assert (done.returncode, done.stdout) == (0, expected)
 
 
@@ -105,3 +105,42 @@ def test_what_is_no_run_is_named(
 ) -> None:
     extra = ["x.png"] if command == "explain" else []
     refused(seewhy(command, "nothing", *extra, cwd=tmp_path), "no such run directory")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run photos --out old",
+        "run photos --out old --mitigate",
+        "report old",
+        "report old --format md",
+        "audit old",
+        "evaluate old",
+        "compare old new",
+        "compare new old",
+        "explain old x.png",
+        "layers old",
+    ],
+)
+def test_a_run_of_version_0_1_is_refused(
+    tmp_path: Path,
+    seewhy: CommandLine,
+    refused: Function,
+    write_old_run: Function,
+    words: str,
+    finished: bool,
+) -> None:
+    write_old_run(tmp_path / "old", finished)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "summary.json").write_text('{"schema_version": 2}')
+    before = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
+    done = seewhy(*words.split(), cwd=tmp_path)
+    refused(done)
+    assert done.stderr == (
+        "seewhy: old: was written with schema version 1, but this seewhy reads only schema version "
+        "2; open or resume it with seewhy 0.1, or run the study again with --out in another folder "
+        "or with --fresh, which deletes the old run\n"
+    )
+    after = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
+    assert {path: after[path] for path in after if not path.name.startswith(".lock")} == before
