@@ -22,11 +22,15 @@ import signal
 import sys
 from typing import Any
 
-import seewhy.cli.commands
-import seewhy.inference
-import seewhy.pipeline.mitigation
-import seewhy.pipeline.study
-import seewhy.report.build
+# What most commands import; done once here.
+for name in (
+    "seewhy.cli.app",
+    "seewhy.inference.explain_pictures",
+    "seewhy.pipeline.comparison",
+    "seewhy.pipeline.data_check",
+    "seewhy.pipeline.mitigation",
+):
+    importlib.import_module(name)
 
 
 def run(asked: dict[str, Any]) -> int:
@@ -58,9 +62,11 @@ def _command() -> int:
     code: Any = 0
     for broken in os.environ.get("BREAK", "").split():
         _break(*broken.partition("=")[::2])
+    # Imported again, since its consoles read the environment when they are created.
+    for name in [name for name in sys.modules if name.startswith("seewhy.cli")]:
+        del sys.modules[name]
     try:
-        # Once more, since its consoles look at the environment when they are made.
-        importlib.reload(seewhy.cli.commands).main()
+        importlib.import_module("seewhy.cli.app").main()
     except SystemExit as ended:
         code = ended.code
     except BaseException:

@@ -108,6 +108,27 @@ def seewhy(
     return run
 
 
+@pytest.fixture(scope="session")
+def write_old_run() -> Callable[[Path, bool], None]:
+    """Write a run directory as seewhy 0.1 did, its study finished or interrupted."""
+
+    def write(root: Path, finished: bool) -> None:
+        files = {
+            "config.toml": 'name = "demo"\n[data]\nsource = "demo"\n',
+            "begun.json": '{"device": "cpu", "starts": 1}',
+            "study.log": "device cpu",
+            "data/mended.json": "{}",
+            "backbones/net/suspects.json": '{"label_errors": {}, "foreign": {}}',
+        }
+        if finished:
+            files["summary.json"] = '{"schema_version": 1, "name": "demo", "backbones": {}}'
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text, "utf-8")
+
+    return write
+
+
 class Stopping:
     """Progress that ends the work after so many of its steps, as Ctrl-C does; keeps what is said.
 

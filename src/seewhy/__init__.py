@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seewhy.pipeline.study import Study, run_study
     from seewhy.report.build import redraw_report
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Looked up when first used: the report and `seewhy --help` must not wait for PyTorch.
 _HOMES = {

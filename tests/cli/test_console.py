@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.cli.commands import _ProgressBars
 from seewhy.cli.console import SafeStream, fit_encoding
+from seewhy.cli.progress_bars import ProgressBars
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
-SEEWHY = [sys.executable, "-c", "from seewhy.cli.commands import main; main()"]
+SEEWHY = [sys.executable, "-c", "from seewhy.cli.app import main; main()"]
 
 
 class Failing(io.StringIO):
@@ -62,7 +62,7 @@ def test_progress_is_dropped_where_it_cannot_be_shown(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Failing(number))
-    bars = _ProgressBars()
+    bars = ProgressBars()
     bars.say("a line ± more")
     with bars.task("a task", 3) as advance:
         advance(1)

@@ -30,7 +30,7 @@ from seewhy.training import feature_cache as features
 from seewhy.training.memory_plan import MemoryBudget
 
 KILLING = Path(__file__).parents[1] / "killing.py"
-SEEWHY = [sys.executable, "-c", "from seewhy.cli.commands import main; main()"]
+SEEWHY = [sys.executable, "-c", "from seewhy.cli.app import main; main()"]
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 Stops = Callable[[int], Any]
 CONFIG = """
@@ -260,7 +260,7 @@ def test_a_second_command_is_refused_and_ctrl_c_keeps_everything(
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130
     last = said.strip().splitlines()[-1]
-    assert last.startswith("seewhy: stopped; all finished steps are kept in busy.")
+    assert last.startswith("seewhy: stopped; all finished steps are saved in busy; resume with: ")
     assert last.endswith("seewhy run small.toml --out busy --set=search.trials=5000 --quiet "
                          "--set=search.sampler=random")  # fmt: skip
     assert not (place / "busy" / ".lock.pid").exists()

@@ -279,7 +279,7 @@ def test_mitigation_that_fails_costs_nothing_and_is_named(place: Path, seewhy: C
     (line,) = done.stderr.splitlines()
     reason = "ValueError: mitigate is broken on purpose"
     assert line.startswith(f"seewhy: the mitigation of {SLUG} failed: {reason}; ")
-    assert "no shortcut was proven" not in done.stdout
+    assert "no shortcut was confirmed" not in done.stdout
     run = RunDirectory(place / "failing")
     (failed,) = run.read_summary().failed
     assert (failed.step, failed.backbone, failed.reason) == ("mitigation", SLUG, reason)

@@ -109,8 +109,8 @@ def test_a_study_ends_without_any_of_its_optional_steps(
     lines = done.stderr.splitlines()
     assert len(lines) == len(BREAKS)
     assert (
-        f"seewhy: the audit of fine-tuning of {SLUG} failed: {reasons['audit']}; `seewhy audit out "
-        f"--backbone {SLUG}` does it again; out/study.log has the details" in lines
+        f"seewhy: the audit of fine-tuning of {SLUG} failed: {reasons['audit']}; run `seewhy audit "
+        f"out --backbone {SLUG}` to repeat it; see out/study.log for details" in lines
     )
     log = (root / "study.log").read_text("utf-8")
     assert log.count("Traceback (most recent call last)") == len(BREAKS)

@@ -38,7 +38,9 @@ _WHAT: dict[AuditKind, str] = {
 }
 
 
-def tell(data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate) -> Finding:
+def describe_finding(
+    data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate
+) -> Finding:
     """Describe a confirmed candidate, with the accuracy on the test images that carry it.
 
     Parameters

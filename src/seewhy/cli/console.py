@@ -1,7 +1,6 @@
-"""What the command line prints to: any encoding, and a reader that may leave.
+"""Standard output and standard error: safe in every encoding and after the reader has left.
 
-A study takes hours; that a terminal cannot show a letter, or that nobody reads any more, must not
-end it. Knows streams, not what is printed.
+A study takes hours. A terminal that cannot show a character, or a closed pipe, must not end it.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 
-# How signs of our own sentences look where the encoding has none of them.
+from rich.console import Console
+
+# Replacements for the symbols in our own sentences, for encodings that lack them.
 PLAIN = {
     "±": "+/-",
     "×": "x",
@@ -38,15 +39,15 @@ HANDLER = "seewhy.plain"
 
 
 class SafeStream:
-    """Standard output or standard error, which cannot end what prints to it.
+    """Standard output or standard error; writing to it cannot end the program.
 
     Parameters
     ----------
     name : {"stdout", "stderr"}
-        Looked up with every call, since tests and progress bars exchange it.
+        Looked up at every call, because tests and progress bars replace the stream.
     forgiving : bool
-        Whether any error of the stream is passed over, as for progress; else only that its reader
-        has left, and results that cannot be written are an error.
+        If true, every error of the stream is ignored, as is right for progress. If false, only a
+        reader that has left is ignored; results that cannot be written are an error.
     """
 
     def __init__(self, name: Literal["stdout", "stderr"], forgiving: bool) -> None:
@@ -54,79 +55,94 @@ class SafeStream:
         self._forgiving = forgiving
 
     @property
-    def _inner(self) -> Any:
+    def _stream(self) -> Any:
         stream = getattr(sys, self._name)
-        # While Rich shows bars it puts a proxy there that prints through us.
+        # While Rich shows bars, it puts a proxy there that prints through us.
         return getattr(stream, "rich_proxied_file", stream)
 
     @property
     def encoding(self) -> str:
         """The encoding that text is written in."""
-        return getattr(self._inner, "encoding", None) or "utf-8"
+        return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Tell whether somebody looks at it."""
+        """Return whether the stream is a terminal."""
         with suppress(OSError, ValueError):
-            return self._inner is not None and bool(self._inner.isatty())
+            return self._stream is not None and bool(self._stream.isatty())
         return False
 
     def fileno(self) -> int:
-        """Return the number the system knows it by."""
-        if self._inner is None:
+        """Return the file descriptor."""
+        if self._stream is None:
             raise io.UnsupportedOperation("fileno")
-        number: int = self._inner.fileno()
-        return number
+        descriptor: int = self._stream.fileno()
+        return descriptor
 
     def write(self, text: str) -> int:
-        """Write text; nothing where nobody reads any more."""
-        self._do("write", text)
+        """Write text; do nothing if the reader has left."""
+        self._call("write", text)
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
-        self._do("flush")
+        """Flush the stream."""
+        self._call("flush")
 
-    def _do(self, what: str, *arguments: str) -> None:
-        inner = self._inner
-        if inner is None:
+    def _call(self, method: str, *arguments: str) -> None:
+        stream = self._stream
+        if stream is None:
             return
         try:
-            getattr(inner, what)(*arguments)
+            getattr(stream, method)(*arguments)
         except BrokenPipeError:
-            _discard(inner)
+            _discard(stream)
         except OSError:
             if not self._forgiving:
                 raise
-            _discard(inner)
-        except ValueError:  # closed; a UnicodeEncodeError too, where `fit_encoding` had no say
-            if not inner.closed:
+            _discard(stream)
+        except ValueError:  # a closed stream; or a UnicodeEncodeError before `fit_encoding`
+            if not stream.closed:
                 raise
 
 
+# Rich accepts anything that can be written to as a file.
+out = Console(file=cast(IO[str], SafeStream("stdout", forgiving=False)), soft_wrap=True)
+err = Console(file=cast(IO[str], SafeStream("stderr", forgiving=True)), soft_wrap=True)
+
+
+def print_result(line: str) -> None:
+    """Print a line of results to standard output, unchanged."""
+    out.print(line, markup=False, highlight=False)
+
+
+def print_message(line: str) -> None:
+    """Print a message to standard error, unchanged."""
+    err.print(line, markup=False, highlight=False)
+
+
 def fit_encoding() -> None:
-    """Let standard output and error write what their encoding lacks in plain letters."""
-    codecs.register_error(HANDLER, _in_plain_letters)
+    """Have standard output and error replace characters that their encoding lacks."""
+    codecs.register_error(HANDLER, _replaced)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=HANDLER)
 
 
-def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+def _replaced(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    letters = error.object[error.start : error.end]
-    return "".join(PLAIN.get(c) or _escaped(c) for c in letters), error.end
+    characters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(one) or _escaped(one) for one in characters), error.end
 
 
-def _escaped(letter: str) -> str:
-    return letter.encode("ascii", "backslashreplace").decode("ascii")
+def _escaped(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _discard(stream: Any) -> None:
-    """Point a stream at nothing, so that nothing of it is tried again, at the exit neither."""
+    """Redirect a stream to the null device, so that nothing reaches it again, even at exit."""
     with suppress(OSError, ValueError):
-        nothing = os.open(os.devnull, os.O_WRONLY)
+        null = os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nothing, stream.fileno())
+            os.dup2(null, stream.fileno())
         finally:
-            os.close(nothing)
+            os.close(null)

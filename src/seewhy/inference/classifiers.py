@@ -27,6 +27,7 @@ from seewhy.models.names import LOCAL, SHORT_NAMES
 from seewhy.runtime.arguments import path_text, run_root
 from seewhy.runtime.device import choose_compute
 from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.run_version import refuse_other_version
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels
 from seewhy.storage.schemas.study import STAGES, Preprocess, Stage
 from seewhy.wording import listing, some
@@ -299,6 +300,7 @@ def describe_layers(
 def _of_run(
     root: Path, backbone: str | None, stage: Stage, device: torch.device
 ) -> NamedClassifier:
+    refuse_other_version(root)
     if not root.is_dir() or not RunDirectory(root).summary_path.is_file():
         raise RunError(_no_run(root))
     classifier = load_classifier(root, backbone, stage, str(device))

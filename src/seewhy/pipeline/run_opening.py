@@ -19,6 +19,7 @@ from seewhy.pipeline.run_fingerprint import refuse_another
 from seewhy.storage.atomic_writing import write_error
 from seewhy.storage.lock import LOCK, LOCK_FILES, forget_lock, holding, lock_folder
 from seewhy.storage.run_directory import RunDirectory
+from seewhy.storage.run_version import refuse_other_version
 
 # How often a folder may vanish between its making and its locking: whoever made it first took it
 # back. Each time another process has ended.
@@ -47,10 +48,13 @@ def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator
     Raises
     ------
     RunError
-        Where `root` holds something else, a study of another configuration (OtherStudyError) or,
-        with `fresh`, a mitigated one; is in another process's hands, or cannot be made.
+        Where `root` holds something else, a study of another configuration (OtherStudyError), one
+        that another version of seewhy wrote or, with `fresh`, a mitigated one; is in another
+        process's hands, or cannot be made.
     """
     run, made = RunDirectory(root), list[Path]()
+    if not fresh:
+        refuse_other_version(root)
     try:
         with _holding_new(root, made):
             ours = False

@@ -24,6 +24,7 @@ from seewhy.storage import csv_files as tables
 from seewhy.storage import source_list as sources_file
 from seewhy.storage.atomic_writing import write_text
 from seewhy.storage.json_files import read_record, record_where_there, write_record
+from seewhy.storage.run_version import OLD_FINGERPRINT, refuse_other_version
 from seewhy.storage.schemas.audit import Audit, MitigationData, MitigationRecord
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.data_checks import DataChecks, DataFindings, QualityIssues
@@ -61,6 +62,7 @@ _OWN = (
     "search.db-journal",
     "comparison.json",
     "fingerprint.json",
+    OLD_FINGERPRINT,
     "data",
     "provenance.json",
     "report",
@@ -84,11 +86,10 @@ def refuse_study_files(path: Path) -> None:
     place = path.resolve()
     for folder in place.parents:
         is_own = place.relative_to(folder).parts[0] in _OWN
-        if (
-            is_own
-            and (folder / "config.toml").is_file()
-            and (folder / "fingerprint.json").is_file()
-        ):
+        has_study = (folder / "config.toml").is_file() and any(
+            (folder / name).is_file() for name in ("fingerprint.json", OLD_FINGERPRINT)
+        )
+        if is_own and has_study:
             raise RunError(
                 f"{path}: belongs to the study in {folder}; choose another place with --out"
             )
@@ -122,10 +123,11 @@ class RunDirectory:
         Raises
         ------
         RunError
-            Where there is none, or its study has not ended.
+            Where there is none, another version wrote it, or its study has not ended.
         """
         if not root.is_dir():
             raise RunError(f"{root}: there is no such run directory")
+        refuse_other_version(root)
         run = cls(root)
         if not run.summary_path.is_file():
             raise RunError(

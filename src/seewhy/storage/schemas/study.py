@@ -21,6 +21,8 @@ Split = Literal["train", "validation", "test"]
 Stage = Literal["adaptation", "finetuning"]
 Place = Literal["memory", "disk", "recompute"]
 TrialState = Literal["complete", "pruned", "failed"]
+# Of a run directory: raised when file names or JSON keys change; see `run_version`.
+SCHEMA_VERSION: Literal[2] = 2
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
 Step = Literal[
@@ -546,7 +548,7 @@ class Summary(Record):
     `failed` has all optional steps that failed, the study's and each backbone's.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str
     seed: int
     device: str
