@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
-from seewhy.storage import answers_file, audit_files, dataset_files, maps_file
 from seewhy.storage import csv_files as tables
-from seewhy.storage import source_list as sources_file
 from seewhy.storage.atomic_writing import write_text
 from seewhy.storage.json_files import read_record, record_where_there, write_record
+from seewhy.storage.repositories import audit as audit_files
+from seewhy.storage.repositories import data as dataset_files
+from seewhy.storage.repositories import explanations as maps_file
+from seewhy.storage.repositories import provenance as sources_file
+from seewhy.storage.repositories import repetitions as answers_file
+from seewhy.storage.repositories.provenance import SourceFile
 from seewhy.storage.schemas.audit import Audit, MitigationData, MitigationRecord
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.data_checks import DataChecks, DataFindings, QualityIssues
@@ -50,7 +54,6 @@ from seewhy.storage.schemas.study import (
     Summary,
     Trial,
 )
-from seewhy.storage.source_list import SourceFile
 
 # All that a study puts into its run directory, in the order in which it is deleted: a process that
 # is killed meanwhile leaves a study that goes on from its images, or none.

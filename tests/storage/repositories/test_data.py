@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seewhy.errors import RunError
-from seewhy.storage import dataset_files
+from seewhy.storage.repositories import data as dataset_files
 from seewhy.storage.schemas.study import Dataset, SetAside
 
 CLASSES = ('a,"b"', "label\nof two\rlines", "<b>ß</b>")

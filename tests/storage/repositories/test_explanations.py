@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seewhy.errors import RunError
-from seewhy.storage import maps_file
+from seewhy.storage.repositories import explanations as maps_file
 from seewhy.storage.schemas.study import STAGES, Maps, Stage
 
 CLASSES = ('a,"b"', "label\nof two\rlines", "<b>ß</b>")
