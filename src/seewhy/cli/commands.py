@@ -35,7 +35,8 @@ from seewhy.runtime.interruption import stopping_gently
 from seewhy.runtime.progress import Advance, Silent
 from seewhy.storage.schemas.audit import Audit
 from seewhy.storage.schemas.data_checks import DataChecks, DataFindings
-from seewhy.storage.schemas.study import SPLITS, FailedStep
+from seewhy.storage.schemas.dataset import SPLITS
+from seewhy.storage.schemas.summary import FailedStep
 from seewhy.storage.titles import failure, remedy
 from seewhy.wording import plain
 
@@ -207,7 +208,7 @@ def run(
             mitigated = mitigate_run(study.root, progress, sys.argv) if mitigate else {}
     except KeyboardInterrupt:
         _stopped(run_folder(config, out_dir))
-    failed = RunDirectory(study.root).read_summary().failed
+    failed = RunDirectory(study.root).summary.read().failed
     table = Table("backbone", "baseline", "adaptation", "fine-tuning", title="test accuracy")
     for slug, part in study.summary.backbones.items():
         base = getattr(part.baseline, "accuracy", None)
@@ -241,7 +242,7 @@ def _say_failed(failed: FailedStep, root: Path) -> None:
 
     again = remedy(failed, shlex.quote(str(root)))
     how = f"; `{again}` does it again" if again else ""
-    line = f"seewhy: {failure(failed)}{how}; {RunDirectory(root).log_path} has the details"
+    line = f"seewhy: {failure(failed)}{how}; {RunDirectory(root).layout.log} has the details"
     err.print(line, markup=False, highlight=False)
 
 
@@ -457,7 +458,9 @@ def audit(
         progress = Silent() if quiet else _ProgressBars()
         found = audit_run(root, _stage(stage) or "finetuning", backbone, device or "auto", progress)
         for slug in found:
-            RunDirectory(Path(root)).settle(("audit",), slug, _stage(stage) or "finetuning")
+            RunDirectory(Path(root)).summary.remove_failed(
+                ("audit",), slug, _stage(stage) or "finetuning"
+            )
         return found, redraw_report(root)
 
     found, report = audited(run_dir)
@@ -532,7 +535,7 @@ def evaluate(run_dir: RunArgument, quiet: QuietOption = False) -> None:
     found = evaluate_run(run_dir, Silent() if quiet else _ProgressBars())
     for sentence in found.sentences:
         out.print(sentence.text, markup=False, highlight=False)
-    out.print(f"report: {RunDirectory(run_dir).report_path}", markup=False, highlight=False)
+    out.print(f"report: {RunDirectory(run_dir).report.path}", markup=False, highlight=False)
 
 
 @app.command(

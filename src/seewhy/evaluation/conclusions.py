@@ -15,8 +15,9 @@ from seewhy.evaluation import class_conclusions as reading_classes
 from seewhy.evaluation import pair_conclusions as reading_pairs
 from seewhy.evaluation.statements import EvaluationResults, between, significant
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.evaluation import Sentence, Topic
-from seewhy.storage.schemas.study import STAGES, Epoch, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.comparison import Sentence, Topic
+from seewhy.storage.schemas.training import Epoch
 from seewhy.wording import count, listing, p_value, share, signed
 
 # Fewer test images than this, in all or of a class, and the sentences warn of it.

@@ -14,10 +14,8 @@ from seewhy.storage.schemas.data_checks import (
     DuplicatesRecord,
     FlaggedImage,
     ImageFault,
-    QualityIssue,
-    QualityIssueList,
-    QualityIssues,
 )
+from seewhy.storage.schemas.quality_issues import QualityIssue, QualityIssueList, QualityIssues
 
 EVIL = "<script>alert(1)</script>.jpg"
 
@@ -89,8 +87,8 @@ def _issues() -> QualityIssues:
 
 def test_faults_duplicates_and_quality_issues_are_shown(make_run: Callable) -> None:
     run, summary = make_run()
-    run.write_dataset(run.read_dataset(), _findings())
-    run.write_quality_issues("net_a", _issues())
+    run.data.write(run.data.read(), _findings())
+    run.quality.write("net_a", _issues())
     page = build_report(run, summary).read_text("utf-8")
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for expected in (
@@ -122,7 +120,7 @@ def test_nothing_found_is_said(make_run: Callable) -> None:
             "duplicates": _findings().duplicates.model_copy(update={"groups": 0, "first": []}),
         }
     )
-    run.write_dataset(run.read_dataset(), nothing)
+    run.data.write(run.data.read(), nothing)
     page = build_report(run, summary).read_text("utf-8")
     assert "Nothing: no image is blank" in page
     assert not (run.root / "report" / "tables" / "duplicates.csv").exists()

@@ -11,8 +11,9 @@ import numpy as np
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
-from seewhy.storage.schemas.data_checks import QualityIssue, QualityIssueList, QualityIssues
-from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions
+from seewhy.storage.schemas.quality_issues import QualityIssue, QualityIssueList, QualityIssues
 
 MOST = 100
 NEIGHBOURS = 10

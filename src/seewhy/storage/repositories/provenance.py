@@ -1,62 +1,79 @@
-"""sources.csv: the files that a study was made of, as they were when it began."""
+"""What a study depends on: provenance.json, fingerprint.json, sources.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 
-from seewhy.errors import RunError
-from seewhy.storage.csv_files import CsvTable, read_rows, write_table
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """One file that a study was made of.
-
-    Attributes
-    ----------
-    part : str
-        ``data``, or ``backbone.K`` for the weights of the configuration's backbone K.
-    name : str
-        Its name within its part: an image's place in its folder.
-    label, split : str
-        What its place says of an image; else empty.
-    size, modified : int
-        Bytes, and nanoseconds since 1970; -1 where it could not be read.
-    sha256 : str
-        Of its content, hexadecimal; empty where it could not be read.
-    """
-
-    part: str
-    name: str
-    label: str
-    split: str
-    size: int
-    modified: int
-    sha256: str
-
+from seewhy.storage.csv_files import CsvTable, Rows, read_parsed, write_table
+from seewhy.storage.json_files import read_record, record_where_there, write_record
+from seewhy.storage.repositories.base import Repository
+from seewhy.storage.schemas.provenance import Provenance, RunFingerprint, SourceFile
 
 _HEADER = tuple(field.name for field in fields(SourceFile))
 
 
-def write(path: Path, files: Iterable[SourceFile]) -> None:
-    """Write sources.csv, a line a file."""
-    write_table(path, CsvTable(_HEADER, map(astuple, files)))
+class ProvenanceRepository(Repository):
+    """What the numbers depend on: provenance.json."""
+
+    root_names = ("provenance.json",)
+
+    @property
+    def path(self) -> Path:
+        """provenance.json."""
+        return self.layout.root / "provenance.json"
+
+    def write(self, provenance: Provenance) -> None:
+        """Write provenance.json."""
+        write_record(self.path, provenance)
+
+    def read(self) -> Provenance:
+        """Read provenance.json."""
+        return read_record(self.path, Provenance)
 
 
-def read(path: Path) -> tuple[SourceFile, ...]:
-    """Read sources.csv.
+class FingerprintRepository(Repository):
+    """What a resumed study must find unchanged: fingerprint.json and data/sources.csv."""
 
-    Raises
-    ------
-    RunError
-        Where it is damaged.
-    """
-    try:
-        return tuple(
-            SourceFile(**{**row, "size": int(row["size"]), "modified": int(row["modified"])})  # type: ignore[arg-type]
-            for row in read_rows(path)
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: is not as seewhy writes it ({error})") from error
+    root_names = ("fingerprint.json",)
+
+    @property
+    def path(self) -> Path:
+        """fingerprint.json; written when the data are there, before the first backbone starts."""
+        return self.layout.root / "fingerprint.json"
+
+    def write(self, fingerprint: RunFingerprint) -> None:
+        """Write fingerprint.json."""
+        write_record(self.path, fingerprint)
+
+    def read(self) -> RunFingerprint | None:
+        """Read fingerprint.json; None where no backbone has started."""
+        return record_where_there(self.path, RunFingerprint)
+
+    @property
+    def sources_path(self) -> Path:
+        """sources.csv, the files that the study was made of."""
+        return self.layout.data / "sources.csv"
+
+    def write_sources(self, files: Iterable[SourceFile]) -> None:
+        """Write sources.csv, one line per file."""
+        write_table(self.sources_path, CsvTable(_HEADER, map(astuple, files)))
+
+    def read_sources(self) -> tuple[SourceFile, ...] | None:
+        """Read sources.csv; None in a study that is older than it, or a mitigated one.
+
+        Raises
+        ------
+        RunError
+            Where it is damaged.
+        """
+        path = self.sources_path
+        return read_parsed(path, _sources) if path.is_file() else None
+
+
+def _sources(rows: Rows) -> tuple[SourceFile, ...]:
+    return tuple(
+        SourceFile(**{**row, "size": int(row["size"]), "modified": int(row["modified"])})  # type: ignore[arg-type]
+        for row in rows
+    )
