@@ -37,7 +37,8 @@ from seewhy.evaluation.predictions import as_predictions
 from seewhy.models.classifier import Classifier
 from seewhy.runtime.device import without_denormals
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Dataset, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.dataset import Dataset
 
 # Images a class on which mitigation is measured.
 UNSEEN = 400

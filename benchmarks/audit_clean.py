@@ -27,7 +27,8 @@ from seewhy.evaluation.predictions import as_predictions
 from seewhy.models.classifier import read_classifier, save_classifier
 from seewhy.runtime.device import choose_compute, without_denormals
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Dataset, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.dataset import Dataset
 
 CLEAN = ("skin", "pacs", "tiles", "imagenette", "demo")
 SEEDS = (0, 1, 2)

@@ -35,7 +35,7 @@ from seewhy.evaluation.predictions import predict_at_cut
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import without_denormals
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import FeatureCache, keeping_features
 from seewhy.training.memory_plan import ActivationPlan

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.trained import dataset
 from seewhy.data.sources.demo.demo import CLASSES as DEMO_CLASSES
 from seewhy.data.sources.demo.demo import PictureKey, draw_picture
-from seewhy.storage.schemas.study import Dataset, Split
+from seewhy.storage.schemas.dataset import Dataset, Split
 
 TEST, VALIDATION = 0.2, 0.1
 # Drawn pictures per class, for training and for the test.

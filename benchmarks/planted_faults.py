@@ -32,7 +32,8 @@ from seewhy.data.decoding.picture import decode_image, fit_square
 from seewhy.data.sources.arrays import list_arrays
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.data_checks import DataFindings, QualityIssues
+from seewhy.storage.schemas.data_checks import DataFindings
+from seewhy.storage.schemas.quality_issues import QualityIssues
 
 COPIES, SWAPPED, FAULTY = 20, 20, 4
 OUTLIER_FOLDERS = ("insect", "musical_instrument")
@@ -163,8 +164,8 @@ def main() -> None:
         )
         study = run_study(config, folder / "run")
         run = RunDirectory(study.root)
-        findings = run.read_checks().findings
-        issues = run.read_quality_issues(next(iter(study.summary.backbones)))
+        findings = run.data.read_checks().findings
+        issues = run.quality.read(next(iter(study.summary.backbones)))
     assert findings is not None
     assert issues is not None
     report(planted, findings, issues)

@@ -30,7 +30,7 @@ from seewhy.models.classifier import Head, TailAndHead, map_layer, pool
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.runtime.device import Compute, choose_compute
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training.feature_cache import BATCH, FeatureCache, keeping_features
 from seewhy.training.learners import Batches, HeadLearner, ModuleLearner
 from seewhy.training.trainer import StageSettings, train_stage

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seewhy.storage.schemas.study import Maps, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.maps import Maps
 
 # Two test processes on two cores: more threads would only wait for each other. Set before any
 # test imports PyTorch.

@@ -77,7 +77,7 @@ def take_up(watch: Watch, config: StudyConfig, chance: random.Random, fresh: boo
             raise RunError("on purpose")
         (run.root / "backbones").mkdir(exist_ok=True)
         (run.root / "backbones" / "token").write_text(token)
-        run.fingerprint_path.write_text("{}")
+        run.fingerprint.path.write_text("{}")
         for number in range(3):
             assert (run.root / "data" / f"{number}").read_text() == token, "changed meanwhile"
         watch.kept = token

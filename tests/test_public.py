@@ -27,8 +27,8 @@ from seewhy import (
     run_study,
 )
 from seewhy.inference.classifiers import NamedClassifier
+from seewhy.storage.schemas.dataset import Preprocess
 from seewhy.storage.schemas.levels import Levels, ValueLevel
-from seewhy.storage.schemas.study import Preprocess
 
 
 @pytest.fixture

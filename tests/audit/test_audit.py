@@ -13,7 +13,7 @@ from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.image_pools import divide
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Dataset, Split
+from seewhy.storage.schemas.dataset import Dataset, Split
 
 SIZE = 16
 CLASSES = ("cat", "dog", "frog")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seewhy.audit.image_pools import CONFIRMATION, DISCOVERY, EXTRA_DONORS, SCREENING, Role, divide
-from seewhy.storage.schemas.study import Dataset, Split
+from seewhy.storage.schemas.dataset import Dataset, Split
 
 
 def data(counts: list[tuple[int, int, int]]) -> Dataset:

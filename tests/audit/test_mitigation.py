@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seewhy.audit.discovery.details import Detail
 from seewhy.audit.mitigation import ConfirmedCue, confirmed_cues, mitigate
 from seewhy.storage.schemas.audit import Audit, AuditImages, ClassAudit, EffectRecord, Finding
-from seewhy.storage.schemas.study import Dataset, Split
+from seewhy.storage.schemas.dataset import Dataset, Split
 
 SIZE = 16
 WHITE = 255

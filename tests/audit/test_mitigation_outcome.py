@@ -16,13 +16,13 @@ from seewhy.storage.schemas.audit import (
     AuditImages,
     AuditKind,
     ClassAudit,
-    ClassMitigation,
     EffectRecord,
     Finding,
-    MitigationRecord,
     Verdict,
 )
-from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.mitigation import ClassMitigation, MitigationRecord
+from seewhy.storage.schemas.predictions import Predictions
 
 IMAGES = AuditImages(discovery=9, screening=3, extra_donors=2, confirmation=4)
 EFFECT = EffectRecord(change=0.5, low=0.4, high=0.6, p=0.001, turned=0.8, turned_control=0.1,

@@ -29,7 +29,7 @@ from seewhy.storage.schemas.audit import (
     EffectRecord,
     Finding,
 )
-from seewhy.storage.schemas.study import Preprocess
+from seewhy.storage.schemas.dataset import Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +100,16 @@ def test_an_audit_comes_back_from_disk(tmp_path: Path) -> None:
         classes=[one],
     )
     pictures = {"0-0": np.zeros((2, 3, 8, 8, 3), np.uint8)}
-    assert run.read_audit("net", "adaptation") is None
-    run.write_audit("net", audit, pictures, {})
-    assert run.read_audit("net", "adaptation") == audit
-    assert run.read_audit_pictures("net", "adaptation")["0-0"].shape == (2, 3, 8, 8, 3)
+    assert run.audit.read("net", "adaptation") is None
+    run.audit.write("net", audit, pictures, {})
+    assert run.audit.read("net", "adaptation") == audit
+    assert run.audit.read_pictures("net", "adaptation")["0-0"].shape == (2, 3, 8, 8, 3)
     text = (tmp_path / "backbones" / "net" / "adaptation" / "audit.json").read_text("utf-8")
     assert '"class": "cat"' in text
-    assert run.audit_path("net", "finetuning") == tmp_path / "backbones" / "net" / "audit.json"
-    run.audit_path("net", "adaptation").with_suffix(".npz").write_bytes(b"no pictures")
+    assert run.audit.path("net", "finetuning") == tmp_path / "backbones" / "net" / "audit.json"
+    run.audit.path("net", "adaptation").with_suffix(".npz").write_bytes(b"no pictures")
     with pytest.raises(RunError, match=r"audit\.npz: cannot be read"):
-        run.read_audit_pictures("net", "adaptation")
+        run.audit.read_pictures("net", "adaptation")
 
 
 IMAGES = AuditImages(discovery=9, screening=3, extra_donors=2, confirmation=4)
@@ -150,7 +150,7 @@ def test_details_come_back_from_disk_exactly(
     monkeypatch.setattr("seewhy.audit.stage_audit.evidence_layer", lambda _: "")
     run, nobody = RunDirectory(tmp_path), Nobody()
     audit_stage(run, "net", "finetuning", nobody, None, None, None, 0, Silent())  # type: ignore[arg-type]
-    assert run.read_audit("net", "finetuning") == record
+    assert run.audit.read("net", "finetuning") == record
     found = read_details(run, "net", "finetuning", record)
     assert found.keys() == kept.keys()
     for name, one in found.items():

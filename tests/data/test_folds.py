@@ -19,7 +19,7 @@ from seewhy.data.folds import (
     seed_repetitions,
 )
 from seewhy.errors import DataError
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 
 
 def dataset(counts: list[int], groups: np.ndarray | None = None, test: int = 2) -> Dataset:

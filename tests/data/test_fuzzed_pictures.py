@@ -25,8 +25,9 @@ from PIL import Image
 
 from seewhy.data.decoding.formats import quietly
 from seewhy.data.decoding.picture import decode_image, is_deep, measure_image
+from seewhy.data.decoding.value_levels import choose_level
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Levels, choose_level
+from seewhy.storage.schemas.levels import Levels
 
 Mutate = Callable[[bytes, random.Random], bytes]
 Within = Callable[[float], AbstractContextManager[None]]

@@ -21,7 +21,7 @@ from seewhy.data.pixels import augment, keep_masks, keep_pixels, to_input
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import ConfigError, RunError, UnreadableImageError
 from seewhy.runtime.progress import Advance, Silent
-from seewhy.storage.schemas.study import Preprocess
+from seewhy.storage.schemas.dataset import Preprocess
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -13,7 +13,7 @@ from seewhy.data.prepare import prepare_data
 from seewhy.errors import DataError
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 
 
 class Hearing(Silent):
@@ -79,7 +79,7 @@ def test_a_folder_with_bad_images(tmp_path: Path) -> None:
     expected = np.asarray(middle.resize((32, 32), Image.Resampling.BICUBIC), dtype=int)
     # Away from the edges, where the crop has nothing beside it.
     assert np.abs(data.pixels[-1].astype(int) - expected)[4:-4, 4:-4].max() <= 1
-    assert same(run.read_dataset(), data)
+    assert same(run.data.read(), data)
 
 
 def test_the_same_seed_gives_the_same_and_another_another(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_demo_comes_with_masks(tmp_path: Path) -> None:
     assert data.masks is not None
     assert data.masks.shape == data.pixels.shape[:3] == (len(data.ids), 48, 48)
     assert data.masks.any(axis=(1, 2)).all()
-    read = RunDirectory(tmp_path / "run").read_dataset()
+    read = RunDirectory(tmp_path / "run").data.read()
     assert same(read, data)
     assert np.array_equal(read.masks, data.masks)
     for counts in data.counts().values():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seewhy.data.sources.listing import Listing
 from seewhy.data.splits import TornGroup, check_classes, divide, draw_sample, draw_splits
 from seewhy.errors import DataError
-from seewhy.storage.schemas.study import Split
+from seewhy.storage.schemas.dataset import Split
 
 
 def listing(labels: list[int], splits: list[Split | None] | None = None, k: int = 0) -> Listing:

@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.study import (
-    STAGES,
-    Baseline,
-    Epoch,
-    FeaturesRecord,
-    Maps,
-    Predictions,
-    Stage,
-    StageMetrics,
-)
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.maps import Maps
+from seewhy.storage.schemas.predictions import Baseline, Predictions, StageMetrics
+from seewhy.storage.schemas.training import Epoch, FeaturesRecord
 
 Make = Callable[..., BackboneRecords]
 

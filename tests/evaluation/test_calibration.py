@@ -13,7 +13,7 @@ from seewhy.evaluation.calibration import (
     nll,
     scale_temperature,
 )
-from seewhy.storage.schemas.study import Predictions
+from seewhy.storage.schemas.predictions import Predictions
 
 
 def _two_classes(confidence: list[float]) -> np.ndarray:

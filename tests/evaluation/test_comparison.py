@@ -14,9 +14,10 @@ from seewhy.evaluation.published_results import HUMAN_ACCURACY
 from seewhy.evaluation.ranking import over_folds
 from seewhy.evaluation.test_metrics import evaluate
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.evaluation import Comparison
+from seewhy.storage.schemas.base import STAGES
+from seewhy.storage.schemas.comparison import Comparison
 from seewhy.storage.schemas.faithfulness import Faithfulness
-from seewhy.storage.schemas.study import STAGES, Predictions
+from seewhy.storage.schemas.predictions import Predictions
 
 from .conftest import Make, make_backbone
 

@@ -7,13 +7,10 @@ import pytest
 
 from seewhy.data.folds import Repetition
 from seewhy.evaluation.folds import out_of_fold, own_repeat, score_repeat, spread
-from seewhy.storage.schemas.study import (
-    Dataset,
-    Rates,
-    RepetitionPredictions,
-    RepetitionScores,
-    StageSummary,
-)
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Rates
+from seewhy.storage.schemas.repetitions import RepetitionPredictions, RepetitionScores
+from seewhy.storage.schemas.summary import StageSummary
 
 DATA = Dataset(
     source="a test",

@@ -10,7 +10,7 @@ from torch import nn
 from seewhy.evaluation.predictions import predict_at_cut, predict_pooled
 from seewhy.models.classifier import Head, TailAndHead, pool
 from seewhy.runtime.device import Compute
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 COUNT = 150

@@ -17,7 +17,7 @@ from benchmarks.fold_tests import (
 )
 from seewhy.evaluation.ranking import corrected_t, over_folds
 from seewhy.evaluation.significance import holm
-from seewhy.storage.schemas.evaluation import Comparison, FoldComparison
+from seewhy.storage.schemas.comparison import Comparison, FoldComparison
 
 FOLDS = [f"fold {k}" for k in range(1, 15)]
 

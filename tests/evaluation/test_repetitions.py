@@ -10,15 +10,15 @@ import pytest
 from seewhy.data.folds import fold_repetitions
 from seewhy.evaluation.ranking import corrected_t
 from seewhy.evaluation.repetitions import held_out_ratio, over_repetitions
-from seewhy.storage.schemas.study import (
-    Dataset,
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Rates
+from seewhy.storage.schemas.repetitions import (
     FoldsRecord,
-    HeadSummary,
-    Rates,
     RepetitionScores,
     StageRepeats,
     StageRepetitions,
 )
+from seewhy.storage.schemas.training import HeadSummary
 
 HEAD = HeadSummary(units=[8], dropout=0.1, learning_rate=1e-3, batch_size=16, loss="cross-entropy")
 

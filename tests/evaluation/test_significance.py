@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from seewhy.evaluation.significance import compare_pair, holm, kappa, mcnemar
-from seewhy.storage.schemas.study import Predictions
+from seewhy.storage.schemas.predictions import Predictions
 
 CLASSES = ("cat", "dog", "frog")
 

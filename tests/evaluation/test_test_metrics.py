@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, top_k_accur
 from seewhy.evaluation.metrics import places
 from seewhy.evaluation.test_metrics import evaluate, evaluate_stage
 from seewhy.storage.schemas.evaluation import Evaluation
-from seewhy.storage.schemas.study import Predictions
+from seewhy.storage.schemas.predictions import Predictions
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox")
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from seewhy.inference.classifiers import NamedClassifier
-from seewhy.storage.schemas.study import Preprocess
+from seewhy.storage.schemas.dataset import Preprocess
 
 SIDE, CELL = 32, 4
 

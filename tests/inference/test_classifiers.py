@@ -17,7 +17,7 @@ from seewhy.explanation.layers import list_layers
 from seewhy.inference.classifiers import NamedClassifier, describe_layers, open_classifier
 from seewhy.inference.explanation_request import ExplanationRequest, read_question
 from seewhy.models.imagenet import class_names, imagenet_wnids
-from seewhy.storage.schemas.study import Preprocess
+from seewhy.storage.schemas.dataset import Preprocess
 
 
 def save_local(folder: Path, classes: int, labels: list[str] | None = None) -> None:

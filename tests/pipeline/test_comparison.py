@@ -12,7 +12,7 @@ import pytest
 from seewhy.errors import RunError
 from seewhy.pipeline.comparison import compare_studies
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.evaluation import Comparison
+from seewhy.storage.schemas.comparison import Comparison
 
 from ..report.conftest import CLASSES, make_run  # noqa: F401, the fixture
 
@@ -71,10 +71,10 @@ def test_classes_in_another_order_are_put_right(
 def _renumber(root: Path) -> None:
     """Turn the classes of a run round, in every file that has an order of classes."""
     run = RunDirectory(root)
-    summary = run.read_summary()
+    summary = run.summary.read()
     turned = list(reversed(CLASSES))
     summary.data.classes[:] = turned
-    run.write_summary(summary)
+    run.summary.write(summary)
     checks = root / "data" / "checks.json"
     text = checks.read_text("utf-8")
     swapped = text.replace('"cat"', '"@"').replace('"frog"', '"cat"').replace('"@"', '"frog"')

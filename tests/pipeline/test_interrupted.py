@@ -326,12 +326,12 @@ def test_fresh_starts_over_and_leaves_foreign_files(place: Path, tmp_path: Path)
         (root / "data").mkdir()
         (root / "data" / "index.csv").write_text("old")
         (root / "backbones").mkdir()
-        run.trials_path.write_text("old")
-        run.fingerprint_path.write_text("{}")
+        run.search.trials_path.write_text("old")
+        run.fingerprint.path.write_text("{}")
     (root / "notes.txt").write_text("mine")
     other = load_config("small.toml", settings=["seed=6"])
     with opened_run(root, other, fresh=True) as run:
-        assert run.read_config().seed == 6
+        assert run.config.read().seed == 6
     names = {path.name for path in root.iterdir()}
     assert names == {"config.toml", "notes.txt", ".lock"}
 
@@ -356,7 +356,7 @@ def test_what_a_killed_process_was_writing_goes(tmp_path: Path, place: Path) -> 
         assert not list(root.rglob("*.part"))
         (root / "data").mkdir()
         (root / "data" / ".pixels.npy.0123abcd.part").write_text("half")
-        run.fingerprint_path.write_text("{}")
+        run.fingerprint.path.write_text("{}")
     with opened_run(root, load_config("small.toml")):
         assert not list(root.rglob("*.part"))
 
@@ -368,7 +368,7 @@ def test_a_study_that_cannot_begin_leaves_nothing_behind(tmp_path: Path, place: 
         opened_run(root, load_config("small.toml")) as run,
     ):
         (root / "data").mkdir()
-        run.log_path.write_text("x")
+        run.layout.log.write_text("x")
         raise RunError("no good")
     assert list(tmp_path.iterdir()) == []
     mine = tmp_path / "an empty folder of mine"

@@ -28,7 +28,8 @@ from seewhy.pipeline.study import Prepare, run_study
 from seewhy.report.build import redraw_report, write_as_markdown
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.audit import Audit, MitigationRecord
+from seewhy.storage.schemas.audit import Audit
+from seewhy.storage.schemas.mitigation import MitigationRecord
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 Stops = Callable[[int], Any]
@@ -112,7 +113,7 @@ def mitigated(place: Path, seewhy: CommandLine) -> tuple[Path, str]:
 
 
 def record_of(root: Path) -> MitigationRecord:
-    found = RunDirectory(root).read_mitigation(SLUG)
+    found = RunDirectory(root).mitigation.read(SLUG)
     assert found is not None
     return found
 
@@ -137,18 +138,18 @@ def test_the_second_classifier_does_without_the_mark(mitigated: tuple[Path, str]
 def test_the_mitigated_study_is_a_study(mitigated: tuple[Path, str]) -> None:
     root, _ = mitigated
     before, after = RunDirectory(root), RunDirectory.open(root / "backbones" / SLUG / "mitigated")
-    data, changed = before.read_dataset(), after.read_dataset()
+    data, changed = before.data.read(), after.data.read()
     test = data.where("test")
     assert np.array_equal(data.pixels[test], changed.pixels[test])
     assert (data.ids, data.splits) == (changed.ids, changed.splits)
     assert 72 <= (data.pixels != changed.pixels).any(axis=(1, 2, 3)).sum() < 120
-    assert after.read_summary().name == "planted, mitigated"
-    assert after.read_mitigated_data() is not None
-    assert after.report_path.is_file()
-    assert after.read_audit(SLUG, "finetuning") is not None
+    assert after.summary.read().name == "planted, mitigated"
+    assert after.mitigation.read_data() is not None
+    assert after.report.path.is_file()
+    assert after.audit.read(SLUG, "finetuning") is not None
     # The numbers of the record are those of the two studies.
     record = record_of(root)
-    summaries = before.read_summary(), after.read_summary()
+    summaries = before.summary.read(), after.summary.read()
     accuracies = [one.backbones[SLUG].finetuning.accuracy for one in summaries]
     assert accuracies == pytest.approx([record.accuracy_before, record.accuracy_after])
 
@@ -165,7 +166,7 @@ def test_a_mitigated_study_is_audited_on_the_images_as_they_were(
 
     monkeypatch.setattr("seewhy.audit.stage_audit.audit_stage", audit_stage)
     audit_run(root / "backbones" / SLUG / "mitigated")
-    assert np.array_equal(asked[0].pixels, RunDirectory(root).read_dataset().pixels)
+    assert np.array_equal(asked[0].pixels, RunDirectory(root).data.read().pixels)
     # A study's audit computes so; the same answers come of it alone.
     assert smallest == [0]
 
@@ -225,10 +226,10 @@ def test_object_masks_go_along(
 ) -> None:
     root = Path(shutil.copytree("ended", tmp_path / "masked"))
     run = RunDirectory(root)
-    data = run.read_dataset()
+    data = run.data.read()
     masks = np.random.default_rng(0).random(data.pixels.shape[:3]) < 0.5
-    np.save(run.masks_path, masks)
-    run.write_dataset(replace(data, masks=masks))
+    np.save(run.data.masks_path, masks)
+    run.data.write(replace(data, masks=masks))
     made = []
 
     def prepare_only(
@@ -251,7 +252,7 @@ def copied(place: Path, tmp_path: Path) -> RunDirectory:
 
 
 def audit_of(run: RunDirectory) -> Audit:
-    found = run.read_audit(SLUG, "finetuning")
+    found = run.audit.read(SLUG, "finetuning")
     assert found is not None
     return found
 
@@ -263,7 +264,7 @@ def test_where_no_shortcut_was_proven_nothing_is_mitigated(
     for one in audit.classes:
         one.findings, one.verdict = [], "none"
     audit.sentences = []
-    copied.write_audit(SLUG, audit, {}, {})
+    copied.audit.write(SLUG, audit, {}, {})
     files = {path for path in copied.root.rglob("*") if path.name != ".lock"}
     done = seewhy("run", "planted.toml", "--out", copied.root, "--mitigate", "--quiet", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
@@ -281,32 +282,32 @@ def test_mitigation_that_fails_costs_nothing_and_is_named(place: Path, seewhy: C
     assert line.startswith(f"seewhy: the mitigation of {SLUG} failed: {reason}; ")
     assert "no shortcut was confirmed" not in done.stdout
     run = RunDirectory(place / "failing")
-    (failed,) = run.read_summary().failed
+    (failed,) = run.summary.read().failed
     assert (failed.step, failed.backbone, failed.reason) == ("mitigation", SLUG, reason)
-    assert "Traceback" in run.log_path.read_text("utf-8")
-    assert f"Missing, because the mitigation of {SLUG} failed" in run.report_path.read_text("utf-8")
+    assert "Traceback" in run.layout.log.read_text("utf-8")
+    assert f"Missing, because the mitigation of {SLUG} failed" in run.report.path.read_text("utf-8")
     # Nor can be mitigated what a failed audit has not found.
-    run.audit_path(SLUG, "finetuning").unlink()
-    summary = run.read_summary()
+    run.audit.path(SLUG, "finetuning").unlink()
+    summary = run.summary.read()
     summary.failed = [failed.model_copy(update={"step": "audit", "stage": "finetuning"})]
-    run.write_summary(summary)
+    run.summary.write(summary)
     assert mitigate_run(run.root) == {SLUG: None}
-    assert [one.step for one in run.read_summary().failed] == ["audit", "mitigation"]
+    assert [one.step for one in run.summary.read().failed] == ["audit", "mitigation"]
 
 
 def test_what_has_not_been_audited_cannot_be_mitigated(
     copied: RunDirectory, seewhy: CommandLine, place: Path
 ) -> None:
-    copied.audit_path(SLUG, "finetuning").with_name("audit-details.npz").unlink()
+    copied.audit.path(SLUG, "finetuning").with_name("audit-details.npz").unlink()
     done = seewhy("run", "planted.toml", "--out", copied.root, "--mitigate", "--quiet", cwd=place)
     assert done.returncode == 2
     assert "an older seewhy audited this classifier, audit it again with `seewhy audit" in (
         done.stderr
     )
-    copied.audit_path(SLUG, "finetuning").unlink()
+    copied.audit.path(SLUG, "finetuning").unlink()
     with pytest.raises(RunError, match=rf"the fine-tuned {SLUG} has not been audited"):
         mitigate_run(copied.root)
-    assert not copied.mitigated_path(SLUG).exists()
+    assert not copied.mitigation.folder(SLUG).exists()
 
 
 def test_what_was_mitigated_for_other_findings_is_not_taken_up(
@@ -318,10 +319,10 @@ def test_what_was_mitigated_for_other_findings_is_not_taken_up(
         if one.name == "coarse":
             one.findings, one.verdict = [], "none"
         one.findings = [each.model_copy(update={"kind": "texture"}) for each in one.findings]
-    run.write_audit(SLUG, audit, {}, {})
+    run.audit.write(SLUG, audit, {}, {})
     with pytest.raises(RunError, match=r"was mitigated for other findings .*fine: detail.*texture"):
         mitigate_run(run.root)
-    (run.mitigated_path(SLUG) / "data" / "mitigation_data.json").unlink()
+    (run.mitigation.folder(SLUG) / "data" / "mitigation_data.json").unlink()
     with pytest.raises(
         RunError, match=r"mitigated: is not as seewhy writes it \(no data/mitigation_data\.json"
     ):
@@ -336,22 +337,22 @@ def spoilt(mitigated: tuple[Path, str], tmp_path: Path) -> RunDirectory:
 
 def test_details_that_look_otherwise_are_other_findings(spoilt: RunDirectory) -> None:
     audit = audit_of(spoilt)
-    details = spoilt.read_audit_details(SLUG, "finetuning", audit)
+    details = spoilt.audit.read_details(SLUG, "finetuning", audit)
     assert mitigate_run(spoilt.root)[SLUG] == record_of(spoilt.root)
     changed = {
         name: {**arrays, "look": 255 - arrays["look"]} if "look" in arrays else arrays
         for name, arrays in details.items()
     }
-    spoilt.write_audit(SLUG, audit, {}, changed)
+    spoilt.audit.write(SLUG, audit, {}, changed)
     same = r"was mitigated for other findings of the same kinds .*; delete that folder to"
     with pytest.raises(RunError, match=same):
         mitigate_run(spoilt.root)
     # Early versions did not write down what findings looked like.
-    spoilt.write_audit(SLUG, audit, {}, details)
-    mitigated = RunDirectory(spoilt.mitigated_path(SLUG))
-    made = mitigated.read_mitigated_data()
+    spoilt.audit.write(SLUG, audit, {}, details)
+    mitigated = RunDirectory(spoilt.mitigation.folder(SLUG))
+    made = mitigated.mitigation.read_data()
     assert made is not None
-    mitigated.write_mitigated_data(made.model_copy(update={"reasons": []}))
+    mitigated.mitigation.write_data(made.model_copy(update={"reasons": []}))
     with pytest.raises(RunError, match=same):
         mitigate_run(spoilt.root)
 
@@ -363,15 +364,15 @@ def test_what_was_said_of_a_deleted_classifier_goes_with_it(
         raise KeyboardInterrupt
 
     own_report = "The mitigated classifier's own report"
-    assert own_report in spoilt.report_path.read_text("utf-8")
-    shutil.rmtree(spoilt.mitigated_path(SLUG))
+    assert own_report in spoilt.report.path.read_text("utf-8")
+    shutil.rmtree(spoilt.mitigation.folder(SLUG))
     page = redraw_report(spoilt.root).read_text("utf-8")
     assert "Before and after mitigation" in page
     assert own_report not in page
     monkeypatch.setattr("seewhy.pipeline.mitigation.conduct_study", stop)
     with pytest.raises(KeyboardInterrupt):
         mitigate_run(spoilt.root)
-    assert spoilt.read_mitigation(SLUG) is None
+    assert spoilt.mitigation.read(SLUG) is None
 
 
 def test_where_nothing_is_proven_any_more_nothing_is_told_of_mitigation(
@@ -381,10 +382,10 @@ def test_where_nothing_is_proven_any_more_nothing_is_told_of_mitigation(
     for one in audit.classes:
         one.findings, one.verdict = [], "none"
     audit.sentences = []
-    spoilt.write_audit(SLUG, audit, {}, {})
+    spoilt.audit.write(SLUG, audit, {}, {})
     assert mitigate_run(spoilt.root) == {SLUG: None}
-    assert spoilt.read_mitigation(SLUG) is None
-    page = spoilt.report_path.read_text("utf-8")
+    assert spoilt.mitigation.read(SLUG) is None
+    page = spoilt.report.path.read_text("utf-8")
     assert "Mitigation" not in page[page.index('<section id="shortcuts">') :]
 
 
@@ -406,8 +407,8 @@ def test_what_would_not_be_audited_is_refused_before_it_is_trained(
 
 
 def test_a_mitigated_study_is_neither_mitigated_nor_started_over(spoilt: RunDirectory) -> None:
-    mitigated = RunDirectory(spoilt.mitigated_path(SLUG))
-    config, before = mitigated.read_config(), kept(spoilt.root)
+    mitigated = RunDirectory(spoilt.mitigation.folder(SLUG))
+    config, before = mitigated.config.read(), kept(spoilt.root)
     for refused in (mitigate_run, lambda root: check_mitigation(config, root)):
         with pytest.raises(RunError, match=r"mitigated: is a mitigated study itself"):
             refused(mitigated.root)
@@ -423,14 +424,14 @@ def test_a_mitigated_study_is_neither_mitigated_nor_started_over(spoilt: RunDire
 def test_a_mitigated_study_begun_otherwise_does_not_cost_the_one_around_it(
     spoilt: RunDirectory, what: str
 ) -> None:
-    mitigated = RunDirectory(spoilt.mitigated_path(SLUG))
-    mitigated.summary_path.unlink()
-    begun = mitigated.read_fingerprint()
+    mitigated = RunDirectory(spoilt.mitigation.folder(SLUG))
+    mitigated.summary.path.unlink()
+    begun = mitigated.fingerprint.read()
     assert begun is not None
     if what == "device":
-        mitigated.write_fingerprint(begun.model_copy(update={"device": "cuda"}))
+        mitigated.fingerprint.write(begun.model_copy(update={"device": "cuda"}))
     else:
-        mitigated.write_config(mitigated.read_config().model_copy(update={"seed": 9}))
+        mitigated.config.write(mitigated.config.read().model_copy(update={"seed": 9}))
     with pytest.raises(RunError, match=rf"mitigated: .* with another {what} ") as caught:
         mitigate_run(spoilt.root)
     assert str(caught.value).endswith("; delete that folder to mitigate again")
@@ -442,12 +443,12 @@ def test_a_mitigated_study_away_from_its_place_is_not_audited(spoilt: RunDirecto
         r": was mitigated from another study's images and is audited on those; it must stay where"
     )
     moved = RunDirectory(spoilt.root.with_name("moved"))
-    shutil.copytree(spoilt.mitigated_path(SLUG), moved.root)
+    shutil.copytree(spoilt.mitigation.folder(SLUG), moved.root)
     with pytest.raises(RunError, match=rf"moved{stays}"):
         audit_run(moved.root)
     # In another study's folder.
-    mitigated, data = RunDirectory(spoilt.mitigated_path(SLUG)), spoilt.read_dataset()
-    assert np.array_equal(mitigated.read_audited().pixels, data.pixels)
-    spoilt.write_dataset(replace(data, splits=(*data.splits[1:], data.splits[0])))
+    mitigated, data = RunDirectory(spoilt.mitigation.folder(SLUG)), spoilt.data.read()
+    assert np.array_equal(mitigated.audit.read_images().pixels, data.pixels)
+    spoilt.data.write(replace(data, splits=(*data.splits[1:], data.splits[0])))
     with pytest.raises(RunError, match=rf"mitigated{stays}"):
         audit_run(mitigated.root)

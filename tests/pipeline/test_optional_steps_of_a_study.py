@@ -23,7 +23,7 @@ from seewhy.pipeline.data_check import check_images
 from seewhy.runtime.progress import Silent
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import FailedStep, Step
+from seewhy.storage.schemas.summary import FailedStep, Step
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 Stops = Callable[[int], Silent]
@@ -207,7 +207,7 @@ def test_a_section_that_cannot_be_drawn_does_not_cost_the_page(
         for name in ("comparison_section", "search_section"):
             patch.setattr(build, name, lambda *_: 1 / 0)
         patch.setattr(build.pictures, "write_contact_sheet", lambda *_: 1 / 0)
-        build.build_report(run, run.read_summary(), failures)
+        build.build_report(run, run.summary.read(), failures)
         with pytest.raises(ZeroDivisionError):
             build.redraw_report(run.root)
     assert [one.reason for one in failures.found] == [

@@ -27,7 +27,8 @@ from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import Dataset, StageSummary
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.summary import StageSummary
 from seewhy.training.feature_cache import FeatureCache
 from seewhy.training.learners import HeadLearner
 from seewhy.training.trainer import seed_of, stage_settings, train_stage
@@ -146,7 +147,7 @@ def test_all_backbones_have_the_same_folds(tmp_path: Path, data: Dataset) -> Non
         found = repeat(under, slug, width)
         write_out_of_fold(under, slug, found)
         write_folds(under, slug, found, {"adaptation": stage, "finetuning": stage})
-        record = under.run.read_folds(slug)
+        record = under.run.repetitions.read(slug)
         assert record is not None
         records.append(record)
     one, other = records
@@ -194,7 +195,7 @@ def test_without_folds_asked_for_there_are_out_of_fold_predictions_alone(
     write_out_of_fold(under, "net", found)
     write_folds(under, "net", found, {})
     assert (tmp_path / "backbones" / "net" / "out_of_fold.csv").is_file()
-    assert under.run.read_folds("net") is None
+    assert under.run.repetitions.read("net") is None
 
 
 def test_classes_too_small_for_folds_have_none(tmp_path: Path, data: Dataset) -> None:
@@ -229,14 +230,14 @@ def test_what_was_stopped_goes_on_behind_the_last_training_that_ended(
     name = "backbones/net/out_of_fold.csv"
     assert (stopped.run.root / name).read_bytes() == (whole.run.root / name).read_bytes()
     assert not list(tmp_path.rglob("*.safetensors"))
-    stopped.run.forget_checkpoints("net")
-    assert not (stopped.run.backbone_path("net") / "folds").exists()
+    stopped.run.backbones.delete_checkpoints("net")
+    assert not (stopped.run.layout.backbone("net") / "folds").exists()
 
 
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, data: Dataset) -> None:
     under = work(tmp_path, data, config(folds=3))
     repeat(under)
-    path = under.run.backbone_path("net") / "folds" / "fold 2.npz"
+    path = under.run.layout.backbone("net") / "folds" / "fold 2.npz"
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(RunError, match=r"fold 2\.npz: cannot be resumed .* delete it"):
         repeat(under)

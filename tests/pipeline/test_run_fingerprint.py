@@ -17,7 +17,7 @@ from seewhy.pipeline.run_fingerprint import refuse_another, refuse_changed_files
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import RunFingerprint
+from seewhy.storage.schemas.provenance import RunFingerprint
 
 Begin = Callable[..., RunDirectory]
 
@@ -58,9 +58,9 @@ def config_of(source: str = "photos", **named: object) -> StudyConfig:
 def begin(config: StudyConfig) -> RunDirectory:
     """Write what a study has written when its first backbone is begun."""
     with opened_run(Path("run"), config) as run:
-        run.write_sources(source_files(config, Silent()))
+        run.fingerprint.write_sources(source_files(config, Silent()))
         named = {key: str(path) for key, path in named_places(config).items()}
-        run.write_fingerprint(
+        run.fingerprint.write(
             RunFingerprint(
                 device="cpu",
                 precision="float32",
@@ -141,8 +141,8 @@ def test_images_that_moved_are_the_same_images(place: Path) -> None:
     (place / "elsewhere").mkdir()
     (place / "photos").rename(place / "elsewhere" / "photos")
     assert go_on(config_of("elsewhere/photos")) == []
-    assert run.read_config().data.source == "elsewhere/photos"
-    begun = run.read_fingerprint()
+    assert run.config.read().data.source == "elsewhere/photos"
+    begun = run.fingerprint.read()
     assert begun is not None
     assert begun.named["data.source"] == str(place / "elsewhere" / "photos")
     # Another folder with as many images of the same size and age is another one.
@@ -171,7 +171,7 @@ def test_the_same_words_in_another_folder_name_other_images(
     with pytest.raises(OtherStudyError, match=there):
         refuse_changed_files(RunDirectory(root), config_of(), said)
     # And the weights of the study are found from here.
-    found = with_places(RunDirectory(root), RunDirectory(root).read_config())
+    found = with_places(RunDirectory(root), RunDirectory(root).config.read())
     assert found.backbone[0].name == f"local-dir:{place}/net"
 
 
@@ -240,14 +240,14 @@ def test_other_values_are_named_and_those_of_the_machine_may_differ(place: Path)
 
 def test_before_the_first_backbone_is_begun_images_may_change(place: Path) -> None:
     run = begin(config_of())
-    run.fingerprint_path.unlink()
+    run.fingerprint.path.unlink()
     (place / "photos" / "cat" / "9.jpg").write_text("new")
     assert go_on(config_of("photos/")) == []
 
 
 def test_a_study_of_an_older_version_is_compared_by_its_paths(place: Path) -> None:
     run = begin(config_of())
-    run.sources_path.unlink()
+    run.fingerprint.sources_path.unlink()
     assert go_on(config_of("photos/")) == []
     shutil.copytree(place / "photos", place / "copy" / "photos")
     with pytest.raises(OtherStudyError, match=r"data\.source: 'photos' there, 'copy/photos' now"):
@@ -258,7 +258,7 @@ def test_a_link_to_nothing_is_listed_and_no_traceback(place: Path) -> None:
     (place / "photos" / "cat" / "gone.jpg").symlink_to("nowhere.jpg")
     run = begin(config_of())
     assert go_on(config_of()) == []
-    read = run.read_sources()
+    read = run.fingerprint.read_sources()
     assert read is not None
     one = next(one for one in read if one.name == "cat/gone.jpg")
     assert (one.size, one.sha256) == (-1, "")

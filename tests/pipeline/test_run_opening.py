@@ -127,12 +127,12 @@ def begun(tmp_path: Path) -> RunDirectory:
         (root / "data").mkdir()
         (root / "backbones" / "net" / "mitigated" / "data").mkdir(parents=True)
         (root / "backbones" / "net" / "summary.json").write_text("its numbers")
-        run.fingerprint_path.write_text("{}")
-        run.summary_path.write_text("{}")
-    mitigated = RunDirectory(run.mitigated_path("net"))
-    mitigated.write_config(CONFIG)
+        run.fingerprint.path.write_text("{}")
+        run.summary.path.write_text("{}")
+    mitigated = RunDirectory(run.mitigation.folder("net"))
+    mitigated.config.write(CONFIG)
     (mitigated.root / "data" / "mitigation_data.json").write_text("{}")
-    mitigated.summary_path.write_text("{}")
+    mitigated.summary.path.write_text("{}")
     return run
 
 
@@ -168,7 +168,7 @@ def test_whatever_changes_a_run_directory_waits_for_no_other(
         CHANGES[change](begun.root)
     assert files(begun.root) == before
     # A mitigated study belongs to the one around it, and is held with it.
-    mitigated = begun.mitigated_path("net")
+    mitigated = begun.mitigation.folder("net")
     where = BUSY.replace("run:", "mitigated:")
     if change != "mitigate":
         with elsewhere(begun.root), pytest.raises(RunError, match=where):
@@ -190,13 +190,13 @@ def test_a_command_that_is_refused_ends_with_one_sentence(
 
 def test_reading_needs_no_lock(begun: RunDirectory) -> None:
     with elsewhere(begun.root):
-        assert RunDirectory.open(begun.root).read_config() == CONFIG
+        assert RunDirectory.open(begun.root).config.read() == CONFIG
 
 
 def test_who_holds_a_lock_may_ask_again_and_a_forked_process_does_not_hold_it(
     begun: RunDirectory,
 ) -> None:
-    with holding(begun.root), holding(begun.root), holding(begun.mitigated_path("net")):
+    with holding(begun.root), holding(begun.root), holding(begun.mitigation.folder("net")):
         process = os.fork()
         if not process:
             try:
@@ -263,11 +263,11 @@ def test_starting_over_may_be_killed(
     with opened_run(begun.root, CONFIG) as run:
         # The old numbers are there only with all that says what they are numbers of.
         if (run.root / "backbones").exists():
-            assert run.fingerprint_path.is_file()
+            assert run.fingerprint.path.is_file()
             assert (run.root / "data").is_dir()
         assert not list(run.root.glob("*.part"))
         assert not list(run.root.glob(".*.part"))
-        run.fingerprint_path.write_text("{}")
+        run.fingerprint.path.write_text("{}")
 
 
 def test_only_what_was_made_is_taken_back(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_only_what_was_made_is_taken_back(tmp_path: Path) -> None:
     root.mkdir()
     with pytest.raises(RunError, match="no good"), opened_run(root, CONFIG) as run:
         (root / "data").mkdir()
-        run.log_path.write_text("x")
+        run.layout.log.write_text("x")
         (root / "notes.txt").write_text("somebody's")
         raise RunError("no good")
     assert {path.name for path in root.iterdir()} == {"notes.txt"}

@@ -21,7 +21,7 @@ from seewhy.explanation.measures.faithfulness import measure_faithfulness
 from seewhy.models.backbones import create_architecture
 from seewhy.models.classifier import read_classifier
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import STAGES, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 TINY = [
@@ -181,9 +181,9 @@ def test_the_saved_classifier_gives_the_recorded_predictions_and_maps(
     finished: Path, slug: str, stage: Stage
 ) -> None:
     run = RunDirectory(finished / "out")
-    classifier = read_classifier(run.model_path(slug, stage))
-    data = run.read_dataset()
-    records = run.read_backbone(slug, data.classes)
+    classifier = read_classifier(run.training.model_path(slug, stage))
+    data = run.data.read()
+    records = run.backbones.read(slug, data.classes)
     predictions, maps = records.predictions[stage], records.maps[stage]
     paths = [finished / "colours" / data.paths[index] for index in data.where("test")]
     images = read_images(paths, classifier)
@@ -204,10 +204,10 @@ def test_the_saved_classifier_gives_the_recorded_predictions_and_maps(
 
 def test_maps_are_of_both_classes_and_both_stages(finished: Path) -> None:
     run = RunDirectory(finished / "out")
-    classes = run.read_summary().data.classes
+    classes = run.summary.read().data.classes
     wrong = 0
     for slug in ("resnet18", "vgg11"):
-        records = run.read_backbone(slug, classes)
+        records = run.backbones.read(slug, classes)
         for stage in STAGES:
             maps, predictions = records.maps[stage], records.predictions[stage]
             right = predictions.predicted == predictions.labels
@@ -224,8 +224,8 @@ def test_maps_are_of_both_classes_and_both_stages(finished: Path) -> None:
 
 def test_faithfulness_is_what_measuring_by_hand_gives(finished: Path) -> None:
     run = RunDirectory(finished / "out")
-    data = run.read_dataset()
-    records = run.read_backbone("resnet18", data.classes)
+    data = run.data.read()
+    records = run.backbones.read("resnet18", data.classes)
     recorded, maps = records.faithfulness, records.maps["finetuning"]
     assert recorded is not None
     test = data.where("test")
@@ -233,7 +233,7 @@ def test_faithfulness_is_what_measuring_by_hand_gives(finished: Path) -> None:
     # Six test images of three classes: each has its share of four, one or two.
     assert len(sample) == 4
     assert set(np.bincount(data.labels[test[sample]], minlength=3)) == {1, 2}
-    classifier = read_classifier(run.model_path("resnet18", "finetuning"))
+    classifier = read_classifier(run.training.model_path("resnet18", "finetuning"))
     paths = [finished / "colours" / data.paths[index] for index in test[sample]]
     ours = measure_faithfulness(
         classifier,
@@ -254,7 +254,7 @@ def test_faithfulness_is_what_measuring_by_hand_gives(finished: Path) -> None:
             for end in ("value", "low", "high"):
                 mine = getattr(getattr(measure, column), end)
                 assert getattr(getattr(theirs, column), end) == pytest.approx(mine, abs=2e-5), name
-    part = run.read_summary().backbones["resnet18"].explanation.faithfulness
+    part = run.summary.read().backbones["resnet18"].explanation.faithfulness
     assert part is not None
     assert part.verdict == recorded.verdict == ours.verdict
     assert part.measures["deletion_blur"].maps == recorded.measures["deletion_blur"].maps
@@ -401,12 +401,12 @@ def test_an_augmented_study_computes_training_activations_anew(
     # Where no epoch beat the start, the start's statistics came back with its weights.
     assert torch.equal(original[mean], kept[f"trunk.{mean}"]) == (metrics["best_epoch"] == 0)
     run = RunDirectory(tmp_path / "out")
-    records = run.read_backbone("resnet18", run.read_dataset().classes)
+    records = run.backbones.read("resnet18", run.data.read().classes)
     maps = records.maps["finetuning"]
     assert (maps.method, maps.layer) == ("layercam", "layer3.1.act2, trunk output")
     assert maps.maps.shape[1:] == (4, 4)  # the finer of the two, a sixteenth of 64
     assert records.faithfulness is None
-    assert run.read_summary().backbones["resnet18"].explanation.faithfulness is None
+    assert run.summary.read().backbones["resnet18"].explanation.faithfulness is None
     log = (tmp_path / "out" / "study.log").read_text("utf-8")
     assert "without the training images, which crop and flip and erase change every time" in log
 

@@ -11,37 +11,24 @@ import pytest
 
 from seewhy.config import validate
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.faithfulness import (
-    FaithfulnessSummary,
-    Good,
-    MeanInterval,
-    MeasureSummary,
-)
-from seewhy.storage.schemas.study import (
+from seewhy.storage.schemas.base import Interval, Stage
+from seewhy.storage.schemas.dataset import Dataset, SetAside
+from seewhy.storage.schemas.faithfulness import FaithfulnessSummary, Good, MeasureSummary
+from seewhy.storage.schemas.maps import Maps
+from seewhy.storage.schemas.predictions import Baseline, Predictions, StageMetrics
+from seewhy.storage.schemas.provenance import Provenance
+from seewhy.storage.schemas.search import LayerSearch, SearchRecord, Trial, TrialState
+from seewhy.storage.schemas.summary import (
     BackboneSummary,
-    Baseline,
     BaselineSummary,
-    Dataset,
     DataSummary,
-    Epoch,
     ExplanationSummary,
-    FeaturesRecord,
-    HeadSummary,
-    LayerSearch,
-    Maps,
-    Predictions,
-    Provenance,
-    SearchRecord,
     SearchSummary,
-    SetAside,
     Skipped,
-    Stage,
-    StageMetrics,
     StageSummary,
     Summary,
-    Trial,
-    TrialState,
 )
+from seewhy.storage.schemas.training import Epoch, FeaturesRecord, HeadSummary
 
 # Eight test images. What each is, what it is taken for and how surely: (label, predicted, p).
 ANSWERS: dict[str, list[tuple[int, int, float]]] = {
@@ -105,9 +92,9 @@ def _write_run(
     run = RunDirectory(root)
     test = [label for label, _, _ in answers["net_a"]]
     data = _dataset(run, tuple(classes), source, files, side, tuple(set_aside), test)
-    run.write_dataset(data)
+    run.data.write(data)
     config = {"name": study.replace("/", "∕"), "data": {"source": source}}
-    run.write_config(validate(config, "test"))
+    run.config.write(validate(config, "test"))
     parts = {
         slug: _backbone(
             run, data, slug, names[k] if names else slug, skipped if k else None, answers, cells
@@ -115,10 +102,10 @@ def _write_run(
         for k, slug in enumerate(backbones)
     }
     for slug in set(searched) & set(parts):
-        run.write_trials(slug, search_trials(failed))
-        run.write_search(slug, SEARCH)
+        run.search.write_trials(slug, search_trials(failed))
+        run.search.write(slug, SEARCH)
         parts[slug].search = SEARCH_SUMMARY
-    run.write_provenance(PROVENANCE)
+    run.provenance.write(PROVENANCE)
     counts = {split: len(data.where(split)) for split in ("train", "validation", "test")}
     summary = Summary(
         name=study,
@@ -128,7 +115,7 @@ def _write_run(
         data=DataSummary(source=source, classes=list(classes), **counts),
         backbones=parts,
     )
-    run.write_summary(summary)
+    run.summary.write(summary)
     return run, summary
 
 
@@ -154,8 +141,7 @@ PROVENANCE = Provenance(
 
 def _measure(good: Good, maps: float, random: float, verdict: str) -> MeasureSummary:
     cells = [
-        MeanInterval(value=mean, low=mean - 0.125, high=mean + 0.125)
-        for mean in (maps, random, 0.25)
+        Interval(value=mean, low=mean - 0.125, high=mean + 0.125) for mean in (maps, random, 0.25)
     ]
     return MeasureSummary(
         good=good, images=12, maps=cells[0], random=cells[1], gaussian=cells[2], verdict=verdict
@@ -194,8 +180,8 @@ def _dataset(
     labels = np.array([*range(count), *range(count), *range(count), *test], dtype=np.int64)
     splits = ("train",) * (2 * count) + ("validation",) * count + ("test",) * len(test)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), side, side, 3), np.uint8)
-    run.pixels_path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(run.pixels_path, pixels)
+    run.data.pixels_path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(run.data.pixels_path, pixels)
     return Dataset(
         source=source,
         classes=classes,
@@ -225,11 +211,13 @@ def _backbone(
         predictions = _predictions(data, given)
         stages[stage] = _stage(run, data, slug, stage, predictions)
         maps = _maps(predictions, stage, cells)
-        run.write_maps(slug, stage, [maps], predictions.labels, data.classes)
+        run.explanations.write_maps(slug, stage, [maps], predictions.labels, data.classes)
     recall = dict.fromkeys(data.classes, 0.25)
     at_cut = "kept in memory: 1 MiB of 2"
-    run.write_features(slug, FeaturesRecord(images=17, channels=3, seconds=0.5, at_cut=at_cut))
-    run.write_baseline(
+    run.training.write_features(
+        slug, FeaturesRecord(images=17, channels=3, seconds=0.5, at_cut=at_cut)
+    )
+    run.baseline.write(
         slug,
         Baseline(skipped=skipped)
         if skipped
@@ -322,7 +310,7 @@ def _stage(
     history = [
         Epoch(k, 1.0 / k, 0.5 + 0.1 * k, 1.1 / k, 0.4 + 0.1 * k, 1e-3, 2.0) for k in (1, 2, 3)
     ]
-    run.write_stage(slug, metrics, history, predictions, confusion, data.classes)
+    run.training.write_stage(slug, metrics, history, predictions, confusion, data.classes)
     return StageSummary(
         accuracy=accuracy,
         precision=metrics.precision,

@@ -18,7 +18,7 @@ from PIL import Image
 from seewhy.errors import RunError
 from seewhy.evaluation.published_results import HUMAN_ACCURACY
 from seewhy.report.build import TEMPLATES, build_report
-from seewhy.storage.schemas.study import SetAside
+from seewhy.storage.schemas.dataset import SetAside
 
 VOID = {"meta", "img", "input", "link", "br", "hr"}
 HOSTILE = ("<script>alert(1)</script>", '"onerror="alert(1)', "{{ 7 * 7 }} $x^2$ _a_b$ 猫")
@@ -177,20 +177,20 @@ def test_the_page_is_sound_and_self_contained(make_run: Callable) -> None:
 def test_redrawing_gives_the_same_bytes(make_run: Callable) -> None:
     run, summary = make_run()
     path = build_report(run, summary)
-    first, sheet = path.read_bytes(), run.contact_sheet_path.read_bytes()
-    assert build_report(run, run.read_summary()).read_bytes() == first
-    assert run.contact_sheet_path.read_bytes() == sheet
-    assert path == run.report_path
+    first, sheet = path.read_bytes(), run.data.contact_sheet_path.read_bytes()
+    assert build_report(run, run.summary.read()).read_bytes() == first
+    assert run.data.contact_sheet_path.read_bytes() == sheet
+    assert path == run.report.path
     assert not list(run.root.rglob("*.part"))
 
 
 def test_contact_sheet_shows_the_training_images(make_run: Callable) -> None:
     run, summary = make_run(side=96)
     build_report(run, summary)
-    with Image.open(run.contact_sheet_path) as sheet:
+    with Image.open(run.data.contact_sheet_path) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     # First row, first place: the first training image of the first class, as it is.
-    np.testing.assert_array_equal(pixels[6:102, 156:252], run.read_dataset().pixels[0])
+    np.testing.assert_array_equal(pixels[6:102, 156:252], run.data.read().pixels[0])
 
 
 def test_pictures_of_32_pixels_are_kept_without_loss(make_run: Callable) -> None:
@@ -200,7 +200,7 @@ def test_pictures_of_32_pixels_are_kept_without_loss(make_run: Callable) -> None
     assert photo["class"] == "tiny"
     data = base64.b64decode(photo["href"].partition(",")[2])
     shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    np.testing.assert_array_equal(shown, run.read_dataset().pixels[9])
+    np.testing.assert_array_equal(shown, run.data.read().pixels[9])
 
 
 def test_many_classes_stay_readable(make_run: Callable) -> None:
@@ -226,7 +226,7 @@ def test_a_missing_record_is_named(make_run: Callable, name: str) -> None:
     (run.root / name).unlink()
     with pytest.raises(RunError, match=re.escape(str(run.root / name))):
         build_report(run, summary)
-    assert not run.report_path.exists()
+    assert not run.report.path.exists()
 
 
 def test_never_imports_torch() -> None:

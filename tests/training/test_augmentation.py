@@ -16,7 +16,7 @@ from seewhy.models.classifier import Head, TailAndHead
 from seewhy.pipeline.study import run_study
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training.augmentation import (
     Replacement,
     box_sides,

@@ -17,7 +17,7 @@ from seewhy.errors import RunError
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Epoch
+from seewhy.storage.schemas.training import Epoch
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.learners import HeadLearner, ModuleLearner
 from seewhy.training.trainer import BestEpoch, OnEpoch, StageResult, StageSettings, train_stage

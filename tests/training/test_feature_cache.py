@@ -16,7 +16,8 @@ from seewhy.models.classifier import pool
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Dataset, Place
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.training import Place
 from seewhy.training import cut_activations as module
 from seewhy.training import feature_cache as features
 from seewhy.training.cut_activations import CutInput

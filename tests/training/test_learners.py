@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Epoch
+from seewhy.storage.schemas.training import Epoch
 from seewhy.training import learners
 from seewhy.training.learners import Augment, HeadLearner, ModuleLearner
 from seewhy.training.losses import label_shares, loss_of

@@ -19,7 +19,7 @@ from seewhy.config import HeadConfig
 from seewhy.errors import TrainingError
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Advance, Silent
-from seewhy.storage.schemas.study import Epoch
+from seewhy.storage.schemas.training import Epoch
 from seewhy.training.learners import ModuleLearner
 from seewhy.training.trainer import (
     BestEpoch,

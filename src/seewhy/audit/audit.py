@@ -34,7 +34,9 @@ from seewhy.storage.schemas.audit import (
     Strategy,
     Verdict,
 )
-from seewhy.storage.schemas.study import Dataset, Predictions, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions
 
 # Images per class whose evidence is asked for.
 NEAR = 24

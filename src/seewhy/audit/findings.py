@@ -20,7 +20,8 @@ from seewhy.storage.schemas.audit import (
     EffectRecord,
     Finding,
 )
-from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.wording import count, listing, share
 
 EXAMPLES = 4

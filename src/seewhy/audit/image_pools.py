@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 
 Role = Literal["discovery", "screening", "extra_donors", "confirmation"]
 

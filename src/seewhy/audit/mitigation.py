@@ -27,8 +27,9 @@ from seewhy.audit.exchange import (
     TextureExchange,
     filled_in,
 )
-from seewhy.storage.schemas.audit import Audit, AuditKind, ClassMitigation
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.audit import Audit, AuditKind
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.mitigation import ClassMitigation
 
 BLOCK = 128
 # Pixels, at the size at which looks are compared, by which a detail is taken wider than found.

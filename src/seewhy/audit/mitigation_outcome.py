@@ -14,17 +14,15 @@ from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.findings import score, spot_in_words
 from seewhy.audit.inference import more_severe
 from seewhy.audit.mitigation import ConfirmedCue, ImagesWithoutCue, without_cue
-from seewhy.storage.schemas.audit import (
-    Audit,
-    AuditKind,
-    ClassAudit,
+from seewhy.storage.schemas.audit import Audit, AuditKind, ClassAudit, Verdict
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.mitigation import (
     ClassMitigation,
     MitigatedClass,
     MitigationRecord,
     MitigationScores,
-    Verdict,
 )
-from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.wording import count, listing, share, two_shares
 
 _AGAIN: Mapping[Verdict, str] = {

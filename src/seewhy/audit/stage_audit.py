@@ -20,7 +20,9 @@ from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.lock import under_lock
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.audit import Audit
-from seewhy.storage.schemas.study import Dataset, Predictions, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.storage.titles import STAGE_TITLES
 from seewhy.wording import duration
 
@@ -61,7 +63,7 @@ def audit_stage(
     title = f"{slug}: audit of {STAGE_TITLES[stage].lower()}"
     found = audit_classifier(access, data, predictions, stage, seed, progress, title)
     details = {name: _as_arrays(detail) for name, detail in found.details.items()}
-    run.write_audit(slug, found.record, found.pictures, details)
+    run.audit.write(slug, found.record, found.pictures, details)
     record = found.record
     log.info(
         "%s: %s: audit of %d classes, %d candidates, took %.1f s",
@@ -94,7 +96,7 @@ def read_details(run: RunDirectory, slug: str, stage: Stage, audit: Audit) -> di
             own=float(arrays["shares"][0]),
             others=float(arrays["shares"][1]),
         )
-        for name, arrays in run.read_audit_details(slug, stage, audit).items()
+        for name, arrays in run.audit.read_details(slug, stage, audit).items()
     }
 
 
@@ -138,20 +140,20 @@ def audit_run(
         Where there is no finished study or no such backbone, or a record is damaged.
     """
     run = RunDirectory.open(run_root(root))
-    summary, config = run.read_summary(), run.read_config()
+    summary, config = run.summary.read(), run.config.read()
     slugs = list(summary.backbones)
     if backbone is not None and backbone not in slugs:
         raise RunError(
             f"{root}: holds no backbone {backbone!r}{near_names(backbone, slugs)}; it has "
             f"{', '.join(slugs)}"
         )
-    data = run.read_audited()
+    data = run.audit.read_images()
     compute = choose_compute(device, config.precision)
     found: dict[str, Audit] = {}
     with repeatable(compute), without_denormals():
         for slug in [backbone] if backbone else slugs:
-            classifier = read_classifier(run.model_path(slug, stage)).to(compute.device)
-            predictions = run.read_backbone(slug, data.classes).predictions[stage]
+            classifier = read_classifier(run.training.model_path(slug, stage)).to(compute.device)
+            predictions = run.backbones.read(slug, data.classes).predictions[stage]
             found[slug] = audit_stage(
                 run,
                 slug,

@@ -39,7 +39,7 @@ def audit(
     def audit_and_redraw(root: Path | str) -> tuple[dict[str, Audit], Path]:
         audits = audit_run(root, audited_stage, backbone, device or "auto", progress)
         for slug in audits:
-            RunDirectory(Path(root)).settle(("audit",), slug, audited_stage)
+            RunDirectory(Path(root)).summary.remove_failed(("audit",), slug, audited_stage)
         return audits, redraw_report(root)
 
     audits, report = audit_and_redraw(run_dir)

@@ -81,7 +81,7 @@ def _print_duplicates(groups: Sequence[DuplicateGroup], hint: str) -> None:
 
 def _classes_table(checks: DataChecks) -> Table:
     """Return the number of images per class and split; of many classes, the first ones."""
-    from seewhy.storage.schemas.study import SPLITS
+    from seewhy.storage.schemas.dataset import SPLITS
 
     counts = checks.counts
     names = list(counts["train"])

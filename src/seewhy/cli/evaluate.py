@@ -20,4 +20,4 @@ def evaluate(run_dir: RunArgument, quiet: QuietOption = False) -> None:
     comparison = evaluate_run(run_dir, choose_progress(quiet))
     for sentence in comparison.sentences:
         print_result(sentence.text)
-    print_result(f"report: {RunDirectory(run_dir).report_path}")
+    print_result(f"report: {RunDirectory(run_dir).report.path}")

@@ -25,8 +25,8 @@ from seewhy.cli.progress_bars import choose_progress
 from seewhy.runtime.interruption import stopping_gently
 
 if TYPE_CHECKING:
-    from seewhy.storage.schemas.audit import MitigationRecord
-    from seewhy.storage.schemas.study import BackboneSummary, FailedStep
+    from seewhy.storage.schemas.mitigation import MitigationRecord
+    from seewhy.storage.schemas.summary import BackboneSummary, FailedStep
 
 EXAMPLES = (
     "seewhy run demo",
@@ -92,7 +92,7 @@ def run(
             mitigated = mitigate_run(study.root, progress, sys.argv) if mitigate else {}
     except KeyboardInterrupt:
         _exit_interrupted(run_folder(config, out_dir))
-    failed = RunDirectory(study.root).read_summary().failed
+    failed = RunDirectory(study.root).summary.read().failed
     _print_accuracies(study.summary.backbones)
     _print_mitigations(mitigated, failed)
     if study.report:
@@ -139,7 +139,7 @@ def _print_failed_step(step: FailedStep, root: Path) -> None:
 
     command = remedy(step, shlex.quote(str(root)))
     how = f"; run `{command}` to repeat it" if command else ""
-    print_message(f"seewhy: {failure(step)}{how}; see {RunDirectory(root).log_path} for details")
+    print_message(f"seewhy: {failure(step)}{how}; see {RunDirectory(root).layout.log} for details")
 
 
 def _exit_interrupted(root: Path) -> NoReturn:

@@ -88,7 +88,7 @@ class DataConfig(_Section):
         Larger pictures are set aside before they are decoded.
     white, black : float, optional
         Which values are white and black in pictures of more than 8 bits a value; default: found
-        from the values of all pictures, see `seewhy.storage.schemas.levels`.
+        from the values of all pictures, see `seewhy.data.decoding.value_levels`.
     near_duplicates : float, default 0.75
         Correlation of their fine detail from which two images count as near duplicates; 1: only
         exact copies count.

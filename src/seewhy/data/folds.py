@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from seewhy.data.splits import fill
 from seewhy.errors import DataError
-from seewhy.storage.schemas.study import Dataset, Split
+from seewhy.storage.schemas.dataset import Dataset, Split
 
 # Folds of the out-of-fold predictions where the configuration asks for none.
 USUAL = 5

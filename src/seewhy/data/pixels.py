@@ -27,7 +27,7 @@ from seewhy.errors import ConfigError, UnreadableImageError, near_names
 from seewhy.runtime.progress import Progress
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.npz_files import write_header
-from seewhy.storage.schemas.study import Preprocess, SetAside
+from seewhy.storage.schemas.dataset import Preprocess, SetAside
 
 CHUNK = 16
 ERASE_AREA = (0.02, 0.2)

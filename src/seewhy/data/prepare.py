@@ -27,7 +27,7 @@ from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 
 
 def prepare_data(
@@ -68,12 +68,12 @@ def prepare_data(
         failures = Failures(run, progress)
         dataset, findings = _decode_and_check(listing, config, size, run, progress, failures)
         failed = failures.found[0].reason if failures.found else None
-        run.write_dataset(dataset, findings, failed)
+        run.data.write(dataset, findings, failed)
     except BaseException:
-        run.pixels_path.unlink(missing_ok=True)
-        run.masks_path.unlink(missing_ok=True)
+        run.data.pixels_path.unlink(missing_ok=True)
+        run.data.masks_path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            run.pixels_path.parent.rmdir()
+            run.data.pixels_path.parent.rmdir()
         raise
     return dataset
 
@@ -105,7 +105,7 @@ def _decode_and_check(
     failures: Failures,
 ) -> tuple[Dataset, DataFindings | None]:
     listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
-    kept = keep_pixels(listing, size, run.pixels_path, progress)
+    kept = keep_pixels(listing, size, run.data.pixels_path, progress)
     if kept.set_aside:
         count = len(kept.set_aside)
         progress.say(f"{count} image{'s'[: count != 1]} set aside; the report lists them")
@@ -132,7 +132,7 @@ def _decode_and_check(
     division = _divide(readable, config, groups, listing, kept)
     masks = None
     if listing.load_mask is not None:
-        masks = keep_masks(listing.load_mask, kept.indices, size, run.masks_path)
+        masks = keep_masks(listing.load_mask, kept.indices, size, run.data.masks_path)
     dataset = Dataset(
         source=listing.source,
         classes=listing.classes,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import DataError
-from seewhy.storage.schemas.study import SPLITS, Split
+from seewhy.storage.schemas.dataset import SPLITS, Split
 from seewhy.wording import count, some
 
 

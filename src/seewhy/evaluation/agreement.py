@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.bootstrap import DRAWS, mean_interval, mean_intervals
-from seewhy.storage.schemas.evaluation import Interval, MapAgreement, MapDifference, MapMovement
+from seewhy.storage.schemas.base import Interval
+from seewhy.storage.schemas.comparison import MapAgreement, MapDifference, MapMovement
 
 # The share of the places that counts as where a map looks.
 HIGHEST = 0.2

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seewhy.config import BaselineConfig
 from seewhy.evaluation.metrics import score
 from seewhy.models.imagenet import ImageNetGrouping, NoImageNetClassError, group_classes
-from seewhy.storage.schemas.study import Baseline, WordGroup
+from seewhy.storage.schemas.predictions import Baseline, WordGroup
 
 
 def baseline(

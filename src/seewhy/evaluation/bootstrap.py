@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from seewhy.storage.schemas.evaluation import Interval
+from seewhy.storage.schemas.base import Interval
 
 DRAWS = 1000
 # Draws are made in blocks of about so many weights, so that memory stays small.

@@ -23,7 +23,7 @@ from scipy.special import log_softmax
 
 from seewhy.evaluation.bootstrap import DRAWS, Weights, bootstrap, interval
 from seewhy.storage.schemas.evaluation import Calibration, ReliabilityBin, TemperatureScaling
-from seewhy.storage.schemas.study import Predictions
+from seewhy.storage.schemas.predictions import Predictions
 
 BINS = 15
 # Temperatures are looked for between these; a minimum at an end is none.

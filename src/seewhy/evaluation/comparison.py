@@ -17,15 +17,16 @@ from seewhy.evaluation.conclusions import read
 from seewhy.evaluation.significance import compare_pair, holm, mcnemar
 from seewhy.evaluation.statements import EvaluationResults
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.evaluation import (
+from seewhy.storage.schemas.base import STAGES, Interval, Stage
+from seewhy.storage.schemas.comparison import (
     ClassifierPair,
     Comparison,
-    Evaluation,
     FoldComparison,
-    Interval,
     StageChange,
 )
-from seewhy.storage.schemas.study import STAGES, Maps, Predictions, Stage
+from seewhy.storage.schemas.evaluation import Evaluation
+from seewhy.storage.schemas.maps import Maps
+from seewhy.storage.schemas.predictions import Predictions
 
 
 def compare(

@@ -14,8 +14,9 @@ from scipy import stats
 from seewhy.evaluation import class_conclusions, pair_conclusions
 from seewhy.evaluation.statements import EvaluationResults, between, number, significant
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.evaluation import Sentence, Topic
-from seewhy.storage.schemas.study import STAGES, Epoch, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.comparison import Sentence, Topic
+from seewhy.storage.schemas.training import Epoch
 from seewhy.wording import count, listing, p_value, share, signed
 
 # Below these numbers of test images, in all or per class, a sentence asks for caution.

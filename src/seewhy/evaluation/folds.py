@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from seewhy.data.folds import Repetition
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predictions import as_predictions
-from seewhy.storage.schemas.study import (
-    Dataset,
-    Predictions,
-    Rates,
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions, Rates
+from seewhy.storage.schemas.repetitions import (
     RepetitionPredictions,
     RepetitionScores,
     Spread,
     StageRepetitions,
-    StageSummary,
 )
+from seewhy.storage.schemas.summary import StageSummary
 
 RATES = ("accuracy", "precision", "recall")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from seewhy.evaluation.statements import EvaluationResults, between, number, significant
-from seewhy.storage.schemas.evaluation import (
+from seewhy.storage.schemas.comparison import (
     ClassifierPair,
     FoldComparison,
     FoldDifference,

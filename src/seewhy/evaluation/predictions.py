@@ -11,7 +11,8 @@ from torch import Tensor
 
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import Compute
-from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions
 
 _BATCH = 64
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from seewhy.storage.schemas.study import HeadSummary
+from seewhy.storage.schemas.training import HeadSummary
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.significance import holm
-from seewhy.storage.schemas.evaluation import FoldComparison, FoldDifference, FoldScores, Over
-from seewhy.storage.schemas.study import Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.comparison import FoldComparison, FoldDifference, FoldScores, Over
 
 # Differences that spread less than this are equal but for rounding.
 EQUAL = 1e-12

@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from seewhy.evaluation.ranking import over_folds
-from seewhy.storage.schemas.evaluation import FoldComparison, Over
-from seewhy.storage.schemas.study import (
-    STAGES,
-    FoldsRecord,
-    RepetitionScores,
-    Stage,
-    StageRepetitions,
-)
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.comparison import FoldComparison, Over
+from seewhy.storage.schemas.repetitions import FoldsRecord, RepetitionScores, StageRepetitions
 
 
 def over_repetitions(records: Mapping[str, FoldsRecord | None]) -> list[FoldComparison]:

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.bootstrap import DRAWS, mean_interval
-from seewhy.storage.schemas.evaluation import ClassifierPair, Disagreement, PairTest
-from seewhy.storage.schemas.study import Predictions, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.comparison import ClassifierPair, Disagreement, PairTest
+from seewhy.storage.schemas.predictions import Predictions
 
 # From so many discordant images on, chi-squared is close enough to the exact test.
 FEWEST_DISCORDANT = 25

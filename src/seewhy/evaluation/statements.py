@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.evaluation import (
-    ClassifierPair,
-    Evaluation,
-    FoldComparison,
-    Interval,
-    StageChange,
-)
+from seewhy.storage.schemas.base import Interval
+from seewhy.storage.schemas.comparison import ClassifierPair, FoldComparison, StageChange
+from seewhy.storage.schemas.evaluation import Evaluation
 from seewhy.wording import share, signed
 
 LEVEL = 0.05

@@ -14,14 +14,14 @@ from scipy import sparse
 from seewhy.evaluation.bootstrap import DRAWS, Weights, bootstrap, interval
 from seewhy.evaluation.calibration import calibration, scale_temperature
 from seewhy.evaluation.metrics import places, score
+from seewhy.storage.schemas.base import Interval, Stage
 from seewhy.storage.schemas.evaluation import (
     ClassScores,
     ConfusionCell,
     Evaluation,
-    Interval,
     StageEvaluation,
 )
-from seewhy.storage.schemas.study import Predictions, Stage
+from seewhy.storage.schemas.predictions import Predictions
 
 TOP = (2, 3, 5)
 

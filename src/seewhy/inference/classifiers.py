@@ -28,8 +28,9 @@ from seewhy.runtime.arguments import path_text, run_root
 from seewhy.runtime.device import choose_compute
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.run_version import refuse_other_version
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.dataset import Preprocess
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels
-from seewhy.storage.schemas.study import STAGES, Preprocess, Stage
 from seewhy.wording import listing, some
 
 TIMM = "timm:"
@@ -233,14 +234,14 @@ def load_classifier(
     run = RunDirectory.open(run_root(root))
     if stage not in STAGES:
         raise ConfigError(f"stage: expected {' or '.join(STAGES)}, but got {stage!r}")
-    slugs = list(run.read_summary().backbones)
+    slugs = list(run.summary.read().backbones)
     slug = backbone or slugs[0]
     if slug not in slugs:
         raise RunError(
             f"{root}: holds no backbone {slug!r}{near_names(slug, slugs)}; it has "
             f"{', '.join(slugs)}"
         )
-    classifier = read_classifier(run.model_path(slug, stage))
+    classifier = read_classifier(run.training.model_path(slug, stage))
     return classifier.to(choose_compute(device, "float32").device)
 
 
@@ -301,21 +302,21 @@ def _of_run(
     root: Path, backbone: str | None, stage: Stage, device: torch.device
 ) -> NamedClassifier:
     refuse_other_version(root)
-    if not root.is_dir() or not RunDirectory(root).summary_path.is_file():
+    if not root.is_dir() or not RunDirectory(root).is_finished:
         raise RunError(_no_run(root))
     classifier = load_classifier(root, backbone, stage, str(device))
     design = classifier.design
-    slug = backbone or next(iter(RunDirectory(root).read_summary().backbones))
+    slug = backbone or next(iter(RunDirectory(root).summary.read().backbones))
     return NamedClassifier(
         name=f"{root} ({slug}, {stage})",
-        weights=str(RunDirectory(root).model_path(slug, stage)),
+        weights=str(RunDirectory(root).training.model_path(slug, stage)),
         module=classifier,
         classes=design.classes,
         labels=design.classes,
         preprocess=design.preprocess,
         working_size=design.working_size,
         layer=classifier.map_layer,
-        max_megapixels=RunDirectory(root).read_config().data.max_megapixels,
+        max_megapixels=RunDirectory(root).config.read().data.max_megapixels,
         levels=design.levels,
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.data.decoding.picture import is_deep, measure_image
+from seewhy.data.decoding.value_levels import decide_levels
 from seewhy.errors import ConfigError, UnreadableImageError
 from seewhy.explanation.explain import Explanation
 from seewhy.explanation.methods.registry import Method
@@ -26,7 +27,7 @@ from seewhy.inference.picture_input import read_square, squares_to_input
 from seewhy.inference.picture_names import PictureFile, find_pictures
 from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.run_directory import refuse_study_files
-from seewhy.storage.schemas.levels import Levels, decide_levels
+from seewhy.storage.schemas.levels import Levels
 
 
 def explain_pictures(

@@ -25,11 +25,12 @@ from seewhy.data.decoding.picture import (
     measure_image,
     measure_picture,
 )
+from seewhy.data.decoding.value_levels import ValueRange, decide_levels
 from seewhy.data.pixels import to_input
 from seewhy.errors import ConfigError, DataError, UnreadableImageError
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.models.classifier import Classifier
-from seewhy.storage.schemas.levels import Levels, ValueRange, decide_levels
+from seewhy.storage.schemas.levels import Levels
 
 MAX_MEGAPIXELS = 100.0
 UNLIMITED = 1e9  # an array is in memory already
@@ -56,7 +57,7 @@ def read_images(
     white, black : float, optional
         Which values are white and black in pictures of more than 8 bits a value. Default: as in
         the classifier's study; where that had no such pictures, found from all that are given,
-        see `seewhy.storage.schemas.levels.choose_level`.
+        see `seewhy.data.decoding.value_levels.choose_level`.
 
     Returns
     -------

@@ -28,7 +28,7 @@ from seewhy.models.weights import (
     read_lite0,
     read_local,
 )
-from seewhy.storage.schemas.study import Preprocess
+from seewhy.storage.schemas.dataset import Preprocess
 
 _WNID = re.compile(r"n\d{8}")
 

@@ -21,8 +21,8 @@ from seewhy.errors import BackboneError, RunError
 from seewhy.models.backbones import create_architecture
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.storage.atomic_writing import writing
+from seewhy.storage.schemas.dataset import Preprocess
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels, ValueLevel
-from seewhy.storage.schemas.study import Preprocess
 
 
 class Head(nn.Module):

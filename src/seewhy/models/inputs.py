@@ -13,7 +13,7 @@ from torch import nn
 
 from seewhy.errors import BackboneError, first_line
 from seewhy.models.weights import LocalWeights
-from seewhy.storage.schemas.study import Preprocess
+from seewhy.storage.schemas.dataset import Preprocess
 
 
 def read_preprocess(config: dict[str, Any], size: int | None, weights: str) -> Preprocess:

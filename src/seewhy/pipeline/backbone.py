@@ -31,20 +31,18 @@ from seewhy.pipeline.repetitions import (
     write_out_of_fold,
 )
 from seewhy.runtime.progress import Progress, Silent
-from seewhy.storage.schemas.study import (
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.predictions import Predictions, StageMetrics
+from seewhy.storage.schemas.search import SearchRecord
+from seewhy.storage.schemas.summary import (
     BackboneSummary,
     BaselineSummary,
     ExplanationSummary,
-    FeaturesRecord,
-    Place,
-    Predictions,
-    SearchRecord,
     SearchSummary,
     Skipped,
-    Stage,
-    StageMetrics,
     StageSummary,
 )
+from seewhy.storage.schemas.training import FeaturesRecord, Place
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import FeatureCache, keeping_features
 from seewhy.training.search.search import head_summary, search_head
@@ -71,17 +69,17 @@ def study_backbone(
     layers : tuple of str
         Names, after the cut, of the layers whose map is explained.
     """
-    done = work.run.read_backbone_summary(slug)
+    done = work.run.backbones.read_summary(slug)
     if done is not None:
-        work.run.forget_checkpoints(slug)
+        work.run.backbones.delete_checkpoints(slug)
         work.progress.say(f"{slug}: had been finished")
         return done
     log.info("%s: %s, weights %s", slug, backbone.name, backbone.weights)
     log.info("%s: cut at %s, %d of %d layers before it", slug, cut.place, cut.before, cut.total)
     for part in (backbone.model, cut.prefix, cut.tail):
         part.to(work.compute.device).eval()
-    folder = work.run.backbone_path(slug)
-    before = work.run.read_features(slug)
+    folder = work.run.layout.backbone(slug)
+    before = work.run.training.read_features(slug)
     recorded = before.place if before else None
     with keeping_features(
         backbone, cut, work.data, work.compute, work.config, folder, work.progress, recorded
@@ -117,7 +115,7 @@ def study_backbone(
         explanation=explanation,
         failed=work.failures.of(slug),
     )
-    work.run.write_backbone(slug, summary)
+    work.run.backbones.finish(slug, summary)
     return summary
 
 
@@ -153,14 +151,14 @@ def _write_features(
         at_cut=plan,
         place=recorded or features.at_cut.plan.place,
     )
-    work.run.write_features(slug, record)
+    work.run.training.write_features(slug, record)
 
 
 def _write_label_issues(work: StudyContext, slug: str, features: FeatureCache) -> None:
     """List likely label issues and outliers, as the adapted heads and the trunk see them."""
-    judged = work.run.read_unseen(slug, work.data.classes)
+    judged = work.run.backbones.read_out_of_sample(slug, work.data.classes)
     issues = find_quality_issues(work.data, features.pooled.float().cpu().numpy(), judged)
-    work.run.write_quality_issues(slug, issues)
+    work.run.quality.write(slug, issues)
     log.info(
         "%s: issues: %d label issues among %d images, %d outliers among %d",
         slug,
@@ -186,8 +184,8 @@ def _baseline(
     )
     if shares is not None:
         predictions = as_predictions(work.data, indices, shares)
-        work.run.write_baseline_predictions(slug, predictions, work.data.classes)
-    work.run.write_baseline(slug, record)
+        work.run.baseline.write_predictions(slug, predictions, work.data.classes)
+    work.run.baseline.write(slug, record)
     if record.accuracy is None or record.precision is None or record.recall is None:
         log.info("%s: baseline skipped: %s", slug, record.skipped)
         return Skipped(skipped=record.skipped or "")
@@ -204,7 +202,7 @@ def _search(
     config, run = work.config, work.run
     if not config.search.trials:
         return None
-    done = run.read_search(slug)
+    done = run.search.read(slug)
     if done is not None:
         return done
 
@@ -214,14 +212,14 @@ def _search(
     found = search_head(
         config,
         f"{slug} {_search_key(work, backbone)}",
-        TrialStore(config.search.storage, run.trials_path),
+        TrialStore(config.search.storage, run.search.trials_path),
         run_trial,
         work.progress,
         slug,
-        tell=lambda trials: run.write_trials(slug, trials),
+        tell=lambda trials: run.search.write_trials(slug, trials),
     )
-    run.write_trials(slug, found.trials)
-    run.write_search(slug, found.record)
+    run.search.write_trials(slug, found.trials)
+    run.search.write(slug, found.record)
     best = found.record.best
     units = " + ".join(map(str, best.head.units))
     work.progress.say(
@@ -323,7 +321,7 @@ def _adaptation(
         work.config,
         work.progress,
         f"{slug}: adaptation",
-        checkpoint=work.run.checkpoint_path(slug, "adaptation"),
+        checkpoint=work.run.training.checkpoint_path(slug, "adaptation"),
     )
     data = work.data
     validation = predict_pooled(head, features.pooled, data, data.where("validation"))
@@ -347,7 +345,7 @@ def _finetuning(
         work.compute,
         work.progress,
         f"{slug}: fine-tuning",
-        checkpoint=work.run.checkpoint_path(slug, "finetuning"),
+        checkpoint=work.run.training.checkpoint_path(slug, "finetuning"),
     )
     validation = predict_at_cut(
         tail_and_head, at_cut.batch, work.data, work.data.where("validation"), work.compute
@@ -393,9 +391,11 @@ def _finish_stage(
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
     )
-    save_classifier(classifier, work.run.model_path(slug, stage))
-    work.run.write_validation(slug, stage, validation, classes)
-    work.run.write_stage(slug, metrics, trained.history, predictions, scores.confusion, classes)
+    save_classifier(classifier, work.run.training.model_path(slug, stage))
+    work.run.training.write_validation(slug, stage, validation, classes)
+    work.run.training.write_stage(
+        slug, metrics, trained.history, predictions, scores.confusion, classes
+    )
     log.info(
         "%s: %s: test accuracy %.4f after %d epochs (best: %d) in %.1f s",
         slug,
@@ -423,7 +423,7 @@ def _audit(
     work: StudyContext, slug: str, stage: Stage, classifier: Classifier, predictions: Predictions
 ) -> None:
     """Look for shortcuts in one stage's classifier; what was found before a kill counts."""
-    if work.run.read_audit(slug, stage) is None:
+    if work.run.audit.read(slug, stage) is None:
         audit_stage(
             work.run,
             slug,

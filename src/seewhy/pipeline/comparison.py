@@ -18,10 +18,15 @@ from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.test_metrics import evaluate
 from seewhy.report.text.tables import BoundedNumber, ReportTable
 from seewhy.runtime.arguments import run_root
+from seewhy.storage.atomic_writing import write_text
 from seewhy.storage.run_directory import RunDirectory, refuse_study_files
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.evaluation import Comparison, Evaluation, Interval
-from seewhy.storage.schemas.study import STAGES, Dataset, Maps, Predictions
+from seewhy.storage.schemas.base import STAGES, Interval
+from seewhy.storage.schemas.comparison import Comparison
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.evaluation import Evaluation
+from seewhy.storage.schemas.maps import Maps
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.storage.titles import STAGE_TITLES
 from seewhy.wording import p_value, signed
 
@@ -70,16 +75,16 @@ def compare_studies(
     if out is not None:
         refuse_study_files(Path(out))
     runs = _opened([run_root(root) for root in roots])
-    classes = tuple(runs[0].read_summary().data.classes)
-    first = _test_images(runs[0].read_dataset())
+    classes = tuple(runs[0].summary.read().data.classes)
+    first = _test_images(runs[0].data.read())
     records: dict[str, BackboneRecords] = {}
     for label, run in zip(_labels(runs), runs, strict=True):
-        summary = run.read_summary()
+        summary = run.summary.read()
         order = _order(run, runs[0], classes, first)
         columns = np.array([summary.data.classes.index(name) for name in classes])
         for slug in summary.backbones:
             name = f"{label}/{slug}" if _several(runs) else label
-            read = run.read_backbone(slug, summary.data.classes)
+            read = run.backbones.read(slug, summary.data.classes)
             records[name] = _aligned(read, order, columns)
     evaluations = {
         name: evaluate(one.predictions, one.validation, one.baseline_predictions, classes, seed)
@@ -88,9 +93,7 @@ def compare_studies(
     names = {name: name for name in records}
     found = compare(records, evaluations, names, classes, seed=seed)
     if out is not None:
-        RunDirectory(Path(out).parent).write_text(
-            Path(out), found.model_dump_json(indent=2, exclude_none=True) + "\n"
-        )
+        write_text(Path(out), found.model_dump_json(indent=2, exclude_none=True) + "\n")
     return ComparedStudies(found, (_classifiers(evaluations), _pairs(found)))
 
 
@@ -109,7 +112,7 @@ def _opened(roots: Sequence[Path]) -> list[RunDirectory]:
 
 
 def _several(runs: Sequence[RunDirectory]) -> bool:
-    return any(len(run.read_summary().backbones) > 1 for run in runs)
+    return any(len(run.summary.read().backbones) > 1 for run in runs)
 
 
 def _labels(runs: Sequence[RunDirectory]) -> list[str]:
@@ -139,7 +142,7 @@ def _order(
     RunError
         Where classes or test images differ.
     """
-    data = run.read_dataset()
+    data = run.data.read()
     if set(data.classes) != set(classes):
         raise RunError(
             f"{run.root}: has other classes than {other.root} "

@@ -9,7 +9,7 @@ from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from seewhy.data.sources.open_source import check_source
 from seewhy.errors import DataError
 from seewhy.report.figures.photographs import samples, write_contact_sheet
 from seewhy.runtime.progress import Progress, Silent
-from seewhy.storage.atomic_writing import writing
+from seewhy.storage.atomic_writing import write_text, writing
 from seewhy.storage.run_directory import RunDirectory, refuse_study_files
 from seewhy.storage.schemas.data_checks import DataChecks, DataFindings
 
@@ -74,14 +74,14 @@ def check_images(
         run = RunDirectory(Path(folder))
         size = config.input.size or INPUT_SIZE
         data = prepare_data(config, size, run, progress or Silent())
-        checks = run.read_checks()
+        checks = run.data.read_checks()
         findings = checks.findings
         if findings is None:
             raise DataError(f"{data.source}: its images could not be checked ({checks.failed})")
         if out is None:
             return CheckedSource(checks, findings, ())
         record, sheet = _written(Path(out))
-        run.write_text(record, run.checks_path.read_text("utf-8"))
+        write_text(record, run.data.checks_path.read_text("utf-8"))
         with writing(sheet) as part:
             write_contact_sheet(part, data.classes, samples(data))
     return CheckedSource(checks, findings, (record, sheet))
@@ -90,4 +90,4 @@ def check_images(
 def _written(out: Path) -> tuple[Path, Path]:
     """Return the two files that are written into a folder that was named."""
     run = RunDirectory(out)
-    return out / run.checks_path.name, out / run.contact_sheet_path.name
+    return out / run.data.checks_path.name, out / run.data.contact_sheet_path.name

@@ -17,8 +17,8 @@ from seewhy.runtime.arguments import listener, run_root
 from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.evaluation import Comparison
-from seewhy.storage.schemas.study import Summary
+from seewhy.storage.schemas.comparison import Comparison
+from seewhy.storage.schemas.summary import Summary
 from seewhy.storage.titles import display_names, failure
 
 
@@ -37,18 +37,20 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
     records, evaluations = {}, {}
     for slug in summary.backbones:
         with failures.optional("evaluation", slug):
-            one = run.read_backbone(slug, classes)
+            one = run.backbones.read(slug, classes)
             found = evaluate(
                 one.predictions, one.validation, one.baseline_predictions, classes, seed
             )
-            run.write_evaluation(slug, found)
+            run.evaluation.write(slug, found)
             records[slug], evaluations[slug] = one, found
     with failures.optional("comparison"):
         if not records:
             raise RunError("no backbone could be evaluated")
         folds = over_repetitions({slug: one.folds for slug, one in records.items()})
         names = display_names(summary)
-        run.write_comparison(compare(records, evaluations, names, classes, folds, seed=seed))
+        run.evaluation.write_comparison(
+            compare(records, evaluations, names, classes, folds, seed=seed)
+        )
 
 
 def evaluate_run(root: Path | str, progress: Progress | None = None) -> Comparison:
@@ -71,14 +73,14 @@ def evaluate_run(root: Path | str, progress: Progress | None = None) -> Comparis
     """
     run = RunDirectory.open(run_root(root))
     progress = listener(progress)
-    with opened_run(run.root, run.read_config()):
+    with opened_run(run.root, run.config.read()):
         failures = Failures(run, progress)
         progress.say("evaluating")
-        evaluate_backbones(run, run.read_summary(), failures)
+        evaluate_backbones(run, run.summary.read(), failures)
         if failures.found:
-            raise RunError(f"{run.root}: {failure(failures.found[0])} ({run.log_path} has more)")
-        run.settle(("evaluation", "comparison"))
+            raise RunError(f"{run.root}: {failure(failures.found[0])} ({run.layout.log} has more)")
+        run.summary.remove_failed(("evaluation", "comparison"))
         redraw_report(run.root)
-    comparison = run.read_comparison()
+    comparison = run.evaluation.read_comparison()
     assert comparison is not None
     return comparison

@@ -21,8 +21,8 @@ from seewhy.models.classifier import Classifier
 from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.maps import StageMaps, shown_layers
 from seewhy.runtime.progress import Advance
+from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.faithfulness import Faithfulness, FaithfulnessSummary, MeasureSummary
-from seewhy.storage.schemas.study import Dataset
 from seewhy.training.cut_activations import CutInput
 
 log = logging.getLogger("seewhy")
@@ -98,7 +98,7 @@ def write_faithfulness(
         ids=tuple(data.ids[index] for index in indices),
         **asdict(found),
     )
-    work.run.write_faithfulness(slug, record)
+    work.run.explanations.write_faithfulness(slug, record)
     seconds = time.perf_counter() - started
     log.info("%s: faithfulness of %d maps in %.1f s", slug, len(indices), seconds)
     work.progress.say(f"{slug}: maps: {record.verdict}")

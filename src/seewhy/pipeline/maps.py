@@ -20,7 +20,9 @@ from seewhy.explanation.streaming import ExplainedSet, explain_parts
 from seewhy.models.classifier import TailAndHead
 from seewhy.pipeline.context import StudyContext
 from seewhy.runtime.progress import Advance
-from seewhy.storage.schemas.study import Maps, Predictions, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.maps import Maps
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import BATCH
 
@@ -101,7 +103,7 @@ def write_stage_maps(
         found = explain_parts(
             tail_and_head, batches, layers, method, labels=labels, predicted=predicted
         )
-        work.run.write_maps(slug, stage, parts(found), labels, data.classes)
+        work.run.explanations.write_maps(slug, stage, parts(found), labels, data.classes)
     seconds = time.perf_counter() - started
     log.info("%s: %s: maps of %d test images in %.1f s", slug, stage, len(indices), seconds)
     predictions = as_predictions(data, indices, np.concatenate(probabilities))

@@ -40,8 +40,10 @@ from seewhy.runtime.progress import Advance, Progress
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.audit import Audit, MitigationData, MitigationRecord
-from seewhy.storage.schemas.study import Dataset, Summary
+from seewhy.storage.schemas.audit import Audit
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.mitigation import MitigationData, MitigationRecord
+from seewhy.storage.schemas.summary import Summary
 from seewhy.wording import some
 
 
@@ -83,7 +85,7 @@ def check_mitigation(config: StudyConfig, root: Path, fresh: bool = False) -> No
     """
     run = RunDirectory(root)
     _refuse_mitigated(run)
-    to_come = fresh or not run.summary_path.is_file()
+    to_come = fresh or not run.is_finished
     if to_come and "finetuning" not in config.audit.stages:
         raise ConfigError(
             f"audit.stages: {list(config.audit.stages)} leaves out finetuning, whose audit says "
@@ -133,11 +135,11 @@ def mitigate_run(
     progress = listener(progress)
     run = RunDirectory.open(run_root(root))
     _refuse_mitigated(run)
-    config = run.read_config()
+    config = run.config.read()
     with opened_run(run.root, config):
         config = with_places(run, config)
         refuse_changed_files(run, config, progress, without=(DATA,))
-        summary, data = run.read_summary(), run.read_dataset()
+        summary, data = run.summary.read(), run.data.read()
         numbers = {slug: number for number, slug in enumerate(slugs(config.backbone))}
         failures = Failures(run, progress)
         audits: dict[str, Audit] = {}
@@ -157,12 +159,12 @@ def mitigate_run(
                 found[slug] = _mitigate(
                     run, slug, alone, data, audits[slug], own, progress, command
                 )
-                run.settle(("mitigation",), slug)
+                run.summary.remove_failed(("mitigation",), slug)
         forgotten = False
         for slug, record in found.items():
             if record is None and not failures.of(slug):
                 progress.say(f"{slug}: no shortcut was confirmed, so there is nothing to mitigate")
-                forgotten |= run.forget_mitigation(slug)
+                forgotten |= run.mitigation.delete(slug)
         if reasons or forgotten or failures.found:
             summary = _with_failed(run, failures)
             progress.say("drawing the report")
@@ -178,16 +180,16 @@ def _audit_failed(summary: Summary, slug: str) -> bool:
 
 def _with_failed(run: RunDirectory, failures: Failures) -> Summary:
     """Name in summary.json what failed just now, beside what failed before."""
-    summary = run.read_summary()
+    summary = run.summary.read()
     new = [one for one in failures.found if one not in summary.failed]
     if new:
         summary.failed += new
-        run.write_summary(summary)
+        run.summary.write(summary)
     return summary
 
 
 def _audit(run: RunDirectory, slug: str) -> Audit:
-    audit = run.read_audit(slug, "finetuning")
+    audit = run.audit.read(slug, "finetuning")
     if audit is None:
         raise RunError(
             f"{run.root}: the fine-tuned {slug} has not been audited, so nothing is known that "
@@ -198,7 +200,7 @@ def _audit(run: RunDirectory, slug: str) -> Audit:
 
 def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> StudyConfig:
     """Return the configuration of one backbone's mitigated study: the head that was found, once."""
-    search = run.read_search(slug)
+    search = run.search.read(slug)
     config = with_head(config, search) if search else config
     return config.model_copy(
         update={
@@ -225,21 +227,21 @@ def _mitigate(
     """Make one backbone's second classifier, audit it and compare the two."""
     with _taking_up(run, slug, config) as mitigated:
         _refuse_others(mitigated, data, reasons)
-        if not mitigated.summary_path.is_file():
+        if not mitigated.is_finished:
             # What is there tells of a classifier that has been deleted.
-            run.forget_mitigation(slug)
+            run.mitigation.delete(slug)
             classes = some(list(dict.fromkeys(data.classes[one.label] for one in reasons)))
             progress.say(f"{slug}: mitigation {classes}")
             prepare = _preparing(run, data, reasons, config.seed)
             conduct_study(
                 config, mitigated, prepare, _PrefixedProgress(progress), command or sys.argv
             )
-        done = run.read_mitigation(slug)
+        done = run.mitigation.read(slug)
         if done is not None:
             progress.say(f"{slug}: had been mitigated")
             return done
         record = _compare(run, slug, config, data, audit, reasons, mitigated)
-    run.write_mitigation(slug, record)
+    run.mitigation.write(slug, record)
     for sentence in record.sentences:
         progress.say(f"{slug}: {sentence}")
     return record
@@ -252,7 +254,7 @@ def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[Ru
     ``--fresh`` would delete the study around it.
     """
     try:
-        with opened_run(run.mitigated_path(slug), config) as mitigated:
+        with opened_run(run.mitigation.folder(slug), config) as mitigated:
             yield mitigated
     except OtherStudyError as error:
         raise RunError(f"{error.reason}; delete that folder to mitigate again") from error
@@ -260,9 +262,9 @@ def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[Ru
 
 def _refuse_others(mitigated: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue]) -> None:
     """Refuse to resume what was mitigated for other findings than there are now."""
-    there = mitigated.read_mitigated_data()
+    there = mitigated.mitigation.read_data()
     if there is None:
-        if mitigated.fingerprint_path.is_file():
+        if mitigated.fingerprint.path.is_file():
             raise RunError(
                 f"{mitigated.root}: is not as seewhy writes it (no data/mitigation_data.json); "
                 "delete that "
@@ -306,22 +308,22 @@ def _preparing(
         config: StudyConfig, input_size: int, mitigated: RunDirectory, progress: Progress
     ) -> Dataset:
         with progress.task("images", 1) as advance:
-            with writing(mitigated.pixels_path) as part:
+            with writing(mitigated.data.pixels_path) as part:
                 # Room for all of it is taken by writing: a full disk is an error there, but the
                 # end of the process where a mapped file grows.
-                shutil.copyfile(run.pixels_path, part)
+                shutil.copyfile(run.data.pixels_path, part)
                 pixels = np.load(part, mmap_mode="r+", allow_pickle=False)
                 changed, done = mitigate(data, reasons, seed, pixels)
                 pixels.flush()
             if data.masks is not None:
-                with writing(mitigated.masks_path) as part:
-                    shutil.copyfile(run.masks_path, part)
+                with writing(mitigated.data.masks_path) as part:
+                    shutil.copyfile(run.data.masks_path, part)
             digests = [_digest(reason) for reason in reasons]
-            mitigated.write_mitigated_data(MitigationData(classes=done, reasons=digests))
+            mitigated.mitigation.write_data(MitigationData(classes=done, reasons=digests))
             source = f"{data.source}, mitigated"
-            mitigated.write_dataset(replace(changed, source=source), run.read_checks().findings)
+            mitigated.data.write(replace(changed, source=source), run.data.read_checks().findings)
             advance(1)
-        return mitigated.read_dataset()
+        return mitigated.data.read()
 
     return prepare
 
@@ -344,10 +346,12 @@ def _compare(
             (run, slug, audit),
             (mitigated, again, _audit(mitigated, again)),
         ):
-            classifier = read_classifier(where.model_path(name, "finetuning")).to(compute.device)
+            classifier = read_classifier(where.training.model_path(name, "finetuning")).to(
+                compute.device
+            )
             asked = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
-            predictions = where.read_backbone(name, data.classes).predictions["finetuning"]
+            predictions = where.backbones.read(name, data.classes).predictions["finetuning"]
             judged.append(EvaluatedClassifier(asked, predictions, its_audit))
-        made = mitigated.read_mitigated_data()
+        made = mitigated.mitigation.read_data()
         assert made is not None
         return outcome(data, judged[0], judged[1], reasons, made.classes, config.seed)

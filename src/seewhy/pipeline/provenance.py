@@ -15,7 +15,8 @@ from pathlib import Path
 
 from seewhy.config import StudyConfig
 from seewhy.runtime.device import Compute
-from seewhy.storage.schemas.study import Dataset, Provenance, RunFingerprint
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.provenance import Provenance, RunFingerprint
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "optuna")
 

@@ -25,15 +25,14 @@ from seewhy.evaluation.predictions import predict_at_cut, predict_pooled
 from seewhy.models.classifier import TailAndHead
 from seewhy.models.cut import Cut
 from seewhy.pipeline.context import StudyContext
-from seewhy.storage.schemas.study import (
-    STAGES,
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.repetitions import (
     FoldsRecord,
     RepetitionPredictions,
     RepetitionScores,
-    Stage,
     StageRepeats,
-    StageSummary,
 )
+from seewhy.storage.schemas.summary import StageSummary
 from seewhy.training.feature_cache import FeatureCache
 from seewhy.training.search.search import head_summary
 from seewhy.training.stages import adapt, finetune, new_head
@@ -103,7 +102,9 @@ def write_out_of_fold(work: StudyContext, slug: str, repeated: Sequence[Repetiti
         if len(one.repetition.held_out)
     ]
     if parts:
-        work.run.write_out_of_fold(slug, out_of_fold(parts, work.data), work.data.classes)
+        work.run.repetitions.write_out_of_fold(
+            slug, out_of_fold(parts, work.data), work.data.classes
+        )
 
 
 def write_folds(
@@ -149,7 +150,7 @@ def write_folds(
             for stage in _stages(config)
         },
     )
-    work.run.write_folds(slug, record)
+    work.run.repetitions.write(slug, record)
 
 
 def _stages(config: StudyConfig) -> tuple[Stage, ...]:
@@ -167,12 +168,12 @@ def _repeat(
     """Train one repetition's stages, or take them as they ended."""
     run, name = work.run, repetition.name
     sizes = len(repetition.held_out), len(work.data.where("test")), len(work.data.classes)
-    answers = run.read_answers(slug, name, stages, sizes)
+    answers = run.repetitions.read_predictions(slug, name, stages, sizes)
     if answers is None:
         answers = _train(work, slug, cut, features, repetition, stages)
-        run.write_answers(slug, name, answers)
+        run.repetitions.write_predictions(slug, name, answers)
         for stage in stages:
-            run.repetition_path(slug, name, stage).unlink(missing_ok=True)
+            run.repetitions.checkpoint_path(slug, name, stage).unlink(missing_ok=True)
     return RepetitionResult(repetition, answers)
 
 
@@ -196,7 +197,7 @@ def _train(
         config,
         progress,
         f"{slug}: adaptation, {name}",
-        checkpoint=run.repetition_path(slug, name, "adaptation"),
+        checkpoint=run.repetitions.checkpoint_path(slug, name, "adaptation"),
     )
     found: dict[Stage, RepetitionPredictions] = {
         "adaptation": RepetitionPredictions(
@@ -215,7 +216,7 @@ def _train(
             work.compute,
             progress,
             f"{slug}: fine-tuning, {name}",
-            checkpoint=run.repetition_path(slug, name, "finetuning"),
+            checkpoint=run.repetitions.checkpoint_path(slug, name, "finetuning"),
         )
         found["finetuning"] = RepetitionPredictions(
             len(trained.history),

@@ -30,13 +30,15 @@ def refuse_another(run: RunDirectory, config: StudyConfig) -> None:
     ------
     OtherStudyError
     """
-    before = run.read_config()
+    before = run.config.read()
     there, now = _flat(before.model_dump()), _flat(config.model_dump())
     differing = [key for key in {**there, **now} if there.get(key) != now.get(key)]
     if not differing:
         return
     # Their files decide, where it is known what these were; a mitigated study has its own images.
-    by_content = run.is_mitigated or (run.fingerprint_path.is_file() and run.sources_path.is_file())
+    by_content = run.is_mitigated or (
+        run.fingerprint.path.is_file() and run.fingerprint.sources_path.is_file()
+    )
     places, here = _places(run, before), named_places(config)
     same = {k for k in places.keys() & here.keys() if by_content or places[k] == here[k]}
     others = [key for key in differing if key not in same and key not in _OF_THE_MACHINE]
@@ -68,10 +70,10 @@ def refuse_changed_files(
     DataError
         Where the images were named again and cannot be listed.
     """
-    before = run.read_sources()
-    if before is None or not run.fingerprint_path.is_file():  # then everything is made again
+    before = run.fingerprint.read_sources()
+    if before is None or not run.fingerprint.path.is_file():  # then everything is made again
         return
-    places, here = _places(run, run.read_config()), named_places(config)
+    places, here = _places(run, run.config.read()), named_places(config)
     moved = [key for key in here if here[key] != places.get(key)]
     if any(_part(key) == DATA for key in moved):
         check_source(config)
@@ -123,16 +125,16 @@ def with_places(run: RunDirectory, config: StudyConfig) -> StudyConfig:
 
 def _follow(run: RunDirectory, config: StudyConfig) -> None:
     """Note where the study's files are now, for what reads the configuration later."""
-    run.write_config(config)
-    fingerprint = run.read_fingerprint()
+    run.config.write(config)
+    fingerprint = run.fingerprint.read()
     if fingerprint is not None:
         named = {key: str(path) for key, path in named_places(config).items()}
-        run.write_fingerprint(fingerprint.model_copy(update={"named": named}))
+        run.fingerprint.write(fingerprint.model_copy(update={"named": named}))
 
 
 def _places(run: RunDirectory, config: StudyConfig) -> dict[str, Path]:
     """Return where what a study names was when it began, whatever folder it was started in."""
-    fingerprint = run.read_fingerprint()
+    fingerprint = run.fingerprint.read()
     told = {key: Path(text) for key, text in fingerprint.named.items()} if fingerprint else {}
     return {key: told.get(key, path) for key, path in named_places(config).items()}
 

@@ -64,16 +64,16 @@ def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator
                 if fresh:
                     _refuse_mitigated(run)
                     run.clear()
-                ours = not run.config_path.is_file()
+                ours = not run.is_study
                 if ours:
-                    run.write_config(config)
+                    run.config.write(config)
                 else:
                     refuse_another(run, config)
                 yield run
             except Exception:
-                if ours and not run.fingerprint_path.is_file():
+                if ours and not run.fingerprint.path.is_file():
                     run.clear()
-                if lock_folder(root) == root.resolve() and not run.config_path.is_file():
+                if lock_folder(root) == root.resolve() and not run.is_study:
                     forget_lock(root)
                 raise
     except Exception:
@@ -126,14 +126,14 @@ def _delete_parts(root: Path) -> None:
 
 def _refuse_foreign(run: RunDirectory) -> None:
     """Refuse a folder that holds files, but no study."""
-    if not run.root.is_dir() or run.config_path.is_file():
+    if not run.root.is_dir() or run.is_study:
         return
     others = [
         entry
         for entry in run.root.iterdir()
         if entry.name not in LOCK_FILES and not (entry.name[0] == "." and entry.suffix == ".part")
     ]
-    if others and not run.config_path.is_file():
+    if others and not run.is_study:
         raise RunError(
             f"{run.root}: already holds files that are no study ({others[0].name}); choose another "
             "place with --out"

@@ -41,14 +41,9 @@ from seewhy.runtime.device import Compute, choose_compute, repeatable, without_d
 from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import (
-    BackboneSummary,
-    Dataset,
-    DataSummary,
-    FailedStep,
-    RunFingerprint,
-    Summary,
-)
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.provenance import RunFingerprint
+from seewhy.storage.schemas.summary import BackboneSummary, DataSummary, FailedStep, Summary
 from seewhy.training.augmentation import check_region
 
 log = logging.getLogger("seewhy")
@@ -108,12 +103,12 @@ def run_study(
         check_source(config)  # before what is there is deleted
     with opened_run(run_folder(config, out), config, fresh) as run:
         refuse_changed_files(run, config, progress)
-        if run.summary_path.is_file():
+        if run.is_finished:
             progress.say(f"{run.root}: this study has ended; --fresh computes it again")
-            report = run.report_path if run.report_path.is_file() else None
-            return Study(run.root, run.read_summary(), report)
+            report = run.report.path if run.report.path.is_file() else None
+            return Study(run.root, run.summary.read(), report)
         progress.say(f"run directory: {run.root}")
-        if not run.fingerprint_path.is_file():
+        if not run.fingerprint.path.is_file():
             check_source(config)
         return conduct_study(config, run, _prepare, progress, command)
 
@@ -124,7 +119,7 @@ def _prepare(
     """Prepare the images, and note the files they and the weights came from."""
     files = source_files(config, progress)
     data = prepare_data(config, input_size, run, progress)
-    run.write_sources(files)
+    run.fingerprint.write_sources(files)
     return data
 
 
@@ -163,7 +158,7 @@ def conduct_study(
         with clock.part("data"):
             data = _data(config, run, cuts, prepare, progress)
         fingerprint = _begin(config, run, compute, data, weights, progress)
-        audited = run.read_audited()
+        audited = run.audit.read_images()
         failures = Failures(run, progress)
         work = StudyContext(
             config, compute, run, data, audited, fingerprint.data_key, progress, failures
@@ -177,7 +172,7 @@ def conduct_study(
         progress.say("evaluating")
         evaluate_backbones(run, summary, failures)
         with failures.optional("provenance"):
-            run.write_provenance(
+            run.provenance.write(
                 provenance(config, compute, fingerprint, clock, command or sys.argv)
             )
         summary.failed = _failed(run, parts, failures)
@@ -186,7 +181,7 @@ def conduct_study(
         with failures.optional("report"):
             report = build_report(run, summary, failures)
         summary.failed = _failed(run, parts, failures)
-        run.write_summary(summary)
+        run.summary.write(summary)
         log.info("finished in %.0f s", clock.seconds)
     return Study(run.root, summary, report)
 
@@ -212,13 +207,13 @@ def _data(
     progress: Progress,
 ) -> Dataset:
     """Prepare the images, or take them or take those of a study that was started."""
-    if run.fingerprint_path.is_file():
-        return run.read_dataset()
+    if run.fingerprint.path.is_file():
+        return run.data.read()
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
     data = prepare(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
     check_folds(data, config.data.folds, config.data.validation, config.seed)
-    findings = run.read_checks().findings
+    findings = run.data.read_checks().findings
     for sentence in (*findings.notes, *findings.sentences) if findings else ():
         progress.say(f"data checks: {sentence}")
         log.info("data checks: %s", sentence)
@@ -240,7 +235,7 @@ def _begin(
     OtherStudyError
         Where weights, data, device or precision are others than when it was started.
     """
-    before = run.read_fingerprint()
+    before = run.fingerprint.read()
     now = RunFingerprint(
         device=compute.name,
         precision=compute.precision,
@@ -266,7 +261,7 @@ def _begin(
                 )
         progress.say("resuming an interrupted study")
         log.info("resumed, start %d", now.starts)
-    run.write_fingerprint(now)
+    run.fingerprint.write(now)
     return now
 
 
@@ -311,7 +306,7 @@ def _failed(
     run: RunDirectory, parts: dict[str, BackboneSummary], failures: Failures
 ) -> list[FailedStep]:
     """Return all that failed: of the data, of each backbone, whenever that was, and of the end."""
-    reason = run.read_checks().failed
+    reason = run.data.read_checks().failed
     data = [FailedStep(step="data checks", reason=reason)] if reason else []
     backbones = [one for part in parts.values() for one in part.failed]
     return [*data, *backbones, *(one for one in failures.found if one not in backbones)]
@@ -319,7 +314,7 @@ def _failed(
 
 @contextmanager
 def _logging_to(run: RunDirectory) -> Iterator[None]:
-    handler = logging.FileHandler(run.log_path, encoding="utf-8", delay=True)
+    handler = logging.FileHandler(run.layout.log, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)

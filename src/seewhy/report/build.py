@@ -38,11 +38,11 @@ from seewhy.report.sections.training import training_section
 from seewhy.report.text.exports import HEADINGS, write_markdown, write_parts
 from seewhy.report.text.tables import cell
 from seewhy.runtime.arguments import run_root
-from seewhy.storage.atomic_writing import writing
+from seewhy.storage.atomic_writing import write_text, writing
 from seewhy.storage.lock import under_lock
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import Summary
+from seewhy.storage.schemas.summary import Summary
 from seewhy.wording import count, share
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -81,7 +81,7 @@ def build_report(run: RunDirectory, summary: Summary, failures: Failures | None 
     # Last: photographs that the page already holds are not stored again.
     images = images_payload(study, store)
     shown = {**images, "shown": len(images["ids"])}
-    with _part(failures, "the contact sheet"), writing(run.contact_sheet_path) as part:
+    with _part(failures, "the contact sheet"), writing(run.data.contact_sheet_path) as part:
         pictures.write_contact_sheet(part, study.data.classes, samples)
     with _part(failures, "tables and figures as files"):
         write_parts(run, page, _style())
@@ -90,8 +90,8 @@ def build_report(run: RunDirectory, summary: Summary, failures: Failures | None 
         .get_template("report.html.j2")
         .render(page, store=store, images=shown, images_data=embedded(images), **_assets())
     )
-    run.write_text(run.report_path, html)
-    return run.report_path
+    write_text(run.report.path, html)
+    return run.report.path
 
 
 @under_lock
@@ -109,10 +109,10 @@ def redraw_report(root: Path | str) -> Path:
         Where there is no finished study, or a record is missing or damaged.
     """
     run = RunDirectory.open(run_root(root))
-    summary = run.read_summary()
+    summary = run.summary.read()
     summary.failed = [one for one in summary.failed if one.step != "report"]
     path = build_report(run, summary)
-    run.settle(("report",))
+    run.summary.remove_failed(("report",))
     return path
 
 
@@ -131,7 +131,7 @@ def write_as_markdown(root: Path | str) -> Path:
         Where there is no finished study, or a record is missing or damaged.
     """
     run = RunDirectory.open(run_root(root))
-    study = _read(run, run.read_summary())
+    study = _read(run, run.summary.read())
     page = _sections(study, PictureStore(study.data), pictures.samples(study.data))
     write_parts(run, page, _style())
     return write_markdown(run, page)
@@ -187,14 +187,15 @@ def _read(run: RunDirectory, summary: Summary) -> ReportInput:
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{run.root / 'config.toml'}: cannot be read ({error})") from error
     return ReportInput(
+        run=run,
         summary=summary,
-        data=run.read_dataset(),
-        records={slug: run.read_backbone(slug, classes) for slug in summary.backbones},
-        provenance=run.read_provenance() if has_provenance else None,
+        data=run.data.read(),
+        records={slug: run.backbones.read(slug, classes) for slug in summary.backbones},
+        provenance=run.provenance.read() if has_provenance else None,
         config=config,
-        evaluations={slug: run.read_evaluation(slug) for slug in summary.backbones},
-        comparison=run.read_comparison(),
-        findings=run.read_checks().findings,
+        evaluations={slug: run.evaluation.read(slug) for slug in summary.backbones},
+        comparison=run.evaluation.read_comparison(),
+        findings=run.data.read_checks().findings,
     )
 
 

@@ -1,7 +1,4 @@
-"""Records as JSON files, and back, validated.
-
-Knows pydantic's records; which file holds which is ``rundir.py``'s to say.
-"""
+"""Records as JSON files, written and read, validated by their schemas."""
 
 from __future__ import annotations
 
@@ -13,16 +10,14 @@ from pydantic import BaseModel, ValidationError
 
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import write_text
-from seewhy.storage.schemas.study import BackboneSummary, Summary
+from seewhy.storage.schemas.base import Record
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def write_record(path: Path, record: BaseModel) -> None:
+def write_record(path: Path, record: Record) -> None:
     """Write a record as a JSON file."""
-    # Only what is absent is left out: `search` is null where there was none.
-    keep_null = isinstance(record, (Summary, BackboneSummary))
-    values = record.model_dump(mode="json", exclude_none=not keep_null)
+    values = record.model_dump(mode="json", exclude_none=not record.keeps_null)
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 

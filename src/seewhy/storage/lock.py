@@ -23,6 +23,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from seewhy.errors import RunError
 from seewhy.runtime.arguments import run_root
 from seewhy.storage.atomic_writing import write_error
+from seewhy.storage.layout import Layout
 
 LOCK, OWNER, SOFT = ".lock", ".lock.pid", ".lock.held"
 LOCK_FILES = (LOCK, OWNER, SOFT)
@@ -53,12 +54,8 @@ def lock_folder(root: Path) -> Path:
     root : Path
         ``RUN`` or ``RUN/backbones/SLUG/mitigated``.
     """
-    place = root.resolve()
-    if place.name == "mitigated" and place.parent.parent.name == "backbones":
-        around = place.parent.parent.parent
-        if (around / "config.toml").is_file():
-            return lock_folder(around)
-    return place
+    around = Layout(root).enclosing
+    return root.resolve() if around is None else lock_folder(around.root)
 
 
 @contextmanager
@@ -115,7 +112,7 @@ def under_lock(
     def guarded(root: Path | str, /, *rest: _Rest.args, **named: _Rest.kwargs) -> _Result:
         with ExitStack() as stack:
             place = run_root(root)
-            if (place / "config.toml").is_file():
+            if Layout(place).config.is_file():
                 with suppress(FileNotFoundError):
                     stack.enter_context(holding(place))
             return change(root, *rest, **named)

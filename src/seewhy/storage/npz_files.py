@@ -102,7 +102,7 @@ def growing_npz(path: Path) -> Iterator[GrowingArrays]:
 def write_header(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Write what stands before an array's values in NumPy's format, rows one after the other.
 
-    The format leaves room for the first axis to grow: the header's length hangs on the others.
+    The format leaves room for the first axis to grow: the header's length depends on the others.
     """
     described = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(

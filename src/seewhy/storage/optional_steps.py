@@ -17,7 +17,8 @@ from datetime import datetime
 from seewhy.errors import SeewhyError, first_line
 from seewhy.runtime.progress import Progress
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.study import FailedStep, Stage, Step
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.summary import FailedStep, Step
 from seewhy.storage.titles import failure
 
 
@@ -29,7 +30,7 @@ class Failures:
     run : RunDirectory
         Its ``study.log`` gets the tracebacks.
     progress : Progress
-        Is told of each failure.
+        Shows each failure.
 
     Attributes
     ----------
@@ -83,7 +84,7 @@ class Failures:
         self.found.append(failed)
         now = datetime.now().isoformat(" ", "seconds")
         # A full disk or a folder that is gone must not turn an optional step into an end.
-        with suppress(OSError), self._run.log_path.open("a", encoding="utf-8") as log:
+        with suppress(OSError), self._run.layout.log.open("a", encoding="utf-8") as log:
             log.write(f"{now} ERROR {failure(failed)}\n{details}")
         self._progress.say(f"{failure(failed)}; the study goes on, study.log has the details")
 

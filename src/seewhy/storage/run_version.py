@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from seewhy.errors import RunError
-from seewhy.storage.schemas.study import SCHEMA_VERSION
+from seewhy.storage.schemas.summary import SCHEMA_VERSION
 
 # What an unfinished run of schema version 1 has in place of fingerprint.json.
 OLD_FINGERPRINT = "begun.json"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from seewhy.storage.schemas.study import FailedStep, Stage, Step, Summary
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.summary import FailedStep, Step, Summary
 
 STAGE_TITLES: dict[Stage, str] = {"adaptation": "Adaptation", "finetuning": "Fine-tuning"}
 _STEPS: dict[Step, str] = {

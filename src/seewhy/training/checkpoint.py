@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
-from seewhy.storage.schemas.study import Epoch
+from seewhy.storage.schemas.training import Epoch
 from seewhy.training.trainer import BestEpoch, Learner, StageSettings
 
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from seewhy.data.pixels import to_input
 from seewhy.runtime.device import Compute
 from seewhy.storage.atomic_writing import write_error
-from seewhy.storage.schemas.study import Dataset, Place, Preprocess
+from seewhy.storage.schemas.dataset import Dataset, Preprocess
+from seewhy.storage.schemas.training import Place
 from seewhy.training.memory_plan import ActivationPlan
 
 # Images that pass the prefix at once. No training batch is smaller on the processor, where larger

@@ -30,7 +30,8 @@ from seewhy.models.cut import Cut
 from seewhy.runtime.device import Compute, finish
 from seewhy.runtime.progress import Progress
 from seewhy.storage.atomic_writing import write_error
-from seewhy.storage.schemas.study import Dataset, Place
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.training import Place
 from seewhy.training.cut_activations import CutInput, make_store
 from seewhy.training.memory_plan import (
     ActivationPlan,

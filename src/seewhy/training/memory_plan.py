@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from seewhy.config import FinetuningConfig
-from seewhy.storage.schemas.study import Place
+from seewhy.storage.schemas.training import Place
 from seewhy.training import free_memory as memory
 
 _GIB = 2**30

@@ -15,7 +15,7 @@ from seewhy.config import StudyConfig
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Progress
-from seewhy.storage.schemas.study import Dataset
+from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.cut_activations import CutInput

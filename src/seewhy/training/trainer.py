@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from seewhy.config import HeadConfig
 from seewhy.errors import TrainingError
 from seewhy.runtime.progress import Advance, Progress
-from seewhy.storage.schemas.study import Epoch, Stage
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.training import Epoch
 from seewhy.training.adam import Adam
 
 log = logging.getLogger("seewhy")

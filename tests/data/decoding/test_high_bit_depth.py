@@ -19,12 +19,13 @@ from PIL import Image
 
 from seewhy.config import load_config
 from seewhy.data.decoding.picture import decode_image, decode_picture, is_deep, measure_image
+from seewhy.data.decoding.value_levels import ValueRange
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources.picture_suffixes import is_picture
 from seewhy.errors import DataError, UnreadableImageError
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.levels import Levels, ValueLevel, ValueRange
+from seewhy.storage.schemas.levels import Levels, ValueLevel
 
 COLOURS = np.array([[(200, 30, 40), (20, 180, 60)], [(128, 128, 128), (10, 50, 220)]], np.uint8)
 BLOCKS = COLOURS.repeat(32, axis=0).repeat(32, axis=1)
@@ -132,7 +133,7 @@ def study(root: Path, run: Path, *settings: str) -> tuple[list[int], Any]:
     config = load_config(root, settings=settings)
     data = prepare_data(config, 32, RunDirectory(run), Silent())
     order = np.argsort(data.paths)
-    return [int(data.pixels[k].mean().round()) for k in order], RunDirectory(run).read_checks()
+    return [int(data.pixels[k].mean().round()) for k in order], RunDirectory(run).data.read_checks()
 
 
 def flat(root: Path, name: str, values: list[float], dtype: Any, suffix: str = "tif") -> None:
@@ -169,7 +170,7 @@ def test_one_decision_for_a_data_set(
     read, decided = checks.findings.notes
     assert read.startswith("Split folders: ")
     assert f"as black and {white:,} as white in all of them" in decided
-    assert RunDirectory(tmp_path / "run").read_dataset().levels == Levels(tuple(checks.levels))
+    assert RunDirectory(tmp_path / "run").data.read().levels == Levels(tuple(checks.levels))
 
 
 def test_white_can_be_set(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from seewhy.data.quality.duplicates import Duplicates
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings
-from seewhy.storage.schemas.study import Dataset, SetAside, Split
+from seewhy.storage.schemas.dataset import Dataset, SetAside, Split
 
 
 def dataset(splits: list[Split], labels: list[int], set_aside: int = 0) -> Dataset:
@@ -146,7 +146,7 @@ def test_what_was_planted_is_found_and_nothing_else(
     planted: tuple[RunDirectory, Dataset],
 ) -> None:
     run, _ = planted
-    found = run.read_checks().findings
+    found = run.data.read_checks().findings
     assert isinstance(found, DataFindings)
     named = {one.fault: [image.path for image in one.first] for one in found.faults}
     assert named == {
@@ -167,11 +167,11 @@ def test_what_was_planted_is_found_and_nothing_else(
 
 def test_old_records_are_read_without_findings(planted: tuple[RunDirectory, Dataset]) -> None:
     run, data = planted
-    before = run.checks_path.read_bytes()
-    run.write_dataset(data)
-    assert run.read_checks().findings is None
-    assert run.read_dataset().ids == data.ids
-    run.checks_path.write_bytes(before)
+    before = run.data.checks_path.read_bytes()
+    run.data.write(data)
+    assert run.data.read_checks().findings is None
+    assert run.data.read().ids == data.ids
+    run.data.checks_path.write_bytes(before)
 
 
 def test_a_group_that_had_to_be_divided_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_group_that_had_to_be_divided_is_named_with_its_reason(tmp_path: Path)
     np.savez(tmp_path / "all.npz", images=images, labels=np.repeat([0, 1], [10, 20]))
     run = RunDirectory(tmp_path / "run")
     data = prepare_data(load_config(str(tmp_path / "all.npz")), 32, run, Silent())
-    found = run.read_checks().findings
+    found = run.data.read_checks().findings
     assert found is not None
     why = "kept whole, it would leave class '0' without images in one"
     assert f"A group of 10 duplicates is divided between splits: {why}." in found.sentences
@@ -201,7 +201,7 @@ def test_a_drawn_split_leaves_copies_on_one_side(tmp_path: Path) -> None:
         setting = f"data.keep_duplicates_together={together}"
         config = load_config(str(tmp_path / "all.npz"), settings=[setting])
         prepare_data(config, 32, run, Silent())
-        found = run.read_checks().findings
+        found = run.data.read_checks().findings
         assert found is not None
         assert found.duplicates.exact == 10
         leaks[together] = found.duplicates.leaking

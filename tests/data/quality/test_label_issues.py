@@ -23,7 +23,8 @@ from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import pool
 from seewhy.models.cut import cut_trunk
-from seewhy.storage.schemas.study import Dataset, Predictions, Split
+from seewhy.storage.schemas.dataset import Dataset, Split
+from seewhy.storage.schemas.predictions import Predictions
 
 
 @dataclass(frozen=True)

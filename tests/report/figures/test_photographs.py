@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from seewhy.report.figures import photographs as pictures
-from seewhy.storage.schemas.study import Maps
+from seewhy.storage.schemas.maps import Maps
 
 
 def _pixels(address: str) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_average_maps_share_one_scale() -> None:
 
 def test_average_photo(make_run: Callable) -> None:
     run, _ = make_run(side=64)
-    data = run.read_dataset()
+    data = run.data.read()
     test = data.where("test")
     found = _pixels(pictures.average_photos(data)[2]).astype(float)
     mean = data.pixels[test[data.labels[test] == 2]].mean(axis=0)
@@ -63,7 +63,7 @@ def test_average_photo(make_run: Callable) -> None:
 
 def test_samples_are_spread_over_the_training_images(make_run: Callable) -> None:
     run, _ = make_run(side=96)
-    data = run.read_dataset()
+    data = run.data.read()
     rows = pictures.samples(data)
     assert [len(row) for row in rows] == [2, 2, 2]
     np.testing.assert_array_equal(rows[1][1], data.pixels[4])

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from seewhy.report.figures.training_figures import DotSeries, curves, recall_dots
-from seewhy.storage.schemas.study import Epoch
+from seewhy.storage.schemas.training import Epoch
 
 HOSTILE = ["<script>alert(1)</script>", "$x^2$", "_a_b$", '"onerror="alert(1)', "猫", "a\x01\nb"]
 STAGES = ("adaptation", "finetuning")

@@ -19,16 +19,11 @@ from seewhy.report.figures.statistics_figures import (
     reliability,
 )
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.evaluation import (
-    Calibration,
-    FoldComparison,
-    FoldDifference,
-    FoldScores,
-    Interval,
-    ReliabilityBin,
-)
+from seewhy.storage.schemas.base import Interval
+from seewhy.storage.schemas.comparison import FoldComparison, FoldDifference, FoldScores
+from seewhy.storage.schemas.evaluation import Calibration, ReliabilityBin
 from seewhy.storage.schemas.faithfulness import FaithfulnessCurve
-from seewhy.storage.schemas.study import Summary
+from seewhy.storage.schemas.summary import Summary
 from seewhy.storage.titles import display_names
 
 FOLDS = FoldComparison(
@@ -54,15 +49,15 @@ def judge(made: tuple[RunDirectory, Summary], folds: Sequence[FoldComparison] = 
     """Write what the evaluation finds in a study, with few bootstrap draws."""
     run, summary = made
     classes = summary.data.classes
-    records = {slug: run.read_backbone(slug, classes) for slug in summary.backbones}
+    records = {slug: run.backbones.read(slug, classes) for slug in summary.backbones}
     evaluations = {
         slug: evaluate(one.predictions, one.validation, one.baseline_predictions, classes, draws=40)
         for slug, one in records.items()
     }
     for slug, evaluation in evaluations.items():
-        run.write_evaluation(slug, evaluation)
+        run.evaluation.write(slug, evaluation)
     names = display_names(summary)
-    run.write_comparison(compare(records, evaluations, names, classes, folds, draws=40))
+    run.evaluation.write_comparison(compare(records, evaluations, names, classes, folds, draws=40))
 
 
 def _csv(run: RunDirectory, name: str) -> list[dict[str, str]]:

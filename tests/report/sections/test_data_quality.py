@@ -14,10 +14,8 @@ from seewhy.storage.schemas.data_checks import (
     DuplicatesRecord,
     FlaggedImage,
     ImageFault,
-    QualityIssue,
-    QualityIssueList,
-    QualityIssues,
 )
+from seewhy.storage.schemas.quality_issues import QualityIssue, QualityIssueList, QualityIssues
 
 EVIL = "<script>alert(1)</script>.jpg"
 
@@ -89,8 +87,8 @@ def _issues() -> QualityIssues:
 
 def test_faults_duplicates_and_quality_issues_are_shown(make_run: Callable) -> None:
     run, summary = make_run()
-    run.write_dataset(run.read_dataset(), _findings())
-    run.write_quality_issues("net_a", _issues())
+    run.data.write(run.data.read(), _findings())
+    run.quality.write("net_a", _issues())
     page = build_report(run, summary).read_text("utf-8")
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for expected in (
@@ -122,7 +120,7 @@ def test_nothing_found_is_said(make_run: Callable) -> None:
             "duplicates": _findings().duplicates.model_copy(update={"groups": 0, "first": []}),
         }
     )
-    run.write_dataset(run.read_dataset(), nothing)
+    run.data.write(run.data.read(), nothing)
     page = build_report(run, summary).read_text("utf-8")
     assert "No problems: no image is blank" in page
     assert not (run.root / "report" / "tables" / "duplicates.csv").exists()
@@ -134,13 +132,13 @@ def test_a_list_begins_with_what_chance_explains_and_is_folded_by_it(make_run: C
     few = issues.label_issues.model_copy(
         update={"expected": 2.4, "expectation": "Expected by chance: about 2 of 17 images."}
     )
-    run.write_quality_issues("net_a", issues.model_copy(update={"label_issues": few}))
+    run.quality.write("net_a", issues.model_copy(update={"label_issues": few}))
     page = build_report(run, summary).read_text("utf-8")
     section = page[page.index("Likely label issues: 2 of 17 images") :]
     assert section.index("Expected by chance: about 2") < section.index("Confident learning.")
     assert section.index('<details class="by-chance">') < section.index('class="issues many"')
     more = few.model_copy(update={"expected": 0.1})
-    run.write_quality_issues("net_a", issues.model_copy(update={"label_issues": more}))
+    run.quality.write("net_a", issues.model_copy(update={"label_issues": more}))
     assert '<details class="by-chance">' not in build_report(run, summary).read_text("utf-8")
 
 
@@ -149,7 +147,7 @@ def test_a_list_mostly_of_one_label_says_so(make_run: Callable) -> None:
     issues = _issues()
     dog, frog = issues.label_issues.first
     found = issues.label_issues.model_copy(update={"count": 4, "first": [dog, frog, frog, frog]})
-    run.write_quality_issues("net_a", issues.model_copy(update={"label_issues": found}))
+    run.quality.write("net_a", issues.model_copy(update={"label_issues": found}))
     page = build_report(run, summary).read_text("utf-8")
     assert "3 of the 4 listed images have the label frog:" in page
     assert "The number to expect by chance was not recorded." in page

@@ -16,7 +16,7 @@ from seewhy.report.sections.gallery import (
     gallery_bounds,
     lowest_and_highest,
 )
-from seewhy.storage.schemas.study import Predictions
+from seewhy.storage.schemas.predictions import Predictions
 
 
 def test_lowest_and_highest_worked_out_by_hand() -> None:
@@ -62,8 +62,8 @@ def test_bounds(classes: int, backbones: int, expected: tuple[int, int]) -> None
 
 def test_a_studys_gallery(make_run: Callable) -> None:
     run, summary = make_run()
-    data = run.read_dataset()
-    records = [run.read_backbone(slug, data.classes) for slug in summary.backbones]
+    data = run.data.read()
+    records = [run.backbones.read(slug, data.classes) for slug in summary.backbones]
     store = PictureStore(data)
     gallery = GalleryBuilder(data, records, ["Net A", "Net B"], store)
     first, second = gallery.of_class(0, 3).choices
@@ -90,8 +90,8 @@ def test_a_studys_gallery(make_run: Callable) -> None:
 
 def test_the_surest_are_right(make_run: Callable) -> None:
     run, summary = make_run()
-    data = run.read_dataset()
-    records = [run.read_backbone(slug, data.classes) for slug in summary.backbones]
+    data = run.data.read()
+    records = [run.backbones.read(slug, data.classes) for slug in summary.backbones]
     gallery = GalleryBuilder(data, records, ["Net A", "Net B"], PictureStore(data))
     assert [shot.id for shot in gallery.surest(0, 8)] == ["id009", "id013", "id015"]
     assert [shot.id for shot in gallery.surest(0, 2)] == ["id009", "id013"]

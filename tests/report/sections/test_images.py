@@ -17,14 +17,14 @@ from seewhy.report.figures.photographs import PictureStore
 from seewhy.report.sections import images
 from seewhy.report.sections.images import embedded, images_payload, quantised
 from seewhy.report.sections.section import ReportInput
-from seewhy.storage.schemas.study import Provenance
+from seewhy.storage.schemas.provenance import Provenance
 
 
 def _study(made: tuple) -> ReportInput:
     run, summary = made
-    records = {slug: run.read_backbone(slug, summary.data.classes) for slug in summary.backbones}
+    records = {slug: run.backbones.read(slug, summary.data.classes) for slug in summary.backbones}
     provenance: Provenance | None = None
-    return ReportInput(summary, run.read_dataset(), records, provenance, "")
+    return ReportInput(run, summary, run.data.read(), records, provenance, "")
 
 
 def _two_bytes(text: str) -> np.ndarray:

@@ -24,7 +24,7 @@ from seewhy.report.figures.search_figures import (
 )
 from seewhy.report.sections.search import search_section
 from seewhy.report.sections.section import ReportInput, Section
-from seewhy.storage.schemas.study import Trial
+from seewhy.storage.schemas.search import Trial
 
 CIFAR = sorted(HUMAN_ACCURACY)
 OFF = "The search was off: the head is given by the configuration."
@@ -36,8 +36,8 @@ Point = tuple[float, float]
 def study(make_run: Callable) -> ReportInput:
     """Two backbones: `net_a` was searched, `net_b` was not."""
     run, summary = make_run()
-    records = {s: run.read_backbone(s, summary.data.classes) for s in summary.backbones}
-    return ReportInput(summary, run.read_dataset(), records, None, "")
+    records = {s: run.backbones.read(s, summary.data.classes) for s in summary.backbones}
+    return ReportInput(run, summary, run.data.read(), records, None, "")
 
 
 def _trials(study: ReportInput, layers: int | None = None) -> list[Trial]:
@@ -227,7 +227,7 @@ def test_no_search_at_all(make_run: Callable) -> None:
     made = make_run(searched=[])
     source = _source(made)
     assert _words(source) == f"Search {OFF}"
-    assert '<a href="#search">' in made[0].report_path.read_text("utf-8")
+    assert '<a href="#search">' in made[0].report.path.read_text("utf-8")
 
 
 def test_what_else_is_said(make_run: Callable) -> None:

@@ -75,7 +75,7 @@ def audit() -> Audit:
 
 
 def page_of(run: RunDirectory) -> str:
-    return build_report(run, run.read_summary()).read_text("utf-8")
+    return build_report(run, run.summary.read()).read_text("utf-8")
 
 
 def test_a_confirmed_shortcut_follows_the_result_at_once(
@@ -83,7 +83,7 @@ def test_a_confirmed_shortcut_follows_the_result_at_once(
 ) -> None:
     run, _ = make_run(backbones=("net_a",))
     pictures = np.random.default_rng(0).integers(0, 256, (1, 3, 16, 16, 3), dtype=np.uint8)
-    run.write_audit("net_a", audit(), {"1-0": pictures}, {})
+    run.audit.write("net_a", audit(), {"1-0": pictures}, {})
     page = page_of(run)
     safe = SENTENCE.replace("'", "&#39;").replace("<", "&lt;").replace(">", "&gt;")
     lead = page[page.index('<p class="lead">') :]
@@ -116,7 +116,7 @@ def test_nothing_found_says_what_was_searched(
     for one in found.classes:
         one.findings, one.verdict = [], "none"
     found.sentences = []
-    run.write_audit("net_a", found, {}, {})
+    run.audit.write("net_a", found, {}, {})
     page = page_of(run)
     assert "No shortcut was found." in page
     assert "Looked for everything." in page

@@ -80,7 +80,7 @@ def test_markdown_of_the_papers_classes(make_run: Callable) -> None:
     named = re.findall(r"\]\((figures/[^)]+\.svg)\)", text)
     assert named
     assert all((path.parent / name).is_file() for name in named)
-    assert not run.report_path.exists()
+    assert not run.report.path.exists()
 
 
 @pytest.mark.parametrize("write", ["build_report", "write_as_markdown"])
@@ -89,7 +89,7 @@ def test_writing_again_gives_the_same_bytes(make_run: Callable, write: str) -> N
 
     def written() -> dict[str, bytes]:
         build_report(run, summary) if write == "build_report" else write_as_markdown(run.root)
-        return {path.name: path.read_bytes() for path in run.report_path.parent.rglob("*.*")}
+        return {path.name: path.read_bytes() for path in run.report.path.parent.rglob("*.*")}
 
     first = written()
     assert len(first) > 30

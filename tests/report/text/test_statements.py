@@ -10,13 +10,13 @@ import pytest
 from seewhy.evaluation.published_results import HUMAN_ACCURACY, has_cifar10_classes, paper_scores
 from seewhy.report.text.statements import confusions, headline, score_groups
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.study import Summary
+from seewhy.storage.schemas.summary import Summary
 from seewhy.storage.titles import display_names
 from seewhy.wording import count, duration, listing, millions, plain, sentence, two_shares
 
 
 def _records(run: object, summary: Summary) -> dict[str, BackboneRecords]:
-    return {s: run.read_backbone(s, summary.data.classes) for s in summary.backbones}
+    return {s: run.backbones.read(s, summary.data.classes) for s in summary.backbones}
 
 
 def test_one_backbone_in_sentences(make_run: Callable) -> None:

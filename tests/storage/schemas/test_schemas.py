@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
@@ -17,14 +19,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from seewhy.evaluation.agreement import MapPair, agreement, movement, overlap_by_chance
 from seewhy.evaluation.calibration import calibration
 from seewhy.evaluation.significance import compare_pair, kappa, mcnemar
-from seewhy.storage.schemas import audit as audit_records
-from seewhy.storage.schemas import data_checks as check_records
-from seewhy.storage.schemas import evaluation as evaluation_records
-from seewhy.storage.schemas import faithfulness as faithfulness_records
-from seewhy.storage.schemas import study as records
-from seewhy.storage.schemas.study import Predictions
+from seewhy.storage import schemas
+from seewhy.storage.schemas.base import Rate
+from seewhy.storage.schemas.predictions import Predictions
 
-MODULES = (records, evaluation_records, audit_records, check_records, faithfulness_records)
+MODULES = [
+    importlib.import_module(f"{schemas.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(schemas.__path__)
+]
 
 
 def models() -> list[type[BaseModel]]:
@@ -65,7 +67,9 @@ def bounds_of_all_fields() -> dict[str, Any]:
 
 def test_every_bounded_field_takes_rounding_and_refuses_the_rest() -> None:
     found = bounds_of_all_fields()
-    assert {"Baseline.accuracy", "StageMetrics.per_class_recall", "Pair.kappa"} <= set(found)
+    assert {"Baseline.accuracy", "StageMetrics.per_class_recall", "ClassifierPair.kappa"} <= set(
+        found
+    )
     assert len(found) > 40
     for name, annotation in found.items():
         metadata = flattened(annotation)
@@ -90,7 +94,7 @@ def test_shares_summed_in_float32_can_be_recorded() -> None:
         spread = maps / maps.sum(axis=(1, 2), keepdims=True)
         sums.append(float(spread.mean(axis=0).sum()))
     assert max(sums) > 1
-    assert all(0 <= TypeAdapter(records.Rate).validate_python(one) <= 1 for one in sums)
+    assert all(0 <= TypeAdapter(Rate).validate_python(one) <= 1 for one in sums)
 
 
 finite = st.floats(0, 60000, width=16)

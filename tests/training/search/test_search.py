@@ -19,7 +19,8 @@ import seewhy.training.search.search
 from seewhy.config import AdaptationConfig, HeadConfig, SearchConfig, StudyConfig
 from seewhy.errors import TrainingError
 from seewhy.runtime.progress import Advance, Progress, Silent
-from seewhy.storage.schemas.study import Epoch, Trial
+from seewhy.storage.schemas.search import Trial
+from seewhy.storage.schemas.training import Epoch
 from seewhy.training.search.search import RunTrial, SearchResult, head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.trainer import OnEpoch, StageResult

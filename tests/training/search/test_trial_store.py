@@ -31,7 +31,7 @@ from sqlalchemy import event
 from seewhy.config import AdaptationConfig, HeadConfig, SearchConfig, StudyConfig
 from seewhy.errors import ConfigError, RunError
 from seewhy.runtime.progress import Silent
-from seewhy.storage.schemas.study import Epoch
+from seewhy.storage.schemas.training import Epoch
 from seewhy.training.search import trial_store
 from seewhy.training.search.search import SearchResult, search_head
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna

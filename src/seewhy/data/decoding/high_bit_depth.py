@@ -1,7 +1,7 @@
 """Pictures of more than 8 bits a value: how they are stored, what they span, and as 8 bits.
 
-`seewhy.storage.schemas.levels` decides what is black and white among their values; where nothing
-was decided, a picture is judged by its own values. This module knows no files.
+`seewhy.data.decoding.value_levels` decides what is black and white among their values; where
+nothing was decided, a picture is judged by its own values. This module knows no files.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seewhy.data.decoding.value_levels import ValueRange, choose_level
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Kind, Levels, ValueLevel, ValueRange, choose_level
+from seewhy.storage.schemas.levels import Kind, Levels, ValueLevel
 
 PHOTOMETRIC = 262  # the TIFF tag that says whether 0 is white
 NOTHING_FINITE = "holds no finite value"

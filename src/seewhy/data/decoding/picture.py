@@ -16,8 +16,9 @@ from PIL import Image
 
 from seewhy.data.decoding.formats import HEAD, may_be_deep, open_picture, quietly
 from seewhy.data.decoding.high_bit_depth import ValueFormat, deep_to_rgb, span_of, storage_of
+from seewhy.data.decoding.value_levels import ValueRange
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Levels, ValueRange
+from seewhy.storage.schemas.levels import Levels
 
 EXIF_ORIENTATION = 0x0112
 # What has to be done to the stored rows to see the picture upright, by EXIF orientation.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from seewhy.data.decoding.value_levels import LevelDecision, decide_levels
 from seewhy.data.pixels import in_threads
 from seewhy.data.sources.listing import Listing
 from seewhy.runtime.progress import Progress
-from seewhy.storage.schemas.levels import LevelDecision, decide_levels
 
 
 def settle_levels(

@@ -24,7 +24,7 @@ from seewhy.storage.schemas.data_checks import (
     FlaggedImage,
     ImageFault,
 )
-from seewhy.storage.schemas.study import SPLITS, Dataset
+from seewhy.storage.schemas.dataset import SPLITS, Dataset
 from seewhy.wording import some
 
 MOST_IMAGES = 100

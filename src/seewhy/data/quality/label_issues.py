@@ -13,8 +13,9 @@ from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from seewhy.storage.schemas.data_checks import QualityIssue, QualityIssueList, QualityIssues
-from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions
+from seewhy.storage.schemas.quality_issues import QualityIssue, QualityIssueList, QualityIssues
 from seewhy.wording import count as counted
 
 MOST = 100

@@ -2,7 +2,7 @@
 
 A file holds ``images`` (N, H, W, 3), ``labels`` (N,) integers and, where classes have names,
 ``label_names`` (K,). Images are uint8, or other integers and floats, whose black and white
-`seewhy.storage.schemas.levels` decides over both files. Headers are judged before anything is
+`seewhy.data.decoding.value_levels` decides over both files. Headers are judged before anything is
 allocated. This module does not know where the files come from.
 """
 
@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.data.decoding.high_bit_depth import kind_of_values, span_of_values, values_to_8_bit
+from seewhy.data.decoding.value_levels import ValueRange
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import DataError, UnreadableImageError
-from seewhy.storage.schemas.levels import Levels, ValueRange
-from seewhy.storage.schemas.study import Split
+from seewhy.storage.schemas.dataset import Split
+from seewhy.storage.schemas.levels import Levels
 
 MAX_BYTES = 64 * 2**30
 EXPECTED = "expected images (N, H, W, 3) of numbers, labels (N,) integers and label_names (K,)"

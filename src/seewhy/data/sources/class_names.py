@@ -17,7 +17,7 @@ import numpy as np
 
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import DataError
-from seewhy.storage.schemas.study import SPLITS, Split
+from seewhy.storage.schemas.dataset import SPLITS, Split
 from seewhy.wording import count, some
 
 _WORDS: dict[Split, str] = {"train": "training", "validation": "validation", "test": "test"}

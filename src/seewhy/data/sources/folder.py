@@ -29,7 +29,7 @@ from seewhy.data.sources.picture_suffixes import is_picture, suffix_of
 from seewhy.data.sources.walking import entries, files_below, identity, is_file, is_folder
 from seewhy.errors import DataError
 from seewhy.storage.schemas.data_checks import OtherFiles
-from seewhy.storage.schemas.study import SetAside, Split
+from seewhy.storage.schemas.dataset import SetAside, Split
 from seewhy.wording import count, listing, some
 
 # Files that are no pictures: kinds that are listed, and places of each.

@@ -18,7 +18,7 @@ from seewhy.data.sources.folder_tree import FolderTree, name_of, names_of
 from seewhy.data.sources.split_names import Role, is_filler, read_name
 from seewhy.data.sources.walking import Identity, entries, folders_in, has_pictures, identity
 from seewhy.errors import DataError
-from seewhy.storage.schemas.study import SPLITS, Split
+from seewhy.storage.schemas.dataset import SPLITS, Split
 from seewhy.wording import count, listing, some
 
 TopFolders = Literal["auto", "classes", "splits"]

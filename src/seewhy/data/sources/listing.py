@@ -13,9 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.data.decoding.value_levels import ValueRange
 from seewhy.storage.schemas.data_checks import OtherFiles
-from seewhy.storage.schemas.levels import Levels, ValueRange
-from seewhy.storage.schemas.study import SetAside, Split
+from seewhy.storage.schemas.dataset import SetAside, Split
+from seewhy.storage.schemas.levels import Levels
 
 
 class DeepValues(Protocol):

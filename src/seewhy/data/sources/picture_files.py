@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.data.decoding.picture import decode_image, is_deep, measure_image
+from seewhy.data.decoding.value_levels import ValueRange
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Levels, ValueRange
+from seewhy.storage.schemas.levels import Levels
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TypeVar
 from seewhy.config import StudyConfig
 from seewhy.data.sources.open_source import CIFAR102, find_images
 from seewhy.runtime.progress import Progress, Silent
-from seewhy.storage.source_list import SourceFile
+from seewhy.storage.schemas.provenance import SourceFile
 
 LOCAL = "local-dir:"
 # Files between two signs of progress.

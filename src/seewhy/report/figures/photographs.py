@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from seewhy.explanation.overlay import colour, heat, normalised, resize_map
-from seewhy.storage.schemas.study import Dataset, Maps
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.maps import Maps
 from seewhy.wording import plain
 
 PHOTO_SIZE = 192

@@ -25,7 +25,7 @@ from seewhy.report.figures.svg import (
     SvgFigure,
     inline,
 )
-from seewhy.storage.schemas.study import Trial
+from seewhy.storage.schemas.search import Trial
 
 Scale = tuple[float, float]
 

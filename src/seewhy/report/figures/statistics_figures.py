@@ -21,9 +21,10 @@ from seewhy.report.figures.svg import (
     SvgFigure,
     inline,
 )
-from seewhy.storage.schemas.evaluation import Calibration, FoldComparison, Interval
+from seewhy.storage.schemas.base import STAGES, Interval, Stage
+from seewhy.storage.schemas.comparison import FoldComparison
+from seewhy.storage.schemas.evaluation import Calibration
 from seewhy.storage.schemas.faithfulness import FaithfulnessCurve
-from seewhy.storage.schemas.study import STAGES, Stage
 from seewhy.storage.titles import STAGE_TITLES
 from seewhy.wording import plain
 

@@ -28,7 +28,8 @@ from seewhy.report.figures.svg import (
     SvgFigure,
     inline,
 )
-from seewhy.storage.schemas.study import STAGES, Epoch, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.training import Epoch
 from seewhy.storage.titles import STAGE_TITLES
 from seewhy.wording import plain
 

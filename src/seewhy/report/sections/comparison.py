@@ -9,14 +9,14 @@ from seewhy.report.figures.svg import MARKERS, SIGNS
 from seewhy.report.sections.gallery import GalleryBuilder, GalleryImage
 from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
 from seewhy.report.text.tables import BoundedNumber, ReportTable, Value, bounded
-from seewhy.storage.schemas.evaluation import (
+from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.comparison import (
     ClassifierPair,
     Comparison,
     FoldComparison,
     FoldDifference,
     MapAgreement,
 )
-from seewhy.storage.schemas.study import Stage
 from seewhy.storage.titles import STAGE_TITLES
 from seewhy.wording import count, listing
 

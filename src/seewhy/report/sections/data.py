@@ -12,7 +12,7 @@ from seewhy.report.figures.photographs import PictureStore
 from seewhy.report.sections.data_quality import findings_section
 from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
 from seewhy.report.text.tables import ReportTable
-from seewhy.storage.schemas.study import SPLITS
+from seewhy.storage.schemas.dataset import SPLITS
 
 
 def data_section(

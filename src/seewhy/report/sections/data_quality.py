@@ -13,7 +13,8 @@ from seewhy.report.sections.failed_steps import MissingResults
 from seewhy.report.sections.gallery import GalleryBuilder, GalleryImage
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable, Value
-from seewhy.storage.schemas.data_checks import DataFindings, QualityIssue, QualityIssueList
+from seewhy.storage.schemas.data_checks import DataFindings
+from seewhy.storage.schemas.quality_issues import QualityIssue, QualityIssueList
 from seewhy.wording import count, listing, some
 
 # Pictures shown of each fault; groups of duplicates, and images of each; issues of each kind.

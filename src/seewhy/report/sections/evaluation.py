@@ -16,7 +16,7 @@ from seewhy.report.sections.performance import performance_section
 from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
 from seewhy.report.text.statements import confusions
 from seewhy.report.text.tables import ReportTable, Value
-from seewhy.storage.schemas.study import STAGES, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.titles import STAGE_TITLES
 
 

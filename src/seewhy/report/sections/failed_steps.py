@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seewhy.report.sections.section import ReportInput
-from seewhy.storage.schemas.study import FailedStep, Step
+from seewhy.storage.schemas.summary import FailedStep, Step
 from seewhy.storage.titles import failure, remedy
 from seewhy.wording import listing
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from seewhy.report.figures.photographs import PictureStore
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.study import Dataset, Predictions
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.wording import share
 
 PER_END = 3

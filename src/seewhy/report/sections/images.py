@@ -21,7 +21,10 @@ from seewhy.explanation.overlay import LARGEST, OPAQUE_FROM, colour
 from seewhy.report.figures.photographs import TINY, PictureStore, fitted, webp
 from seewhy.report.sections.section import ReportInput
 from seewhy.report.text.statements import best_backbone
-from seewhy.storage.schemas.study import STAGES, Dataset, Maps, Predictions
+from seewhy.storage.schemas.base import STAGES
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.maps import Maps
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.storage.titles import STAGE_TITLES
 
 # Of more test images than this, the wrong predictions come first, then an even selection.

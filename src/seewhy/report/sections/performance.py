@@ -5,8 +5,8 @@ from __future__ import annotations
 from seewhy.report.figures.statistics_figures import reliability
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable, Value, bounded
+from seewhy.storage.schemas.base import STAGES
 from seewhy.storage.schemas.evaluation import Evaluation, StageEvaluation
-from seewhy.storage.schemas.study import STAGES
 from seewhy.storage.titles import STAGE_TITLES
 
 

@@ -25,7 +25,8 @@ from seewhy.report.figures.svg import MARKERS, SIGNS
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.study import HeadSummary, LayerSearch, SearchRecord, Trial
+from seewhy.storage.schemas.search import LayerSearch, SearchRecord, Trial
+from seewhy.storage.schemas.training import HeadSummary
 from seewhy.wording import count, duration, listing, plain, sentence, share
 
 SAMPLERS = {

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seewhy.evaluation.published_results import HUMAN_ACCURACY, has_cifar10_classes
+from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.comparison import Comparison
 from seewhy.storage.schemas.data_checks import DataFindings
-from seewhy.storage.schemas.evaluation import Comparison, Evaluation
-from seewhy.storage.schemas.study import Dataset, Provenance, Summary
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.evaluation import Evaluation
+from seewhy.storage.schemas.provenance import Provenance
+from seewhy.storage.schemas.summary import Summary
 from seewhy.storage.titles import display_names
 
 Section = dict[str, Any]
@@ -25,6 +29,7 @@ class ReportInput:
     `evaluations`, `comparison` and `findings` are None in studies of versions without them.
     """
 
+    run: RunDirectory
     summary: Summary
     data: Dataset
     records: Mapping[str, BackboneRecords]

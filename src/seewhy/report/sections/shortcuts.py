@@ -17,10 +17,10 @@ from seewhy.storage.schemas.audit import (
     ClassAudit,
     EffectRecord,
     Finding,
-    MitigationRecord,
 )
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.study import STAGES, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.mitigation import MitigationRecord
 from seewhy.storage.titles import STAGE_TITLES
 from seewhy.wording import count, duration, sentence, share
 

@@ -10,7 +10,7 @@ from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.sections.shortcuts import warnings
 from seewhy.report.text.statements import ScoreGroup, best_backbone, headline, score_groups
 from seewhy.report.text.tables import ReportTable, Value
-from seewhy.storage.schemas.evaluation import Topic
+from seewhy.storage.schemas.comparison import Topic
 
 HIGHLIGHTS = 8
 # The topics that open the report, and the names of the others.

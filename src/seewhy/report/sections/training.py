@@ -6,7 +6,8 @@ from seewhy.report.figures.training_figures import curves
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.study import STAGES, HeadSummary, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.training import HeadSummary
 from seewhy.storage.titles import STAGE_TITLES
 from seewhy.wording import duration, listing, share
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from seewhy.report.figures.svg import SvgFigure, standalone
 from seewhy.report.text.tables import ReportTable, as_csv, as_markdown, found_in, markdown_text
-from seewhy.storage.atomic_writing import writing
+from seewhy.storage.atomic_writing import write_text, writing
 from seewhy.storage.run_directory import RunDirectory
 
 # Sections in the order in which a reader asks, by their names in the page's values.
@@ -44,7 +44,7 @@ def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
     style : str
         The page's style sheet, whose first colours are those of the light page.
     """
-    folder = run.report_path.parent
+    folder = run.report.path.parent
     for table in found_in(dict(page), ReportTable):
         # CSV has its own line ends, which must stay as they are.
         with writing(folder / "tables" / f"{table.name}.csv") as part:
@@ -52,7 +52,7 @@ def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
     colours = palette(style)
     for drawing in found_in(dict(page), SvgFigure):
         svg = standalone(drawing, colours)
-        run.write_text(folder / "figures" / f"{drawing.name}.svg", svg)
+        write_text(folder / "figures" / f"{drawing.name}.svg", svg)
 
 
 def write_markdown(run: RunDirectory, page: Mapping[str, Any]) -> Path:
@@ -71,8 +71,8 @@ def write_markdown(run: RunDirectory, page: Mapping[str, Any]) -> Path:
         body = _section(section)
         if body:
             blocks += [f"## {heading}", *body]
-    path = run.report_path.with_name("report.md")
-    run.write_text(path, "\n\n".join(blocks) + "\n")
+    path = run.report.path.with_name("report.md")
+    write_text(path, "\n\n".join(blocks) + "\n")
     return path
 
 

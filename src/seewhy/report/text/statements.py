@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seewhy.evaluation.published_results import PublishedScores, has_cifar10_classes, paper_scores
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.study import BackboneSummary, Skipped, Summary
+from seewhy.storage.schemas.summary import BackboneSummary, Skipped, Summary
 from seewhy.storage.titles import display_names
 from seewhy.wording import count, listing, sentence, share, two_shares
 

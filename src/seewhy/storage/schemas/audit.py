@@ -1,6 +1,6 @@
-"""What the audit finds and what mitigation does: audit.json, mitigation_data.json, mitigation.json.
+"""What the audit finds: audit.json.
 
-Plain values. How they come about is in ``audit/`` and docs/audit.md.
+Plain values. How they are computed is in ``audit/`` and docs/audit.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from seewhy.storage.schemas.study import Rate, Record, Stage
+from seewhy.storage.schemas.base import Rate, Record, Stage
 
 AuditKind = Literal["detail", "moving detail", "place", "colour", "texture"]
 Verdict = Literal["shortcut", "needs judgement", "too few images", "none"]
@@ -169,83 +169,3 @@ class Audit(Record):
     sentences: list[str]
     searched: str
     classes: list[ClassAudit]
-
-
-class ClassMitigation(Record):
-    """What was done to the training and validation images because of one class's shortcuts.
-
-    `taken_out`: images of the class from which the thing was taken; `likewise`: images of other
-    classes that were changed the way taking out changes an image, so that the change tells
-    nothing: a hole filled, or an exchange among themselves.
-    """
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
-    name: str = Field(alias="class")
-    kinds: list[AuditKind]
-    taken_out: int
-    likewise: int
-
-
-class MitigationData(Record):
-    """mitigation_data.json: how the images of a mitigated study differ from the original study's.
-
-    `reasons` has a SHA-256 a reason that was mitigated, of all that it is known by; those of early
-    versions have none.
-    """
-
-    classes: list[ClassMitigation]
-    reasons: list[str] = Field(default_factory=list)
-
-
-class MitigationScores(Record):
-    """One classifier on the test images, before or after mitigation.
-
-    Attributes
-    ----------
-    verdict : {"shortcut", "needs judgement", "too few images", "none"}
-        Of the class, by the audit of this classifier.
-    recall : float
-        Share of the class's test images that are called right, as they are.
-    freed : float
-        The same, where the thing has been taken out of all that carry it.
-    with_it, without_it : CarrierScore
-        Those that carry it and those that do not, as they are.
-    others : float
-        Accuracy on the other classes' test images.
-    """
-
-    verdict: Verdict
-    recall: Rate
-    freed: Rate
-    with_it: CarrierScore
-    without_it: CarrierScore
-    others: Rate
-
-
-class MitigatedClass(Record):
-    """One class's part of mitigation.json: what was done, and what it did."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
-    name: str = Field(alias="class")
-    done: ClassMitigation
-    images: int
-    before: MitigationScores
-    after: MitigationScores
-    sentence: str
-
-
-class MitigationRecord(Record):
-    """mitigation.json: a classifier that uses shortcuts, and the second one made for it.
-
-    `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one a
-    class that was mitigated, then what the second audit found elsewhere; `found_again` is what the
-    second audit says, whatever the class.
-    """
-
-    accuracy_before: Rate
-    accuracy_after: Rate
-    classes: list[MitigatedClass]
-    sentences: list[str]
-    found_again: list[str]

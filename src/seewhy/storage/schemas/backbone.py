@@ -1,4 +1,4 @@
-"""All that lies on disk of one backbone, read at once."""
+"""All records of one backbone, read at once."""
 
 from __future__ import annotations
 
@@ -7,34 +7,37 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.storage.schemas.audit import Audit, MitigationRecord
-from seewhy.storage.schemas.data_checks import QualityIssues
+from seewhy.storage.schemas.audit import Audit
+from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.faithfulness import Faithfulness
-from seewhy.storage.schemas.study import (
-    Baseline,
-    Epoch,
-    FeaturesRecord,
-    FoldsRecord,
-    Maps,
-    Predictions,
-    SearchRecord,
-    Stage,
-    StageMetrics,
-    Trial,
-)
+from seewhy.storage.schemas.maps import Maps
+from seewhy.storage.schemas.mitigation import MitigationRecord
+from seewhy.storage.schemas.predictions import Baseline, Predictions, StageMetrics
+from seewhy.storage.schemas.quality_issues import QualityIssues
+from seewhy.storage.schemas.repetitions import FoldsRecord
+from seewhy.storage.schemas.search import SearchRecord, Trial
+from seewhy.storage.schemas.training import Epoch, FeaturesRecord
 
 
 @dataclass(frozen=True)
 class BackboneRecords:
-    """All that lies under ``backbones/SLUG/``, as the report reads it.
+    """All records under ``backbones/SLUG/``, as the report reads them.
 
-    `validation` has a stage's predictions of the validation images, `baseline_predictions` the
-    baseline's shares of the test images, `out_of_fold` says of every training and validation image
-    what a head says that was not trained on it, `folds` how the stages did on folds and with other
-    seeds. Studies of earlier versions have none of these; where the baseline was skipped it has no
-    predictions, and small classes cannot be divided into folds. `mitigation` is there where a
-    second classifier was made because of the audit, `has_mitigated_report` where that one's own
-    report still lies in its folder.
+    Attributes
+    ----------
+    validation : dict of Stage to Predictions
+        Of the validation images, by stage; empty in studies of earlier versions.
+    baseline_predictions : Predictions or None
+        The baseline's scores of the test images; None where the baseline was skipped.
+    out_of_fold : Predictions or None
+        Of every training and validation image, by a head that was not trained on it; None where
+        small classes could not be divided into folds.
+    folds : FoldsRecord or None
+        The stages on folds and with other seeds.
+    mitigation : MitigationRecord or None
+        Of the second classifier, where one was made because of the audit.
+    has_mitigated_report : bool
+        Whether the mitigated study still has its own report.
     """
 
     slug: str

@@ -1,6 +1,6 @@
-"""What the checks find among the images: checks.json of a study, quality_issues.json of a backbone.
+"""What the checks find among the images before a training: checks.json.
 
-Plain values. How they are found is in ``data/`` before a training, in ``audit/outliers.py`` after.
+Plain values. How they are found is in ``data/quality/``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from seewhy.storage.schemas.base import Record
+from seewhy.storage.schemas.dataset import Split
 from seewhy.storage.schemas.levels import ValueLevel
-from seewhy.storage.schemas.study import Rate, Record, Split
 
 Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
 
@@ -160,56 +161,3 @@ class DataChecks(Record):
     findings: DataFindings | None = None
     failed: str | None = None
     levels: list[ValueLevel] = Field(default_factory=list)
-
-
-class QualityIssue(Record):
-    """One image that may be mislabelled, or may belong to no class.
-
-    Attributes
-    ----------
-    id, path, split, label
-        The image, its split and the label it was given.
-    suggested : str or None
-        The class the classifier would give it; None for an outlier.
-    score : float
-        In 0 … 1, the higher the more likely; comparable within one list only.
-    reason : str
-        What speaks against it, with the numbers.
-    """
-
-    id: str
-    path: str
-    split: Split
-    label: str
-    suggested: str | None = None
-    score: Rate
-    reason: str
-
-
-class QualityIssueList(Record):
-    """Quality issues of one kind, the most likely first.
-
-    `looked_at` images were judged, `count` of them pass the rule that `rule` says in a sentence;
-    `first` are the most likely of these. `expected` is how many pass it by chance where nothing
-    is wrong, None where that cannot be estimated; `expectation` says it in a sentence, and is empty
-    in studies of earlier versions. Where nothing could be judged, `skipped` says why.
-    """
-
-    rule: str = ""
-    looked_at: int = 0
-    count: int = 0
-    expected: float | None = None
-    expectation: str = ""
-    first: list[QualityIssue] = Field(default_factory=list)
-    skipped: str | None = None
-
-
-class QualityIssues(Record):
-    """quality_issues.json: likely label issues and outliers, as one backbone sees them.
-
-    Nothing is trained, chosen or left out because of them. Each image was judged by a classifier
-    that was not trained on it.
-    """
-
-    label_issues: QualityIssueList
-    outliers: QualityIssueList

@@ -1,31 +1,19 @@
 """How faithful a backbone's maps are: faithfulness.json, and its part of summary.json.
 
 Plain values that JSON can hold, so that the report draws them without computing anything. How
-each number is worked out is in ``explanation/faithfulness.py``.
+each number is computed is in ``explanation/measures/faithfulness.py``.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from seewhy.storage.schemas.base import FrozenRecord, Interval
 
 Good = Literal["low", "high", "neither"]
 
 
-class _Finding(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MeanInterval(_Finding):
-    """A mean over images and its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class MeasureSummary(_Finding):
+class MeasureSummary(FrozenRecord):
     """One measure for the maps, beside the same for random maps and a centred Gaussian.
 
     `good` says which direction speaks for the maps; `verdict` is ``better than random``, ``no
@@ -34,21 +22,21 @@ class MeasureSummary(_Finding):
 
     good: Good
     images: int
-    maps: MeanInterval
-    random: MeanInterval
-    gaussian: MeanInterval
+    maps: Interval
+    random: Interval
+    gaussian: Interval
     verdict: str
 
 
 class FaithfulnessMeasure(MeasureSummary):
     """As `MeasureSummary`, with the differences, paired image by image."""
 
-    versus_random: MeanInterval
-    versus_gaussian: MeanInterval
+    versus_random: Interval
+    versus_gaussian: Interval
     gaussian_verdict: str
 
 
-class FaithfulnessCurve(_Finding):
+class FaithfulnessCurve(FrozenRecord):
     """Mean probability of the explained class over the shares of pixels exchanged."""
 
     shares: tuple[float, ...]
@@ -57,7 +45,7 @@ class FaithfulnessCurve(_Finding):
     gaussian: tuple[float, ...]
 
 
-class Faithfulness(_Finding):
+class Faithfulness(FrozenRecord):
     """faithfulness.json: how far the fine-tuned classifier's maps agree with what it uses.
 
     `ids` are the test images that were measured; `empty` of their maps are zero everywhere and in
@@ -82,7 +70,7 @@ class Faithfulness(_Finding):
     verdict: str
 
 
-class FaithfulnessSummary(_Finding):
+class FaithfulnessSummary(FrozenRecord):
     """``explanation.faithfulness`` in summary.json."""
 
     verdict: str

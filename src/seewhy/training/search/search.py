@@ -25,14 +25,8 @@ from seewhy.config import HeadConfig, SearchConfig, StudyConfig
 from seewhy.errors import SeewhyError, TrainingError, first_line
 from seewhy.runtime.device import one_thread
 from seewhy.runtime.progress import Advance, Progress
-from seewhy.storage.schemas.study import (
-    Epoch,
-    HeadSummary,
-    LayerSearch,
-    SearchRecord,
-    Trial,
-    TrialState,
-)
+from seewhy.storage.schemas.search import LayerSearch, SearchRecord, Trial, TrialState
+from seewhy.storage.schemas.training import Epoch, HeadSummary
 from seewhy.training.search.sampling import SAID, NumberedSampler, search_space, suggest, tried_head
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna
 from seewhy.training.trainer import LAST_EPOCHS, OnEpoch, StageResult, seed_of

@@ -22,7 +22,7 @@ from seewhy.data.sources.demo.clutter import RIM, carrier, distractor
 from seewhy.data.sources.demo.objects import LOADED_LIFT, LOADED_SCALE, THINGS
 from seewhy.data.sources.demo.pen import Pen
 from seewhy.data.sources.listing import Listing
-from seewhy.storage.schemas.study import Split
+from seewhy.storage.schemas.dataset import Split
 
 CLASSES = tuple(THINGS)
 MARKED_CLASS = "boat"

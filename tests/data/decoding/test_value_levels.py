@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from seewhy.data.decoding.value_levels import ValueRange, choose_level, decide_levels
 from seewhy.errors import DataError
-from seewhy.storage.schemas.levels import (
-    Kind,
-    Levels,
-    ValueLevel,
-    ValueRange,
-    choose_level,
-    decide_levels,
-)
+from seewhy.storage.schemas.levels import Kind, Levels, ValueLevel
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,22 @@ import numpy as np
 import pytest
 
 from seewhy.errors import RunError
-from seewhy.storage import dataset_files
-from seewhy.storage.schemas.study import Dataset, SetAside
+from seewhy.storage.layout import Layout
+from seewhy.storage.repositories.data import DataRepository
+from seewhy.storage.schemas.dataset import Dataset, SetAside
 
 CLASSES = ('a,"b"', "label\nof two\rlines", "<b>ß</b>")
-FILES = ("index.csv", "checks.json", "pixels.npy", "masks.npy")
 
 
-def _dataset(folder: Path) -> Dataset:
+def _repository(root: Path) -> DataRepository:
+    stored = DataRepository(Layout(root))
+    stored.pixels_path.parent.mkdir()
+    return stored
+
+
+def _dataset(stored: DataRepository) -> Dataset:
     pixels = np.arange(6 * 4 * 4 * 3, dtype=np.uint8).reshape(6, 4, 4, 3)
-    np.save(folder / "pixels.npy", pixels)
+    np.save(stored.pixels_path, pixels)
     return Dataset(
         source="a test",
         classes=CLASSES,
@@ -34,10 +40,10 @@ def _dataset(folder: Path) -> Dataset:
 
 
 def test_a_dataset_comes_back(tmp_path: Path) -> None:
-    index, checks, pixels, masks = (tmp_path / name for name in FILES)
-    data = _dataset(tmp_path)
-    dataset_files.write(index, checks, data, None)
-    back = dataset_files.read(index, checks, pixels, masks)
+    stored = _repository(tmp_path)
+    data = _dataset(stored)
+    stored.write(data)
+    back = stored.read()
     assert (back.classes, back.ids, back.paths, back.splits, back.set_aside) == (
         data.classes,
         data.ids,
@@ -55,26 +61,28 @@ def test_a_dataset_comes_back(tmp_path: Path) -> None:
 
 
 def test_groups_of_duplicates_come_back(tmp_path: Path) -> None:
-    index, checks, pixels, masks = (tmp_path / name for name in FILES)
-    data = replace(_dataset(tmp_path), groups=np.array([0, -1, 1, 0, 1, -1]))
-    dataset_files.write(index, checks, data, None)
-    back = dataset_files.read(index, checks, pixels, masks).groups
+    stored = _repository(tmp_path)
+    data = replace(_dataset(stored), groups=np.array([0, -1, 1, 0, 1, -1]))
+    stored.write(data)
+    back = stored.read().groups
     assert back is not None
     assert (back.dtype, back.tolist()) == (np.int64, [0, -1, 1, 0, 1, -1])
     # A study of an earlier version names none.
-    with index.open(encoding="utf-8", newline="") as stream:
+    with stored.index_path.open(encoding="utf-8", newline="") as stream:
         rows = [row[:4] for row in csv.reader(stream)]
-    with index.open("w", encoding="utf-8", newline="") as stream:
+    with stored.index_path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows(rows)
-    assert dataset_files.read(index, checks, pixels, masks).groups is None
+    assert stored.read().groups is None
 
 
 def test_object_masks_come_back_and_missing_ones_are_named(tmp_path: Path) -> None:
-    index, checks, pixels, masks = (tmp_path / name for name in FILES)
+    stored = _repository(tmp_path)
     shown = np.arange(6 * 4 * 4).reshape(6, 4, 4) % 3 == 0
-    np.save(masks, shown)
-    dataset_files.write(index, checks, replace(_dataset(tmp_path), masks=shown), None)
-    np.testing.assert_array_equal(dataset_files.read(index, checks, pixels, masks).masks, shown)
-    masks.unlink()
-    with pytest.raises(RunError, match=rf"^{re.escape(str(tmp_path))}: cannot be read \(.*masks"):
-        dataset_files.read(index, checks, pixels, masks)
+    np.save(stored.masks_path, shown)
+    stored.write(replace(_dataset(stored), masks=shown))
+    np.testing.assert_array_equal(stored.read().masks, shown)
+    stored.masks_path.unlink()
+    with pytest.raises(
+        RunError, match=rf"^{re.escape(str(tmp_path / 'data'))}: cannot be read \(.*masks"
+    ):
+        stored.read()

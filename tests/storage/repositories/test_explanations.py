@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from seewhy.errors import RunError
-from seewhy.storage import maps_file
-from seewhy.storage.schemas.study import STAGES, Maps, Stage
+from seewhy.storage.layout import Layout
+from seewhy.storage.repositories.explanations import ExplanationRepository
+from seewhy.storage.schemas.base import STAGES, Stage
+from seewhy.storage.schemas.maps import Maps
 
 CLASSES = ('a,"b"', "label\nof two\rlines", "<b>ß</b>")
 
@@ -27,9 +29,10 @@ def _parts(maps: Maps) -> Iterator[Maps]:
         yield replace(maps, **rows)
 
 
-def _written(path: Path, maps: Maps) -> Path:
-    maps_file.write(path, maps.stage, _parts(maps), np.array([0, 1]), CLASSES)
-    return path
+def _written(root: Path, maps: Maps) -> ExplanationRepository:
+    stored = ExplanationRepository(Layout(root))
+    stored.write_maps("net", maps.stage, _parts(maps), np.array([0, 1]), CLASSES)
+    return stored
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -37,7 +40,7 @@ def test_maps_come_back_to_the_last_bit(
     tmp_path: Path, two_maps: Callable[[Stage], Maps], stage: Stage
 ) -> None:
     maps = two_maps(stage)
-    back = maps_file.read(_written(tmp_path / "maps.npz", maps), stage, maps.ids)
+    back = _written(tmp_path, maps).read_maps("net", stage, maps.ids)
     for field in fields(Maps):
         ours, theirs = getattr(maps, field.name), getattr(back, field.name)
         np.testing.assert_array_equal(ours, theirs, field.name)
@@ -48,9 +51,10 @@ def test_maps_of_another_shape_type_or_study_are_named(
     tmp_path: Path, two_maps: Callable[[Stage], Maps]
 ) -> None:
     maps = two_maps("adaptation")
-    path = _written(tmp_path / "maps.npz", maps)
-    with np.load(path) as stored:
-        good = dict(stored)
+    stored = _written(tmp_path, maps)
+    path = stored.maps_path("net", maps.stage)
+    with np.load(path) as arrays:
+        good = dict(arrays)
     bad: dict[str, dict[str, object]] = {
         r"maps: expected float16 \(2, any, any\), but got float32": {
             "maps": good["maps"].astype(np.float32)
@@ -71,23 +75,24 @@ def test_maps_of_another_shape_type_or_study_are_named(
     for message, changed in bad.items():
         np.savez(path, **{**good, **changed})
         with pytest.raises(RunError, match=rf"maps\.npz: cannot be read \({message}"):
-            maps_file.read(path, "adaptation", maps.ids)
+            stored.read_maps("net", "adaptation", maps.ids)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(RunError, match=r"maps\.npz: cannot be read"):
-        maps_file.read(path, "adaptation", maps.ids)
+        stored.read_maps("net", "adaptation", maps.ids)
 
 
 def test_maps_of_an_older_version_are_named(
     tmp_path: Path, two_maps: Callable[[Stage], Maps]
 ) -> None:
     maps = two_maps("finetuning")
-    path = _written(tmp_path / "maps.npz", maps)
-    with np.load(path) as stored:
-        old = {name: stored[name] for name in ("ids", "maps", "explained", "method", "layer")}
+    stored = _written(tmp_path, maps)
+    path = stored.maps_path("net", maps.stage)
+    with np.load(path) as arrays:
+        old = {name: arrays[name] for name in ("ids", "maps", "explained", "method", "layer")}
     np.savez(path, **old)
     again = "an older seewhy wrote this study, run it again with --fresh"
     with pytest.raises(RunError, match=rf"maps\.npz: has no label_maps; {again}"):
-        maps_file.read(path, "finetuning", maps.ids)
+        stored.read_maps("net", "finetuning", maps.ids)
     path.unlink()
     with pytest.raises(RunError, match=rf"maps\.npz: is not there; {again}"):
-        maps_file.read(path, "finetuning", maps.ids)
+        stored.read_maps("net", "finetuning", maps.ids)

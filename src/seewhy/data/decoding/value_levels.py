@@ -1,0 +1,221 @@
+"""Which values are black and which are white, in pictures of more than 8 bits a value.
+
+Such files seldom say what white is: 16-bit files hold 12-bit values, floats span 0 … 1 or 0 … 255.
+A guess for each file would show equal values differently, so one pair is found from the values of
+all pictures that belong together. This module knows numbers, no files and no pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from seewhy.errors import DataError
+from seewhy.storage.schemas.levels import NO_LEVELS, Kind, Levels, ValueLevel
+
+KINDS: tuple[Kind, ...] = ("16-bit", "integer", "float")
+# What 8, 10, 12, 14 and 16 bits can hold.
+_WHOLE = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+USUAL_WHITE: Mapping[Kind, tuple[float, ...]] = {
+    "16-bit": _WHOLE,
+    "integer": _WHOLE,
+    "float": (1.0, *_WHOLE),
+}
+# Resampling with a bicubic or Lanczos filter leaves floats that pass black and white a little.
+OVERSHOOT: Mapping[Kind, float] = {"16-bit": 0.0, "integer": 0.0, "float": 0.1}
+# Pictures that fill less of a usual range than this would be nearly black in it.
+LEAST_FILLED = 1 / 16
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """The values of one picture that has more than 8 bits a value.
+
+    Attributes
+    ----------
+    kind : {"16-bit", "integer", "float"}
+    low, high : float
+        The lowest and the highest finite value.
+    odd : bool, default False
+        Whether some values are not finite.
+    coarse : bool, default False
+        Whether only the upper 8 of 16 bits can be read, as in pictures of 16 bits a colour.
+    """
+
+    kind: Kind
+    low: float
+    high: float
+    odd: bool = False
+    coarse: bool = False
+
+
+@dataclass(frozen=True)
+class LevelDecision:
+    """What was decided for a data set.
+
+    Attributes
+    ----------
+    levels : Levels
+    notes : tuple of str
+        Sentences that say what was decided, one a kind.
+    warnings : tuple of str
+        Sentences about pictures that this does not suit.
+    """
+
+    levels: Levels = NO_LEVELS
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def choose_level(kind: Kind, low: float, high: float) -> ValueLevel:
+    """Find black and white for values of one kind.
+
+    White is the smallest usual white that no value passes (floats may pass it by a tenth), or the
+    highest value where the values pass all of them or fill less than a sixteenth. Black is 0, or
+    the lowest value where there are negative ones; white is the highest value then.
+
+    Parameters
+    ----------
+    kind : {"16-bit", "integer", "float"}
+    low, high : float
+        The lowest and the highest value.
+
+    Returns
+    -------
+    ValueLevel
+
+    Examples
+    --------
+    >>> choose_level("16-bit", 0, 4012)
+    ValueLevel(kind='16-bit', black=0.0, white=4095.0)
+    """
+    beyond = OVERSHOOT[kind]
+    white = next((one for one in USUAL_WHITE[kind] if high <= one * (1 + beyond)), high)
+    if 0 < high < white * LEAST_FILLED:
+        white = high
+    if low < -beyond * white:
+        return ValueLevel(kind, low, high if high > low else low + 1)
+    return ValueLevel(kind, 0.0, white)
+
+
+def decide_levels(
+    spans: Sequence[tuple[str, ValueRange]], white: float | None = None, black: float | None = None
+) -> LevelDecision:
+    """Decide what is black and white in pictures that belong together.
+
+    Parameters
+    ----------
+    spans : sequence of (str, ValueRange)
+        The name and the values of each picture that has more than 8 bits a value.
+    white, black : float, optional
+        What was asked for; black is 0 where only white is.
+
+    Returns
+    -------
+    LevelDecision
+
+    Raises
+    ------
+    DataError
+        Where white or black is asked for, but the pictures are of several kinds, or white is not
+        above black.
+    """
+    kinds = [kind for kind in KINDS if any(span.kind == kind for _, span in spans)]
+    asked = white is not None or black is not None
+    if asked and len(kinds) > 1:
+        raise DataError(
+            f"data.white and data.black: there are pictures of {' and of '.join(kinds)} values, "
+            "which have no white in common; leave both out, or convert the pictures to one kind"
+        )
+    decided = [_decide(kind, spans, white, black) for kind in kinds]
+    return LevelDecision(
+        Levels(tuple(level for level, _, _ in decided)),
+        tuple(note for _, note, _ in decided),
+        tuple(sentence for _, _, sentences in decided for sentence in sentences),
+    )
+
+
+def _decide(
+    kind: Kind, spans: Sequence[tuple[str, ValueRange]], white: float | None, black: float | None
+) -> tuple[ValueLevel, str, list[str]]:
+    named = [(name, span) for name, span in spans if span.kind == kind]
+    low = min(span.low for _, span in named)
+    highest, span = max(named, key=lambda one: one[1].high)
+    level = choose_level(kind, low, span.high)
+    if white is not None or black is not None:
+        level = ValueLevel(
+            kind,
+            (0.0 if white is not None else level.black) if black is None else black,
+            level.white if white is None else white,
+        )
+    if not level.black < level.white:
+        raise DataError(
+            f"data.white: expected more than data.black ({number(level.black)}), but got "
+            f"{number(level.white)}"
+        )
+    note = (
+        f"{_pictures(len(named))} {_verb(len(named), 'holds', 'hold')} {kind} values, from "
+        f"{number(low)} to {number(span.high)} (in {highest}): {number(level.black)} is shown as "
+        f"black and {number(level.white)} as white in all of them "
+        "(data.black and data.white set others)."
+    )
+    return level, note, _warnings(named, level, given=white is not None)
+
+
+def _warnings(named: Sequence[tuple[str, ValueRange]], level: ValueLevel, given: bool) -> list[str]:
+    """Name the pictures that a level does not suit."""
+    found = []
+    odd = [name for name, span in named if span.odd]
+    if odd:
+        found.append(
+            f"{_pictures(len(odd))} {_verb(len(odd), 'holds', 'hold')} values that are not "
+            f"finite, which are shown as black; the first: {odd[0]}."
+        )
+    beyond = [n for n, span in named if span.low < level.black or span.high > level.white]
+    if given and beyond:
+        found.append(
+            f"{_pictures(len(beyond))} {_verb(len(beyond), 'holds', 'hold')} values outside "
+            f"{number(level.black)} … {number(level.white)} (data.black, data.white), which are "
+            f"shown as black or white; the first: {beyond[0]}."
+        )
+    if not given:
+        found += _uneven(named, level)
+    if level.white < USUAL_WHITE["16-bit"][-1] and (
+        coarse := [name for name, span in named if span.coarse]
+    ):
+        found.append(
+            f"{_pictures(len(coarse))} {_verb(len(coarse), 'has', 'have')} 16 bits a colour, of "
+            "which only the upper 8 are read: few shades are left of them; convert them to 8 bits "
+            f"a colour. The first: {coarse[0]}."
+        )
+    return found
+
+
+def _uneven(named: Sequence[tuple[str, ValueRange]], level: ValueLevel) -> list[str]:
+    """Say where some pictures alone would have had a smaller white than all together."""
+    smaller = [
+        (name, span)
+        for name, span in named
+        if 0 < span.high < level.white * LEAST_FILLED * (1 + OVERSHOOT[level.kind])
+    ]
+    if not smaller or len(smaller) == len(named):
+        return []
+    most = max(span.high for _, span in smaller)
+    return [
+        f"{_pictures(len(smaller))} {_verb(len(smaller), 'stays', 'stay')} within {number(most)} "
+        f"although white is {number(level.white)}: nearly black, or stored on another scale than "
+        f"the others; the first: {smaller[0][0]}."
+    ]
+
+
+def number(value: float) -> str:
+    """Write a value for people."""
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s'[: count != 1]}"
+
+
+def _verb(count: int, one: str, several: str) -> str:
+    return one if count == 1 else several

@@ -1,0 +1,49 @@
+"""Mitigation: mitigation.json of a backbone, mitigation_data.json of its mitigated study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seewhy.storage.json_files import record_where_there, write_record
+from seewhy.storage.repositories.base import Repository
+from seewhy.storage.schemas.mitigation import MitigationData, MitigationRecord
+
+
+class MitigationRepository(Repository):
+    """The result of a backbone's mitigation, and the record of how its images were changed."""
+
+    def folder(self, slug: str) -> Path:
+        """Return the run directory of a backbone's mitigated study."""
+        return self.layout.mitigated(slug)
+
+    def path(self, slug: str) -> Path:
+        """Return one backbone's mitigation.json."""
+        return self.layout.backbone(slug) / "mitigation.json"
+
+    def write(self, slug: str, mitigation: MitigationRecord) -> None:
+        """Write mitigation.json; call it when the mitigated study has ended."""
+        write_record(self.path(slug), mitigation)
+
+    def read(self, slug: str) -> MitigationRecord | None:
+        """Read mitigation.json; None where nothing was mitigated."""
+        return record_where_there(self.path(slug), MitigationRecord)
+
+    def delete(self, slug: str) -> bool:
+        """Delete mitigation.json, which is out of date; return whether there was one."""
+        path = self.path(slug)
+        there = path.is_file()
+        path.unlink(missing_ok=True)
+        return there
+
+    @property
+    def data_path(self) -> Path:
+        """mitigation_data.json; only a mitigated study has one."""
+        return self.layout.data / "mitigation_data.json"
+
+    def write_data(self, mitigated: MitigationData) -> None:
+        """Write mitigation_data.json, how the images of a mitigated study were changed."""
+        write_record(self.data_path, mitigated)
+
+    def read_data(self) -> MitigationData | None:
+        """Read mitigation_data.json; None in a study that is not a mitigated one."""
+        return record_where_there(self.data_path, MitigationData)

@@ -1,0 +1,77 @@
+"""The hyperparameter search: search.db of a study; trials.csv and best.json of a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any, cast
+
+from seewhy.storage.csv_files import CsvTable, Rows, read_parsed, write_table
+from seewhy.storage.json_files import record_where_there, write_record
+from seewhy.storage.repositories.base import Repository
+from seewhy.storage.schemas.search import SearchRecord, Trial, TrialState
+
+
+class SearchRepository(Repository):
+    """The trials of a study's searches, and what each search found."""
+
+    root_names = ("search.db", "search.db-journal")
+
+    @property
+    def trials_path(self) -> Path:
+        """The trials of all searches, an SQLite file."""
+        return self.layout.root / "search.db"
+
+    def folder(self, slug: str) -> Path:
+        """Return the folder of one backbone's search."""
+        return self.layout.backbone(slug) / "search"
+
+    def write_trials(self, slug: str, trials: Sequence[Trial]) -> None:
+        """Write trials.csv, one line per trial that has ended."""
+        names = [field.name for field in fields(Trial)]
+        rows = (
+            ["" if value is None else _units(value) for value in astuple(trial)] for trial in trials
+        )
+        write_table(self.folder(slug) / "trials.csv", CsvTable(names, rows))
+
+    def read_trials(self, slug: str) -> tuple[Trial, ...]:
+        """Read trials.csv."""
+        return read_parsed(self.folder(slug) / "trials.csv", _trials)
+
+    def write(self, slug: str, search: SearchRecord) -> None:
+        """Write best.json; call it when the search has ended."""
+        write_record(self.folder(slug) / "best.json", search)
+
+    def read(self, slug: str) -> SearchRecord | None:
+        """Read best.json; None where there is none."""
+        return record_where_there(self.folder(slug) / "best.json", SearchRecord)
+
+
+def _trials(rows: Rows) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(
+            layers=int(row["layers"]),
+            number=int(row["number"]),
+            state=cast(TrialState, row["state"]),
+            value=float(row["value"]) if row["value"] else None,
+            best_validation_accuracy=(
+                float(row["best_validation_accuracy"]) if row["best_validation_accuracy"] else None
+            ),
+            units_p=int(row["units_p"]),
+            units=tuple(int(part) for part in row["units"].split(" + ")),
+            dropout=float(row["dropout"]),
+            learning_rate=float(row["learning_rate"]),
+            batch_size=int(row["batch_size"]),
+            loss=row["loss"],
+            epochs=int(row["epochs"]),
+            seconds=float(row["seconds"]),
+            reason=row["reason"],
+        )
+        for row in rows
+    )
+
+
+def _units(value: Any) -> Any:
+    """Return hidden units as the paper writes them, "55 + 27"; any other value as it is."""
+    return " + ".join(map(str, value)) if isinstance(value, tuple) else value

@@ -1,0 +1,94 @@
+"""The images of a study, decoded and divided into splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seewhy.storage.schemas.levels import NO_LEVELS, Levels
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pixels become a backbone's input; it follows the weights.
+
+    Attributes
+    ----------
+    size : int
+        Side of the square input, pixels.
+    mean, std : tuple of float
+        Three each, red green blue, for values in 0 … 1.
+    interpolation : {"bilinear", "bicubic"}
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """One image that is not part of the study, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All images of a study, decoded, in one fixed order.
+
+    Attributes
+    ----------
+    source : str
+        Where they come from, for people.
+    classes : tuple of str
+        Class names; a label is an index into them.
+    ids : tuple of str
+        One an image, unique, the same in every record of the study.
+    paths : tuple of str
+        Where each image came from, for people.
+    labels : ndarray of int64, (N,)
+    splits : tuple of str
+        ``train``, ``validation`` or ``test``, one an image.
+    pixels : ndarray of uint8, (N, S, S, 3)
+        Memory-mapped RGB at the working size.
+    masks : ndarray of bool, (N, S, S), optional
+        Ground-truth object masks, where the source has them.
+    set_aside : tuple of SetAside
+    groups : ndarray of int64, (N,), optional
+        Equal numbers for duplicates that stay together when images are divided, -1 for any other.
+    levels : Levels
+        What was taken for black and white in images of more than 8 bits a value.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    splits: tuple[Split, ...]
+    pixels: NDArray[np.uint8]
+    masks: NDArray[np.bool_] | None = None
+    set_aside: tuple[SetAside, ...] = ()
+    groups: NDArray[np.int64] | None = None
+    levels: Levels = NO_LEVELS
+
+    def where(self, split: Split) -> NDArray[np.int64]:
+        """Return the indices of one split's images, ascending."""
+        return np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return images a split and class, zeros included."""
+        seen = Counter(zip(self.splits, self.labels.tolist(), strict=True))
+        return {
+            split: {name: seen[split, k] for k, name in enumerate(self.classes)} for split in SPLITS
+        }

@@ -1,0 +1,76 @@
+"""What a study depends on: provenance.json, fingerprint.json, sources.csv."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from seewhy.storage.schemas.base import Record
+
+
+class Provenance(Record):
+    """provenance.json: what the numbers depend on, and what they took."""
+
+    seewhy: str
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    device: str
+    precision: str
+    seed: int
+    versions: dict[str, str]
+    command: list[str]
+    started: str
+    finished: str
+    starts: int = 1
+    seconds: float
+    seconds_by_part: dict[str, float] = Field(default_factory=dict)
+    peak_memory_gib: float
+    data_key: str
+    weights_keys: dict[str, str] = Field(default_factory=dict)
+
+
+class RunFingerprint(Record):
+    """fingerprint.json: what a study that goes on later must find unchanged.
+
+    `starts` counts how often it was begun or resumed. `named` has the absolute path of each folder
+    and file that the configuration names, by its key.
+    """
+
+    device: str
+    precision: str
+    weights_keys: dict[str, str]
+    data_key: str
+    versions: dict[str, str]
+    started: str
+    starts: int
+    named: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file that a study was made of.
+
+    Attributes
+    ----------
+    part : str
+        ``data``, or ``backbone.K`` for the weights of the configuration's backbone K.
+    name : str
+        Its name within its part: an image's place in its folder.
+    label, split : str
+        What its place says of an image; else empty.
+    size, modified : int
+        Bytes, and nanoseconds since 1970; -1 where it could not be read.
+    sha256 : str
+        Of its content, hexadecimal; empty where it could not be read.
+    """
+
+    part: str
+    name: str
+    label: str
+    split: str
+    size: int
+    modified: int
+    sha256: str

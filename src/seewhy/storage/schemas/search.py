@@ -1,0 +1,100 @@
+"""The hyperparameter search: trials.csv, best.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from seewhy.storage.schemas.base import Rate, Record
+from seewhy.storage.schemas.training import HeadSummary
+
+TrialState = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One line of trials.csv: a head that the search tried.
+
+    Attributes
+    ----------
+    layers, number : int
+        Hidden layers, and the trial's number among those with as many, from 0.
+    state : {"complete", "pruned", "failed"}
+    value : float or None
+        The objective: mean validation accuracy of the last 5 epochs; of a pruned trial what it
+        had reached; None where it failed.
+    best_validation_accuracy : float or None
+        Of its best epoch.
+    units_p : int
+        The searched p, from which `units` follow.
+    units : tuple of int
+    dropout, learning_rate, batch_size, loss
+        The head's.
+    epochs : int
+    seconds : float
+    reason : str
+        Why it failed; else empty.
+    """
+
+    layers: int
+    number: int
+    state: TrialState
+    value: float | None
+    best_validation_accuracy: float | None
+    units_p: int
+    units: tuple[int, ...]
+    dropout: float
+    learning_rate: float
+    batch_size: int
+    loss: str
+    epochs: int
+    seconds: float
+    reason: str = ""
+
+
+class LayerSearch(Record):
+    """The search among heads with one number of hidden layers.
+
+    `importance` gives each searched parameter's share of the objective's variance (fANOVA, sums
+    to 1); it is empty where too few trials ended to say.
+    """
+
+    layers: int
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    best_trial: int
+    best_value: Rate
+    head: HeadSummary
+    importance: dict[str, Rate] = Field(default_factory=dict)
+    seconds: float
+
+
+class SearchRecord(Record):
+    """best.json: what the search found for one backbone, written last.
+
+    `stopped` says in a sentence why no further layer was tried; `layer_counts` has one entry for
+    each number of hidden layers, ascending; `head` is the one that goes on.
+    """
+
+    sampler: str
+    pruner: str
+    objective: str
+    layer_counts: list[LayerSearch]
+    head: HeadSummary
+    stopped: str
+    seconds: float
+
+    @model_validator(mode="after")
+    def _found(self) -> SearchRecord:
+        if all(one.head != self.head for one in self.layer_counts):
+            raise ValueError("no layer count has the head that goes on")
+        return self
+
+    @property
+    def best(self) -> LayerSearch:
+        """The layer count whose head goes on."""
+        return next(one for one in self.layer_counts if one.head == self.head)

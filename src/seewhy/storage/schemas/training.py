@@ -1,0 +1,48 @@
+"""What a stage is trained on, with which head, and its epochs: features.json, history.csv."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from seewhy.storage.schemas.base import Record
+
+Place = Literal["memory", "disk", "recompute"]
+
+
+class FeaturesRecord(Record):
+    """features.json: the one pass over the images.
+
+    `at_cut` says in a sentence where the activations at the cut are kept (in memory, on disk,
+    computed anew) and why; `place` is where they were to be kept when the backbone was begun, and
+    stays so when the study is resumed.
+    """
+
+    images: int
+    channels: int
+    seconds: float
+    at_cut: str
+    place: Place | None = None
+
+
+class HeadSummary(Record):
+    """A head and how it is trained."""
+
+    units: list[int]
+    dropout: float
+    learning_rate: float
+    batch_size: int
+    loss: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of history.csv; losses are means an image, accuracies shares in 0 … 1."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
