@@ -116,7 +116,7 @@ class RepetitionsRepository(Repository):
             found = read_npz(path, _wanted(stages, sizes))
         except (OSError, ValueError, KeyError) as error:
             raise RunError(
-                f"{path}: cannot be taken up again ({error}); delete it to train that again"
+                f"{path}: cannot be resumed ({error}); delete it to train that again"
             ) from error
         return {
             stage: RepetitionPredictions(
