@@ -131,7 +131,7 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     characters = error.object[error.start : error.end]
-    return "".join(PLAIN.get(one) or _escaped(one) for one in characters), error.end
+    return "".join(PLAIN.get(c) or _escaped(c) for c in characters), error.end
 
 
 def _escaped(character: str) -> str:

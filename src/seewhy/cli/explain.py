@@ -129,7 +129,7 @@ def _line(picture: Picture, out_dir: Path) -> str:
     """Return an image's prediction, how many of its maps are empty, and where to look at them."""
     predicted = picture.predicted
     prediction = "" if predicted is None else f"{predicted} {picture.probability:.3f}"
-    empty = sum(one.empty for one in picture.maps)
+    empty = sum(cam.empty for cam in picture.maps)
     note = ""
     if empty:
         note = f" ({empty} of {len(picture.maps)} maps are empty)"
