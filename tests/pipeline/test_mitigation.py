@@ -363,7 +363,7 @@ def test_what_was_said_of_a_deleted_classifier_goes_with_it(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    own_report = "The mitigated classifier's own report"
+    own_report = "the report of the mitigated classifier"
     assert own_report in spoilt.report.path.read_text("utf-8")
     shutil.rmtree(spoilt.mitigation.folder(SLUG))
     page = redraw_report(spoilt.root).read_text("utf-8")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seewhy.storage.schemas.study import Summary
 
 from seewhy.audit.stage_audit import audit_run
 from seewhy.config import load_config
@@ -21,6 +20,7 @@ from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import run_study
 from seewhy.report.build import redraw_report, write_as_markdown
 from seewhy.storage.run_version import refuse_other_version
+from seewhy.storage.schemas.summary import Summary
 
 WriteOldRun = Callable[[Path, bool], None]
 SENTENCE = (

@@ -1,4 +1,4 @@
-"""Taking up a run directory: a new one, or one whose study was interrupted.
+"""Opening a run directory: a new one, or one whose study was interrupted.
 
 One process at a time works on a run directory, under one configuration; all that is decided and
 changed here happens under its lock. Nothing is deleted but what this process made, unless that is
