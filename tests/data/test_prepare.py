@@ -59,7 +59,7 @@ def test_a_folder_with_bad_images(tmp_path: Path) -> None:
     data = prepare_data(load_config(str(root)), 32, run, progress)
     assert data.pixels.shape == (19, 32, 32, 3)
     assert [(item.path, item.reason[:9]) for item in data.set_aside] == [
-        ("loose.png", "is in n"),
+        ("loose.png", "is in no "),
         ("<b>/03.png", "is an emp"),
         ("<b>/stray.jpg", "is no JPE"),
     ]
