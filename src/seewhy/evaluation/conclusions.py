@@ -155,7 +155,8 @@ def _fine_tuning(found: EvaluationResults, slug: str, before: float, after: floa
 
 def _overfitting(found: EvaluationResults) -> Iterator[str]:
     for slug in found.ranked():
-        said, over = [], False
+        said: list[str] = []
+        over = False
         for stage in STAGES:
             epoch = _shown_epoch(found.records[slug], stage)
             if epoch is None:
