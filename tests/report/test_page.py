@@ -46,7 +46,7 @@ class Seen:
 def _open(browser: Any, path: Path, seen: Seen | None = None, **settings: Any) -> Any:
     seen = seen or Seen()
     page = browser.new_page(reduced_motion="reduce", **settings)
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)
     page.on("console", lambda message: seen.complaints.append(message.text))
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     page.on("request", lambda request: seen.requests.append(request.url))
