@@ -1,4 +1,4 @@
-"""A network asked for its scores; where it ends in softmax or sigmoid, for what is before them.
+"""The scores of a network; where it ends in softmax or sigmoid, the logits before them.
 
 Probabilities must not be taken for logits: another softmax of p = 0.02 and 0.98 gives 0.28 and
 0.72, and the gradient of a probability near one is nearly zero. Knows outputs and functions, no

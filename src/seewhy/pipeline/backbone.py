@@ -326,7 +326,7 @@ def _adaptation(
     data = work.data
     validation = predict_pooled(head, features.pooled, data, data.where("validation"))
     test = predict_pooled(head, features.pooled, data, data.where("test"))
-    # The tail is as it was pretrained still: fine-tuning will change it in place.
+    # The tail still has its pretrained weights: fine-tuning will change it in place.
     tail_and_head, predicted = classifier.tail_and_head, test.predicted
     write_stage_maps(work, slug, "adaptation", tail_and_head, features.at_cut, layers, predicted)
     return _finish_stage(work, slug, "adaptation", classifier, trained, validation, test)

@@ -18,8 +18,8 @@ class Adam:
     Parameters
     ----------
     parameters : iterable of Tensor
-        Each with a gradient that is in memory as it does, which is how autograd leaves them;
-        those without a gradient are left alone.
+        Each with a gradient of the same memory layout, as autograd makes them; those without a
+        gradient are left alone.
     learning_rate : float
 
     References

@@ -121,7 +121,7 @@ def draw_thing(key: PictureKey, size: int) -> Layer:
 
 
 def draw_front(key: PictureKey, size: int) -> Layer:
-    """Draw what is before the thing: the carrier it stands in, and clutter."""
+    """Draw what is in front of the object: the carrier it stands in, and clutter."""
     rng = key.random("front")
     pen, loaded = _placed(key, size)
     if loaded:
