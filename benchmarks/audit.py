@@ -281,7 +281,7 @@ def _go_on(setting: Setting, given: argparse.Namespace) -> None:
 
 
 def _mitigated_path(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-mitigation_data.jsonl")
+    return path.with_name(f"{path.stem}-mitigated.jsonl")
 
 
 def _joined(path: Path) -> list[dict[str, Any]]:

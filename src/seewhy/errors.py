@@ -1,4 +1,4 @@
-"""What can go wrong in a way the user can mitigate.
+"""What can go wrong in a way the user can fix.
 
 Every error of ours is one sentence: what is wrong, where, what was expected, what to do.
 The command line prints it and leaves with exit code 2; nothing else in seewhy prints or exits.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class SeewhyError(Exception):
-    """Base of all errors that name something the user can mitigate."""
+    """Base of all errors that name something the user can fix."""
 
 
 class ConfigError(SeewhyError):
