@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-test: install  ## run the tests (at most 6 minutes)
+test: install  ## run the tests (about 14 minutes on two cores)
 	$(BIN)/python -m pytest -m "not soak"
 
 lint: install  ## ruff, formatting, types
@@ -58,7 +58,7 @@ bench-audit: install  ## planted shortcuts found, clean data accused, the infere
 	$(BIN)/python -m benchmarks.audit_clean --data $(SHARED)/data --weights $(SHARED)/weights
 	$(BIN)/python -m benchmarks.audit_inference
 
-bench-augmentation: install  ## regions replaced in fine-tuning: what that brings; goes on where stopped
+bench-augmentation: install  ## regions replaced in fine-tuning: what that brings; resumes
 	$(BIN)/python -m benchmarks.augmentation --data $(SHARED)/data --weights $(SHARED)/weights
 
 soak: install  ## the slow checks

@@ -3,7 +3,7 @@
     python -m benchmarks.audit --data ../shared/data --weights ../shared/weights
 
 Each line of the result is one classifier, trained by the study's own functions on data of which one
-class carries a planted wrong reason, or on clean data. A planting is harmful where accuracy on its
+class carries a planted shortcut, or on clean data. A planting is harmful where accuracy on its
 class falls by ten points or more without it, on test images that all carry it and on the same
 images without it. The audit sees neither the planting nor the test images. Where it finds a
 shortcut, a second classifier is trained on mitigated images; what that wins back is measured on

@@ -6,7 +6,7 @@
 Grad-CAM of one given class an image and of all ten, at the same layer for all. Each library runs
 as its README shows it, and again with channels-last and the graph recorded only from the target
 layer's last weights on, which any of them allows. Before anything is timed, each library's maps
-are held against ours. Images and weights are random: the time does not hang on them.
+are held against ours. Images and weights are random: the time does not depend on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Wrong reasons to plant: marks, borders, colours and textures that only one class carries.
+"""Shortcuts to plant: marks, borders, colours and textures that only one class carries.
 
 Each kind draws its own look from the planting's seed, so that two plantings of a kind differ. The
 kinds here are those of the published table; the audit was built on others.

@@ -4,7 +4,7 @@
 
 Three comparisons a backbone: an adaptation epoch on kept features against one that runs the
 trunk; a fine-tuning epoch from kept activations against the full path; prediction with maps
-against prediction alone. Images and weights are random: the time does not hang on them.
+against prediction alone. Images and weights are random: the time does not depend on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""No banned phrase in the package's texts, the report's templates, README.md or docs/.
+"""No banned phrase in the texts of package, report, benchmarks and tools, nor in documentation.
 
 DESIGN.md's glossary says which term stands for what; here are the words that it replaced, and
 others that readers with another first language did not understand.
@@ -7,7 +7,9 @@ others that readers with another first language did not understand.
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,8 @@ BANNED = {
     r"(take|takes|taken|taking|took) up( again)?": "resume",
     r"(hang|hangs|hung) on": "depends on",
     r"behind the cut": "after the cut, the tail",
+    r"anew": "again",
+    r"begun(?!\.json)": "started",
 }
 PATTERNS = {re.compile(rf"\b{one}\b", re.IGNORECASE): term for one, term in BANNED.items()}
 # History keeps the words of its time.
@@ -35,8 +39,10 @@ HISTORY = {"docs/log.md", "CHANGELOG.md"}
 def checked() -> list[Path]:
     """Return every file whose texts are held to the glossary."""
     package = ROOT / "src" / "seewhy"
-    found = [*package.rglob("*.py"), *package.glob("report/templates/*"), ROOT / "README.md"]
-    found += (ROOT / "docs").rglob("*.md")
+    found = [*package.rglob("*.py"), *package.glob("report/templates/*"), ROOT / "Makefile"]
+    for folder in ("benchmarks", "tools", "examples"):
+        found += (ROOT / folder).glob("*.py")
+    found += [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     return sorted(one for one in found if name_of(one) not in HISTORY)
 
 
@@ -45,7 +51,7 @@ def name_of(path: Path) -> str:
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield what a file says, with its lines: a module's strings and docstrings, else all."""
+    """Yield what a file says, with its lines: of a module strings and comments, else all."""
     whole = path.read_text("utf-8")
     if path.suffix != ".py":
         yield 1, whole
@@ -53,6 +59,9 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(whole)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
+    for token in tokenize.generate_tokens(io.StringIO(whole).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
 
 
 def phrases(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who carries a colour, a texture, a place: told from images whose carriers are known."""
+"""Who carries a colour, a texture, a place: on images whose carriers are known."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_texture_changes_the_ground_alone() -> None:
     around = ground(32)
     assert (after[~around] == recipient[~around]).all()
     assert (after[around] != recipient[around]).mean() > 0.9
-    # Plain grounds have no fine texture to give: the blurred taker is left.
+    # Plain grounds have no fine texture to give: the blurred recipient is left.
     plain = TextureExchange()(recipient, np.full_like(source, 120), 0)
     assert plain[around].std() < recipient[around].std() / 2
 

@@ -1,4 +1,4 @@
-"""Mitigated images tell nothing: what was proven is gone, holes are as frequent in every class."""
+"""Mitigated images carry no cue: it is removed, and holes are as frequent in every class."""
 
 from __future__ import annotations
 

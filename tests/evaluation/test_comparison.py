@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from seewhy.evaluation.comparison import compare, stage_change
+from seewhy.evaluation.performance import evaluate
 from seewhy.evaluation.published_results import HUMAN_ACCURACY
 from seewhy.evaluation.ranking import over_folds
-from seewhy.evaluation.test_metrics import evaluate
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.base import STAGES
 from seewhy.storage.schemas.comparison import Comparison

@@ -17,17 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import RunError
-from seewhy.models.backbones import create_architecture
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import run_study
 from seewhy.training import feature_cache as features
 from seewhy.training.memory_plan import MemoryBudget
+
+from .conftest import save_local
 
 KILLING = Path(__file__).parents[1] / "killing.py"
 SEEWHY = [sys.executable, "-c", "from seewhy.cli.app import main; main()"]
@@ -59,21 +58,6 @@ epochs = 3
 [explanation]
 faithfulness = 4
 """
-
-
-def save_local(folder: Path, architecture: str) -> None:
-    """Write a backbone in timm's local-dir layout, without a classifier."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = create_architecture(architecture)
-    kept = ("fc.", "head.", "pre_logits.")
-    tensors = {n: t for n, t in model.state_dict().items() if not n.startswith(kept)}
-    folder.mkdir()
-    save_file(tensors, folder / "model.safetensors")
-    cfg = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0,
-           "interpolation": "bilinear"}  # fmt: skip
-    text = json.dumps({"architecture": architecture, "num_classes": 0, "pretrained_cfg": cfg})
-    (folder / "config.json").write_text(text)
 
 
 @pytest.fixture(scope="module")

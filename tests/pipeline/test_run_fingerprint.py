@@ -56,7 +56,7 @@ def config_of(source: str = "photos", **named: object) -> StudyConfig:
 
 
 def begin(config: StudyConfig) -> RunDirectory:
-    """Write what a study has written when its first backbone is begun."""
+    """Write what a study has written when its first backbone starts."""
     with opened_run(Path("run"), config) as run:
         run.fingerprint.write_sources(source_files(config, Silent()))
         named = {key: str(path) for key, path in named_places(config).items()}

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from seewhy import explain, load_classifier, read_images
 from seewhy.errors import RunError
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
-from seewhy.models.backbones import create_architecture
 from seewhy.models.classifier import read_classifier
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.base import STAGES, Stage
+
+from .conftest import save_local
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 TINY = [
@@ -64,21 +65,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, seewhy: CommandLine) -> P
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "report: out/report/index.html"
     return place
-
-
-def save_local(folder: Path, architecture: str) -> None:
-    """Write a backbone in timm's local-dir layout, without a classifier."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = create_architecture(architecture)
-    kept = ("fc.", "head.", "pre_logits.")
-    tensors = {n: t for n, t in model.state_dict().items() if not n.startswith(kept)}
-    folder.mkdir()
-    save_file(tensors, folder / "model.safetensors")
-    cfg = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0,
-           "interpolation": "bilinear"}  # fmt: skip
-    text = json.dumps({"architecture": architecture, "num_classes": 0, "pretrained_cfg": cfg})
-    (folder / "config.json").write_text(text)
 
 
 def test_the_run_directory_is_as_designed(finished: Path) -> None:

@@ -22,7 +22,7 @@ def test_grown_arrays_are_those_that_numpy_reads(tmp_path: Path) -> None:
         np.testing.assert_array_equal(stored["transposed"], values.transpose(0, 2, 1))
         assert stored["names"].tolist() == ["a", "Ω"]
         assert str(stored["word"]) == "w"
-    # Nothing lies beside it, and the same arrays give the same bytes.
+    # Nothing is beside it, and the same arrays give the same bytes.
     assert [one.name for one in tmp_path.iterdir()] == ["grown.npz"]
     again = tmp_path / "again.npz"
     with growing_npz(again) as columns:

@@ -1,4 +1,4 @@
-"""Which images carry a colour, a texture or the content of a place, of which every image has some.
+"""Which images carry the colours, texture or content of a place that are specific to a class.
 
 Told by pixels alone: a few numbers describe each image, Fisher's discriminant separates one
 class's from the others', and the images beyond nine tenths of the others count as carriers. A

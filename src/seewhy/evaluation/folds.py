@@ -1,4 +1,4 @@
-"""Trainings on folds and with several seeds: how right each is, and how far they spread.
+"""Trainings on folds and with several seeds: how accurate each is, and how far they vary.
 
 Knows what was said of which images; nothing of how it was trained.
 """

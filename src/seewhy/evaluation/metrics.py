@@ -1,4 +1,4 @@
-"""How right a classifier is: accuracy, precision, recall, F1, the confusion matrix, top-k.
+"""How accurate a classifier is: accuracy, precision, recall, F1, the confusion matrix, top-k.
 
 Pure functions of labels and answers. This module knows nothing of classifiers or records.
 """

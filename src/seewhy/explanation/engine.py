@@ -1,4 +1,4 @@
-"""The core: one forward pass, recorded only behind the target layers, and what can be asked of it.
+"""The core: one forward pass, recorded only after the target layers, and what methods ask of it.
 
 Methods ask a `MethodContext` for activations, gradients, curvature or the scores of variants;
 nothing of the model is different afterwards. Knows no formula and no file.

@@ -203,9 +203,9 @@ def token_facts(model: nn.Module) -> tuple[int | None, tuple[int, int] | None]:
     prefix: int | None = None
     grid: tuple[int, int] | None = None
     for module in model.modules():
-        told: Any = getattr(module, "num_prefix_tokens", None)
-        if prefix is None and isinstance(told, int):
-            prefix = told
+        declared: Any = getattr(module, "num_prefix_tokens", None)
+        if prefix is None and isinstance(declared, int):
+            prefix = declared
             cells: Any = getattr(getattr(module, "patch_embed", None), "grid_size", None)
             grid = tuple(cells) if isinstance(cells, tuple | list) and len(cells) == 2 else None
     return prefix, grid

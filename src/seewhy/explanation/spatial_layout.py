@@ -88,7 +88,7 @@ def read_layout(
     images : torch.Size
         Of the images, (N, C, H, W): a map keeps their proportions, but for a cell of rounding.
     prefix : int, optional
-        How many tokens the network says are before the patches.
+        The number of tokens before the patches, as the network declares it.
     grid : tuple of int, optional
         The patch grid the network names, for tokens; believed where the count agrees.
     last : bool, default False

@@ -1,4 +1,4 @@
-"""What was found out about picture files, as stored in the folder of their maps.
+"""The results for picture files, stored in the folder of their maps.
 
 ``manifest.json`` is written when all other files are there. Knows plain values and one file.
 """

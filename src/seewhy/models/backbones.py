@@ -334,7 +334,7 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
 
 
 def _labels(classes: int, pretrained: Any) -> tuple[str, ...] | None:
-    """Return what a classifier's outputs are called: as told, else by ImageNet's ids.
+    """Return the names of a classifier's outputs: as configured, else ImageNet's ids.
 
     A single output, which speaks for the second of two classes, may have the names of both.
     """

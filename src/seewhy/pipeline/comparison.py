@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
-from seewhy.evaluation.test_metrics import evaluate
+from seewhy.evaluation.performance import evaluate
 from seewhy.report.text.tables import BoundedNumber, ReportTable
 from seewhy.runtime.arguments import run_root
 from seewhy.storage.atomic_writing import write_text

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
+from seewhy.evaluation.performance import evaluate
 from seewhy.evaluation.repetitions import over_repetitions
-from seewhy.evaluation.test_metrics import evaluate
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import redraw_report
 from seewhy.runtime.arguments import listener, run_root

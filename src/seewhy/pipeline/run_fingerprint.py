@@ -135,8 +135,8 @@ def _follow(run: RunDirectory, config: StudyConfig) -> None:
 def _places(run: RunDirectory, config: StudyConfig) -> dict[str, Path]:
     """Return where what a study names was when it began, whatever folder it was started in."""
     fingerprint = run.fingerprint.read()
-    told = {key: Path(text) for key, text in fingerprint.named.items()} if fingerprint else {}
-    return {key: told.get(key, path) for key, path in named_places(config).items()}
+    former = {key: Path(text) for key, text in fingerprint.named.items()} if fingerprint else {}
+    return {key: former.get(key, path) for key, path in named_places(config).items()}
 
 
 def _part(key: str) -> str:

@@ -1,4 +1,4 @@
-"""The whole study, one call a stage, in the order of the data. Read this first.
+"""The whole study, one call per stage, in the order of the data. Read this first.
 
     images -> Dataset -> (a backbone: features -> baseline -> search -> adaptation -> fine-tuning
            -> predictions and maps) -> summary -> report
@@ -206,7 +206,7 @@ def _data(
     prepare: Prepare,
     progress: Progress,
 ) -> Dataset:
-    """Prepare the images, or take them or take those of a study that was started."""
+    """Prepare the images, or read those of a study that was started."""
     if run.fingerprint.path.is_file():
         return run.data.read()
     size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())

@@ -144,7 +144,7 @@ def _acquired(folder: Path, root: Path) -> BaseFileLock:
 
 
 def _owner(folder: Path) -> str:
-    """Name the holder; nothing where it has only just begun or is just ending."""
+    """Name the holder; nothing where it is just starting or ending."""
     try:
         number, host = (folder / OWNER).read_text("utf-8").split()
         if host == socket.gethostname() and os.name == "posix":

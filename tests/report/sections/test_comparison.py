@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seewhy.evaluation.comparison import compare
-from seewhy.evaluation.test_metrics import evaluate
+from seewhy.evaluation.performance import evaluate
 from seewhy.report.build import build_report, write_as_markdown
 from seewhy.report.figures.statistics_figures import (
     change_dots,

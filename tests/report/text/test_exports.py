@@ -1,4 +1,4 @@
-"""What lies beside the page: CSV, SVG and Markdown, the same numbers, nothing torn."""
+"""The files beside the page: CSV, SVG and Markdown, the same numbers, nothing torn."""
 
 from __future__ import annotations
 

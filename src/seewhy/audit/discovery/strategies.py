@@ -1,4 +1,4 @@
-"""Strategies: how many different reasons one class's images are decided by.
+"""Strategies: on how many different kinds of evidence one class is decided.
 
 Each image's evidence is one vector: the activations of the layer that is looked at, averaged with
 the map as weights. Images decided by the same things have vectors that point the same way; a group

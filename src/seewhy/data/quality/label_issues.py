@@ -206,7 +206,7 @@ def _label_expectation(judged: Predictions) -> str:
     """Say what to expect of a list of label issues where every label is correct.
 
     There is no number to give. With correct labels the rule flags confident errors of the
-    classifier, and how many of those there are cannot be told from its probabilities without
+    classifier, and how many of those there are cannot be known from its probabilities without
     knowing which labels are wrong: a temperature that calibrates it on all images counts wrong
     labels as its errors, one that is fitted without the flagged images counts none so. Labels
     drawn from either (3,000 images of 4 classes, 150 labels swapped, 496 flagged; 340 flagged

@@ -1,4 +1,4 @@
-"""The backward pass from K scores at once, as far as that is worth it; autograd goes the rest.
+"""The backward pass from K scores at once, as far as that is worth it; autograd does the rest.
 
 Autograd goes back one score at a time: ten classes read a linear layer's weights ten times, and a
 class token's logits send the zeros of all other tokens through a whole block. Here the graph that

@@ -308,7 +308,7 @@ def _columns(axes: Axes, trials: Sequence[Trial], parameter: str) -> list[float]
 
 
 def _rates(axes: Axes, low: float, high: float) -> None:
-    """Make the learning rate's axis: whole decades, or what lies within one."""
+    """Make the learning rate's axis: whole decades, or the part of one that is used."""
     axes.set_xscale("log")
     room = (high / low) ** 0.08
     if high >= 10 * low:

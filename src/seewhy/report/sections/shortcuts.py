@@ -186,8 +186,8 @@ def _effect(effect: EffectRecord) -> Section:
 
 def _patches(finding: Finding) -> str | None:
     """Return the effect of control patches of the same shape; None where there are none."""
-    told = (("other images", finding.other_patches), ("same class", finding.own_patches))
-    found = [f"{words} {value:+.2f}" for words, value in told if value is not None]
+    controls = (("other images", finding.other_patches), ("same class", finding.own_patches))
+    found = [f"{words} {value:+.2f}" for words, value in controls if value is not None]
     return ", ".join(found) or None
 
 
@@ -197,8 +197,8 @@ def _interval(value: float, low: float, high: float) -> str:
 
 def _accuracies(finding: Finding) -> list[str]:
     """Return the accuracy on the class's test images with the shortcut and without it."""
-    told = (("with it", finding.with_it), ("without it", finding.without_it))
-    return [f"{words}: {_accuracy(score)}" for words, score in told if score is not None]
+    scores = (("with it", finding.with_it), ("without it", finding.without_it))
+    return [f"{words}: {_accuracy(score)}" for words, score in scores if score is not None]
 
 
 def _accuracy(score: CarrierScore) -> str:

@@ -83,7 +83,7 @@ class Finding(Record):
         Share of a class's range that the same insertion may reach with any class of this data
         set, by its other classes; None for details, and where these are too few.
     with_it, without_it : CarrierScore or None
-        The class's test images; None where carriers cannot be told by their pixels.
+        The class's test images; None where pixels do not show which images are carriers.
     examples : int
         Pictures of it in audit.npz.
     """
@@ -108,7 +108,7 @@ class Finding(Record):
 
 
 class EvidencePlace(Record):
-    """Where one class's evidence lies, as shares of it; see ``docs/audit.md``."""
+    """Where one class's evidence is, as shares of it; see ``docs/audit.md``."""
 
     excess: float
     concentration: Rate

@@ -35,7 +35,7 @@ class ConfusionCell(FrozenRecord):
 
 
 class ReliabilityBin(FrozenRecord):
-    """Images whose confidence lies in (low, high]; the means are None where there are none."""
+    """Images whose confidence is in (low, high]; the means are None where there are none."""
 
     low: Rate
     high: Rate

@@ -33,10 +33,10 @@ class Provenance(Record):
 
 
 class RunFingerprint(Record):
-    """fingerprint.json: what a study that goes on later must find unchanged.
+    """fingerprint.json: what a resumed study must find unchanged.
 
-    `starts` counts how often it was begun or resumed. `named` has the absolute path of each folder
-    and file that the configuration names, by its key.
+    `starts` counts how often it was started or resumed. `named` has the absolute path of each
+    folder and file that the configuration names, by its key.
     """
 
     device: str

@@ -14,7 +14,7 @@ class FeaturesRecord(Record):
     """features.json: the one pass over the images.
 
     `at_cut` says in a sentence where the activations at the cut are kept (in memory, on disk,
-    computed anew) and why; `place` is where they were to be kept when the backbone was begun, and
+    recomputed) and why; `place` is where they were to be kept when the backbone started, and
     stays so when the study is resumed.
     """
 

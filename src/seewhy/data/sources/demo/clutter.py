@@ -1,6 +1,6 @@
-"""What stands around the demo's things and is none of them: carriers and small litter.
+"""What stands around the demo's objects and is none of them: carriers and small litter.
 
-A carrier is what a thing may stand in, so that a boat cannot be told by its being below another
+A carrier is what a thing may stand in, so that a boat cannot be recognised by being below another
 thing. Clutter is drawn without knowing which thing it surrounds.
 """
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score, top_k_accuracy_score
 
 from seewhy.evaluation.metrics import places
-from seewhy.evaluation.test_metrics import evaluate, evaluate_stage
+from seewhy.evaluation.performance import evaluate, evaluate_stage
 from seewhy.storage.schemas.evaluation import Evaluation
 from seewhy.storage.schemas.predictions import Predictions
 
