@@ -7,13 +7,16 @@ state there is only the seed to keep: an epoch draws from seed, stage and its nu
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.optim import Optimizer
 
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
@@ -53,7 +56,7 @@ class Checkpoint:
                     return []
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             learner.module.load_state_dict(_under(tensors, "module."))
-            learner.optimizer.load(_under(tensors, "optimizer."))
+            load_optimizer(learner.optimizer, _under(tensors, "optimizer."))
             best.state = {
                 name: tensors[f"best.{name}"].to(mine.device)
                 for name, mine in learner.module.state_dict().items()
@@ -77,7 +80,7 @@ class Checkpoint:
         """
         parts = {
             "module.": learner.module.state_dict(),
-            "optimizer.": learner.optimizer.tensors(),
+            "optimizer.": optimizer_tensors(learner.optimizer),
             "best.": best.state,
         }
         tensors = {
@@ -92,6 +95,37 @@ class Checkpoint:
         }
         with writing(self.path) as part:
             part.write_bytes(save(tensors, metadata=said))
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return an optimizer's state by name: ``0.exp_avg`` for the first parameter's mean."""
+    return {
+        f"{k}.{name}": tensor
+        for k, state in optimizer.state_dict()["state"].items()
+        for name, tensor in state.items()
+    }
+
+
+def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put the state that `optimizer_tensors` gave into an optimizer of the same parameters.
+
+    Raises
+    ------
+    KeyError
+        Where a parameter's state lacks a tensor, or has one that others lack.
+    RuntimeError
+        Where a tensor has another shape than its parameter.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        k, name = key.split(".", 1)
+        # In the parameter's memory layout: the fused kernels read both in the order of memory.
+        like = tensor if name == "step" else parameters[int(k)]
+        states.setdefault(int(k), {})[name] = torch.empty_like(like).copy_(tensor)
+    if len({frozenset(state) for state in states.values()}) > 1:
+        raise KeyError("the parameters have different optimizer states")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Adam
 
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute, seeded
 from seewhy.runtime.progress import Advance
-from seewhy.training.adam import Adam
 from seewhy.training.losses import label_shares, loss_of
 from seewhy.training.trainer import StageSettings, augmentation_seed, dropout_seed, epoch_order
 
@@ -66,7 +66,7 @@ class ModuleLearner:
         self.module = module
         self._frozen_modules = tuple(frozen_modules)
         trained = (p for p in module.parameters() if p.requires_grad)
-        self.optimizer = Adam(trained, settings.learning_rate)
+        self.optimizer = Adam(trained, settings.learning_rate, fused=True)
         self.images = len(train)
         self._batches, self._augment = batches, augment
         self._targets = torch.from_numpy(labels).to(compute.device)
@@ -90,13 +90,13 @@ class ModuleLearner:
                 if self._augment is not None:
                     inputs = self._augment(inputs, self._wanted(indices), chance)
                 logits, loss = self._loss(inputs, indices, "mean")
-                self.optimizer.clear_gradients()
+                self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
                 loss_sum += loss.detach() * len(indices)
                 right += (logits.detach().argmax(dim=1) == self._wanted(indices)).sum()
                 advance(len(indices))
-        self.optimizer.clear_gradients()
+        self.optimizer.zero_grad()
         return float(loss_sum) / len(order), float(right) / len(order)
 
     @torch.no_grad()
@@ -161,7 +161,8 @@ class HeadLearner:
         self.images = len(train)
         self._dropout = [layer.p for layer in head.layers if isinstance(layer, nn.Dropout)]
         self._layers = [_laid_out(layer) for layer in head.layers if isinstance(layer, nn.Linear)]
-        self.optimizer = Adam(itertools.chain(*self._layers), settings.learning_rate)
+        self._parameters = list(itertools.chain(*self._layers))
+        self.optimizer = Adam(self._parameters, settings.learning_rate, fused=True)
         self._pooled = pooled
         self._targets = torch.from_numpy(labels).to(pooled.device)
         self._train = train
@@ -175,7 +176,7 @@ class HeadLearner:
         settings = self._settings
         order, _ = epoch_order(self._train, settings, number)
         self._random.manual_seed(dropout_seed(settings, number))
-        for parameter in self.optimizer.parameters:
+        for parameter in self._parameters:
             parameter.grad = torch.empty_like(parameter)
         loss_sum, right = 0.0, 0
         block = max(BLOCK // settings.batch_size, 1) * settings.batch_size
@@ -186,7 +187,7 @@ class HeadLearner:
             loss_sum += float(self._loss(logits, labels))
             right += int((logits.argmax(dim=1) == labels).sum())
             advance(len(rows))
-        self.optimizer.clear_gradients()
+        self.optimizer.zero_grad()
         return loss_sum / len(order), right / len(order)
 
     @torch.no_grad()

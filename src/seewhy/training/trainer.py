@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from seewhy.config import HeadConfig
 from seewhy.errors import TrainingError
 from seewhy.runtime.progress import Advance, Progress
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.training import Epoch
-from seewhy.training.adam import Adam
 
 log = logging.getLogger("seewhy")
 
@@ -95,7 +95,7 @@ class Learner(Protocol):
         """What is trained, in place."""
 
     @property
-    def optimizer(self) -> Adam:
+    def optimizer(self) -> Optimizer:
         """What trains it."""
 
     @property
