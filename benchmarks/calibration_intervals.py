@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.evaluation.bootstrap import bootstrap, interval
 from seewhy.evaluation.calibration import weighted_error
+from seewhy.statistics.bootstrap import bootstrap, interval
 
 TEST_SETS, DRAWS = 200, 400
 

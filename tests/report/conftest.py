@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from seewhy.config import validate
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.base import Interval, Stage
+from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.dataset import Dataset, SetAside
 from seewhy.storage.schemas.faithfulness import FaithfulnessSummary, Good, MeasureSummary
 from seewhy.storage.schemas.maps import Maps

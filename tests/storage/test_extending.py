@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from seewhy.errors import RunError
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.json_files import record_where_there, write_record
 from seewhy.storage.repositories.base import Repository
 from seewhy.storage.run_directory import RunDirectory, refuse_study_files
-from seewhy.storage.schemas.base import FrozenRecord, Interval, Stage
+from seewhy.storage.schemas.base import FrozenRecord, Stage
 
 
 class BrierScores(FrozenRecord):

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from seewhy.evaluation.bootstrap import DRAWS, mean_interval, mean_intervals
-from seewhy.storage.schemas.base import Interval
+from seewhy.statistics.bootstrap import DRAWS, Interval, mean_interval, mean_intervals
 from seewhy.storage.schemas.comparison import MapAgreement, MapDifference, MapMovement
 
 # The share of the places that counts as where a map looks.

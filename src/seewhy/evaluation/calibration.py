@@ -21,7 +21,7 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from seewhy.evaluation.bootstrap import DRAWS, Weights, bootstrap, interval
+from seewhy.statistics.bootstrap import DRAWS, Weights, bootstrap, interval
 from seewhy.storage.schemas.evaluation import Calibration, ReliabilityBin, TemperatureScaling
 from seewhy.storage.schemas.predictions import Predictions
 

@@ -12,12 +12,12 @@ from itertools import combinations
 import numpy as np
 
 from seewhy.evaluation.agreement import MapPair, agreement, movement
-from seewhy.evaluation.bootstrap import DRAWS, mean_interval
 from seewhy.evaluation.conclusions import read
 from seewhy.evaluation.significance import compare_pair, holm, mcnemar
 from seewhy.evaluation.statements import EvaluationResults
+from seewhy.statistics.bootstrap import DRAWS, Interval, mean_interval
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.base import STAGES, Interval, Stage
+from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.comparison import (
     ClassifierPair,
     Comparison,

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from seewhy.evaluation.bootstrap import DRAWS, Weights, bootstrap, interval
 from seewhy.evaluation.calibration import calibration, scale_temperature
 from seewhy.evaluation.metrics import places, score
-from seewhy.storage.schemas.base import Interval, Stage
+from seewhy.statistics.bootstrap import DRAWS, Interval, Weights, bootstrap, interval
+from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.evaluation import (
     ClassScores,
     ConfusionCell,

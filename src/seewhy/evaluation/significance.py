@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from seewhy.evaluation.bootstrap import DRAWS, mean_interval
+from seewhy.statistics.bootstrap import DRAWS, mean_interval
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.comparison import ClassifierPair, Disagreement, PairTest
 from seewhy.storage.schemas.predictions import Predictions

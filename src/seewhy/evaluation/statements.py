@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.base import Interval
 from seewhy.storage.schemas.comparison import ClassifierPair, FoldComparison, StageChange
 from seewhy.storage.schemas.evaluation import Evaluation
 from seewhy.wording import share, signed

@@ -18,10 +18,11 @@ from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
 from seewhy.report.text.tables import BoundedNumber, ReportTable
 from seewhy.runtime.arguments import run_root
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.atomic_writing import write_text
 from seewhy.storage.run_directory import RunDirectory, refuse_study_files
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.base import STAGES, Interval
+from seewhy.storage.schemas.base import STAGES
 from seewhy.storage.schemas.comparison import Comparison
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.evaluation import Evaluation

@@ -18,8 +18,8 @@ from seewhy.report.figures.statistics_figures import (
     faithfulness_curves,
     reliability,
 )
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.run_directory import RunDirectory
-from seewhy.storage.schemas.base import Interval
 from seewhy.storage.schemas.comparison import FoldComparison, FoldDifference, FoldScores
 from seewhy.storage.schemas.evaluation import Calibration, ReliabilityBin
 from seewhy.storage.schemas.faithfulness import FaithfulnessCurve

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import undisturbed
-from seewhy.explanation.measures.intervals import FEWEST_IMAGES, Good, MapMeasure, compare
+from seewhy.explanation.measures.map_measure import FEWEST_IMAGES, Good, MapMeasure, compare
 from seewhy.explanation.measures.scoring import BatchScores, CheckedInput, Settings, score_batch
 from seewhy.explanation.targets import Activation, Target
 
@@ -190,7 +190,7 @@ def measure_faithfulness(
 
     References
     ----------
-    The functions of ``curves``, ``localisation`` and ``intervals`` name the papers; ``road`` is
+    The functions of ``curves``, ``localisation`` and ``map_measure`` name the papers; ``road`` is
     pytorch-grad-cam's combination of the two orders, not the authors'.
     """
     settings = Settings(

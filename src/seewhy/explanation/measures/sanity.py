@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.engine import undisturbed
 from seewhy.explanation.explain import explain
-from seewhy.explanation.measures.intervals import ImageMeanInterval, bootstrap_mean
 from seewhy.explanation.measures.randomisation import (
     CascadeLevel,
     ModuleOrder,
@@ -31,6 +30,7 @@ from seewhy.explanation.measures.randomisation import (
 from seewhy.explanation.measures.replay import Replay
 from seewhy.explanation.methods.registry import find_method
 from seewhy.explanation.targets import Target
+from seewhy.statistics.bootstrap import Interval, mean_interval
 
 Values = NDArray[np.float64]
 _TINY = np.finfo(np.float64).tiny
@@ -48,10 +48,10 @@ class CascadeDepth:
         The lowest layer randomised; everything that runs after it is, too.
     layers : int
         Layers with weights that are randomised.
-    spearman, pearson : ImageMeanInterval
+    spearman, pearson : Interval
         Mean correlation, over images, of a map's places before and after; 1 is no change. A map
         that became constant has nothing in common with what it was: 0.
-    ssim : ImageMeanInterval
+    ssim : Interval
         Mean structural similarity of the maps, each scaled to 0 … 1; 1 is no change.
     flat : int
         Images whose map became constant.
@@ -61,9 +61,9 @@ class CascadeDepth:
 
     lowest: str
     layers: int
-    spearman: ImageMeanInterval
-    pearson: ImageMeanInterval
-    ssim: ImageMeanInterval
+    spearman: Interval
+    pearson: Interval
+    ssim: Interval
     flat: int
     unchanged: bool
 
@@ -78,7 +78,7 @@ class MethodSanity:
         Whose maps; several are joined by commas, ``input`` stands for none.
     images : int
         Images compared: those whose map is not constant to begin with.
-    unrelated : ImageMeanInterval or None
+    unrelated : Interval or None
         Mean rank correlation of the maps of different images before anything is randomised:
         what maps share that have nothing to do with each other. None below two images.
     depths : tuple of CascadeDepth
@@ -87,7 +87,7 @@ class MethodSanity:
 
     layer: str
     images: int
-    unrelated: ImageMeanInterval | None
+    unrelated: Interval | None
     depths: tuple[CascadeDepth, ...]
 
 
@@ -280,20 +280,22 @@ def _summary(
     before, depths = flat[0], []
     for depth, level in enumerate(levels, start=1):
         after = flat[depth]
-        spearman = bootstrap_mean(rank_correlation(before, after), seed, draws)
+        spearman = mean_interval(rank_correlation(before, after), draws=draws, seed=seed)
         depths.append(
             CascadeDepth(
                 lowest=level.name,
                 layers=level.weighted,
                 spearman=spearman,
-                pearson=bootstrap_mean(correlation(before, after), seed, draws),
-                ssim=bootstrap_mean(structural_similarity(maps[0], maps[depth]), seed, draws),
+                pearson=mean_interval(correlation(before, after), draws=draws, seed=seed),
+                ssim=mean_interval(
+                    structural_similarity(maps[0], maps[depth]), draws=draws, seed=seed
+                ),
                 flat=int((np.ptp(after, axis=1) == 0).sum()),
                 unchanged=spearman.low > threshold,
             )
         )
     others = rank_correlation(before, np.roll(before, 1, axis=0))
-    unrelated = bootstrap_mean(others, seed, draws) if count > 1 else None
+    unrelated = mean_interval(others, draws=draws, seed=seed) if count > 1 else None
     return MethodSanity(layer, count, unrelated, tuple(depths))
 
 

@@ -21,7 +21,8 @@ from seewhy.report.figures.svg import (
     SvgFigure,
     inline,
 )
-from seewhy.storage.schemas.base import STAGES, Interval, Stage
+from seewhy.statistics.bootstrap import Interval
+from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.comparison import FoldComparison
 from seewhy.storage.schemas.evaluation import Calibration
 from seewhy.storage.schemas.faithfulness import FaithfulnessCurve

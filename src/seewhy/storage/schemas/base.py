@@ -1,4 +1,4 @@
-"""What all schemas share: the base of records, rates, intervals, the two stages."""
+"""What all schemas share: the base of records, rates, the two stages."""
 
 from __future__ import annotations
 
@@ -50,11 +50,3 @@ def clamped(low: float, high: float) -> BeforeValidator:
 
 Rate = Annotated[float, clamped(0, 1), Field(ge=0, le=1)]
 Correlation = Annotated[float, clamped(-1, 1), Field(ge=-1, le=1)]
-
-
-class Interval(FrozenRecord):
-    """A number and its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from seewhy.storage.schemas.base import Correlation, FrozenRecord, Interval, Rate, Stage
+from seewhy.statistics.bootstrap import Interval
+from seewhy.storage.schemas.base import Correlation, FrozenRecord, Rate, Stage
 
 Over = Literal["folds", "seeds"]
 FoldTest = Literal["corrected t", "paired t"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.storage.schemas.base import FrozenRecord, Interval, Rate, Stage
+from seewhy.statistics.bootstrap import Interval
+from seewhy.storage.schemas.base import FrozenRecord, Rate, Stage
 
 
 class ClassScores(FrozenRecord):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from seewhy.storage.schemas.base import FrozenRecord, Interval
+from seewhy.statistics.bootstrap import Interval
+from seewhy.storage.schemas.base import FrozenRecord
 
 Good = Literal["low", "high", "neither"]
 

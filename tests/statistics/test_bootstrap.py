@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seewhy.evaluation.bootstrap import bootstrap, interval, mean_interval, weights
+from seewhy.errors import ConfigError
+from seewhy.statistics.bootstrap import Interval, bootstrap, interval, mean_interval, weights
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 2])
+
+
+def _close(expected: Interval) -> Interval:
+    return Interval(*(pytest.approx(one) for one in (expected.value, expected.low, expected.high)))
 
 
 def test_every_draw_has_as_many_images_of_each_class_as_the_test_set() -> None:
@@ -23,7 +28,7 @@ def test_every_draw_has_as_many_images_of_each_class_as_the_test_set() -> None:
 
 
 def test_blocks_hold_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seewhy.evaluation.bootstrap._BLOCK", 21)
+    monkeypatch.setattr("seewhy.statistics.bootstrap._BLOCK", 21)
     assert [len(block) for block in weights(LABELS, draws=8)] == [3, 3, 2]
     values, drawn = bootstrap(lambda w: w[:, :2], LABELS, draws=8)
     assert values.tolist() == [1, 1]
@@ -71,3 +76,63 @@ def test_the_basic_interval_mirrors_the_draws() -> None:
     percentile, basic = interval(0.12, drawn), interval(0.12, drawn, "basic")
     assert (percentile.low, percentile.high) == (pytest.approx(0.105), pytest.approx(0.295))
     assert (basic.low, basic.high) == (0, pytest.approx(0.135))
+
+
+@pytest.mark.parametrize(("count", "fewest"), [(30, 0.91), (100, 0.925)])
+def test_the_interval_holds_the_true_mean_about_as_often_as_it_says(
+    count: int, fewest: float
+) -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for seed in range(1000):
+        found = mean_interval(rng.beta(2, 5, count), seed=seed, draws=500)
+        held += found.low <= 2 / 7 <= found.high
+    assert fewest <= held / 1000 <= 0.965
+
+
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")], [[1.0]]])
+def test_values_without_a_mean_are_named(values: list[float]) -> None:
+    with pytest.raises(ConfigError, match="expected finite values"):
+        mean_interval(values)
+
+
+def test_clusters_are_drawn_as_a_whole_in_the_stratum_of_most_of_their_images() -> None:
+    strata = np.array([0, 0, 1, 1, 1, 0, 1])
+    clusters = np.array([5, 5, 5, 9, 9, 7, 8])
+    (drawn,) = weights(strata, draws=200, seed=1, clusters=clusters)
+    # Clusters 5 and 7 are in stratum 0, clusters 8 and 9 in stratum 1: two drawn of each two.
+    assert (drawn[:, 0] == drawn[:, 1]).all()
+    assert (drawn[:, 1] == drawn[:, 2]).all()
+    assert (drawn[:, 3] == drawn[:, 4]).all()
+    assert (drawn[:, 0] + drawn[:, 5] == 2).all()
+    assert (drawn[:, 3] + drawn[:, 6] == 2).all()
+    assert set(drawn[:, 0]) == {0, 1, 2}
+
+
+def test_clusters_of_one_image_are_no_clusters() -> None:
+    values = np.random.default_rng(0).random(7)
+    clustered = mean_interval(values, LABELS, clusters=np.array([3, 4, 5, 6, 7, 8, 9]))
+    assert clustered == mean_interval(values, LABELS)
+
+
+def test_an_interval_of_clusters_is_as_wide_as_their_means_spread() -> None:
+    """Forty clusters of 25 equal values are 40 values, not 1,000."""
+    means = np.random.default_rng(0).normal(size=40)
+    values, clusters = np.repeat(means, 25), np.repeat(np.arange(40), 25)
+    assert mean_interval(values, clusters=clusters) == _close(mean_interval(means))
+
+
+@pytest.mark.parametrize("clustered", [True, False])
+def test_only_clusters_hold_the_true_mean_where_images_depend_on_each_other(
+    clustered: bool,
+) -> None:
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(40), 10)
+    held = 0
+    for seed in range(300):
+        values = np.repeat(rng.normal(size=40), 10) + rng.normal(size=400)
+        found = mean_interval(
+            values, draws=400, seed=seed, clusters=clusters if clustered else None
+        )
+        held += found.low <= 0 <= found.high
+    assert held / 300 >= 0.9 if clustered else held / 300 < 0.7

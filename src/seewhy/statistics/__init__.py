@@ -1,0 +1,1 @@
+"""Statistics on plain numbers: no metrics, no maps, no files, no PyTorch."""
