@@ -62,10 +62,6 @@ def test_scores_are_torchmetrics(answers: tuple[np.ndarray, np.ndarray]) -> None
     assert found.accuracy == pytest.approx(float(accuracy(*given, **kind)))
     macro = ((found.precision, precision), (found.recall, recall), (found.f1, f1_score))
     for ours, theirs in macro:
-        (found.precision, precision),
-        (found.recall, recall),
-        (found.f1, f1_score),
-    ):
         assert ours == pytest.approx(float(theirs(*given, average="macro", **kind)))
     assert (found.confusion == confusion_matrix(*given, **kind).numpy()).all()
     assert kappa(labels, predicted) == pytest.approx(float(cohen_kappa(*given, **kind)))
