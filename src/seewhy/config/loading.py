@@ -28,6 +28,10 @@ BUILT_IN = (*PRESETS, "cifar10.2")
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | StudyConfig
 
+# A source that is a file of these kinds names its study by its stem, or by its folder's name.
+_FILES = (".npz", ".toml", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+_SAYING_NOTHING = ("labels", "metadata", "annotations", "index")
+
 
 def load_config(
     source: Source,
@@ -160,7 +164,9 @@ def _name_of(source: str) -> str:
     path = Path(source)
     with suppress(OSError, ValueError, RuntimeError):  # a circle of links, a zero byte
         path = path.resolve()
-    stem = path.stem if path.suffix.lower() in (".npz", ".toml") else path.name
+    stem = path.stem if path.suffix.lower() in _FILES else path.name
+    if path.suffix.lower() in _FILES and stem.lower() in _SAYING_NOTHING:
+        stem = path.parent.name
     stem = stem.replace("\\", "_").replace("\0", "_")
     return stem if stem.strip(".") else "study"
 

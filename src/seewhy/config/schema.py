@@ -74,9 +74,14 @@ class DataConfig(_Section):
     Attributes
     ----------
     source : str
-        ``demo``, ``cifar10.2``, a folder, or an ``.npz`` file.
+        ``demo``, ``cifar10.2``, a folder, a table, or an ``.npz`` file.
     test : str, optional
-        The test part's ``.npz`` file or folder, where the source does not hold it.
+        The test part's ``.npz`` file, table or folder, where the source does not hold it.
+    path, label, split, mask : str, optional
+        Columns of a table: pictures, their labels, training, validation or test, files of masks;
+        default: found by their names and by what they hold.
+    root : str, optional
+        The folder that relative paths of a table start from; default: the table's own.
     validation : float, default 0.1
         Share of the training images held out for validation, stratified.
     held_out : float, default 0.2
@@ -106,6 +111,11 @@ class DataConfig(_Section):
 
     source: str = "demo"
     test: str | None = None
+    path: str | None = None
+    label: str | None = None
+    split: str | None = None
+    mask: str | None = None
+    root: str | None = None
     validation: Share = 0.1
     held_out: Share = 0.2
     top_folders: Literal["auto", "classes", "splits"] = "auto"

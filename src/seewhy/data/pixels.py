@@ -119,7 +119,7 @@ def keep_masks(
     indices: NDArray[np.int64],
     size: int,
     path: Path,
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], dict[int, str]]:
     """Write the masks of the images that were kept, cut and resized as their images were.
 
     Parameters
@@ -135,18 +135,30 @@ def keep_masks(
 
     Returns
     -------
-    ndarray of bool, shape (M, S, S)
-        Memory-mapped.
+    masks : ndarray of bool, shape (M, S, S)
+        Memory-mapped; all False where a mask cannot be used.
+    refused : dict of int to str
+        Why it cannot, by the image's place in `indices`.
 
     Raises
     ------
     RunError
         Where `path` cannot be written.
     """
-    rows = (fit_square_mask(load_mask(int(index)), size) for index in indices)
-    _write_rows(path, rows, (size, size), np.dtype(np.bool_))
+    refused: dict[int, str] = {}
+
+    def rows() -> Iterator[NDArray[np.bool_]]:
+        for place, index in enumerate(indices.tolist()):
+            try:
+                mask = load_mask(index)
+            except UnreadableImageError as error:
+                refused[place] = error.reason
+                mask = np.zeros((size, size), dtype=bool)
+            yield fit_square_mask(mask, size)
+
+    _write_rows(path, rows(), (size, size), np.dtype(np.bool_))
     masks: NDArray[np.bool_] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return masks
+    return masks, refused
 
 
 def in_threads(work: Callable[[int], Item], count: int) -> Iterator[Item]:

@@ -6,7 +6,7 @@ It calls the other modules of this package in the order of the data and knows no
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
+from seewhy.wording import count, some
 
 
 def prepare_data(
@@ -107,15 +108,10 @@ def _decode_and_check(
     listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
     kept = keep_pixels(listing, size, run.data.pixels_path, progress)
     if kept.set_aside:
-        count = len(kept.set_aside)
-        progress.say(f"{count} image{'s'[: count != 1]} set aside; the report lists them")
+        lost = count(len(kept.set_aside), "image")
+        progress.say(f"{lost} set aside; the report lists them")
     places = kept.indices.tolist()
-    readable = replace(
-        listing,
-        paths=tuple(listing.paths[i] for i in places),
-        labels=listing.labels[kept.indices],
-        splits=tuple(listing.splits[i] for i in places),
-    )
+    readable = listing.subset(places)
     for split in ("test", "validation"):
         if split in listing.splits and split not in readable.splits:
             # Drawing another part in its place would change what the person has divided.
@@ -130,9 +126,10 @@ def _decode_and_check(
     together = config.data.keep_duplicates_together
     groups = duplicates.groups if duplicates and together else None
     division = _divide(readable, config, groups, listing, kept)
-    masks = None
+    masks: NDArray[np.bool_] | None = None
+    no_mask: dict[int, str] = {}
     if listing.load_mask is not None:
-        masks = keep_masks(listing.load_mask, kept.indices, size, run.data.masks_path)
+        masks, no_mask = keep_masks(listing.load_mask, kept.indices, size, run.data.masks_path)
     dataset = Dataset(
         source=listing.source,
         classes=listing.classes,
@@ -145,6 +142,7 @@ def _decode_and_check(
         set_aside=(*listing.set_aside, *kept.set_aside),
         groups=groups,
         levels=decision.levels,
+        metadata=readable.metadata,
     )
     if measures is None or duplicates is None:
         return dataset, None
@@ -154,11 +152,18 @@ def _decode_and_check(
         found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
         updates = {
             "notes": [*listing.notes, *decision.notes],
-            "sentences": [*decision.warnings, *found.sentences],
+            "sentences": [*decision.warnings, *found.sentences, *_mask_sentences(dataset, no_mask)],
             "other_files": list(listing.other_files),
         }
         return dataset, found.model_copy(update=updates)
     return dataset, None
+
+
+def _mask_sentences(data: Dataset, refused: Mapping[int, str]) -> list[str]:
+    if not refused:
+        return []
+    said = [f"{data.paths[place]}: {reason}" for place, reason in refused.items()]
+    return [f"{count(len(said), 'object mask')} cannot be used: {some(said, 3)}."]
 
 
 def _divide(

@@ -5,8 +5,8 @@ It does not know where images come from (a folder, arrays, the demo) nor what be
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -67,6 +67,10 @@ class Listing:
         Files beside the pictures, by kind.
     deep : DeepValues, optional
         Where images may have more than 8 bits a value.
+    metadata : dict of str to tuple of str
+        Further columns of a table, one cell per image.
+    other_sources : tuple of Path
+        Files beside the pictures that the listing was made from: tables, masks.
     """
 
     source: str
@@ -82,3 +86,17 @@ class Listing:
     notes: tuple[str, ...] = ()
     other_files: tuple[OtherFiles, ...] = ()
     deep: DeepValues | None = None
+    metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    other_sources: tuple[Path, ...] = ()
+
+    def subset(self, places: Sequence[int]) -> Listing:
+        """Return the listing of some of its images; what loads them still counts all."""
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in places),
+            labels=self.labels[list(places)],
+            splits=tuple(self.splits[i] for i in places),
+            metadata={
+                name: tuple(cells[i] for i in places) for name, cells in self.metadata.items()
+            },
+        )

@@ -13,17 +13,21 @@ from pathlib import Path
 import platformdirs
 
 from seewhy.config import PRESETS, StudyConfig
+from seewhy.config.schema import DataConfig
 from seewhy.data.sources.arrays import list_arrays
 from seewhy.data.sources.cifar102 import BASE_URL, fetch_cifar102
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.data.sources.folder import list_folder
 from seewhy.data.sources.listing import Listing
+from seewhy.data.sources.table import list_table, table_in_folder
+from seewhy.data.sources.table_file import is_table
 from seewhy.errors import DataError, near_names
 from seewhy.runtime.progress import Progress
 
 CIFAR102 = "cifar10.2"
 EXPECTED = (
-    "expected demo, paper, cifar10.2, a folder of class folders, an .npz file or a .toml config"
+    "expected demo, paper, cifar10.2, a folder of class folders, a table (.csv, .tsv, .jsonl, "
+    ".json, .parquet), an .npz file or a .toml config"
 )
 
 
@@ -61,8 +65,16 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
         base_url = os.environ.get("SEEWHY_CIFAR102_URL") or BASE_URL
         return list_arrays(*fetch_cifar102(cache_folder() / CIFAR102, progress, base_url))
     source = _existing(data.source, EXPECTED)
+    table = _table_of(source, data)
     wanted = "a folder of class folders" if source.is_dir() else "an .npz file"
+    if table is not None:
+        wanted = "a table"
     test = None if data.test is None else _existing(data.test, f"expected {wanted}")
+    if table is not None:
+        test_table = None if test is None else _table_of(test, data)
+        if test is not None and test_table is None:
+            raise DataError(f"{test}: is no table, but {source} is; expected {wanted}")
+        return list_table(table, test_table, data, at_least)
     if source.is_dir():
         return list_folder(source, test, data.max_megapixels, at_least, data.top_folders)
     if source.suffix.lower() != ".npz":
@@ -70,6 +82,16 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
     if test is not None and test.is_dir():
         raise DataError(f"{test}: is a folder, but {source} is a file; expected {wanted}")
     return list_arrays(source, test)
+
+
+def _table_of(source: Path, data: DataConfig) -> Path | None:
+    """Return the table that a source is, or that describes a folder; None where there is none.
+
+    A folder that is to be read by its folders (``data.top_folders``) is no table.
+    """
+    if source.is_dir():
+        return table_in_folder(source) if data.top_folders == "auto" else None
+    return source if is_table(source) else None
 
 
 def check_source(config: StudyConfig) -> None:
@@ -83,7 +105,7 @@ def check_source(config: StudyConfig) -> None:
     if config.data.source not in ("demo", CIFAR102):
         _existing(config.data.source, EXPECTED)
     if config.data.test is not None:
-        _existing(config.data.test, "expected a folder of class folders or an .npz file")
+        _existing(config.data.test, "expected a folder of class folders, a table or an .npz file")
 
 
 def cache_folder() -> Path:

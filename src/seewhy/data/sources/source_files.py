@@ -74,6 +74,8 @@ def named_places(config: StudyConfig) -> dict[str, Path]:
         named["data.source"] = config.data.source
     if config.data.test is not None:
         named["data.test"] = config.data.test
+    if config.data.root is not None:
+        named["data.root"] = config.data.root
     for number, backbone in enumerate(config.backbone):
         for key in ("name", "weights"):
             text: str = getattr(backbone, key)
@@ -153,8 +155,10 @@ def changes(
 def _files(config: StudyConfig, without: Collection[str]) -> Iterator[_File]:
     places = named_places(config)
     source = None if DATA in without else places.get("data.source")
-    if source is not None and source.is_dir():
+    if source is not None and (source.is_dir() or source.suffix.lower() != ".npz"):
         listing = find_images(config, Silent())
+        for file in listing.other_sources:
+            yield _File(DATA, Path(os.path.relpath(file, source)).as_posix(), "", "", file)
         for name, file, label, split in zip(
             listing.paths, listing.files, listing.labels, listing.splits, strict=True
         ):

@@ -20,6 +20,9 @@ from seewhy.storage.schemas.data_checks import DataChecks, DataFindings
 from seewhy.storage.schemas.dataset import Dataset, SetAside, Split
 from seewhy.storage.schemas.levels import Levels
 
+# Before the names of a source table's columns in index.csv.
+_METADATA = "data."
+
 
 class DataRepository(Repository):
     """The images of a study: pixels.npy, masks.npy, index.csv, checks.json, contact_sheet.png."""
@@ -63,13 +66,12 @@ class DataRepository(Repository):
             Why the checks failed.
         """
         groups = [""] * len(data.ids) if data.groups is None else data.groups.tolist()
-        rows = (
-            (id_, path, data.classes[label], split, group)
-            for id_, path, label, split, group in zip(
-                data.ids, data.paths, data.labels, data.splits, groups, strict=True
-            )
+        labels = (data.classes[label] for label in data.labels)
+        rows = zip(
+            data.ids, data.paths, labels, data.splits, groups, *data.metadata.values(), strict=True
         )
-        write_table(self.index_path, CsvTable(("id", "path", "label", "split", "group"), rows))
+        header = ("id", "path", "label", "split", "group", *map(_METADATA.__add__, data.metadata))
+        write_table(self.index_path, CsvTable(header, rows))
         checks = DataChecks(
             source=data.source,
             working_size=int(data.pixels.shape[1]),
@@ -113,6 +115,11 @@ class DataRepository(Repository):
                 set_aside=tuple(SetAside(**item) for item in checks.set_aside),
                 groups=_read_groups(rows),
                 levels=Levels(tuple(checks.levels)),
+                metadata={
+                    name.removeprefix(_METADATA): tuple(row[name] for row in rows)
+                    for name in (rows[0] if rows else ())
+                    if name.startswith(_METADATA)
+                },
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.layout.data}: cannot be read ({error})") from error

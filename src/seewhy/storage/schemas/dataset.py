@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -68,6 +69,8 @@ class Dataset:
         Equal numbers for duplicates that stay together when images are divided, -1 for any other.
     levels : Levels
         What was taken for black and white in images of more than 8 bits a value.
+    metadata : dict of str to tuple of str
+        Further columns of the source's table, one cell per image.
     """
 
     source: str
@@ -81,6 +84,7 @@ class Dataset:
     set_aside: tuple[SetAside, ...] = ()
     groups: NDArray[np.int64] | None = None
     levels: Levels = NO_LEVELS
+    metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def where(self, split: Split) -> NDArray[np.int64]:
         """Return the indices of one split's images, ascending."""

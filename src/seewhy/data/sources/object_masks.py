@@ -1,0 +1,95 @@
+"""Object masks of a listing's pictures: mask files, or boxes in pixels of the picture.
+
+A mask that is damaged or does not fit its picture is refused by itself; the picture stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from seewhy.data.decoding.formats import known_formats, quietly
+from seewhy.errors import UnreadableImageError
+
+Box = tuple[float, float, float, float]
+# Of a mask's width over its height, against its picture's: rounding when both were made smaller.
+_PROPORTION = 0.02
+
+
+@dataclass(frozen=True)
+class ObjectMasks:
+    """Masks by the pictures' numbers.
+
+    Attributes
+    ----------
+    pictures : tuple of Path
+    files : tuple of Path or None
+        The mask file of each picture.
+    boxes : tuple of tuple of Box
+        Left, top, right, bottom in pixels of the picture as it is shown; none, one or several.
+    max_megapixels : float
+    """
+
+    pictures: tuple[Path, ...]
+    files: tuple[Path | None, ...]
+    boxes: tuple[Sequence[Box], ...]
+    max_megapixels: float
+
+    def load(self, index: int) -> NDArray[np.bool_]:
+        """Return the object of picture `index`, (H, W); all False where nothing is known of it.
+
+        Raises
+        ------
+        UnreadableImageError
+            Where the mask is damaged, or of other proportions than its picture.
+        """
+        file, boxes = self.files[index], self.boxes[index]
+        if file is None and not boxes:
+            return np.zeros((1, 1), dtype=bool)
+        width, height = _size(self.pictures[index], self.max_megapixels)
+        if file is not None:
+            return _read(file, (width, height), self.max_megapixels)
+        mask = np.zeros((height, width), dtype=bool)
+        for left, top, right, bottom in boxes:
+            rows = slice(max(round(top), 0), max(round(bottom), 0))
+            mask[rows, max(round(left), 0) : max(round(right), 0)] = True
+        if not mask.any():
+            raise UnreadableImageError(
+                f"its boxes are outside the picture of {width} × {height} pixels"
+            )
+        return mask
+
+
+def _read(file: Path, size: tuple[int, int], max_megapixels: float) -> NDArray[np.bool_]:
+    try:
+        with quietly(max_megapixels), Image.open(file, formats=known_formats()) as image:
+            # A palette's numbers count, not its colours.
+            plain = image if image.mode in ("1", "L", "P", "I", "I;16") else image.convert("L")
+            values = np.asarray(ImageOps.exif_transpose(plain))
+    except FileNotFoundError as error:
+        raise UnreadableImageError(f"its mask {file.name} is missing") from error
+    except Exception as error:  # over damaged files Pillow raises nearly anything
+        raise UnreadableImageError(f"its mask {file.name} cannot be read ({error})") from error
+    height, width = values.shape
+    if abs(width / height - size[0] / size[1]) > _PROPORTION * size[0] / size[1]:
+        raise UnreadableImageError(
+            f"its mask {file.name} has {width} × {height} pixels, the picture {size[0]} × {size[1]}"
+        )
+    # 0 and 255 (JPEG: nearly), or small numbers: 0 for nothing, 1, 2, … for objects.
+    largest = int(values.max())
+    return np.asarray(values > largest / 2 if largest >= 128 else values > 0)
+
+
+def _size(picture: Path, max_megapixels: float) -> tuple[int, int]:
+    """Return width and height as the picture is shown, from its header."""
+    try:
+        with quietly(max_megapixels), Image.open(picture, formats=known_formats()) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else image.size
+    except Exception as error:  # over damaged files Pillow raises nearly anything
+        raise UnreadableImageError(f"its size cannot be read ({error})") from error
