@@ -82,6 +82,11 @@ class DataConfig(_Section):
         default: found by their names and by what they hold.
     root : str, optional
         The folder that relative paths of a table start from; default: the table's own.
+    group : tuple of str, default ()
+        Columns of a table, or one: images with equal values (one patient, one camera) are never
+        on two sides of a split or of a fold that is drawn.
+    leave_out : str, optional
+        A column: all training and validation images of one of its values are held out at a time.
     validation : float, default 0.1
         Share of the training images held out for validation, stratified.
     held_out : float, default 0.2
@@ -116,6 +121,8 @@ class DataConfig(_Section):
     split: str | None = None
     mask: str | None = None
     root: str | None = None
+    group: tuple[str, ...] = ()
+    leave_out: str | None = None
     validation: Share = 0.1
     held_out: Share = 0.2
     top_folders: Literal["auto", "classes", "splits"] = "auto"
@@ -129,6 +136,17 @@ class DataConfig(_Section):
     demo_train: Annotated[int, Field(ge=10, le=MOST)] = 120
     demo_test: Annotated[int, Field(ge=4, le=MOST)] = 40
     demo_size: Annotated[int, Field(ge=96, le=512)] = 128
+
+    @field_validator("group", mode="before")
+    @classmethod
+    def _one_column(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _folds_or_values(self) -> DataConfig:
+        if self.folds and self.leave_out is not None:
+            raise ValueError("expected folds or leave_out, but got both")
+        return self
 
     @field_validator("folds")
     @classmethod

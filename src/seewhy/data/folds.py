@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from seewhy.data.groups import column, group_folds, hold_out_groups
 from seewhy.data.splits import fill
 from seewhy.errors import DataError
 from seewhy.storage.schemas.dataset import Dataset, Split
 
 # Folds of the out-of-fold predictions where the configuration asks for none.
 USUAL = 5
+# Values of a column that are left out one at a time, each a training of its own.
+MOST_LEFT_OUT = 50
 _OTHERWISE = "choose fewer with data.folds, or set data.keep_duplicates_together = false"
 
 
@@ -75,18 +78,88 @@ def fold_repetitions(
 def _divided(data: Dataset, folds: int, validation: float, seed: int) -> tuple[Repetition, ...]:
     pool = _pool(data)
     groups = _groups(data, pool)
-    fold_of = draw_folds(data.labels[pool], folds, seed, groups)
+    draw = group_folds if data.group_by else draw_folds
+    fold_of = draw(data.labels[pool], groups=groups, folds=folds, seed=seed)
+    return tuple(
+        _hold_out(data, pool, groups, fold_of == k, f"fold {k + 1}", validation, (seed, k))
+        for k in range(folds)
+    )
+
+
+def _hold_out(
+    data: Dataset,
+    pool: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    held_out: NDArray[np.bool_],
+    name: str,
+    validation: float,
+    seed: tuple[int, int],
+) -> Repetition:
+    """Hold out part of the pool; a share of the rest stops the training."""
+    splits: list[Split] = list(data.splits)
+    rest = np.flatnonzero(~held_out)
+    labels = data.labels[pool][rest]
+    stops = None
+    if data.group_by:
+        stops = hold_out_groups(labels, groups[rest], validation, seed[0] + seed[1])
+    if stops is None:
+        stops = _draw_stopping(labels, groups[rest], validation, seed)
+    for place in pool[held_out]:
+        splits[place] = "test"
+    for place, stop in zip(pool[rest], stops, strict=True):
+        splits[place] = "validation" if stop else "train"
+    return Repetition(name, seed[0], replace(data, splits=tuple(splits)), pool[held_out])
+
+
+def left_out_repetitions(
+    data: Dataset, name: str, validation: float, seed: int
+) -> tuple[Repetition, ...]:
+    """Hold out all training and validation images of one value of a column at a time.
+
+    Parameters
+    ----------
+    data : Dataset
+    name : str
+        A column of its metadata: each domain, hospital or camera is left out once.
+    validation : float
+        Share of each class's other images that stops the training early, at least one image.
+    seed : int
+
+    Raises
+    ------
+    DataError
+        Where there is no such column, it has an empty cell or a single value, or where without
+        one of the values a class has less than two images, one to train on and one to stop by.
+    """
+    pool = _pool(data)
+    cells = np.array(column(data.metadata, name, "data.leave_out", data.source))[pool]
+    values = list(dict.fromkeys(cells.tolist()))
+    if "" in values or len(values) < 2:
+        has = "an empty cell" if "" in values else f"the single value {values[0]!r}"
+        raise DataError(
+            f"{data.source}: data.leave_out: column {name!r} has {has} among the training and "
+            "validation images; expected at least two values, one for each image"
+        )
+    if len(values) > MOST_LEFT_OUT:
+        raise DataError(
+            f"{data.source}: data.leave_out: column {name!r} has {len(values):,} values; expected "
+            f"at most {MOST_LEFT_OUT}, since each is a training (data.group with data.folds holds "
+            "out several at a time)"
+        )
+    groups = _groups(data, pool)
     found = []
-    for k in range(folds):
-        splits: list[Split] = list(data.splits)
-        rest = np.flatnonzero(fold_of != k)
-        stops = _draw_stopping(data.labels[pool][rest], groups[rest], validation, (seed, k))
-        for place in pool[fold_of == k]:
-            splits[place] = "test"
-        for place, stop in zip(pool[rest], stops, strict=True):
-            splits[place] = "validation" if stop else "train"
-        divided = replace(data, splits=tuple(splits))
-        found.append(Repetition(f"fold {k + 1}", seed, divided, pool[fold_of == k]))
+    for k, value in enumerate(sorted(values)):
+        held_out = cells == value
+        left = np.bincount(data.labels[pool][~held_out], minlength=len(data.classes))
+        if left.min() < 2:
+            raise DataError(
+                f"{data.source}: data.leave_out: without {name} = {value!r} class "
+                f"{data.classes[int(left.argmin())]!r} has {left.min()} training and validation "
+                "images; expected at least two"
+            )
+        found.append(
+            _hold_out(data, pool, groups, held_out, f"{name} {value}", validation, (seed, k))
+        )
     return tuple(found)
 
 
@@ -156,12 +229,20 @@ def check_folds(data: Dataset, folds: int, validation: float, seed: int) -> None
             continue
         has = f"{data.source}: class {name!r} has {count} training and validation images"
         way_out = f"{_at_most(pictures)}, or add some images"
-        if pictures < count:
+        if pictures < count and data.group_by:
+            has += f", but groups stay in one fold and it is in {pictures} of them"
+            way_out = f"{_at_most(pictures)}, or other columns for data.group"
+        elif pictures < count:
             has += ", but duplicates stay in one fold and they show "
             has += f"{pictures} different picture{'s'[: pictures != 1]}"
             way_out = f"{_at_most(pictures)}, or set data.keep_duplicates_together = false"
         raise DataError(f"{has}, too few for data.folds = {folds}; {way_out}")
     lacking = _lacking(data, _divided(data, folds, validation, seed))
+    if lacking is not None and data.group_by:
+        raise DataError(
+            f"{data.source}: its groups leave class {lacking!r} out of one of {folds} folds; "
+            "choose fewer with data.folds, or other columns with data.group"
+        )
     if lacking is not None:
         raise DataError(
             f"{data.source}: its duplicates across classes leave class {lacking!r} out of one of "

@@ -6,13 +6,14 @@ It calls the other modules of this package in the order of the data and knows no
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.config import StudyConfig
 from seewhy.data.decoding.white_level import settle_levels
+from seewhy.data.groups import column, column_groups, groupings, straddling
 from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels
 from seewhy.data.quality.checks import check_data
 from seewhy.data.quality.duplicates import find_duplicates
@@ -29,6 +30,9 @@ from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.wording import count, some
+from seewhy.wording import listing as listing_of
+
+_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def prepare_data(
@@ -64,6 +68,7 @@ def prepare_data(
     progress.say(count_classes(listing))
     # Once before the work, and once more in `divide` without what could not be read.
     check_classes(listing)
+    _check_columns(listing, config)
     try:
         size = working_size(listing, input_size)
         failures = Failures(run, progress)
@@ -124,8 +129,11 @@ def _decode_and_check(
         measures = measure_images(kept.pixels, progress)
         duplicates = find_duplicates(measures.digests, measures.thumbs, threshold)
     together = config.data.keep_duplicates_together
-    groups = duplicates.groups if duplicates and together else None
-    division = _divide(readable, config, groups, listing, kept)
+    by_column = None
+    if config.data.group:
+        by_column = column_groups(readable.metadata, config.data.group, listing.source)
+    choices = groupings(duplicates if together else None, by_column)
+    groups, division = _divide(readable, config, choices, listing, kept)
     masks: NDArray[np.bool_] | None = None
     no_mask: dict[int, str] = {}
     if listing.load_mask is not None:
@@ -143,6 +151,7 @@ def _decode_and_check(
         groups=groups,
         levels=decision.levels,
         metadata=readable.metadata,
+        group_by=config.data.group,
     )
     if measures is None or duplicates is None:
         return dataset, None
@@ -152,11 +161,26 @@ def _decode_and_check(
         found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
         updates = {
             "notes": [*listing.notes, *decision.notes],
-            "sentences": [*decision.warnings, *found.sentences, *_mask_sentences(dataset, no_mask)],
+            "sentences": [
+                *decision.warnings,
+                *found.sentences,
+                *_mask_sentences(dataset, no_mask),
+                *_group_sentences(dataset, by_column),
+            ],
             "other_files": list(listing.other_files),
         }
         return dataset, found.model_copy(update=updates)
     return dataset, None
+
+
+def _check_columns(listing: Listing, config: StudyConfig) -> None:
+    """Refuse names of columns that are not there, before anything is decoded."""
+    data = config.data
+    named = [("data.group", name) for name in data.group]
+    if data.leave_out is not None:
+        named.append(("data.leave_out", data.leave_out))
+    for key, name in named:
+        column(listing.metadata, name, key, listing.source)
 
 
 def _mask_sentences(data: Dataset, refused: Mapping[int, str]) -> list[str]:
@@ -166,20 +190,50 @@ def _mask_sentences(data: Dataset, refused: Mapping[int, str]) -> list[str]:
     return [f"{count(len(said), 'object mask')} cannot be used: {some(said, 3)}."]
 
 
+def _group_sentences(data: Dataset, groups: NDArray[np.int64] | None) -> list[str]:
+    """Name the groups of the table that a given split divides."""
+    if groups is None:
+        return []
+    torn = straddling(groups, data.splits)
+    if not torn:
+        return []
+    first = {group: int(np.flatnonzero(groups == group)[0]) for group in torn}
+    names = [
+        f"{', '.join(data.metadata[name][place] for name in data.group_by)} "
+        f"({listing_of([_SPLITS[split] for split in torn[group]])})"
+        for group, place in first.items()
+    ]
+    tested = sum("test" in splits for splits in torn.values())
+    end = "; test accuracy is too optimistic for these" if tested else ""
+    return [
+        f"{count(len(torn), 'group')} of {listing_of([repr(one) for one in data.group_by])} "
+        f"{'is' if len(torn) == 1 else 'are'} in more than one split: {some(names, 5)}{end}."
+    ]
+
+
 def _divide(
     readable: Listing,
     config: StudyConfig,
-    groups: NDArray[np.int64] | None,
+    choices: Sequence[NDArray[np.int64] | None],
     listing: Listing,
     kept: DecodedImages,
-) -> SplitAssignment:
-    """Draw the splits of what could be read; the message names what could not."""
+) -> tuple[NDArray[np.int64] | None, SplitAssignment]:
+    """Draw the splits of what could be read, by the first grouping that can be divided.
+
+    The message of what cannot be divided names what could not be read.
+    """
     lost = np.delete(listing.labels, kept.indices).tolist()
-    data = config.data
-    try:
-        return divide(readable, data.validation, data.held_out, config.seed, lost, groups)
-    except DataError as error:
-        if not kept.set_aside:
-            raise
-        first = kept.set_aside[0]
-        raise DataError(f"{error}; set aside first: {first.path}: {first.reason}") from error
+    data, whole = config.data, bool(config.data.group)
+    for k, groups in enumerate(choices):
+        try:
+            return groups, divide(
+                readable, data.validation, data.held_out, config.seed, lost, groups, whole
+            )
+        except DataError as error:
+            if k < len(choices) - 1:
+                continue
+            if not kept.set_aside:
+                raise
+            first = kept.set_aside[0]
+            raise DataError(f"{error}; set aside first: {first.path}: {first.reason}") from error
+    raise AssertionError("there is at least one grouping")

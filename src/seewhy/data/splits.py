@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.data.groups import hold_out_groups, units
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import DataError
 from seewhy.storage.schemas.dataset import SPLITS, Split
@@ -87,13 +88,18 @@ def divide(
     seed: int,
     set_aside: Sequence[int] = (),
     groups: NDArray[np.int64] | None = None,
+    whole: bool = False,
 ) -> SplitAssignment:
     """Give every image its split, as `draw_splits` does, and say which groups were divided.
 
     A class whose images show too few different pictures for all splits has its largest group
-    divided, then the next, until it has images in each.
+    divided, then the next, until it has images in each. With `whole` no group is: groups are
+    drawn by `seewhy.data.groups.hold_out_groups`, or refused.
     """
     check_classes(listing, set_aside)
+    if whole and groups is not None:
+        shares: dict[Split, float] = {"test": held_out, "validation": validation}
+        return SplitAssignment(_draw_whole(listing, shares, seed, groups), ())
     alone = np.full(len(listing.labels), -1, dtype=np.int64)
     groups = alone if groups is None else groups.copy()
     torn: list[TornGroup] = []
@@ -104,6 +110,34 @@ def divide(
             return SplitAssignment(tuple(splits), tuple(torn))
         torn.append(found)
         groups[groups == found.group] = -1
+
+
+def _draw_whole(
+    listing: Listing, shares: Mapping[Split, float], seed: int, groups: NDArray[np.int64]
+) -> tuple[Split, ...]:
+    """Draw the missing splits group by group; a group of a given split stays where it is."""
+    splits: list[Split] = [split or "train" for split in listing.splits]
+    given = np.array([not _drawable(listing, i) for i in range(len(splits))], dtype=bool)
+    given |= (groups >= 0) & np.isin(groups, groups[given])
+    for split in missing_splits(listing):
+        pool = np.flatnonzero(~given & (np.array(splits) == "train"))
+        held_out = hold_out_groups(listing.labels[pool], groups[pool], shares[split], seed)
+        if held_out is None:
+            raise DataError(_too_few_groups(listing, units(groups)[pool], pool))
+        for i in pool[held_out].tolist():
+            splits[i] = split
+    return tuple(splits)
+
+
+def _too_few_groups(listing: Listing, members: NDArray[np.int64], pool: NDArray[np.int64]) -> str:
+    labels = listing.labels[pool]
+    numbers = [len(np.unique(members[labels == k])) for k in range(len(listing.classes))]
+    fewest = int(np.argmin(numbers))
+    return (
+        f"{listing.source}: its groups cannot be divided so that training, validation and test "
+        f"have images of every class: class {listing.classes[fewest]!r} is in "
+        f"{count(numbers[fewest], 'group')}; choose other columns with data.group, or add images"
+    )
 
 
 def _to_tear(

@@ -17,6 +17,7 @@ from seewhy.data.folds import (
     Repetition,
     division_key,
     fold_repetitions,
+    left_out_repetitions,
     most_folds,
     seed_repetitions,
 )
@@ -74,7 +75,11 @@ def repeat_stages(
     config, data = work.config, work.data
     folds = config.data.folds or most_folds(data, config.data.validation, config.seed)
     planned: tuple[Repetition, ...] = ()
-    if folds:
+    if config.data.leave_out is not None:
+        planned = left_out_repetitions(
+            data, config.data.leave_out, config.data.validation, config.seed
+        )
+    elif folds:
         planned = fold_repetitions(data, folds, config.data.validation, config.seed)
     else:
         log.info(
@@ -83,7 +88,7 @@ def repeat_stages(
             slug,
         )
     stages = _stages(config)
-    wanted = stages if config.data.folds else stages[:1]
+    wanted = stages if _asked_for(config) else stages[:1]
     seeds = seed_repetitions(data, config.further_seeds)
     done = (
         *(_repeat(work, slug, cut, features, one, wanted) for one in planned),
@@ -124,7 +129,7 @@ def write_folds(
         The study's own stages, which are its own seed's.
     """
     config, data = work.config, work.data
-    folds = [one for one in repeated if len(one.repetition.held_out) and config.data.folds]
+    folds = [one for one in repeated if len(one.repetition.held_out) and _asked_for(config)]
     seeds = [one for one in repeated if not len(one.repetition.held_out)]
     if not (folds or seeds):
         return
@@ -135,6 +140,7 @@ def write_folds(
 
     record = FoldsRecord(
         folds=len(folds),
+        left_out=config.data.leave_out,
         seeds=[config.seed, *config.further_seeds],
         division=division_key([one.repetition for one in (*folds, *seeds)]),
         head=head_summary(config.head),
@@ -151,6 +157,11 @@ def write_folds(
         },
     )
     work.run.repetitions.write(slug, record)
+
+
+def _asked_for(config: StudyConfig) -> bool:
+    """Tell whether folds are a result of the study, or only made for label issues."""
+    return bool(config.data.folds) or config.data.leave_out is not None
 
 
 def _stages(config: StudyConfig) -> tuple[Stage, ...]:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seewhy.config import Source, StudyConfig, load_config
-from seewhy.data.folds import check_folds
+from seewhy.data.folds import check_folds, left_out_repetitions
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources.open_source import check_source
 from seewhy.data.sources.source_files import named_places, source_files
@@ -213,6 +213,8 @@ def _data(
     data = prepare(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
     check_folds(data, config.data.folds, config.data.validation, config.seed)
+    if config.data.leave_out is not None:
+        left_out_repetitions(data, config.data.leave_out, config.data.validation, config.seed)
     findings = run.data.read_checks().findings
     for sentence in (*findings.notes, *findings.sentences) if findings else ():
         progress.say(f"data checks: {sentence}")

@@ -20,7 +20,7 @@ from seewhy.data.sources.labelling_exports import export_rows
 from seewhy.errors import DataError
 from seewhy.wording import count
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 # Larger files are refused: a table of a million rows has some 100 MB.
 MOST_BYTES = 2 << 30
 MOST_COLUMNS = 1000
@@ -74,7 +74,7 @@ def read_table(file: Path) -> Table:
     Parameters
     ----------
     file : Path
-        ``.csv``, ``.tsv``, ``.txt``, ``.jsonl``, ``.ndjson``, ``.json`` or ``.parquet``.
+        ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json`` or ``.parquet``.
 
     Returns
     -------

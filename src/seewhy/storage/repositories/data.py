@@ -81,6 +81,7 @@ class DataRepository(Repository):
             findings=findings,
             failed=failed,
             levels=list(data.levels.known),
+            group_by=list(data.group_by),
         )
         write_record(self.checks_path, checks)
 
@@ -115,6 +116,7 @@ class DataRepository(Repository):
                 set_aside=tuple(SetAside(**item) for item in checks.set_aside),
                 groups=_read_groups(rows),
                 levels=Levels(tuple(checks.levels)),
+                group_by=tuple(checks.group_by),
                 metadata={
                     name.removeprefix(_METADATA): tuple(row[name] for row in rows)
                     for name in (rows[0] if rows else ())

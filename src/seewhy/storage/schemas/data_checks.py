@@ -150,7 +150,8 @@ class DataChecks(Record):
     """checks.json: what the data look like before anything is trained.
 
     `findings` is None in studies that are older than these checks, and where the checks failed:
-    `failed` then says why. `levels` are empty where no image has more than 8 bits a value.
+    `failed` then says why. `levels` are empty where no image has more than 8 bits a value;
+    `group_by` are the columns whose equal values kept images together.
     """
 
     source: str
@@ -161,3 +162,4 @@ class DataChecks(Record):
     findings: DataFindings | None = None
     failed: str | None = None
     levels: list[ValueLevel] = Field(default_factory=list)
+    group_by: list[str] = Field(default_factory=list)

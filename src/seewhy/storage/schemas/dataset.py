@@ -66,7 +66,9 @@ class Dataset:
         Ground-truth object masks, where the source has them.
     set_aside : tuple of SetAside
     groups : ndarray of int64, (N,), optional
-        Equal numbers for duplicates that stay together when images are divided, -1 for any other.
+        Equal numbers for images that stay together when images are divided, -1 for any other:
+        duplicates, and those with equal values in the columns `group_by`.
+    group_by : tuple of str
     levels : Levels
         What was taken for black and white in images of more than 8 bits a value.
     metadata : dict of str to tuple of str
@@ -85,6 +87,7 @@ class Dataset:
     groups: NDArray[np.int64] | None = None
     levels: Levels = NO_LEVELS
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    group_by: tuple[str, ...] = ()
 
     def where(self, split: Split) -> NDArray[np.int64]:
         """Return the indices of one split's images, ascending."""

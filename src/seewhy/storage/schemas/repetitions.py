@@ -76,12 +76,14 @@ class StageRepeats(Record):
 class FoldsRecord(Record):
     """folds.json: the stages trained again, on other folds of the images and with other seeds.
 
-    `folds` is 0 where only seeds were repeated; `seeds` has the study's own first, whose figures
+    `folds` is 0 where only seeds were repeated; `left_out` is the column whose values are the
+    folds, where `data.leave_out` names one; `seeds` has the study's own first, whose figures
     are those of its stages. Records with equal `division` were trained and scored on the same
     images: their figures are paired. `head` is the one that was trained, the same everywhere.
     """
 
     folds: int
+    left_out: str | None = None
     seeds: list[int]
     division: str
     head: HeadSummary
