@@ -15,6 +15,11 @@ from seewhy.config import StudyConfig
 from seewhy.data.decoding.white_level import settle_levels
 from seewhy.data.groups import column, column_groups, groupings, straddling
 from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels
+from seewhy.data.quality.associations import (
+    association_sentences,
+    image_properties,
+    told_labels,
+)
 from seewhy.data.quality.checks import check_data
 from seewhy.data.quality.duplicates import find_duplicates
 from seewhy.data.quality.faults import find_faults
@@ -157,6 +162,8 @@ def _decode_and_check(
         return dataset, None
     with failures.optional("data checks"):
         faults = find_faults(measures, kept.sizes, size)
+        files = [listing.files[i] for i in places] if listing.files else []
+        properties = image_properties(files, kept.sizes, measures.thumbs)
         drawn = together and bool(missing_splits(readable))
         found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
         updates = {
@@ -166,6 +173,7 @@ def _decode_and_check(
                 *found.sentences,
                 *_mask_sentences(dataset, no_mask),
                 *_group_sentences(dataset, by_column),
+                *association_sentences(told_labels(dataset.labels, properties, config.seed)),
             ],
             "other_files": list(listing.other_files),
         }
