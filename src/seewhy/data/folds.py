@@ -30,24 +30,14 @@ _OTHERWISE = "choose fewer with data.folds, or set data.keep_duplicates_together
 
 @dataclass(frozen=True)
 class Repetition:
-    """One training of the stages again.
+    """One training of the stages again."""
 
-    Attributes
-    ----------
-    name : str
-        ``fold 1``, ``seed 7``.
-    seed : int
-        Of the head's first weights, the order of the images and dropout.
-    data : Dataset
-        The study's images, divided for this training; a fold that is held out counts as test
-        images here.
-    held_out : ndarray of int64, (M,)
-        The fold's images, ascending; empty where another seed is all that is new.
-    """
-
-    name: str
-    seed: int
+    name: str  # ``fold 1``, ``seed 7``
+    seed: int  # of the head's first weights, the order of the images and dropout
+    # The study's images, divided for this training; a fold that is held out counts as test
+    # images here.
     data: Dataset
+    # (M,): the fold's images, ascending; empty where another seed is all that is new.
     held_out: NDArray[np.int64]
 
 

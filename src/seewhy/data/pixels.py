@@ -39,24 +39,13 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """What became of a listing's images.
+    """What became of a listing's images."""
 
-    Attributes
-    ----------
-    pixels : ndarray of uint8, shape (M, S, S, 3)
-        The readable ones, memory-mapped, in the listing's order.
-    indices : ndarray of int64, shape (M,)
-        Their places in the listing.
-    sizes : ndarray of int64, shape (M, 2)
-        Their heights and widths as they were decoded, pixels.
-    set_aside : tuple of SetAside
-        The others, and why.
-    """
-
+    # (M, S, S, 3): the readable ones, memory-mapped, in the listing's order.
     pixels: NDArray[np.uint8]
-    indices: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    set_aside: tuple[SetAside, ...]
+    indices: NDArray[np.int64]  # (M,): their places in the listing
+    sizes: NDArray[np.int64]  # (M, 2): their heights and widths as they were decoded, pixels
+    set_aside: tuple[SetAside, ...]  # the others, and why
 
 
 def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> DecodedImages:

@@ -68,25 +68,14 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RecordedLayer:
-    """One layer's output: where the graph begins, and its layout.
-
-    Attributes
-    ----------
-    name : str
-    output : Tensor
-        As the layer put it out; with the graph behind it.
-    layout : SpatialLayout
-    run : int
-        Of which of the layer's runs the output is, from 1.
-    hooked : bool
-        Whether hooks may have been put on tensors or nodes of the graph in the pass. Only autograd
-        runs them.
-    """
+    """One layer's output: where the graph begins, and its layout."""
 
     name: str
-    output: Tensor
+    output: Tensor  # as the layer put it out; with the graph behind it
     layout: SpatialLayout
-    run: int
+    run: int  # of which of the layer's runs the output is, from 1
+    # Whether hooks may have been put on tensors or nodes of the graph in the pass. Only
+    # autograd runs them.
     hooked: bool
 
     @cached_property
@@ -169,33 +158,16 @@ def _recorded(
 
 @dataclass(frozen=True)
 class MethodContext:
-    """A forward pass and a question about it: all a method may ask for.
-
-    Attributes
-    ----------
-    model : nn.Module
-    images : Tensor, (N, C, H, W)
-    answer : ModelOutput
-        The logits, with the graph behind the layers.
-    layers : dict of Recorded
-        In the order they were named.
-    question : ScoreSelection
-        The K scores an image to explain.
-    target : callable or None
-    batch_size : int
-        How many variants of an image run at once.
-    graph : {"once", "twice", "none"}, default "once"
-        How often what follows the layers can be differentiated.
-    """
+    """A forward pass and a question about it: all a method may ask for."""
 
     model: nn.Module
-    images: Tensor
-    answer: ModelOutput
-    layers: dict[str, RecordedLayer]
-    question: ScoreSelection
+    images: Tensor  # (N, C, H, W)
+    answer: ModelOutput  # the logits, with the graph behind the layers
+    layers: dict[str, RecordedLayer]  # in the order they were named
+    question: ScoreSelection  # the K scores an image to explain
     target: Target | None
-    batch_size: int
-    graph: Graph = "once"
+    batch_size: int  # how many variants of an image run at once
+    graph: Graph = "once"  # how often what follows the layers can be differentiated
 
     @property
     def logits(self) -> Tensor:

@@ -35,24 +35,14 @@ _WEIGHING = {"Addmm", "Mm", "Mv", "Bmm", "Baddbmm", "Convolution", "Linear"}
 
 @dataclass(frozen=True, eq=False)
 class ModuleCall:
-    """A module's call.
-
-    Attributes
-    ----------
-    name : str
-    module : nn.Module
-    output : Tensor
-        What it put out, the first of several.
-    layout : SpatialLayout or None
-        Its layout; None where it is no map, or not the module's only output.
-    began, ended : int
-        How many calls had ended when it began, and when it ended.
-    """
+    """A module's call."""
 
     name: str
     module: nn.Module
-    output: Tensor
+    output: Tensor  # what it put out, the first of several
+    # Its layout; None where it is no map, or not the module's only output.
     layout: SpatialLayout | None
+    # began and ended: how many calls had ended when it began, and when it ended.
     began: int
     ended: int
 
@@ -64,26 +54,15 @@ class ModuleCall:
 
 @dataclass(frozen=True)
 class TracedPass:
-    """What one image's forward pass showed.
+    """What one image's forward pass showed."""
 
-    Attributes
-    ----------
-    visits : list of ModuleCall
-        In the order of their ends.
-    traced : bool
-        Whether autograd's graph leads from the image to the scores.
-    scores : list of Tensor
-        What is explained; all outputs where that is not clear.
-    outputs : list of Tensor
-        Those outputs of the model whose values are the scores, in part or in sum.
-    fixed : frozenset of int
-        Without a graph: when the calls ended that put out the same for another image.
-    """
-
-    visits: list[ModuleCall]
-    traced: bool = False
+    visits: list[ModuleCall]  # in the order of their ends
+    traced: bool = False  # whether autograd's graph leads from the image to the scores
+    # What is explained; all outputs where that is not clear.
     scores: list[Tensor] = field(default_factory=list)
+    # Those outputs of the model whose values are the scores, in part or in sum.
     outputs: list[Tensor] = field(default_factory=list)
+    # Without a graph: when the calls ended that put out the same for another image.
     fixed: frozenset[int] = frozenset()
 
 

@@ -21,21 +21,11 @@ _MOST_PREFIX_TOKENS = 16
 
 @dataclass(frozen=True)
 class SpatialLayout:
-    """How a layer's output becomes maps.
+    """How a layer's output becomes maps."""
 
-    Attributes
-    ----------
-    kind : {"channels first", "channels last", "tokens", "tokens first"}
-        The last one has the images on its second axis.
-    grid : tuple of int
-        Rows h and columns w.
-    prefix : int, default 0
-        Tokens before the patches: class, register, distillation.
-    """
-
-    kind: Kind
-    grid: tuple[int, int]
-    prefix: int = 0
+    kind: Kind  # the last one has the images on its second axis
+    grid: tuple[int, int]  # rows h and columns w
+    prefix: int = 0  # tokens before the patches: class, register, distillation
 
     def to_maps(self, output: Tensor) -> Tensor:
         """Return the layer's output, or its gradient, as maps (N, C, h, w)."""

@@ -30,17 +30,10 @@ class ScoreSelection:
 
     Score k of image n is ``y[a] − strength · mean(y[b] for b in references)`` with y the logits
     and a the class; without references it is the class's logit.
-
-    Attributes
-    ----------
-    classes : Tensor, (N, K) int64
-    references : Tensor, (N, K, R) int64, or None
-        What each class is held against.
-    strength : float, default 1
     """
 
-    classes: Tensor
-    references: Tensor | None = None
+    classes: Tensor  # (N, K) int64
+    references: Tensor | None = None  # (N, K, R) int64: what each class is held against
     strength: float = 1.0
 
     def select(self, logits: Tensor) -> Tensor:
@@ -84,20 +77,12 @@ Ending = Literal["softmax", "sigmoid", "given"]
 
 
 class ModelOutput(NamedTuple):
-    """A model's answer: logits (N, M) with their graph.
+    """A model's answer: logits (N, M) with their graph."""
 
-    Attributes
-    ----------
-    logits : Tensor, (N, M)
-    single : bool
-        Whether one logit made two of them.
-    ending : {"softmax", "sigmoid", "given"} or None
-        What the network itself makes probabilities with, where it ends in it; ``given``: the
-        scores are probabilities.
-    """
-
-    logits: Tensor
-    single: bool
+    logits: Tensor  # (N, M)
+    single: bool  # whether one logit made two of them
+    # What the network itself makes probabilities with, where it ends in it; ``given``: the
+    # scores are probabilities.
     ending: Ending | None = None
 
 

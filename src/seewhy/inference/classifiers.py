@@ -247,24 +247,12 @@ def load_classifier(
 
 @dataclass(frozen=True)
 class NetworkLayers:
-    """The layers of a network.
+    """The layers of a network."""
 
-    Attributes
-    ----------
-    name : str
-        The network, for people.
-    size : int
-        Side of the input, pixels.
-    layers : tuple of LayerInfo
-        In the order their outputs appear.
-    chosen : str or None
-        The one that ``auto`` explains; None where none puts out a map.
-    """
-
-    name: str
-    size: int
-    layers: tuple[LayerInfo, ...]
-    chosen: str | None
+    name: str  # the network, for people
+    size: int  # side of the input, pixels
+    layers: tuple[LayerInfo, ...]  # in the order their outputs appear
+    chosen: str | None  # the one that ``auto`` explains; None where none puts out a map
 
 
 def describe_layers(

@@ -25,56 +25,30 @@ _RANKED = re.compile(r"top([1-9]\d*)")
 
 @dataclass(frozen=True)
 class ExplanationRequest:
-    """What is asked of every picture, in words.
+    """What is asked of every picture, in words."""
 
-    Attributes
-    ----------
-    classes : tuple of str
-        ``predicted``, ``top3`` (any number) or ``all`` alone; or classes as
-        `NamedClassifier.find_class` knows them.
-    methods : tuple of str
-        At least one.
-    layers : tuple of str
-        None: the classifier's own, or whatever suits the method.
-    against : tuple of str
-        Classes that the explained ones are held against.
-    opacity : float
-        Of the overlays, 0 … 1.
-    batch_size : int
-        How many pictures are held at once.
-    white, black : float, optional
-        Which values are white and black in pictures of more than 8 bits a value; default: as in
-        the classifier's study, else found from all pictures.
-    """
-
+    # ``predicted``, ``top3`` (any number) or ``all`` alone; or classes as
+    # `NamedClassifier.find_class` knows them.
     classes: tuple[str, ...] = ("predicted",)
-    methods: tuple[str, ...] = ("gradcam",)
-    layers: tuple[str, ...] = ()
-    against: tuple[str, ...] = ()
-    opacity: float = 0.5
-    batch_size: int = 16
+    methods: tuple[str, ...] = ("gradcam",)  # at least one
+    layers: tuple[str, ...] = ()  # None: the classifier's own, or whatever suits the method
+    against: tuple[str, ...] = ()  # classes that the explained ones are held against
+    opacity: float = 0.5  # of the overlays, 0 … 1
+    batch_size: int = 16  # how many pictures are held at once
+    # white and black: which values are white and black in pictures of more than 8 bits a
+    # value; default: as in the classifier's study, else found from all pictures.
     white: float | None = None
     black: float | None = None
 
 
 @dataclass(frozen=True)
 class ResolvedRequest:
-    """What is asked, in a classifier's terms.
+    """What is asked, in a classifier's terms."""
 
-    Attributes
-    ----------
-    methods : tuple of (Method, str or tuple of str)
-        Each with its layers.
-    ranked : int
-        How many of a picture's likeliest classes are explained; 0 where they are `chosen`.
-    chosen : tuple of int
-        The classes explained in every picture.
-    against : tuple of int
-    """
-
-    methods: tuple[tuple[Method, str | tuple[str, ...]], ...]
+    methods: tuple[tuple[Method, str | tuple[str, ...]], ...]  # each with its layers
+    # How many of a picture's likeliest classes are explained; 0 where they are `chosen`.
     ranked: int
-    chosen: tuple[int, ...]
+    chosen: tuple[int, ...]  # the classes explained in every picture
     against: tuple[int, ...]
 
     @property

@@ -21,63 +21,32 @@ class _Record(BaseModel):
 
 
 class PictureMap(_Record):
-    """One map of a picture.
+    """One map of a picture."""
 
-    Attributes
-    ----------
-    explained : str or None
-        The class it is for; None where the network has no classifier.
-    index : int or None
-        That class's number among the classifier's outputs.
-    probability : float or None
-        What the classifier gives it.
-    method, layer : str
-    map : str
-        The map, a ``.npy`` file of float32 (h, w), not normalised, over the picture's square.
-    overlay : str
-        The picture with the map laid over it, PNG.
-    empty : bool
-        True where nothing in the picture spoke for the class.
-    """
-
-    explained: str | None
-    index: int | None
-    probability: float | None
+    explained: str | None  # the class it is for; None where the network has no classifier
+    index: int | None  # that class's number among the classifier's outputs
+    probability: float | None  # what the classifier gives it
     method: str
     layer: str
+    # The map, a ``.npy`` file of float32 (h, w), not normalised, over the picture's square.
     map: str
-    overlay: str
-    empty: bool
+    overlay: str  # the picture with the map laid over it, PNG
+    empty: bool  # True where nothing in the picture spoke for the class
 
 
 class Picture(_Record):
-    """One picture that was explained.
+    """One picture that was explained."""
 
-    Attributes
-    ----------
-    path : str
-        As it was named, or found below the folder that was named.
-    size : tuple of int
-        Width and height, pixels, upright.
-    square : tuple of int
-        Left, top, right and bottom of what the classifier was shown.
-    overlay_size : tuple of int
-        Width and height of the overlays: the picture's own, unless it is very large.
-    predicted : str or None
-    probability : float or None
-        Of the predicted class; both None where the network has no classifier.
-    sheet : str or None
-        All maps of the picture side by side, PNG; None where there is one map.
-    maps : tuple of PictureMap
-    """
-
-    path: str
-    size: tuple[int, int]
+    path: str  # as it was named, or found below the folder that was named
+    size: tuple[int, int]  # width and height, pixels, upright
+    # Left, top, right and bottom of what the classifier was shown.
     square: tuple[int, int, int, int]
+    # Width and height of the overlays: the picture's own, unless it is very large.
     overlay_size: tuple[int, int]
     predicted: str | None
+    # Of the predicted class; both None where the network has no classifier.
     probability: float | None
-    sheet: str | None
+    sheet: str | None  # all maps of the picture side by side, PNG; None where there is one map
     maps: tuple[PictureMap, ...]
 
 
@@ -89,26 +58,13 @@ class FailedPicture(_Record):
 
 
 class Manifest(_Record):
-    """All pictures of one call; file names are relative to the manifest's folder.
-
-    Attributes
-    ----------
-    classifier, weights : str
-    input_size : int
-        Side of what the network saw, pixels.
-    classes : int
-        Its classes, two for a single logit; 0 where it has no classifier.
-    against : tuple of str
-        The classes that the explained ones were held against.
-    pictures : tuple of Picture
-    failed : tuple of FailedPicture
-    """
+    """All pictures of one call; file names are relative to the manifest's folder."""
 
     classifier: str
     weights: str
-    input_size: int
-    classes: int
-    against: tuple[str, ...]
+    input_size: int  # side of what the network saw, pixels
+    classes: int  # its classes, two for a single logit; 0 where it has no classifier
+    against: tuple[str, ...]  # the classes that the explained ones were held against
     pictures: tuple[Picture, ...]
     failed: tuple[FailedPicture, ...]
 

@@ -31,32 +31,17 @@ _COMPRESSION = 1
 
 @dataclass(frozen=True)
 class OverlayWriter:
-    """Draws pictures into one folder.
-
-    Attributes
-    ----------
-    folder : Path
-    classes : tuple of str
-        Names of the classifier's outputs; empty where it has none.
-    many : bool
-        Whether a picture has several maps: then their names say which is which, and a sheet shows
-        them side by side.
-    rather_than : str
-        What the explained classes are held against, for people; empty for nothing.
-    opacity : float
-    max_megapixels : float
-        Larger pictures are not decoded.
-    levels : Levels
-        What is black and white in pictures of more than 8 bits a value.
-    """
+    """Draws pictures into one folder."""
 
     folder: Path
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names of the classifier's outputs; empty where it has none
+    # Whether a picture has several maps: then their names say which is which, and a sheet
+    # shows them side by side.
     many: bool
-    rather_than: str
+    rather_than: str  # what the explained classes are held against, for people; empty for nothing
     opacity: float
-    max_megapixels: float
-    levels: Levels = NO_LEVELS
+    max_megapixels: float  # larger pictures are not decoded
+    levels: Levels = NO_LEVELS  # what is black and white in pictures of more than 8 bits a value
     names: UniqueNames = field(default_factory=UniqueNames)
 
     def draw(

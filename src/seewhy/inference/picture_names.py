@@ -22,20 +22,12 @@ _LONGEST_SLUG = 40
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture file.
-
-    Attributes
-    ----------
-    path : Path
-    shown : str
-        Its path for people and for JSON: UTF-8, without control characters.
-    place : str
-        Where its files go, below the output folder and without an ending; no two pictures of one
-        call share it, in any case of its letters.
-    """
+    """A picture file."""
 
     path: Path
-    shown: str
+    shown: str  # its path for people and for JSON: UTF-8, without control characters
+    # Where its files go, below the output folder and without an ending; no two pictures of
+    # one call share it, in any case of its letters.
     place: str
 
 

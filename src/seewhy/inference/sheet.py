@@ -25,21 +25,12 @@ _INK, _PALE = (30, 30, 30), (120, 120, 120)
 
 @dataclass(frozen=True)
 class SheetTile:
-    """One picture of a sheet.
+    """One picture of a sheet."""
 
-    Attributes
-    ----------
-    picture : ndarray of uint8, (h, w, 3)
-        Not larger than `TILE` in either direction, see `tile_size`.
-    title : str
-        Stands above it.
-    note : str, default ""
-        Stands below it.
-    """
-
+    # (h, w, 3): not larger than `TILE` in either direction, see `tile_size`.
     picture: NDArray[np.uint8]
-    title: str
-    note: str = ""
+    title: str  # stands above it
+    note: str = ""  # stands below it
 
 
 @dataclass(frozen=True)

@@ -73,26 +73,19 @@ class Backbone:
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A timm network with its weights, whether it can be cut or not.
+    """A timm network with its weights, whether it can be cut or not."""
 
-    Attributes
-    ----------
-    name, weights, model, preprocess
-        As in `Backbone`.
-    labels : tuple of str or None
-        What the classifier's outputs are called, by WordNet ids or otherwise: as the weights'
-        folder says, else by the ImageNet set that has as many classes; two where a single output
-        decides between two named classes. None where nothing says it, empty where there is no
-        classifier.
-    wnids, no_classifier
-        As in `Backbone`.
-    """
-
+    # name, weights, model and preprocess: as in `Backbone`.
     name: str
     weights: str
     model: nn.Module
     preprocess: Preprocess
+    # What the classifier's outputs are called, by WordNet ids or otherwise: as the weights'
+    # folder says, else by the ImageNet set that has as many classes; two where a single
+    # output decides between two named classes. None where nothing says it, empty where there
+    # is no classifier.
     labels: tuple[str, ...] | None
+    # wnids and no_classifier: as in `Backbone`.
     wnids: tuple[str, ...] | None
     no_classifier: str | None
 

@@ -38,33 +38,16 @@ _TOP1 = {
 
 @dataclass(frozen=True)
 class CatalogueRow:
-    """One backbone of `seewhy models`.
+    """One backbone of `seewhy models`."""
 
-    Attributes
-    ----------
-    name : str
-        timm's, with the tag of its weights.
-    short : str or None
-        What the command line also takes for it.
-    parameters : int
-        Classifier for ImageNet's 1000 classes included.
-    weighted_layers : int
-        Convolutions and linear layers, classifier included.
-    top1 : float or None
-        Published top-1 accuracy on ImageNet-1k, %; None where there is none we are sure of.
-    input_size : int
-        Side of the square input the weights were trained with, pixels.
-    weights : str
-        Where they come from: an installed package, or the hub.
-    """
-
-    name: str
-    short: str | None
-    parameters: int
-    weighted_layers: int
+    name: str  # timm's, with the tag of its weights
+    short: str | None  # what the command line also takes for it
+    parameters: int  # classifier for ImageNet's 1000 classes included
+    weighted_layers: int  # convolutions and linear layers, classifier included
+    # Published top-1 accuracy on ImageNet-1k, %; None where there is none we are sure of.
     top1: float | None
-    input_size: int
-    weights: str
+    input_size: int  # side of the square input the weights were trained with, pixels
+    weights: str  # where they come from: an installed package, or the hub
 
 
 def catalogue() -> list[CatalogueRow]:

@@ -92,32 +92,19 @@ class TailAndHead(nn.Module):
 
 @dataclass(frozen=True)
 class ClassifierSpec:
-    """What a classifier's file must say to be built again.
+    """What a classifier's file must say to be built again."""
 
-    Attributes
-    ----------
-    architecture : str
-        timm's name.
-    open_share : float
-        Share of weighted layers in the tail.
-    units, dropout
-        The head's.
-    classes : tuple of str
-    preprocess : Preprocess
-    working_size : int
-        Side of the squares that the study's images were decoded to, pixels; new pictures take
-        the same two steps, to this size and then to the input's.
-    levels : Levels
-        What is black and white in pictures of more than 8 bits a value, as in the study.
-    """
-
-    architecture: str
-    open_share: float
+    architecture: str  # timm's name
+    open_share: float  # share of weighted layers in the tail
+    # units and dropout: the head's.
     units: tuple[int, ...]
     dropout: float
     classes: tuple[str, ...]
     preprocess: Preprocess
+    # Side of the squares that the study's images were decoded to, pixels; new pictures take
+    # the same two steps, to this size and then to the input's.
     working_size: int
+    # What is black and white in pictures of more than 8 bits a value, as in the study.
     levels: Levels = NO_LEVELS
 
 

@@ -40,35 +40,22 @@ class Cut:
     evaluation mode; their modules follow `train` and `eval` as usual. What timm writes as a
     function of `self.training` outside a module of its own (no convolutional family does by
     default) is fixed to evaluation.
-
-    Attributes
-    ----------
-    prefix : fx.GraphModule
-        Images (B, 3, size, size) to the activation at the cut.
-    tail : fx.GraphModule
-        That activation to the trunk's output (B, C, h, w). Its first operation may work in place:
-        hand it a copy of anything that is to be kept.
-    place : str
-        The module whose output is the activation at the cut, for people.
-    before, total : int
-        Weighted layers before the cut, and in the trunk.
-    shape : tuple of int
-        (C, H, W) of one image's activation at the cut.
-    last_map : str
-        Name, within `tail`, of the module whose output is the last spatial map; empty where that
-        is the tail's own output.
-    grids : dict of str to (int, int)
-        Height and width of the maps that modules of the tail put out at this size, by their
-        names; the empty name is the tail itself.
     """
 
-    prefix: fx.GraphModule
+    prefix: fx.GraphModule  # images (B, 3, size, size) to the activation at the cut
+    # That activation to the trunk's output (B, C, h, w). Its first operation may work in
+    # place: hand it a copy of anything that is to be kept.
     tail: fx.GraphModule
-    place: str
+    place: str  # the module whose output is the activation at the cut, for people
+    # before and total: weighted layers before the cut, and in the trunk.
     before: int
     total: int
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # (C, H, W) of one image's activation at the cut
+    # Name, within `tail`, of the module whose output is the last spatial map; empty where
+    # that is the tail's own output.
     last_map: str
+    # Height and width of the maps that modules of the tail put out at this size, by their
+    # names; the empty name is the tail itself.
     grids: dict[str, tuple[int, int]]
 
 

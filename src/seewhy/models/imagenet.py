@@ -64,21 +64,13 @@ class NoImageNetClassError(SeewhyError):
 
 @dataclass(frozen=True)
 class ImageNetGrouping:
-    """A data set's classes among the outputs of an ImageNet classifier.
+    """A data set's classes among the outputs of an ImageNet classifier."""
 
-    Attributes
-    ----------
-    words : tuple of str
-        One per class of the data set: the word that was looked up and found.
-    synsets : tuple of tuple of str
-        One per class: the WordNet ids carrying that word, ascending.
-    members : tuple of ndarray of int64, (m_k,)
-        One per class: indices into the classifier's outputs, ascending, never empty. Groups may
-        share members where one class is a kind of another (dog, animal).
-    """
-
-    words: tuple[str, ...]
+    words: tuple[str, ...]  # one per class of the data set: the word that was looked up and found
+    # One per class: the WordNet ids carrying that word, ascending.
     synsets: tuple[tuple[str, ...], ...]
+    # (m_k,): One per class: indices into the classifier's outputs, ascending, never empty.
+    # Groups may share members where one class is a kind of another (dog, animal).
     members: tuple[NDArray[np.int64], ...]
 
 

@@ -36,27 +36,13 @@ _ELSEWHERE = (
 
 @dataclass(frozen=True)
 class LocalWeights:
-    """A folder in timm's layout, read but not yet put into a model.
+    """A folder in timm's layout, read but not yet put into a model."""
 
-    Attributes
-    ----------
-    architecture : str
-        timm's name, without a tag.
-    classes : int
-        Outputs of the classifier; 0 where there is none.
-    config : dict
-        timm's ``pretrained_cfg``: preprocessing and names.
-    labels : tuple of str or None
-        Names of the outputs, where the folder gives them.
-    tensors : dict of str to Tensor
-        Floating-point ones in float32.
-    """
-
-    architecture: str
-    classes: int
-    config: dict[str, Any]
-    labels: tuple[str, ...] | None
-    tensors: dict[str, Tensor]
+    architecture: str  # timm's name, without a tag
+    classes: int  # outputs of the classifier; 0 where there is none
+    config: dict[str, Any]  # timm's ``pretrained_cfg``: preprocessing and names
+    labels: tuple[str, ...] | None  # names of the outputs, where the folder gives them
+    tensors: dict[str, Tensor]  # floating-point ones in float32
 
 
 def read_local(path: Path) -> LocalWeights:

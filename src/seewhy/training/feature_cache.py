@@ -46,19 +46,12 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """What one pass over the images leaves behind.
+    """What one pass over the images leaves behind."""
 
-    Attributes
-    ----------
-    pooled : Tensor, (N, C) float32, on the device
-        Pooled trunk features of every image, in the data set's order.
-    probabilities : ndarray of float32, (T, M), or None
-        The untouched classifier's answers for the test images.
-    at_cut : CutInput
-    seconds : float
-    """
-
+    # (N, C) float32, on the device: pooled trunk features of every image, in the data set's
+    # order.
     pooled: Tensor
+    # (T, M): the untouched classifier's answers for the test images.
     probabilities: NDArray[np.float32] | None
     at_cut: CutInput
     seconds: float

@@ -24,20 +24,11 @@ PER_BYTE = 257  # 16-bit values a step of the upper byte stands for, 65535 / 255
 
 @dataclass(frozen=True)
 class ValueFormat:
-    """How a picture's values are stored.
-
-    Attributes
-    ----------
-    kind : {"16-bit", "integer", "float"}
-    coarse : bool
-        Whether Pillow reads only the upper 8 of 16 bits.
-    unsigned : bool
-        Whether 32-bit values have no sign; Pillow takes all of them for signed.
-    white_is_zero : bool
-    """
+    """How a picture's values are stored."""
 
     kind: Kind
-    coarse: bool = False
+    coarse: bool = False  # whether Pillow reads only the upper 8 of 16 bits
+    # Whether 32-bit values have no sign; Pillow takes all of them for signed.
     unsigned: bool = False
     white_is_zero: bool = False
 

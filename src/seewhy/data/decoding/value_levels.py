@@ -29,42 +29,24 @@ LEAST_FILLED = 1 / 16
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The values of one picture that has more than 8 bits a value.
-
-    Attributes
-    ----------
-    kind : {"16-bit", "integer", "float"}
-    low, high : float
-        The lowest and the highest finite value.
-    odd : bool, default False
-        Whether some values are not finite.
-    coarse : bool, default False
-        Whether only the upper 8 of 16 bits can be read, as in pictures of 16 bits a colour.
-    """
+    """The values of one picture that has more than 8 bits a value."""
 
     kind: Kind
+    # low and high: the lowest and the highest finite value.
     low: float
     high: float
-    odd: bool = False
+    odd: bool = False  # whether some values are not finite
+    # Whether only the upper 8 of 16 bits can be read, as in pictures of 16 bits a colour.
     coarse: bool = False
 
 
 @dataclass(frozen=True)
 class LevelDecision:
-    """What was decided for a data set.
-
-    Attributes
-    ----------
-    levels : Levels
-    notes : tuple of str
-        Sentences that say what was decided, one a kind.
-    warnings : tuple of str
-        Sentences about pictures that this does not suit.
-    """
+    """What was decided for a data set."""
 
     levels: Levels = NO_LEVELS
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences that say what was decided, one a kind
+    warnings: tuple[str, ...] = ()  # sentences about pictures that this does not suit
 
 
 def choose_level(kind: Kind, low: float, high: float) -> ValueLevel:

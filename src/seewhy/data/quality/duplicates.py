@@ -41,19 +41,13 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which images are the same or nearly alike.
+    """Which images are the same or nearly alike."""
 
-    Attributes
-    ----------
-    groups : ndarray of int64, (N,)
-        Equal numbers, 0, 1, … in the order of their first members, for images of one group; -1 for
-        an image that has no duplicate.
-    similarity : ndarray of float64, (G,)
-        For each group, the least similarity of two images that hold it together; 1 where all
-        are exact copies.
-    """
-
+    # (N,): equal numbers, 0, 1, … in the order of their first members, for images of one
+    # group; -1 for an image that has no duplicate.
     groups: NDArray[np.int64]
+    # (G,): for each group, the least similarity of two images that hold it together; 1 where
+    # all are exact copies.
     similarity: NDArray[np.float64]
 
 

@@ -26,26 +26,13 @@ LONG_SIDE = 3.0
 
 @dataclass(frozen=True)
 class FaultyImages:
-    """All images with one fault.
-
-    Attributes
-    ----------
-    fault : {"odd-shaped", "small", "blank", "dark", "blurred"}
-    rule : str
-        What counts as the fault, a sentence.
-    indices : ndarray of int64, (F,)
-        The worst first.
-    values : ndarray of float64, (F,)
-        What was measured of each.
-    say : callable
-        ``say(value)`` puts one value into words.
-    """
+    """All images with one fault."""
 
     fault: Fault
-    rule: str
-    indices: NDArray[np.int64]
-    values: NDArray[np.float64]
-    say: Callable[[float], str]
+    rule: str  # what counts as the fault, a sentence
+    indices: NDArray[np.int64]  # (F,): the worst first
+    values: NDArray[np.float64]  # (F,): what was measured of each
+    say: Callable[[float], str]  # ``say(value)`` puts one value into words
 
 
 def find_faults(

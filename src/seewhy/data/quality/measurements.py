@@ -24,21 +24,12 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class ImageMeasurements:
-    """What `measure_images` finds, one row an image.
+    """What `measure_images` finds, one row an image."""
 
-    Attributes
-    ----------
-    digests : ndarray of bytes, (N,)
-        The first half of the pixels' SHA-256, hexadecimal: equal digests, equal images.
-    thumbs : ndarray of uint8, (N, 32, 32)
-        Brightness (ITU-R 601 luma), averaged down to 32 × 32.
-    sharpness : ndarray of float64, (N,)
-        See `sharpness`.
-    """
-
+    # (N,): the first half of the pixels' SHA-256, hexadecimal: equal digests, equal images.
     digests: NDArray[np.bytes_]
-    thumbs: NDArray[np.uint8]
-    sharpness: NDArray[np.float64]
+    thumbs: NDArray[np.uint8]  # (N, 32, 32): brightness (ITU-R 601 luma), averaged down to 32 × 32
+    sharpness: NDArray[np.float64]  # (N,): see `sharpness`
 
 
 def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> ImageMeasurements:

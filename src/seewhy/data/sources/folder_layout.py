@@ -36,23 +36,12 @@ class SplitFolder:
 
 @dataclass(frozen=True)
 class FolderLayout:
-    """How a source is read.
-
-    Attributes
-    ----------
-    parts : tuple of SplitFolder
-    notes : tuple of str
-        What a person should know of it, a sentence each.
-    loose : tuple of Path
-        Folders whose own pictures belong to no class.
-    without : frozenset of Identity
-        Folders that are not entered.
-    """
+    """How a source is read."""
 
     parts: tuple[SplitFolder, ...]
-    notes: tuple[str, ...] = ()
-    loose: tuple[Path, ...] = ()
-    without: frozenset[Identity] = frozenset()
+    notes: tuple[str, ...] = ()  # what a person should know of it, a sentence each
+    loose: tuple[Path, ...] = ()  # folders whose own pictures belong to no class
+    without: frozenset[Identity] = frozenset()  # folders that are not entered
 
 
 def find_layout(root: Path, test: Path | None, top_folders: TopFolders = "auto") -> FolderLayout:

@@ -34,60 +34,33 @@ class DeepValues(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source offers before anything is decoded.
+    """What a source offers before anything is decoded."""
 
-    Attributes
-    ----------
-    source : str
-        What the images are, for people.
-    classes : tuple of str
-        Class names: sorted for folders (numbers by value), in the order of ``label_names`` for
-        ``.npz`` files.
-    paths : tuple of str
-        One per image, shown to people; for folders relative, with forward slashes.
-    labels : ndarray of int64, shape (N,)
-        Index into `classes`.
-    splits : tuple of {"train", "validation", "test", None}
-        None: still to be drawn.
-    load : callable
-        ``load(i)`` gives image i as uint8 RGB, shape (H, W, 3); it raises
-        `seewhy.errors.UnreadableImageError` where the image has to be set aside, and may be called
-        from several threads at once.
-    load_mask : callable, optional
-        ``load_mask(i)`` gives the object of image i, bool, shape (H, W).
-    native_size : int, optional
-        Side, pixels, where all images are squares of one size.
-    files : tuple of Path
-        Of folders: the file of each image; else empty.
-    set_aside : tuple of SetAside
-        What was found but belongs to no class.
-    notes : tuple of str
-        How the source was read, a sentence each: which folder is which split, what was left out.
-    other_files : tuple of OtherFiles
-        Files beside the pictures, by kind.
-    deep : DeepValues, optional
-        Where images may have more than 8 bits a value.
-    metadata : dict of str to tuple of str
-        Further columns of a table, one cell per image.
-    other_sources : tuple of Path
-        Files beside the pictures that the listing was made from: tables, masks.
-    """
-
-    source: str
+    source: str  # what the images are, for people
+    # Class names: sorted for folders (numbers by value), in the order of ``label_names`` for
+    # ``.npz`` files.
     classes: tuple[str, ...]
+    # One per image, shown to people; for folders relative, with forward slashes.
     paths: tuple[str, ...]
-    labels: NDArray[np.int64]
-    splits: tuple[Split | None, ...]
+    labels: NDArray[np.int64]  # (N,): index into `classes`
+    splits: tuple[Split | None, ...]  # None: still to be drawn
+    # ``load(i)`` gives image i as uint8 RGB, shape (H, W, 3); it raises
+    # `seewhy.errors.UnreadableImageError` where the image has to be set aside, and may be
+    # called from several threads at once.
     load: Callable[[int], NDArray[np.uint8]]
+    # ``load_mask(i)`` gives the object of image i, bool, shape (H, W).
     load_mask: Callable[[int], NDArray[np.bool_]] | None = None
-    native_size: int | None = None
-    files: tuple[Path, ...] = ()
-    set_aside: tuple[SetAside, ...] = ()
+    native_size: int | None = None  # side, pixels, where all images are squares of one size
+    files: tuple[Path, ...] = ()  # of folders: the file of each image; else empty
+    set_aside: tuple[SetAside, ...] = ()  # what was found but belongs to no class
+    # How the source was read, a sentence each: which folder is which split, what was left
+    # out.
     notes: tuple[str, ...] = ()
-    other_files: tuple[OtherFiles, ...] = ()
-    deep: DeepValues | None = None
+    other_files: tuple[OtherFiles, ...] = ()  # files beside the pictures, by kind
+    deep: DeepValues | None = None  # where images may have more than 8 bits a value
+    # Further columns of a table, one cell per image.
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    other_sources: tuple[Path, ...] = ()
+    other_sources: tuple[Path, ...] = ()  # what else was read: tables, masks
 
     def subset(self, places: Sequence[int]) -> Listing:
         """Return the listing of some of its images; what loads them still counts all."""

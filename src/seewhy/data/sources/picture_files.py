@@ -20,20 +20,11 @@ from seewhy.storage.schemas.levels import Levels
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """The files of a listing, in its order; see `seewhy.data.sources.listing.DeepValues`.
-
-    Attributes
-    ----------
-    files : tuple of Path
-    max_megapixels : float
-        Larger images are refused.
-    at_least : int, optional
-        See `seewhy.data.decoding.picture.decode_image`.
-    """
+    """The files of a listing, in its order; see `seewhy.data.sources.listing.DeepValues`."""
 
     files: tuple[Path, ...]
-    max_megapixels: float
-    at_least: int | None = None
+    max_megapixels: float  # larger images are refused
+    at_least: int | None = None  # see `seewhy.data.decoding.picture.decode_image`
 
     def load(self, index: int) -> NDArray[np.uint8]:
         """Decode file `index`; one of more than 8 bits is judged by its own values."""

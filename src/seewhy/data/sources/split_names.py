@@ -36,17 +36,10 @@ _NUMBERED = re.compile(r"(fold|split|cv)s?[\W_]*\d+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class SplitName:
-    """What a folder's name says.
+    """What a folder's name says."""
 
-    Attributes
-    ----------
-    role : str
-        ``eval`` may be validation or test.
-    stem : tuple of str
-        The other words that say something, in small letters: ``("seg",)`` in ``seg_train``.
-    """
-
-    role: Role
+    role: Role  # ``eval`` may be validation or test
+    # The other words that say something, in small letters: ``("seg",)`` in ``seg_train``.
     stem: tuple[str, ...]
 
 

@@ -82,25 +82,13 @@ class _FewQueries:
     """What the formulas above name, for K scores, N images and H heads.
 
     The scores are beside the queries, so that one product serves them all.
-
-    Attributes
-    ----------
-    queries : Tensor, (N, H, R, d)
-    weights : Tensor, (N, H, R, T)
-        P.
-    by_output : Tensor, (N, H, K, R, d)
-        G.
-    by_scores : Tensor, (N, H, K, R, T)
-        S.
-    by_queries : Tensor, (N, H, K, R, d)
-    tokens : tuple of int
     """
 
-    queries: Tensor
-    weights: Tensor
-    by_output: Tensor
-    by_scores: Tensor
-    by_queries: Tensor
+    queries: Tensor  # (N, H, R, d)
+    weights: Tensor  # (N, H, R, T): P
+    by_output: Tensor  # (N, H, K, R, d): G
+    by_scores: Tensor  # (N, H, K, R, T): S
+    by_queries: Tensor  # (N, H, K, R, d)
     tokens: tuple[int, ...]
 
     def as_steps(self, attention: Node) -> list[Step]:

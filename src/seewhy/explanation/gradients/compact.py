@@ -34,23 +34,12 @@ class DenseGradients:
 
 @dataclass(frozen=True)
 class TokenGradients:
-    """K gradients by tokens, few of which have one.
+    """K gradients by tokens, few of which have one."""
 
-    Attributes
-    ----------
-    values : Tensor, (K, N, R, C)
-    tokens : tuple of int
-        Which R of the T tokens they belong to.
-    places : int
-        T.
-    shape : torch.Size
-        Of each gradient: (N, T, …) or (N·T, C), C values a token.
-    """
-
-    values: Tensor
-    tokens: tuple[int, ...]
-    places: int
-    shape: torch.Size
+    values: Tensor  # (K, N, R, C)
+    tokens: tuple[int, ...]  # which R of the T tokens they belong to
+    places: int  # T
+    shape: torch.Size  # of each gradient: (N, T, …) or (N·T, C), C values a token
 
     def one(self, k: int) -> Tensor:
         """Return the k-th, zeros filled in."""

@@ -86,18 +86,10 @@ def impute(
 
 @dataclass(frozen=True)
 class _Level:
-    """The equations on one grid.
+    """The equations on one grid."""
 
-    Attributes
-    ----------
-    hole : Tensor, (N, 1, h, w)
-        1 where a place is missing, else 0.
-    degree : Tensor, (1, 1, h, w)
-        Sum of the neighbours' weights: 1, and less at the border.
-    """
-
-    hole: Tensor
-    degree: Tensor
+    hole: Tensor  # (N, 1, h, w): 1 where a place is missing, else 0
+    degree: Tensor  # (1, 1, h, w): sum of the neighbours' weights: 1, and less at the border
 
     def apply(self, values: Tensor) -> Tensor:
         """Return degree times value less the neighbours' weighted sum, at missing places."""

@@ -21,62 +21,33 @@ from seewhy.explanation.thread_turns import exclusive, hooked
 
 @dataclass(frozen=True)
 class ModuleOrder:
-    """When each submodule ran in one forward pass, and which tensors it owns.
+    """When each submodule ran in one forward pass, and which tensors it owns."""
 
-    Attributes
-    ----------
-    entered, left : dict of str to int
-        By name, for submodules that were called exactly once; one count for both.
-    layers : tuple of ParameterModule
-        What owns parameters, in the order in which it ran.
-    """
-
+    # entered and left: by name, for submodules that were called exactly once; one count for
+    # both.
     entered: dict[str, int]
     left: dict[str, int]
-    layers: tuple[ParameterModule, ...]
+    layers: tuple[ParameterModule, ...]  # what owns parameters, in the order in which it ran
 
 
 @dataclass(frozen=True)
 class ParameterModule:
-    """One module that owns parameters.
+    """One module that owns parameters."""
 
-    Attributes
-    ----------
-    name : str
-        As in ``model.named_modules()``; empty for the model itself.
-    entered : int
-        When it, or the module that uses its parameters, was entered first.
-    parameters : tuple of str
-        Names of its own parameters.
-    weighted : bool
-        Whether one of them has two axes or more.
-    """
-
-    name: str
-    entered: int
-    parameters: tuple[str, ...]
-    weighted: bool
+    name: str  # as in ``model.named_modules()``; empty for the model itself
+    entered: int  # when it, or the module that uses its parameters, was entered first
+    parameters: tuple[str, ...]  # names of its own parameters
+    weighted: bool  # whether one of them has two axes or more
 
 
 @dataclass(frozen=True)
 class CascadeLevel:
-    """A cascade's state: everything from one layer up is shuffled.
+    """A cascade's state: everything from one layer up is shuffled."""
 
-    Attributes
-    ----------
-    name : str
-        The lowest layer shuffled.
-    entered : int
-        When the first shuffled layer runs; what was left before is as it was.
-    parameters : tuple of str
-    weighted : int
-        Layers with weights that are shuffled.
-    """
-
-    name: str
-    entered: int
+    name: str  # the lowest layer shuffled
+    entered: int  # when the first shuffled layer runs; what was left before is as it was
     parameters: tuple[str, ...]
-    weighted: int
+    weighted: int  # layers with weights that are shuffled
 
 
 def follow(model: nn.Module, images: Tensor) -> ModuleOrder:
