@@ -19,9 +19,10 @@ from seewhy.inference import overlays as drawing
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.inference.explain_pictures import explain_pictures
 from seewhy.inference.explanation_request import ExplanationRequest
-from seewhy.inference.manifest import Picture, read_manifest
+from seewhy.inference.manifest import NAME, Manifest, Picture
 from seewhy.inference.overlays import OverlayWriter
 from seewhy.inference.picture_input import read_images
+from seewhy.storage.json_files import read_record
 
 Draw = Callable[..., Path]
 
@@ -36,7 +37,7 @@ def test_the_overlay_has_the_pictures_own_size_and_the_map_its_place(
 ) -> None:
     path = draw("a.png", colour=0)
     done = explain_pictures(colours, [path], tmp_path / "out")
-    assert done == read_manifest(tmp_path / "out")
+    assert done == read_record(tmp_path / "out" / NAME, Manifest)
     (one,) = done.pictures
     assert (one.size, one.overlay_size) == ((128, 64), (128, 64))
     assert one.square == (32, 0, 96, 64)
@@ -142,7 +143,7 @@ def test_what_cannot_be_explained_is_listed_and_the_rest_is_done(
     assert "more than 1 megapixels" in reasons["bomb.png"]
     assert reasons["pipe.png"] == "is no regular file"
     assert reasons["empty"] == "the folder holds no picture files"
-    assert read_manifest(tmp_path / "out") == done
+    assert read_record(tmp_path / "out" / NAME, Manifest) == done
 
 
 def test_nothing_is_written_where_nothing_could_be_explained(
@@ -170,7 +171,7 @@ def test_the_manifest_comes_last_and_an_older_one_goes_first(
     with pytest.raises(RunError, match="the disk is full"):
         explain_pictures(colours, paths, tmp_path / "out")
     with pytest.raises(RunError, match=r"manifest\.json: cannot be read"):
-        read_manifest(tmp_path / "out")
+        read_record(tmp_path / "out" / NAME, Manifest)
 
 
 def test_a_class_is_held_against_others(

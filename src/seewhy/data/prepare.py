@@ -118,8 +118,7 @@ def _decode_and_check(
     listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
     kept = keep_pixels(listing, size, run.data.pixels_path, progress)
     if kept.set_aside:
-        lost = count(len(kept.set_aside), "image")
-        progress.say(f"{lost} set aside; the report lists them")
+        progress.say(f"{count(len(kept.set_aside), 'image')} set aside; the report lists them")
     places = kept.indices.tolist()
     readable = listing.subset(places)
     for split in ("test", "validation"):

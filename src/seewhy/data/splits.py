@@ -6,6 +6,7 @@ duplicates of each other; never on what the images show.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,22 +36,23 @@ class SplitAssignment:
     torn: tuple[TornGroup, ...]
 
 
-def draw_splits(
+def divide(
     listing: Listing,
     validation: float,
     held_out: float,
     seed: int,
     set_aside: Sequence[int] = (),
     groups: NDArray[np.int64] | None = None,
-) -> tuple[Split, ...]:
+    whole: bool = False,
+) -> SplitAssignment:
     """Give every image its split, stratified by class.
 
     A listing without test images loses the share `held_out` of each class to the test, one
     without validation images then the share `validation` of what is left for training; at least
     one image each, and never the last one. What the listing gives is kept.
 
-    Images of one group go to one side. Where that would leave a class without one of the splits,
-    a group of it is divided; see `divide`, which says which.
+    Images of one group go to one side. A class whose images show too few different pictures for
+    all splits has its largest group divided, then the next, until it has images in each.
 
     Parameters
     ----------
@@ -67,34 +69,13 @@ def draw_splits(
         Equal numbers for images that have to stay together, -1 for any other; see
         `seewhy.data.quality.duplicates.Duplicates`. Without any the draw is the same as
         without groups.
-
-    Returns
-    -------
-    tuple of {"train", "validation", "test"}
-        One an image.
+    whole : bool, default False
+        Divide no group: they are drawn by `seewhy.data.groups.hold_out_groups`, or refused.
 
     Raises
     ------
     DataError
         Where `check_classes` finds a class that cannot be divided.
-    """
-    return divide(listing, validation, held_out, seed, set_aside, groups).splits
-
-
-def divide(
-    listing: Listing,
-    validation: float,
-    held_out: float,
-    seed: int,
-    set_aside: Sequence[int] = (),
-    groups: NDArray[np.int64] | None = None,
-    whole: bool = False,
-) -> SplitAssignment:
-    """Give every image its split, as `draw_splits` does, and say which groups were divided.
-
-    A class whose images show too few different pictures for all splits has its largest group
-    divided, then the next, until it has images in each. With `whole` no group is: groups are
-    drawn by `seewhy.data.groups.hold_out_groups`, or refused.
     """
     check_classes(listing, set_aside)
     if whole and groups is not None:
@@ -157,15 +138,16 @@ def _draw(
     """Draw the missing splits, class by class; a group goes where its first member goes."""
     to_draw, labels = missing_splits(listing), listing.labels.tolist()
     splits: list[Split] = [split or "train" for split in listing.splits]
-    together = _together(groups)
+    together: dict[int, list[int]] = defaultdict(list)
+    for i in np.flatnonzero(groups >= 0).tolist():
+        together[int(groups[i])].append(i)
     # A group with a member in a split that is given stays in training: all of it cannot go there.
     placed = {
         i for unit in together.values() if any(splits[i] != "train" for i in unit) for i in unit
     }
     for label in range(len(listing.classes)):
-        pool = [
-            i for i in np.flatnonzero(listing.labels == label).tolist() if _drawable(listing, i)
-        ]
+        own = np.flatnonzero(listing.labels == label).tolist()
+        pool = [i for i in own if listing.splits[i] in (None, "train")]
         drawn = np.random.default_rng((seed, label)).permutation(pool).tolist()
         units: list[list[int]] = []
         for i in drawn:
@@ -201,18 +183,6 @@ def fill(sizes: Sequence[int], count: int, spare: int) -> set[int]:
     if not chosen and count > 0 and len(sizes) > spare:
         chosen = {int(np.argmin(sizes))}
     return chosen
-
-
-def _together(groups: NDArray[np.int64]) -> dict[int, list[int]]:
-    """Return the members of each group."""
-    members: dict[int, list[int]] = {}
-    for i in np.flatnonzero(groups >= 0).tolist():
-        members.setdefault(int(groups[i]), []).append(i)
-    return members
-
-
-def _drawable(listing: Listing, image: int) -> bool:
-    return listing.splits[image] in (None, "train")
 
 
 def _lacking(listing: Listing, splits: Sequence[Split]) -> list[int]:

@@ -191,13 +191,7 @@ class _PreactivationRecorder(TorchFunctionMode):
         found = self._found.get(id(value))
         return None if found is None else found[1]
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = _PROBABILITIES.get(func) or _LOGARITHMS.get(func)
         if name is None:

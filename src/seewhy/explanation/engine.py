@@ -20,6 +20,7 @@ from seewhy.explanation.endings import ask
 from seewhy.explanation.gradients.backward import differentiate, gradients_of
 from seewhy.explanation.gradients.pooled_heads import pooled_weight
 from seewhy.explanation.layers import find_layer, output_layout, run_of
+from seewhy.explanation.module_calls import frozen
 from seewhy.explanation.repeated_layers import LayerRuns
 from seewhy.explanation.spatial_layout import SpatialLayout
 from seewhy.explanation.targets import ModelOutput, ScoreSelection, Target
@@ -55,15 +56,9 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
         # A model called under inference_mode would hand out tensors that can carry no graph.
         torch.inference_mode(False),
         torch.no_grad(),
+        frozen(model),
     ):
-        asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        try:
-            for parameter in asked:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for parameter in asked:
-                parameter.requires_grad_()
+        yield
 
 
 @dataclass(frozen=True)
@@ -207,7 +202,9 @@ class MethodContext:
                 places = layer.maps.shape[2] * layer.maps.shape[3]
                 yield {name: (known[:, k, :, None, None] / places).expand_as(layer.maps)}
             return
-        for found in self._walked() if self._may_walk else self._one_by_one():
+        last = self.columns - 1
+        one_by_one = (self._backward(k, last=k == last) for k in range(self.columns))
+        for found in self._walked() if self._may_walk else one_by_one:
             yield {
                 layer.name: layer.layout.to_maps(gradient).float()
                 for layer, gradient in zip(self.layers.values(), found, strict=True)
@@ -227,10 +224,6 @@ class MethodContext:
             if gradient is None:
                 raise self._unconnected(name)
             yield (gradient,)
-
-    def _one_by_one(self) -> Iterator[tuple[Tensor, ...]]:
-        for k in range(self.columns):
-            yield self._backward(k, last=k + 1 == self.columns)
 
     def curvatures(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
         """Yield, score by score, at every layer gradient and H·A, both (N, C, h, w) float32.
@@ -257,12 +250,10 @@ class MethodContext:
         found = differentiate(
             [self.logits], outputs, [coefficients], retain_graph=not last, create_graph=twice
         )
-        gradients = []
         for name, gradient in zip(self.layers, found, strict=True):
             if gradient is None:
                 raise self._unconnected(name)
-            gradients.append(gradient)
-        return tuple(gradients)
+        return tuple(gradient for gradient in found if gradient is not None)
 
     def _unconnected(self, name: str) -> ConfigError:
         return ConfigError(

@@ -78,7 +78,7 @@ def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> Trac
         See `find_scores`.
     """
     model = unwrapped(model)
-    with _frozen(model), uncompiled(), torch.inference_mode(False):
+    with frozen(model), uncompiled(), torch.inference_mode(False):
         try:
             found = _traced(model, image, target)
         # Models that leave autograd (NumPy, integers, custom kernels) may refuse such an image.
@@ -133,8 +133,8 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Let no parameter ask for a gradient, so that only the image does."""
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Switch gradients of all parameters off; afterwards they are as before."""
     asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in asked:

@@ -8,7 +8,7 @@ finds, nor what a plain forward pass of another thread gives.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import Condition, Lock, get_ident, local
 from typing import Any
 
@@ -30,10 +30,6 @@ _passes = local()
 # How many of the numbers that PyTorch gave to hooks went to seewhy's own.
 _numbers = Lock()
 _own_numbers = 0
-
-_attention_lock = Lock()
-_attention_users = 0
-_attention_setting = ExitStack()
 
 
 @contextmanager
@@ -134,24 +130,36 @@ def evaluating(model: nn.Module) -> Iterator[None]:
                     module.training = mode
 
 
-@contextmanager
-def math_attention() -> Iterator[None]:
-    """Keep attention to the kernel that can be differentiated twice.
+class SharedSetting:
+    """A setting of the process: the first thread inside makes it, the last one takes it back.
 
-    The setting is the process's: the first thread inside makes it, the last one takes it back.
+    Parameters
+    ----------
+    make : callable
+        Returns the context manager that makes the setting.
     """
-    global _attention_users
-    with _attention_lock:
-        if not _attention_users:
-            _attention_setting.enter_context(sdpa_kernel(SDPBackend.MATH))
-        _attention_users += 1
-    try:
-        yield
-    finally:
-        with _attention_lock:
-            _attention_users -= 1
-            if not _attention_users:
-                _attention_setting.close()
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._make, self._lock, self._made, self._users = make, Lock(), ExitStack(), 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Keep the setting while the context is open."""
+        with self._lock:
+            if not self._users:
+                self._made.enter_context(self._make())
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._made.close()
+
+
+math_attention = SharedSetting(lambda: sdpa_kernel(SDPBackend.MATH))
+"""Keeps attention to the kernel that can be differentiated twice."""
 
 
 @contextmanager

@@ -7,21 +7,19 @@ is recorded by a hook.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from threading import Lock
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from seewhy.explanation.thread_turns import SharedSetting
+
 _SPREADING = (DataParallel, DistributedDataParallel, AveragedModel)
 _COMPILED = "_orig_mod"
 
-_lock = Lock()
-_eager = ExitStack()
-_inside = 0
+_eager = SharedSetting(lambda: torch.compiler.set_stance("force_eager"))
 
 
 def wrapped(module: nn.Module) -> str | None:
@@ -71,26 +69,11 @@ def plain_name(name: str, names: dict[str, nn.Module]) -> str:
     return name
 
 
-@contextmanager
-def uncompiled() -> Iterator[None]:
+def uncompiled() -> AbstractContextManager[None]:
     """Run what torch.compile compiled as plain Python meanwhile, in every thread.
 
     A compiled graph need not call the hooks of the modules in it.
     """
-    global _inside
     # Nothing is compiled where PyTorch's compiler was never loaded; before 2.6 it has no stance.
     known = "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
-    if not known:
-        yield
-        return
-    with _lock:
-        if not _inside:
-            _eager.enter_context(torch.compiler.set_stance("force_eager"))
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                _eager.close()
+    return _eager() if known else nullcontext()

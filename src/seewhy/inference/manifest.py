@@ -11,7 +11,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from seewhy.storage.atomic_writing import writing
-from seewhy.storage.json_files import read_record
 
 NAME = "manifest.json"
 
@@ -80,14 +79,3 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     with writing(folder / NAME) as part:
         values = manifest.model_dump(mode="json")
         part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def read_manifest(folder: Path | str) -> Manifest:
-    """Read a folder's manifest.json.
-
-    Raises
-    ------
-    RunError
-        Where it is missing (the command did not end) or not as seewhy writes it.
-    """
-    return read_record(Path(folder) / NAME, Manifest)

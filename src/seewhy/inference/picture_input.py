@@ -17,14 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from seewhy.data.decoding.high_bit_depth import kind_of_values, span_of_values, values_to_8_bit
-from seewhy.data.decoding.picture import (
-    decode_image,
-    decode_picture,
-    fit_square,
-    is_deep,
-    measure_image,
-    measure_picture,
-)
+from seewhy.data.decoding.picture import decode_image, fit_square, is_deep, measure_image
 from seewhy.data.decoding.value_levels import ValueRange, decide_levels
 from seewhy.data.pixels import to_input
 from seewhy.errors import ConfigError, DataError, UnreadableImageError
@@ -156,7 +149,7 @@ def _measure(picture: Any, most: float) -> ValueRange | None:
         path = Path(picture)
         return measure_image(path, most) if is_deep(path) else None
     if isinstance(picture, Image.Image):
-        return measure_picture(picture, most)
+        return measure_image(picture, most)
     if not isinstance(picture, np.ndarray):
         raise DataError(_wrong(type(picture).__name__))
     try:
@@ -174,7 +167,7 @@ def _decode(picture: Any, number: int, most: float, size: int, levels: Levels) -
         return decode_image(Path(picture), most, size, levels)
     try:
         if isinstance(picture, Image.Image):
-            return decode_picture(picture, most, levels)
+            return decode_image(picture, most, levels=levels)
         return _array_to_rgb(picture, levels)
     except UnreadableImageError as error:
         raise UnreadableImageError(error.reason, name) from error
@@ -193,4 +186,4 @@ def _array_to_rgb(array: NDArray[Any], levels: Levels) -> NDArray[np.uint8]:
             f"expected an array (H, W, 3) or (H, W), but got {array.shape} {array.dtype}{hint}"
         )
     eight = array if kind is None else values_to_8_bit(array, kind, levels)
-    return decode_picture(Image.fromarray(np.ascontiguousarray(eight)), UNLIMITED)
+    return decode_image(Image.fromarray(np.ascontiguousarray(eight)), UNLIMITED)

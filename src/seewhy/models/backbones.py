@@ -19,15 +19,10 @@ from torch import Tensor, nn
 from seewhy.config import BackboneConfig
 from seewhy.errors import BackboneError, first_line, near_names
 from seewhy.models.cut import trace_trunk, trunk_shapes, weighted_layers
+from seewhy.models.imagenet import imagenet_wnids
 from seewhy.models.inputs import fit_size, fit_trained_size, read_preprocess
 from seewhy.models.names import LOCAL, architecture_of, full_name, timm_config
-from seewhy.models.weights import (
-    LITE0,
-    install,
-    load_hub,
-    read_lite0,
-    read_local,
-)
+from seewhy.models.weights import LITE0, install, load_hub, read_lite0, read_local
 from seewhy.storage.schemas.dataset import Preprocess
 
 _WNID = re.compile(r"n\d{8}")
@@ -90,19 +85,6 @@ class LoadedNetwork:
     no_classifier: str | None
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """A model with its weights, before anything was measured on it."""
-
-    name: str
-    weights: str
-    model: nn.Module
-    config: dict[str, Any]
-    labels: tuple[str, ...] | None
-    wnids: tuple[str, ...] | None
-    no_classifier: str | None
-
-
 def load_network(config: BackboneConfig, size: int | None, seed: int) -> LoadedNetwork:
     """Load a network as it is, a vision transformer too; nothing is asked of its trunk.
 
@@ -125,19 +107,10 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> LoadedN
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        loaded = _load(config)
+        loaded = _load(config, size)
     model = loaded.model.float().eval().requires_grad_(False)
-    preprocess = read_preprocess(loaded.config, size, loaded.weights)
-    fit_size(model, preprocess.size, loaded.name)
-    return LoadedNetwork(
-        name=loaded.name,
-        weights=loaded.weights,
-        model=model,
-        preprocess=preprocess,
-        labels=loaded.labels,
-        wnids=loaded.wnids,
-        no_classifier=loaded.no_classifier,
-    )
+    fit_size(model, loaded.preprocess.size, loaded.name)
+    return loaded
 
 
 def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbone:
@@ -252,34 +225,30 @@ def measure_architecture(name: str) -> tuple[int, int]:
     return sum(p.numel() for p in model.parameters()), weighted_layers(model)
 
 
-def _load(config: BackboneConfig) -> _Loaded:
+def _load(config: BackboneConfig, size: int | None) -> LoadedNetwork:
+    """Load a network for images of a size; it is not yet fitted to that."""
     folder = _folder(config)
     if folder is not None:
-        return _from_folder(folder, config)
+        return _from_folder(folder, config, size)
     name = full_name(config.name)
     if config.weights == "none":
-        model = _create(name)
-        return _Loaded(
-            name.partition(".")[0],
-            "none (random)",
-            model,
-            timm_config(model),
-            None,
-            None,
-            "the weights are random, so there is no ImageNet classifier",
-        )
+        model, name, source = _create(name), name.partition(".")[0], "none (random)"
+        preprocess = read_preprocess(timm_config(model), size, source)
+        reason = "the weights are random, so there is no ImageNet classifier"
+        return LoadedNetwork(name, source, model, preprocess, None, None, reason)
     if name in (LITE0, f"{LITE0}.in1k"):
-        model = _create(LITE0)
+        model, known = _create(LITE0), imagenet_wnids()
         tensors, source = read_lite0(model)
         model.load_state_dict(tensors)
-        known = _imagenet()
-        return _Loaded(f"{LITE0}.in1k", source, model, timm_config(model), known, known, None)
+        preprocess = read_preprocess(timm_config(model), size, source)
+        return LoadedNetwork(f"{LITE0}.in1k", source, model, preprocess, known, known, None)
     model = load_hub(name)
     pretrained = timm_config(model)
     full = _tagged(architecture_of(model), pretrained.get("tag"))
     labels = _labels(getattr(model, "num_classes", 0), pretrained.get("label_names"))
-    wnids, reason = _ids(getattr(model, "num_classes", 0), None)
-    return _Loaded(full, f"hub: {full}", model, pretrained, labels, wnids, reason)
+    wnids, missing = _ids(getattr(model, "num_classes", 0), None)
+    preprocess = read_preprocess(pretrained, size, f"hub: {full}")
+    return LoadedNetwork(full, f"hub: {full}", model, preprocess, labels, wnids, missing)
 
 
 def _folder(config: BackboneConfig) -> str | None:
@@ -297,7 +266,7 @@ def _folder(config: BackboneConfig) -> str | None:
     return folder
 
 
-def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
+def _from_folder(folder: str, config: BackboneConfig, size: int | None) -> LoadedNetwork:
     path = Path(folder).expanduser()
     local = read_local(path)
     if not timm.is_model(local.architecture):
@@ -323,7 +292,9 @@ def _from_folder(folder: str, config: BackboneConfig) -> _Loaded:
         _drop_rest(model, trunk)
         labels, wnids, reason = (), None, "the weights have no classifier"
     name = _tagged(local.architecture, local.config.get("tag"))
-    return _Loaded(name, f"{LOCAL}{folder}", model, local.config, labels, wnids, reason)
+    source = f"{LOCAL}{folder}"
+    preprocess = read_preprocess(local.config, size, source)
+    return LoadedNetwork(name, source, model, preprocess, labels, wnids, reason)
 
 
 def _labels(classes: int, pretrained: Any) -> tuple[str, ...] | None:
@@ -346,18 +317,12 @@ def _ids(classes: int, labels: tuple[str, ...] | None) -> tuple[tuple[str, ...] 
     if classes == 0:
         return None, "the weights have no classifier"
     if labels is None and classes == 1000:
-        return _imagenet(), None
+        return imagenet_wnids(), None
     if labels is None or len(labels) != classes:
         return None, f"nothing says what the classifier's {classes} outputs stand for"
     if not all(_WNID.fullmatch(label) for label in labels):
         return None, "the classifier's outputs are not named by WordNet ids"
     return labels, None
-
-
-def _imagenet() -> tuple[str, ...]:
-    from seewhy.models.imagenet import imagenet_wnids
-
-    return imagenet_wnids()
 
 
 def _create(name: str, **options: Any) -> nn.Module:

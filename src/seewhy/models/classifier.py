@@ -230,11 +230,10 @@ def _design(stored: dict[str, Any]) -> ClassifierSpec:
             interpolation=preprocess["interpolation"],
         ),
         working_size=int(stored["working_size"]),
-        # Files of earlier versions have none.
         levels=Levels(
             tuple(
                 ValueLevel(level["kind"], float(level["black"]), float(level["white"]))
-                for level in stored.get("levels", {}).get("known", ())
+                for level in stored["levels"]["known"]
             )
         ),
     )

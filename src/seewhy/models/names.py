@@ -35,8 +35,9 @@ def full_name(name: str) -> str:
     """
     architecture, dot, tag = name.partition(".")
     if not timm.is_model(architecture):
+        known = sorted({*SHORT_NAMES, *timm.list_models()})
         raise BackboneError(
-            f"{name!r}: timm has no backbone of this name{near_names(architecture, _known())}; "
+            f"{name!r}: timm has no backbone of this name{near_names(architecture, known)}; "
             "`seewhy models` lists some"
         )
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
@@ -86,7 +87,3 @@ def _slug(name: str) -> str:
         name = Path(name.removeprefix(LOCAL)).expanduser().resolve().name
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:_LONGEST_SLUG].strip("._-")
     return safe or "backbone"
-
-
-def _known() -> list[str]:
-    return sorted({*SHORT_NAMES, *timm.list_models()})

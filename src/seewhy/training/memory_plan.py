@@ -13,7 +13,7 @@ from typing import Literal
 
 from seewhy.config import FinetuningConfig
 from seewhy.storage.schemas.training import Place
-from seewhy.training import free_memory as memory
+from seewhy.training.free_memory import free_memory
 
 _GIB = 2**30
 
@@ -44,17 +44,13 @@ class MemoryBudget:
 
 def read_budget(config: FinetuningConfig, folder: Path) -> MemoryBudget:
     """Return the configured budgets; where none is set, half of what is free now."""
-    in_memory = config.memory_gib * _GIB if config.memory_gib is not None else _free() / 2
+    in_memory = config.memory_gib * _GIB if config.memory_gib is not None else free_memory() / 2
     on_disk = (
         config.disk_gib * _GIB
         if config.disk_gib is not None
         else shutil.disk_usage(folder).free / 2
     )
     return MemoryBudget(int(in_memory), int(on_disk))
-
-
-def _free() -> int:
-    return memory.free_memory()
 
 
 def plan_activations(

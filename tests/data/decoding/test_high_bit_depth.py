@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from seewhy.config import load_config
-from seewhy.data.decoding.picture import decode_image, decode_picture, is_deep, measure_image
+from seewhy.data.decoding.picture import decode_image, is_deep, measure_image
 from seewhy.data.decoding.value_levels import ValueRange
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources.picture_suffixes import is_picture
@@ -268,9 +268,9 @@ def test_formats_without_a_mark_go_by_their_suffix(tmp_path: Path) -> None:
 
 
 def test_images_of_pillows_are_read_too() -> None:
-    assert decode_picture(Image.fromarray(COLOURS)).tolist() == COLOURS.tolist()
+    assert decode_image(Image.fromarray(COLOURS)).tolist() == COLOURS.tolist()
     with pytest.raises(UnreadableImageError, match="2×2 pixels, more than 1e-06 megapixels"):
-        decode_picture(Image.fromarray(COLOURS), max_megapixels=1e-6)
+        decode_image(Image.fromarray(COLOURS), max_megapixels=1e-6)
 
 
 def test_libtiff_says_nothing(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

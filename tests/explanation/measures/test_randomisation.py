@@ -45,8 +45,9 @@ def test_layers_are_followed_in_the_order_in_which_they_run() -> None:
     # What the model itself uses without calling it runs, as far as can be told, from its start.
     assert [layer.name for layer in course.layers] == ["", "mix", "stem", "norm", "body.0", "head"]
     assert [layer.weighted for layer in course.layers] == [False, True, True, False, True, True]
-    assert course.left["stem"] < course.entered["norm"] < course.entered["body"]
-    assert course.left["body.1"] < course.left["body"] < course.entered["head"] < course.left[""]
+    entered = {layer.name: layer.entered for layer in course.layers}
+    assert course.left["stem"] < entered["norm"] < entered["body.0"]
+    assert course.left["body.1"] < course.left["body"] < entered["head"] < course.left[""]
 
 
 def test_a_module_that_runs_twice_was_never_over_for_good() -> None:
@@ -64,7 +65,7 @@ def test_shared_weights_belong_to_the_layer_that_runs_first() -> None:
     owned = {layer.name: layer.parameters for layer in course.layers}
     assert owned == {"0": ("0.weight", "0.bias"), "2": ("2.bias",)}
     # Whoever shuffles the upper layer alone must not change the lower one.
-    assert cascade(course, 2)[0].entered == course.entered["0"]
+    assert cascade(course, 2)[0].entered == course.layers[0].entered
 
 
 def test_a_cascade_goes_from_the_output_layer_to_everything() -> None:

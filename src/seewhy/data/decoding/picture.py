@@ -7,7 +7,7 @@ This module knows files and arrays, not classes, splits or networks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from seewhy.data.decoding.formats import HEAD, may_be_deep, open_picture, quietl
 from seewhy.data.decoding.high_bit_depth import ValueFormat, deep_to_rgb, span_of, storage_of
 from seewhy.data.decoding.value_levels import ValueRange
 from seewhy.errors import UnreadableImageError
-from seewhy.storage.schemas.levels import Levels
+from seewhy.storage.schemas.levels import NO_LEVELS, Levels
 
 EXIF_ORIENTATION = 0x0112
 # What has to be done to the stored rows to see the picture upright, by EXIF orientation.
@@ -34,21 +34,21 @@ UPRIGHT = {
 
 
 def decode_image(
-    path: Path,
+    source: Path | Image.Image,
     max_megapixels: float = 100.0,
     at_least: int | None = None,
-    levels: Levels | None = None,
+    levels: Levels = NO_LEVELS,
 ) -> NDArray[np.uint8]:
-    """Decode one image file.
+    """Decode one image.
 
     The first frame of an animation is taken, EXIF rotation applied, transparency laid on white,
     and values of more than 8 bits scaled to 8.
 
     Parameters
     ----------
-    path : Path
-        A file of one of `seewhy.data.decoding.formats.FORMATS`; its content decides, not its
-        suffix.
+    source : Path or Image
+        A file of one of `seewhy.data.decoding.formats.FORMATS` (its content decides, not its
+        suffix), or an image that Pillow has opened, or made.
     max_megapixels : float, default 100
         A larger image is refused before it is decoded.
     at_least : int, optional
@@ -68,53 +68,16 @@ def decode_image(
     UnreadableImageError
         With the reason: not an image, too large, empty, cut short or damaged.
     """
-    with _opened(path, max_megapixels) as (image, storage):
+    with _opened(source, max_megapixels) as (image, storage):
         if at_least is not None:
             # JPEG alone heeds this; twice the size needed leaves the last step to `fit_square`.
             image.draft(None, (2 * at_least, 2 * at_least))
         image.load()
-        return np.array(_upright(_to_rgb(image, storage, levels or Levels()), image))
-
-
-def decode_picture(
-    image: Image.Image, max_megapixels: float = 100.0, levels: Levels | None = None
-) -> NDArray[np.uint8]:
-    """Turn an image that Pillow has opened, or made, into RGB as `decode_image` does.
-
-    Parameters
-    ----------
-    image : Image
-    max_megapixels : float, default 100
-    levels : Levels, optional
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
-
-    Raises
-    ------
-    UnreadableImageError
-        Where it cannot be decoded.
-    """
-    with _named_errors("the image", max_megapixels), quietly(max_megapixels):
-        _check_size(image.size, max_megapixels)
-        storage = storage_of(image)
-        image.load()
-        return np.array(_upright(_to_rgb(image, storage, levels or Levels()), image))
+        return np.array(_upright(_to_rgb(image, storage, levels), image))
 
 
 def is_deep(path: Path) -> bool:
-    """Tell by the first bytes whether a file may have more than 8 bits a value.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    bool
-        False too where it cannot be read.
-    """
+    """Tell by its first bytes whether a file can be read and may have more than 8 bits a value."""
     try:
         with path.open("rb") as stream:
             return may_be_deep(stream.read(HEAD))
@@ -122,35 +85,10 @@ def is_deep(path: Path) -> bool:
         return False
 
 
-def measure_image(path: Path, max_megapixels: float = 100.0) -> ValueRange | None:
-    """Return the range of an image file's values, where it has more than 8 bits a value.
-
-    Parameters
-    ----------
-    path : Path
-    max_megapixels : float, default 100
-
-    Returns
-    -------
-    Span or None
-        None for 8 bits, and where the file cannot be decoded.
-    """
+def measure_image(source: Path | Image.Image, max_megapixels: float = 100.0) -> ValueRange | None:
+    """Return the range of an image's values; None for 8 bits and where it cannot be decoded."""
     try:
-        with _opened(path, max_megapixels) as (image, storage):
-            if storage is None:
-                return None
-            image.load()
-            return span_of(image, storage)
-    except UnreadableImageError:
-        return None
-
-
-def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> ValueRange | None:
-    """Return the range of an opened image's values, as `measure_image` does."""
-    try:
-        with _named_errors("the image", max_megapixels), quietly(max_megapixels):
-            _check_size(image.size, max_megapixels)
-            storage = storage_of(image)
+        with _opened(source, max_megapixels) as (image, storage):
             if storage is None:
                 return None
             image.load()
@@ -160,15 +98,17 @@ def measure_picture(image: Image.Image, max_megapixels: float = 100.0) -> ValueR
 
 
 @contextmanager
-def _opened(path: Path, max_megapixels: float) -> Iterator[tuple[Image.Image, ValueFormat | None]]:
-    """Open an image file; whatever goes wrong with it becomes an error that names it."""
-    with (
-        _named_errors(str(path), max_megapixels),
-        quietly(max_megapixels),
-        open_picture(path) as image,
-    ):
-        _check_size(image.size, max_megapixels)
-        yield image, storage_of(image)
+def _opened(
+    source: Path | Image.Image, max_megapixels: float
+) -> Iterator[tuple[Image.Image, ValueFormat | None]]:
+    """Open an image file, or take an open image; what goes wrong becomes an error that names it."""
+    name = str(source) if isinstance(source, Path) else "the image"
+    with _named_errors(name, max_megapixels), quietly(max_megapixels):
+        opened: AbstractContextManager[Image.Image]
+        opened = open_picture(source) if isinstance(source, Path) else nullcontext(source)
+        with opened as image:
+            _check_size(image.size, max_megapixels)
+            yield image, storage_of(image)
 
 
 @contextmanager

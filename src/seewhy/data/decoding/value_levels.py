@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from seewhy.errors import DataError
 from seewhy.storage.schemas.levels import NO_LEVELS, Kind, Levels, ValueLevel
+from seewhy.wording import count
 
 KINDS: tuple[Kind, ...] = ("16-bit", "integer", "float")
 # What 8, 10, 12, 14 and 16 bits can hold.
@@ -136,7 +137,7 @@ def _decide(
             f"{number(level.white)}"
         )
     note = (
-        f"{_pictures(len(named))} {_verb(len(named), 'holds', 'hold')} {kind} values, from "
+        f"{count(len(named), 'picture holds', 'pictures hold')} {kind} values, from "
         f"{number(low)} to {number(span.high)} (in {highest}): {number(level.black)} is shown as "
         f"black and {number(level.white)} as white in all of them "
         "(data.black and data.white set others)."
@@ -150,13 +151,13 @@ def _warnings(named: Sequence[tuple[str, ValueRange]], level: ValueLevel, given:
     odd = [name for name, span in named if span.odd]
     if odd:
         found.append(
-            f"{_pictures(len(odd))} {_verb(len(odd), 'holds', 'hold')} values that are not "
+            f"{count(len(odd), 'picture holds', 'pictures hold')} values that are not "
             f"finite, which are shown as black; the first: {odd[0]}."
         )
     beyond = [n for n, span in named if span.low < level.black or span.high > level.white]
     if given and beyond:
         found.append(
-            f"{_pictures(len(beyond))} {_verb(len(beyond), 'holds', 'hold')} values outside "
+            f"{count(len(beyond), 'picture holds', 'pictures hold')} values outside "
             f"{number(level.black)} … {number(level.white)} (data.black, data.white), which are "
             f"shown as black or white; the first: {beyond[0]}."
         )
@@ -166,7 +167,7 @@ def _warnings(named: Sequence[tuple[str, ValueRange]], level: ValueLevel, given:
         coarse := [name for name, span in named if span.coarse]
     ):
         found.append(
-            f"{_pictures(len(coarse))} {_verb(len(coarse), 'has', 'have')} 16 bits a colour, of "
+            f"{count(len(coarse), 'picture has', 'pictures have')} 16 bits a colour, of "
             "which only the upper 8 are read: few shades are left of them; convert them to 8 bits "
             f"a colour. The first: {coarse[0]}."
         )
@@ -184,7 +185,7 @@ def _uneven(named: Sequence[tuple[str, ValueRange]], level: ValueLevel) -> list[
         return []
     most = max(span.high for _, span in smaller)
     return [
-        f"{_pictures(len(smaller))} {_verb(len(smaller), 'stays', 'stay')} within {number(most)} "
+        f"{count(len(smaller), 'picture stays', 'pictures stay')} within {number(most)} "
         f"although white is {number(level.white)}: nearly black, or stored on another scale than "
         f"the others; the first: {smaller[0][0]}."
     ]
@@ -193,11 +194,3 @@ def _uneven(named: Sequence[tuple[str, ValueRange]], level: ValueLevel) -> list[
 def number(value: float) -> str:
     """Write a value for people."""
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
-
-
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'s'[: count != 1]}"
-
-
-def _verb(count: int, one: str, several: str) -> str:
-    return one if count == 1 else several

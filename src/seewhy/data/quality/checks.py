@@ -25,7 +25,7 @@ from seewhy.storage.schemas.data_checks import (
     ImageFault,
 )
 from seewhy.storage.schemas.dataset import SPLITS, Dataset
-from seewhy.wording import some
+from seewhy.wording import count, some
 
 MOST_IMAGES = 100
 MOST_GROUPS = 100
@@ -214,13 +214,13 @@ def _balance(counts: dict[str, int], few: list[str]) -> ClassBalance:
 
 
 def _set_aside_sentences(data: Dataset) -> list[str]:
-    count = len(data.set_aside)
-    return [f"{_count(count, 'file')} set aside: not an image, or in no class."] if count else []
+    number = len(data.set_aside)
+    return [f"{count(number, 'file')} set aside: not an image, or in no class."] if number else []
 
 
 def _fault_sentence(fault: ImageFault) -> str:
     verb = "is" if fault.count == 1 else "are"
-    return f"{_count(fault.count, 'image')} {verb} {fault.fault}: {fault.rule}."
+    return f"{count(fault.count, 'image')} {verb} {fault.fault}: {fault.rule}."
 
 
 def _duplicate_sentences(found: DuplicatesRecord, largest: tuple[int, float]) -> list[str]:
@@ -229,30 +229,30 @@ def _duplicate_sentences(found: DuplicatesRecord, largest: tuple[int, float]) ->
     sentences = []
     if found.exact:
         sentences.append(
-            f"{_count(found.exact, 'group')} of exact copies: images with the same pixels at the "
+            f"{count(found.exact, 'group')} of exact copies: images with the same pixels at the "
             "working size."
         )
     if found.near:
         sentences.append(_near_sentence(found, largest))
     if found.kept_together:
         sentences.append(
-            f"{_count(found.kept_together, 'group')} of duplicates {_have(found.kept_together)} "
+            f"{count(found.kept_together, 'group')} of duplicates {_have(found.kept_together)} "
             "all images in one split; data.keep_duplicates_together=false divides them."
         )
     if found.seen["test"]:
         sentences.append(
-            f"{_count(found.seen['test'], 'test image')} {_have(found.seen['test'])} a duplicate "
+            f"{count(found.seen['test'], 'test image')} {_have(found.seen['test'])} a duplicate "
             "among the training or validation images: test accuracy is too optimistic for these."
         )
     if found.seen["validation"]:
         sentences.append(
-            f"{_count(found.seen['validation'], 'validation image')} "
+            f"{count(found.seen['validation'], 'validation image')} "
             f"{_have(found.seen['validation'])} a duplicate among the training images: early "
             "stopping and the search are too optimistic about these."
         )
     if found.conflicting:
         sentences.append(
-            f"{_count(found.conflicting, 'group')} of duplicates {_have(found.conflicting)} "
+            f"{count(found.conflicting, 'group')} of duplicates {_have(found.conflicting)} "
             "different labels for the same or nearly the same image; check them (in views of one "
             "scene the labels may be correct)."
         )
@@ -262,13 +262,13 @@ def _duplicate_sentences(found: DuplicatesRecord, largest: tuple[int, float]) ->
 def _torn_sentences(data: Dataset, duplicates: Duplicates, torn: Sequence[TornGroup]) -> list[str]:
     """Say which groups were divided, and why."""
     sentences = [
-        f"A group of {_count(int((duplicates.groups == one.group).sum()), 'duplicate')} is divided "
+        f"A group of {count(int((duplicates.groups == one.group).sum()), 'duplicate')} is divided "
         f"between splits: {_torn_for(data, one)}."
         for one in torn[:MOST_TORN]
     ]
     if len(torn) > MOST_TORN:
         sentences.append(
-            f"{_count(len(torn) - MOST_TORN, 'further group')} of duplicates "
+            f"{count(len(torn) - MOST_TORN, 'further group')} of duplicates "
             f"{_have(len(torn) - MOST_TORN)} been divided for the same reason; checks.json lists "
             "them."
         )
@@ -287,7 +287,7 @@ def _near_sentence(found: DuplicatesRecord, largest: tuple[int, float]) -> str:
         "a group of that size is usually one scene, from a fixed camera or a video, and not copies."
     )
     return (
-        f"{_count(found.near, 'group')} of near duplicates: images whose fine detail correlates "
+        f"{count(found.near, 'group')} of near duplicates: images whose fine detail correlates "
         f"at {found.threshold:g} or more, each with another one of its group. They are copies "
         "that were resized or recompressed, shots of one series, or views of one scene; "
         "data.near_duplicates sets the limit (1 finds exact copies only)."
@@ -309,10 +309,6 @@ def _balance_sentences(balance: ClassBalance, few: list[str]) -> list[str]:
             "classes are uncertain."
         )
     return sentences
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s'[: number != 1]}"
 
 
 def _have(number: int) -> str:

@@ -6,7 +6,6 @@ maps.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
+from seewhy.explanation.measures.reference_maps import named_generator
 from seewhy.explanation.thread_turns import exclusive, hooked
 
 
@@ -23,10 +23,7 @@ from seewhy.explanation.thread_turns import exclusive, hooked
 class ModuleOrder:
     """When each submodule ran in one forward pass, and which tensors it owns."""
 
-    # entered and left: by name, for submodules that were called exactly once; one count for
-    # both.
-    entered: dict[str, int]
-    left: dict[str, int]
+    left: dict[str, int]  # when it ended, by name, of each submodule that ran exactly once
     layers: tuple[ParameterModule, ...]  # what owns parameters, in the order in which it ran
 
 
@@ -77,7 +74,6 @@ def follow(model: nn.Module, images: Tensor) -> ModuleOrder:
             calls[name] = calls.get(name, 0) + 1
     once = {name for name, count in calls.items() if count == 1}
     return ModuleOrder(
-        {name: first[name] for name in once},
         {name: left[name] for name in once if name in left},
         _layers(model, first),
     )
@@ -171,11 +167,9 @@ def shuffled(model: nn.Module, parameters: tuple[str, ...], seed: int) -> Iterat
         before = {name: known[name].detach().clone() for name in parameters}
         try:
             for name, values in before.items():
-                key = hashlib.sha256(f"{seed} {name}".encode()).digest()
-                generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
-                order = torch.randperm(values.numel(), generator=generator).to(values.device)
+                order = torch.randperm(values.numel(), generator=named_generator(seed, name))
                 # Through .data, as autograd would count a change in place that is undone again.
-                known[name].data.copy_(values.flatten()[order].view_as(values))
+                known[name].data.copy_(values.flatten()[order.to(values.device)].view_as(values))
             yield
         finally:
             for name, values in before.items():

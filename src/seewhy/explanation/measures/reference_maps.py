@@ -30,9 +30,9 @@ def gaussian_matrix(size: int, deviation: float) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def image_generator(seed: int, image: int, use: str) -> torch.Generator:
-    """Return a generator that depends on seed, the image's number and what it is for alone."""
-    key = hashlib.sha256(f"{seed} {image} {use}".encode()).digest()
+def named_generator(*names: int | str) -> torch.Generator:
+    """Return a generator that depends on these alone: a seed, and what is drawn."""
+    key = hashlib.sha256(" ".join(map(str, names)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
 
 
@@ -58,7 +58,7 @@ def random_maps(image: int, count: int, size: tuple[int, int], seed: int) -> Ten
     Tensor, (count, h, w) float32
         On the CPU.
     """
-    generator = image_generator(seed, image, "maps")
+    generator = named_generator(seed, image, "maps")
     # One by one: a longer draw at once does not begin with the shorter one.
     noise = torch.stack([torch.randn(size, generator=generator) for _ in range(count)])
     rows, columns = (gaussian_matrix(side, _BLOB * side) for side in size)

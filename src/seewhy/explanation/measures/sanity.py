@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from seewhy.errors import ConfigError
@@ -314,7 +315,7 @@ def correlation(left: Values, right: Values) -> Values:
 
 def rank_correlation(left: Values, right: Values) -> Values:
     """Return Spearman's correlation (N,) of the rows of two arrays; equal values share a rank."""
-    return correlation(_ranks(left), _ranks(right))
+    return correlation(rankdata(left, axis=1), rankdata(right, axis=1))
 
 
 def structural_similarity(left: Values, right: Values) -> Values:
@@ -352,14 +353,6 @@ def _similarity(left: Values, right: Values) -> float:
 def _unit_range(map_: Values) -> Values:
     low, high = map_.min(), map_.max()
     return (map_ - low) / (high - low) if high > low else np.zeros_like(map_)
-
-
-def _ranks(values: Values) -> Values:
-    ranked = np.empty_like(values)
-    for row, target in zip(values, ranked, strict=True):
-        _, place, counts = np.unique(row, return_inverse=True, return_counts=True)
-        target[:] = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return ranked
 
 
 def _sentence(method: str, result: MethodSanity) -> str:

@@ -26,7 +26,7 @@ from seewhy.explanation.measures.localisation import energy_inside, gini, overla
 from seewhy.explanation.measures.pixel_removal import find_baseline, ranks
 from seewhy.explanation.measures.reference_maps import (
     centred_gaussian,
-    image_generator,
+    named_generator,
     random_maps,
     rearranged,
 )
@@ -236,6 +236,6 @@ def _noise(images: Tensor, numbers: Tensor, seed: int) -> Tensor:
     """Draw standard normal noise (n, C, H, W); an image's depends on the seed and its number."""
     drawn = []
     for number in numbers.tolist():
-        generator = image_generator(seed, number, "noise")
+        generator = named_generator(seed, number, "noise")
         drawn.append(torch.randn(images.shape[1:], generator=generator))
     return torch.stack(drawn).to(images.device)

@@ -145,18 +145,10 @@ def _directions(case: MethodContext) -> Tensor:
                 f"legrad: the logits depend on more than what block {layers[-1].name!r} puts out; "
                 "name the last blocks with layer=, or choose gradcam"
             )
-        coefficients = (
-            F.pad(case.question.coefficients(k, logits[count:]), (0, 0, count, 0))
-            for k in range(case.columns)
-        )
-        found.append(
-            torch.stack(
-                [
-                    torch.autograd.grad(logits, leaf, some, retain_graph=True)[0]
-                    for some in coefficients
-                ]
-            )
-        )
+        asked = [case.question.coefficients(k, logits[count:]) for k in range(case.columns)]
+        rows = [F.pad(coefficients, (0, 0, count, 0)) for coefficients in asked]
+        gradients = [torch.autograd.grad(logits, leaf, row, retain_graph=True)[0] for row in rows]
+        found.append(torch.stack(gradients))
     return torch.stack(found, dim=1)
 
 
@@ -202,13 +194,7 @@ class _ReadAttention(TorchFunctionMode):
             )
         return fitting[0]
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not self._reads:
             return func(*args, **kwargs)
@@ -230,15 +216,9 @@ class _ReadAttention(TorchFunctionMode):
         enable_gqa: bool = False,
     ) -> Tensor:
         if is_causal or enable_gqa or len(query) != self._count:
+            options: Any = {"scale": scale, "enable_gqa": enable_gqa}
             return F.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask,
-                dropout_p,
-                is_causal,
-                scale=scale,
-                enable_gqa=enable_gqa,
+                query, key, value, attn_mask, dropout_p, is_causal, **options
             )
         scores = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
         if attn_mask is not None:

@@ -6,7 +6,7 @@ Knows how ReLUs are called, not which modules call them: nothing in the network 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -92,13 +92,7 @@ class _GuidedReLUs(TorchFunctionMode):
         super().__init__()
         self.used = False
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         limit = _limit(func, args[1:], kwargs)
         if limit is None:

@@ -5,7 +5,7 @@ The formulas are in this package's other files; here each is joined to the engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -148,17 +148,18 @@ def find_method(name: str) -> Method:
     return known[name]
 
 
+def _score_by_score(found: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Stack what each score has at every layer, (N, h, w), to (N, K, h, w)."""
+    columns = list(found)
+    return {name: torch.stack([maps[name] for maps in columns], dim=1) for name in columns[0]}
+
+
 def _by_gradients(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
     """Apply a formula of activations and gradients to every score and layer."""
-
-    def run(case: MethodContext) -> dict[str, Tensor]:
-        maps: dict[str, list[Tensor]] = {name: [] for name in case.layers}
-        for gradients in case.gradients():
-            for name, layer in case.layers.items():
-                maps[name].append(formula(layer.maps, gradients[name]))
-        return {name: torch.stack(found, dim=1) for name, found in maps.items()}
-
-    return run
+    return lambda case: _score_by_score(
+        {name: formula(layer.maps, gradients[name]) for name, layer in case.layers.items()}
+        for gradients in case.gradients()
+    )
 
 
 def _by_pooled_weights(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
@@ -181,27 +182,18 @@ def _by_pooled_weights(formula: Callable[[Tensor, Tensor], Tensor]) -> Run:
 
 def _by_curvatures(formula: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Run:
     """Apply a formula of activations, gradients and H·A to every score and layer."""
-
-    def run(case: MethodContext) -> dict[str, Tensor]:
-        maps: dict[str, list[Tensor]] = {name: [] for name in case.layers}
-        for found in case.curvatures():
-            for name, layer in case.layers.items():
-                maps[name].append(formula(layer.maps, *found[name]))
-        return {name: torch.stack(columns, dim=1) for name, columns in maps.items()}
-
-    return run
+    return lambda case: _score_by_score(
+        {name: formula(layer.maps, *found[name]) for name, layer in case.layers.items()}
+        for found in case.curvatures()
+    )
 
 
 def _by_activations(formula: Callable[[Tensor], Tensor]) -> Run:
     """Apply a formula of activations alone; every class has the same map."""
-
-    def run(case: MethodContext) -> dict[str, Tensor]:
-        return {
-            name: formula(layer.maps)[:, None].repeat(1, case.columns, 1, 1)
-            for name, layer in case.layers.items()
-        }
-
-    return run
+    return lambda case: {
+        name: formula(layer.maps)[:, None].repeat(1, case.columns, 1, 1)
+        for name, layer in case.layers.items()
+    }
 
 
 def _cam(case: MethodContext) -> dict[str, Tensor]:
@@ -235,11 +227,10 @@ def _ablationcam(case: MethodContext) -> dict[str, Tensor]:
 
 def _guided_gradcam(case: MethodContext) -> dict[str, Tensor]:
     coarse = _by_pooled_weights(gradient.gradcam)(case)
-    maps: dict[str, list[Tensor]] = {name: [] for name in coarse}
-    for k, found in enumerate(guided.guided_gradients(case)):
-        for name, places in coarse.items():
-            maps[name].append(guided.guided_gradcam(places[:, k], found))
-    return {name: torch.stack(columns, dim=1) for name, columns in maps.items()}
+    return _score_by_score(
+        {name: guided.guided_gradcam(maps[:, k], fine) for name, maps in coarse.items()}
+        for k, fine in enumerate(guided.guided_gradients(case))
+    )
 
 
 def _legrad(case: MethodContext) -> dict[str, Tensor]:
@@ -249,10 +240,7 @@ def _legrad(case: MethodContext) -> dict[str, Tensor]:
 
 
 def _by_captum(name: str) -> Run:
-    def run(case: MethodContext) -> dict[str, Tensor]:
-        return {"input": attribution.attribute(case, name)}
-
-    return run
+    return lambda case: {"input": attribution.attribute(case, name)}
 
 
 def _register(*methods: Method) -> dict[str, Method]:
