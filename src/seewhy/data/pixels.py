@@ -60,10 +60,6 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
         The ``.npy`` file to write; it appears when it is whole.
     progress : Progress
 
-    Returns
-    -------
-    DecodedImages
-
     Raises
     ------
     RunError

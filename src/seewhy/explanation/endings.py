@@ -81,10 +81,6 @@ def ask(
     count : int
         Number of images N.
 
-    Returns
-    -------
-    ModelOutput
-
     Raises
     ------
     ConfigError

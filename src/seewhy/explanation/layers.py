@@ -95,10 +95,7 @@ def _parted(name: str, modules: Mapping[str, nn.Module]) -> tuple[str, int | Non
 def name_layer(model: nn.Module, layer: object) -> str:
     """Return the name of a layer that is given by its name, or as the module itself.
 
-    Raises
-    ------
-    ConfigError
-        Where the model has no such layer.
+    Raises ConfigError where the model has no such layer.
     """
     modules = layer_names(model)
     if isinstance(layer, nn.Module):

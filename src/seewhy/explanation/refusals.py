@@ -15,12 +15,7 @@ from seewhy.explanation.module_calls import behind
 
 
 def check_model(model: object) -> nn.Module:
-    """Refuse what is no network that runs layer by layer in Python.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse what is no network that runs layer by layer in Python."""
     kind = type(model).__name__
     if kind == "ExportedProgram":
         raise ConfigError(
@@ -56,12 +51,7 @@ def _cannot_evaluate(model: nn.Module) -> bool:
 
 
 def check_images(model: nn.Module, images: object) -> Tensor:
-    """Refuse what is no batch of preprocessed images on the model's device.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse what is no batch of preprocessed images on the model's device."""
     if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
         got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         hint = "; seewhy.read_images makes one of files, images of Pillow's and arrays"
@@ -109,12 +99,7 @@ def matching_types(model: nn.Module, images: Tensor) -> Iterator[None]:
 
 
 def check_scores(model: nn.Module, images: Tensor, scores: Tensor) -> None:
-    """Refuse scores (N, M) that are no numbers, and say where that comes from.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse scores (N, M) that are no numbers, and say where that comes from."""
     wrong = scores.isnan() | (scores == torch.inf)
     if not wrong.any():
         return
@@ -132,12 +117,7 @@ def check_scores(model: nn.Module, images: Tensor, scores: Tensor) -> None:
 
 
 def check_dependence(images: Tensor, name: str, maps: Tensor) -> None:
-    """Refuse a layer that puts out the same maps (N, C, h, w) for two different images.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse a layer that puts out the same maps (N, C, h, w) for two different images."""
     for row in range(1, len(images)):
         if not torch.equal(images[row], images[0]):
             # Zeros may come from a layer that is silent for both.
@@ -161,10 +141,6 @@ def check_gradients(model: nn.Module, scores: Tensor | None) -> None:
     model : nn.Module
     scores : Tensor, (N, M), or None
         With the graph that is gone back through; None where that is all of the model.
-
-    Raises
-    ------
-    ConfigError
     """
     for name, module in model.named_modules():
         if name and "quantized" in type(module).__module__:

@@ -71,11 +71,8 @@ class LayerRuns:
     def chosen(self, scores: Tensor) -> int:
         """Return the number of the run that is explained.
 
-        Raises
-        ------
-        ConfigError
-            Where the layer did not run, put out no tensor of numbers, or several of its runs
-            lead to the scores side by side.
+        Raises ConfigError where the layer did not run, put out no tensor of numbers, or several of
+        its runs lead to the scores side by side.
         """
         if not self.outputs:
             raise ConfigError(f"layer {self.name!r}: {self._missing()}")

@@ -42,15 +42,8 @@ def exclusive(model: nn.Module) -> Iterator[None]:
     guaranteed: that other threads leave the model alone outside seewhy, or that two models which
     share tensors but no module take turns.
 
-    Parameters
-    ----------
-    model : nn.Module
-
-    Raises
-    ------
-    ConfigError
-        Where two threads would wait for each other for ever: each holds one model and asks for the
-        other's.
+    Raises ConfigError where two threads would wait for each other for ever: each holds one model
+    and asks for the other's.
     """
     mine = get_ident()
     modules = list(model.modules())  # referenced until the end, so that their ids stay theirs
@@ -101,15 +94,8 @@ def _awaited(threads: set[int]) -> set[int]:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Hold a model in evaluation mode; every module's mode is as before afterwards.
 
-    Parameters
-    ----------
-    model : nn.Module
-
-    Raises
-    ------
-    ConfigError
-        Where another thread switched the model to training mode meanwhile: its answers are not
-        those of a trained classifier, and its statistics may have changed.
+    Raises ConfigError where another thread switched the model to training mode meanwhile: its
+    answers are not those of a trained classifier, and its statistics may have changed.
     """
     with exclusive(model):
         before = [(module, module.training) for module in model.modules()]

@@ -87,10 +87,8 @@ class ResolvedRequest:
 def read_question(classifier: NamedClassifier, asking: ExplanationRequest) -> ResolvedRequest:
     """Find what `asking` names.
 
-    Raises
-    ------
-    ConfigError
-        For an unknown class, method or layer, or a question that this classifier cannot be asked.
+    Raises ConfigError for an unknown class, method or layer, or a question that this classifier
+    cannot be asked.
     """
     if not 0.0 <= asking.opacity <= 1.0:
         raise ConfigError(f"opacity: expected a number in 0 … 1, but got {asking.opacity:g}")

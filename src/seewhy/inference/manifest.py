@@ -71,10 +71,7 @@ class Manifest(_Record):
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json; call it last.
 
-    Raises
-    ------
-    RunError
-        Where the disk is full or the place cannot be written.
+    Raises RunError where the disk is full or the place cannot be written.
     """
     with writing(folder / NAME) as part:
         values = manifest.model_dump(mode="json")

@@ -100,10 +100,7 @@ def read_images(
 def read_square(path: Path, size: int, max_megapixels: float, levels: Levels) -> NDArray[np.uint8]:
     """Decode a picture file to the square in its middle, (size, size, 3).
 
-    Raises
-    ------
-    UnreadableImageError
-        Where it cannot be decoded.
+    Raises UnreadableImageError where it cannot be decoded.
     """
     return fit_square(decode_image(path, max_megapixels, size, levels), size)
 

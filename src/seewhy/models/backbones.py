@@ -94,10 +94,6 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> LoadedN
     size, seed
         As for `load_backbone`.
 
-    Returns
-    -------
-    LoadedNetwork
-
     Raises
     ------
     BackboneError
@@ -124,10 +120,6 @@ def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbo
     seed : int
         Of the random weights where the configuration wants them (``weights = "none"``). The
         global random state stays as it was.
-
-    Returns
-    -------
-    Backbone
 
     Raises
     ------
@@ -215,10 +207,7 @@ def create_architecture(name: str, size: int | None = None) -> nn.Module:
 def measure_architecture(name: str) -> tuple[int, int]:
     """Return parameters and weighted layers of a published architecture, classifier included.
 
-    Raises
-    ------
-    BackboneError
-        Where timm does not know the architecture or cannot build it.
+    Raises BackboneError where timm does not know the architecture or cannot build it.
     """
     with torch.device("meta"):
         model = _create(name.partition(".")[0])

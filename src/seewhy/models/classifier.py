@@ -167,10 +167,7 @@ def tail_and_head_name(layer: str) -> str:
 def save_classifier(classifier: Classifier, path: Path) -> None:
     """Write a classifier to a safetensors file, atomically.
 
-    Raises
-    ------
-    RunError
-        Where the disk is full or the place cannot be written.
+    Raises RunError where the disk is full or the place cannot be written.
     """
     design = json.dumps(asdict(classifier.design), ensure_ascii=False)
     with writing(path) as part:
@@ -180,10 +177,7 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
 def read_classifier(path: Path) -> Classifier:
     """Read a classifier back, on the CPU, in evaluation mode.
 
-    Raises
-    ------
-    RunError
-        Where the file is missing, damaged or not one of seewhy's.
+    Raises RunError where the file is missing, damaged or not one of seewhy's.
     """
     try:
         with safe_open(path, framework="pt") as stored:

@@ -73,10 +73,6 @@ def cut_trunk(model: nn.Module, open_share: float, size: int) -> Cut:
         Side of the input, pixels: of two places equally near, the one with the smaller
         activation at this size is taken, then the later one.
 
-    Returns
-    -------
-    Cut
-
     Raises
     ------
     BackboneError
@@ -142,11 +138,8 @@ def trunk_shapes(model: nn.Module, graph: fx.Graph, size: int) -> dict[fx.Node, 
 
     Nothing is computed: the graph runs on the meta device.
 
-    Raises
-    ------
-    BackboneError
-        Where the size is too small, or the trunk's output is no map (batch, channels, height,
-        width).
+    Raises BackboneError where the size is too small, or the trunk's output is no map (batch,
+    channels, height, width).
     """
     recorder = _ShapeRecorder(_meta_copy(model, graph))
     images = torch.zeros(2, 3, size, size, device="meta")

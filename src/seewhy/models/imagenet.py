@@ -137,10 +137,6 @@ def group_classes(
     words : mapping of str to str
         For some classes another word, or a WordNet id, to look up in place of the name.
 
-    Returns
-    -------
-    ImageNetGrouping
-
     Raises
     ------
     NoImageNetClassError
@@ -175,10 +171,7 @@ def group_classes(
 def check_words(classes: Sequence[str], words: Mapping[str, str]) -> None:
     """Refuse a word that is meant for a class the data set does not have.
 
-    Raises
-    ------
-    ConfigError
-        Naming the key that is no class.
+    Raises ConfigError naming the key that is no class.
     """
     known = {_plain(name) for name in classes}
     for name in words:

@@ -28,10 +28,7 @@ _LONGEST_SLUG = 60
 def full_name(name: str) -> str:
     """Turn what a person typed into timm's name, its tag included where they or we gave one.
 
-    Raises
-    ------
-    BackboneError
-        For a name or tag that timm does not know, with near ones.
+    Raises BackboneError for a name or tag that timm does not know, with near ones.
     """
     architecture, dot, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -59,10 +56,6 @@ def timm_config(model: nn.Module) -> dict[str, Any]:
 
 def slugs(configs: Sequence[BackboneConfig]) -> tuple[str, ...]:
     """Return a folder name for each backbone: safe, and unique whatever its letters' case.
-
-    Parameters
-    ----------
-    configs : sequence of BackboneConfig
 
     Returns
     -------

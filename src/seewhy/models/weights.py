@@ -48,14 +48,6 @@ class LocalWeights:
 def read_local(path: Path) -> LocalWeights:
     """Read ``config.json`` and ``model.safetensors`` of a folder in timm's layout.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    LocalWeights
-
     Raises
     ------
     BackboneError
@@ -184,10 +176,6 @@ def load_hub(name: str) -> nn.Module:
     ----------
     name : str
         timm's name, with or without a tag.
-
-    Returns
-    -------
-    nn.Module
 
     Raises
     ------

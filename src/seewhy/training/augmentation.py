@@ -163,10 +163,6 @@ def check_region(where: str, shape: Sequence[int], backbone: str) -> None:
         (C, h, w) of one image's activation at the cut.
     backbone : str
         For the message.
-
-    Raises
-    ------
-    ConfigError
     """
     _, height, width = shape
     if where != "none" and min(height, width) < 2:

@@ -147,10 +147,7 @@ class CutInput:
 def make_store(place: Place, shape: tuple[int, ...], dtype: torch.dtype, spill: Path) -> Tensor:
     """Make room for activations, in memory or in the file `spill`.
 
-    Raises
-    ------
-    RunError
-        Where the disk is full or the place cannot be written.
+    Raises RunError where the disk is full or the place cannot be written.
     """
     if place == "memory":
         return torch.empty(shape, dtype=dtype)

@@ -83,10 +83,6 @@ def keeping_features(
     recorded : {"memory", "disk", "recompute"}, optional
         Where activations were kept when the backbone was started; default: it has not been.
 
-    Yields
-    ------
-    FeatureCache
-
     Raises
     ------
     RunError

@@ -51,10 +51,8 @@ _MODULES = r"(PIL|pillow_heif|seewhy\.data)\."
 def open_picture(path: Path) -> Image.Image:
     """Open a picture file without decoding it; call it within `quietly`.
 
-    Raises
-    ------
-    UnreadableImageError
-        For a HEIC file without the package that reads it, and for what is no picture.
+    Raises UnreadableImageError for a HEIC file without the package that reads it, and for what is
+    no picture.
     """
     with path.open("rb") as stream:
         head = stream.read(HEAD)

@@ -34,12 +34,7 @@ class ValueFormat:
 
 
 def storage_of(image: Image.Image) -> ValueFormat | None:
-    """Tell how a picture is stored; None for 8 bits. Ask before it is loaded.
-
-    Parameters
-    ----------
-    image : Image
-    """
+    """Tell how a picture is stored; None for 8 bits. Ask before it is loaded."""
     raw = _raw_mode(image)
     tags = getattr(image, "tag_v2", {})
     white_is_zero = image.format == "TIFF" and tags.get(PHOTOMETRIC) == 0
@@ -55,10 +50,7 @@ def storage_of(image: Image.Image) -> ValueFormat | None:
 def span_of(image: Image.Image, storage: ValueFormat) -> ValueRange:
     """Return the range of a loaded picture's values.
 
-    Raises
-    ------
-    UnreadableImageError
-        Where no value is finite.
+    Raises UnreadableImageError where no value is finite.
     """
     if storage.coarse:
         bands = image.getextrema()
@@ -71,10 +63,7 @@ def span_of(image: Image.Image, storage: ValueFormat) -> ValueRange:
 def span_of_values(values: NDArray[Any], kind: Kind) -> ValueRange:
     """Return the range of an array's values.
 
-    Raises
-    ------
-    UnreadableImageError
-        Where no value is finite.
+    Raises UnreadableImageError where no value is finite.
     """
     odd = False
     if kind == "float":
@@ -116,10 +105,8 @@ def deep_to_rgb(image: Image.Image, storage: ValueFormat, levels: Levels) -> Ima
 def kind_of_values(dtype: np.dtype[Any]) -> Kind | None:
     """Return the kind of an array's values; None for 8 bits.
 
-    Raises
-    ------
-    TypeError
-        For values that are no brightness: truth values, complex numbers, text, objects.
+    Raises TypeError for values that are no brightness: truth values, complex numbers, text,
+    objects.
     """
     if dtype.kind not in "uif":
         raise TypeError(f"expected numbers, but got {dtype}")
@@ -133,10 +120,7 @@ def kind_of_values(dtype: np.dtype[Any]) -> Kind | None:
 def values_to_8_bit(values: NDArray[Any], kind: Kind, levels: Levels) -> NDArray[np.uint8]:
     """Scale one picture's values to 8 bits; a kind that has no level is judged by them alone.
 
-    Raises
-    ------
-    UnreadableImageError
-        Where no value is finite.
+    Raises UnreadableImageError where no value is finite.
     """
     level = levels.of(kind)
     if level is None:
@@ -155,10 +139,6 @@ def to_8_bit(values: NDArray[Any], level: ValueLevel) -> NDArray[np.uint8]:
     values : ndarray, any shape
         Values that are not finite become 0.
     level : ValueLevel
-
-    Returns
-    -------
-    ndarray of uint8, the same shape
     """
     # Halves, so that the widest floats have a difference.
     black, span = level.black / 2, level.white / 2 - level.black / 2

@@ -63,10 +63,6 @@ def choose_level(kind: Kind, low: float, high: float) -> ValueLevel:
     low, high : float
         The lowest and the highest value.
 
-    Returns
-    -------
-    ValueLevel
-
     Examples
     --------
     >>> choose_level("16-bit", 0, 4012)
@@ -92,10 +88,6 @@ def decide_levels(
         The name and the values of each picture that has more than 8 bits a value.
     white, black : float, optional
         What was asked for; black is 0 where only white is.
-
-    Returns
-    -------
-    LevelDecision
 
     Raises
     ------

@@ -63,10 +63,6 @@ def check_data(
         Whether a split was drawn with the duplicates kept together.
     torn : sequence of TornGroup
         The groups that could not be kept together.
-
-    Returns
-    -------
-    DataFindings
     """
     recorded = [_fault(data, one) for one in faults]
     groups = _duplicates(data, duplicates, threshold, drawn, torn)

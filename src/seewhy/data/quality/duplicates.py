@@ -69,10 +69,6 @@ def find_duplicates(
     threshold : float
         Correlation of detail from which two images are near duplicates; from 1 on only exact copies
         are looked for.
-
-    Returns
-    -------
-    Duplicates
     """
     count = len(digests)
     _, first, copy_of = np.unique(digests, return_index=True, return_inverse=True)

@@ -49,10 +49,6 @@ def find_quality_issues(data: Dataset, features: Floats, judged: Predictions) ->
     judged : Predictions
         Of all images that a classifier judged without having been trained on them; see
         `label_issues`.
-
-    Returns
-    -------
-    QualityIssues
     """
     return QualityIssues(
         label_issues=_label_list(data, judged), outliers=_outlier_list(data, features)
@@ -108,14 +104,6 @@ def outliers_by_chance(images: int) -> float:
     distribution of its own. The usual reference for such a fence is a normal distribution, which
     has no outliers: with quartiles at ±0.674 σ the fence is at 2.02 σ, and 2.15 % of normally
     distributed scores are above it. Scores are often skewed to the right, and then more are.
-
-    Parameters
-    ----------
-    images : int
-
-    Returns
-    -------
-    float
 
     Examples
     --------

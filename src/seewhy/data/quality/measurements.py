@@ -40,10 +40,6 @@ def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> ImageMeasur
     pixels : ndarray of uint8, (N, S, S, 3)
         RGB; may be memory-mapped.
     progress : Progress
-
-    Returns
-    -------
-    ImageMeasurements
     """
     count = len(pixels)
     found = ImageMeasurements(

@@ -82,10 +82,6 @@ def fetch_cifar102(
 def git_blob_id(path: Path) -> str:
     """Compute the id git gives a file's content: SHA-1 over ``blob LENGTH``, a zero byte, and it.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     str

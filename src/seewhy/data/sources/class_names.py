@@ -71,12 +71,7 @@ def alike(names: Iterable[str]) -> list[list[str]]:
 
 
 def refuse_escapes(folders: Iterable[str], where: str) -> None:
-    r"""Refuse two folders that are shown alike but are not: the byte ff and the text ``\xff``.
-
-    Raises
-    ------
-    DataError
-    """
+    r"""Refuse two folders that are shown alike but are not: the byte ff and the text ``\xff``."""
     seen: dict[str, str] = {}
     for folder in folders:
         raw = unicodedata.normalize("NFC", folder)

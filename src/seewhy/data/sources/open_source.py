@@ -43,10 +43,6 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
     at_least : int, optional
         The shorter side that is needed, pixels; larger pictures may be decoded smaller.
 
-    Returns
-    -------
-    Listing
-
     Raises
     ------
     DataError
@@ -97,10 +93,7 @@ def _table_of(source: Path, data: DataConfig) -> Path | None:
 def check_source(config: StudyConfig) -> None:
     """Refuse a source that is not there, before anything that takes time starts.
 
-    Raises
-    ------
-    DataError
-        With near names.
+    Raises DataError with near names.
     """
     if config.data.source not in ("demo", CIFAR102):
         _existing(config.data.source, EXPECTED)
@@ -109,12 +102,7 @@ def check_source(config: StudyConfig) -> None:
 
 
 def cache_folder() -> Path:
-    """Tell where downloads are kept: ``SEEWHY_CACHE``, or the user's cache folder.
-
-    Returns
-    -------
-    Path
-    """
+    """Tell where downloads are kept: ``SEEWHY_CACHE``, or the user's cache folder."""
     named = os.environ.get("SEEWHY_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("seewhy", appauthor=False)
 

@@ -87,10 +87,7 @@ def named_places(config: StudyConfig) -> dict[str, Path]:
 def source_files(config: StudyConfig, progress: Progress) -> tuple[SourceFile, ...]:
     """Describe all files that a study is made of: names, sizes, times, contents.
 
-    Raises
-    ------
-    DataError
-        Where the images cannot be listed.
+    Raises DataError where the images cannot be listed.
     """
     files = list(_files(config, ()))
     if not files:

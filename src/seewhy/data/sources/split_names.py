@@ -46,10 +46,6 @@ class SplitName:
 def read_name(name: str) -> SplitName | None:
     """Read a folder's name in any case, with any separators; None where it names no split.
 
-    Parameters
-    ----------
-    name : str
-
     Examples
     --------
     >>> read_name("seg_train"), read_name("Testing"), read_name("trainval")

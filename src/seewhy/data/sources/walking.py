@@ -21,10 +21,7 @@ _SYSTEM = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Info
 def entries(folder: Path) -> list[Path]:
     """Return the content of a folder, sorted by name, without what is hidden.
 
-    Raises
-    ------
-    DataError
-        Where it cannot be read.
+    Raises DataError where it cannot be read.
     """
     return [folder / entry.name for entry in _scan(os.fspath(folder))]
 
@@ -113,10 +110,7 @@ def is_file(entry: Path) -> bool:
 def identity(folder: Path | str) -> Identity:
     """Return what two ways to one folder share.
 
-    Raises
-    ------
-    DataError
-        Where it cannot be looked at.
+    Raises DataError where it cannot be looked at.
     """
     try:
         status = os.stat(folder)  # noqa: PTH116 (a Path of a deep folder takes long to make)

@@ -82,10 +82,7 @@ def differentiate(
 ) -> tuple[Tensor | None, ...]:
     """Return autograd's gradients, outside the caller's autocast as PyTorch recommends.
 
-    Raises
-    ------
-    ConfigError
-        For what a network does that no gradient by a layer goes through.
+    Raises ConfigError for what a network does that no gradient by a layer goes through.
     """
     try:
         with torch.autocast(inputs[0].device.type, enabled=False):

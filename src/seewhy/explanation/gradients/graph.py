@@ -53,11 +53,8 @@ def attribute(node: Node, name: str) -> Any:
 def saved(node: Node, name: str) -> Any:
     """Return what a node saved for its backward under a name.
 
-    Raises
-    ------
-    ValueError
-        Where a hook packed the tensor, as checkpointing and offloading do: each reading would
-        compute it again.
+    Raises ValueError where a hook packed the tensor, as checkpointing and offloading do: each
+    reading would compute it again.
     """
     raw = f"_raw_saved_{name}"
     if hasattr(node, raw) and attribute(attribute(node, raw), "unpack_hook") is not None:

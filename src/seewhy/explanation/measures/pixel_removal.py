@@ -44,10 +44,7 @@ BASELINES: dict[str, Callable[[Tensor], Tensor]] = {"mean": mean_colour, "blur":
 def find_baseline(name: str) -> Callable[[Tensor], Tensor]:
     """Return the baseline called `name`: images (N, C, H, W) in, images without content out.
 
-    Raises
-    ------
-    ConfigError
-        Where there is none; names those that are near.
+    Raises ConfigError where there is none; names those that are near.
     """
     if name not in BASELINES:
         raise ConfigError(

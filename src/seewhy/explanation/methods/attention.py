@@ -58,10 +58,7 @@ def legrad(gradients: Tensor, layout: SpatialLayout) -> Tensor:
 def attention_blocks(model: nn.Module) -> tuple[str, ...]:
     """Name the blocks of a transformer: the modules that hold an attention layer.
 
-    Raises
-    ------
-    ConfigError
-        Where there are none.
+    Raises ConfigError where there are none.
     """
     names = [name for name, module in layer_names(model).items() if attends(name, module)]
     outermost = [n for n in names if not any(n.startswith(other + ".") for other in names)]

@@ -52,10 +52,7 @@ def guided_gradcam(maps: Tensor, guided: Tensor) -> Tensor:
 def guided_gradients(case: MethodContext) -> Iterator[Tensor]:
     """Yield, score by score, the guided gradient by the images, (N, C, H, W) float32.
 
-    Raises
-    ------
-    ConfigError
-        Where the network has no ReLU to guide.
+    Raises ConfigError where the network has no ReLU to guide.
     """
     leaf = case.images.detach().clone().requires_grad_()
     with torch.enable_grad():

@@ -134,10 +134,7 @@ def _chosen(model: nn.Module, images: Tensor, target: Target | None) -> str:
 def find_method(name: str) -> Method:
     """Return the method called `name`.
 
-    Raises
-    ------
-    ConfigError
-        Where there is none; names those that are near.
+    Raises ConfigError where there is none; names those that are near.
     """
     known = {**METHODS, **ATTRIBUTIONS}
     if not isinstance(name, str) or name not in known:
