@@ -46,20 +46,9 @@ def fold_repetitions(
 ) -> tuple[Repetition, ...]:
     """Hold out each of k folds of the training and validation images once.
 
-    Parameters
-    ----------
-    data : Dataset
-    folds : int
-        k; see `most_folds`.
-    validation : float
-        Share of each class's other images that stops the training early, at least one image.
-    seed : int
-        Of the draw and of the trainings: folds differ by their images alone.
-
-    Raises
-    ------
-    DataError
-        See `check_folds`.
+    `validation` is the share of each class's other images that stops the training early, at least
+    one image. The seed is that of the draw and of the trainings: folds differ by their images
+    alone. Raises DataError, see `check_folds`.
     """
     check_folds(data, folds, validation, seed)
     return _divided(data, folds, validation, seed)
@@ -162,26 +151,11 @@ def seed_repetitions(data: Dataset, seeds: Sequence[int]) -> tuple[Repetition, .
 def draw_folds(
     labels: NDArray[np.int64], folds: int, seed: int, groups: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Give every image its fold, stratified by class.
+    """Give every image its fold (M,), 0 … folds − 1, stratified by class.
 
-    Parameters
-    ----------
-    labels : ndarray of int64, (M,)
-    folds : int
-    seed : int
-    groups : ndarray of int64, (M,)
-        Equal numbers for images that stay together, -1 for any other. A group counts once, as an
-        image of the rarest of its classes, and is never divided, however large it is.
-
-    Returns
-    -------
-    ndarray of int64, (M,)
-        0 … folds − 1.
-
-    Raises
-    ------
-    DataError
-        Where groups across classes leave less units than folds of every class.
+    `groups` (M,) has equal numbers for images that stay together, -1 for any other. A group counts
+    once, as an image of the rarest of its classes, and is never divided, however large it is.
+    Raises DataError where groups across classes leave fewer units than folds of every class.
     """
     units, kinds = _units(labels, groups)
     fold_of = np.empty(len(kinds), dtype=np.int64)
@@ -201,16 +175,8 @@ def draw_folds(
 def check_folds(data: Dataset, folds: int, validation: float, seed: int) -> None:
     """Refuse more folds than the smallest class has images, or different pictures, for.
 
-    Parameters
-    ----------
-    data, folds, validation, seed
-        As for `fold_repetitions`; no folds are fine.
-
-    Raises
-    ------
-    DataError
-        Where a fold would have no image of a class, or a training less than two, one to train on
-        and one to stop by.
+    The arguments are those of `fold_repetitions`; 0 folds are fine. Raises DataError where a fold
+    would have no image of a class, or a training fewer than two: one to train on, one to stop by.
     """
     if not folds:
         return

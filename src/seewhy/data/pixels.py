@@ -51,19 +51,8 @@ class DecodedImages:
 def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> DecodedImages:
     """Decode every image of a listing once, in threads, and keep the readable ones on disk.
 
-    Parameters
-    ----------
-    listing : Listing
-    size : int
-        The working size S, pixels: the shorter side is resized to it and the middle kept.
-    path : Path
-        The ``.npy`` file to write; it appears when it is whole.
-    progress : Progress
-
-    Raises
-    ------
-    RunError
-        Where `path` cannot be written.
+    The shorter side is resized to the working size S and the middle kept. The ``.npy`` file at
+    `path` appears when it is complete; raises RunError where it cannot be written.
     """
     indices: list[int] = []
     sizes: list[tuple[int, ...]] = []
@@ -107,28 +96,10 @@ def keep_masks(
 ) -> tuple[NDArray[np.bool_], dict[int, str]]:
     """Write the masks of the images that were kept, cut and resized as their images were.
 
-    Parameters
-    ----------
-    load_mask : callable
-        See `Listing`.
-    indices : ndarray of int64, shape (M,)
-        See `DecodedImages`.
-    size : int
-        The working size S, pixels.
-    path : Path
-        The ``.npy`` file to write.
-
-    Returns
-    -------
-    masks : ndarray of bool, shape (M, S, S)
-        Memory-mapped; all False where a mask cannot be used.
-    refused : dict of int to str
-        Why it cannot, by the image's place in `indices`.
-
-    Raises
-    ------
-    RunError
-        Where `path` cannot be written.
+    `load_mask` is the listing's, `indices` (M,) are those of `DecodedImages`; the masks (M, S, S)
+    are memory-mapped from the ``.npy`` file at `path`. A mask that cannot be used is all False;
+    the dictionary says why, by its place in `indices`. Raises RunError where `path` cannot be
+    written.
     """
     refused: dict[int, str] = {}
 

@@ -90,19 +90,10 @@ def prepare_data(
 
 
 def working_size(listing: Listing, input_size: int) -> int:
-    """Choose the size at which images are kept.
+    """Return the side at which images are kept, for networks with inputs of `input_size` at most.
 
-    Parameters
-    ----------
-    listing : Listing
-    input_size : int
-        The largest input of the study's backbones, pixels.
-
-    Returns
-    -------
-    int
-        `input_size`, or the images' own size where all are squares of one smaller size: these are
-        enlarged on the device, batch by batch, not on disk.
+    That is `input_size`, or the images' own size where all are squares of one smaller size: these
+    are enlarged on the device, batch by batch, not on disk.
     """
     return min(listing.native_size or input_size, input_size)
 

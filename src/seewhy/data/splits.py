@@ -197,20 +197,10 @@ def _lacking(listing: Listing, splits: Sequence[Split]) -> list[int]:
 
 
 def draw_sample(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Draw images so that each class has its share of them, rounded up or down.
+    """Draw images so that each class has its share of them, rounded up or down; places, ascending.
 
-    Parameters
-    ----------
-    labels : ndarray of int, (N,)
-    count : int
-        All images, where there are no more.
-    seed : int
-        The draw depends on it and the labels alone.
-
-    Returns
-    -------
-    ndarray of int64, (min(N, count),)
-        Places in `labels`, ascending.
+    The draw depends on the seed and the labels (N,) alone, and takes all images where there are no
+    more than `count`.
     """
     places = np.empty(len(labels))
     for label in np.unique(labels):
@@ -224,16 +214,8 @@ def draw_sample(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.
 def check_classes(listing: Listing, set_aside: Sequence[int] = ()) -> None:
     """Refuse a listing whose classes cannot all be trained, validated and tested.
 
-    Parameters
-    ----------
-    listing : Listing
-    set_aside : sequence of int, optional
-        Labels of images that are no longer in the listing; for the messages.
-
-    Raises
-    ------
-    DataError
-        With less than two classes, or for all classes that lack images.
+    `set_aside` has labels of images that are no longer in the listing, for the messages. Raises
+    DataError with fewer than two classes, or for all classes that lack images.
     """
     classes = listing.classes
     if len(classes) < 2:

@@ -34,20 +34,12 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
     """Evaluate a model without a trace: modes, requires_grad and random state come back.
 
     Inside, every submodule is in evaluation mode and no parameter asks for a gradient, so that
-    the graph behind a layer keeps nothing for gradients of weights; gradients are off until a
-    layer's hook switches them on. Threads take turns, see `evaluating`; a plain forward pass of
-    another thread meanwhile runs in evaluation mode.
+    the graph after a layer keeps nothing for gradients of weights; gradients are off until a
+    layer's hook switches them on. Of the devices' random states, the CPU's and that of the images'
+    device come back. Threads take turns, see `evaluating`; a plain forward pass of another thread
+    meanwhile runs in evaluation mode.
 
-    Parameters
-    ----------
-    model : nn.Module
-    images : Tensor
-        Names the device whose random state is kept beside the CPU's.
-
-    Raises
-    ------
-    ConfigError
-        Where another thread switched the model to training mode meanwhile.
+    Raises ConfigError where another thread switched the model to training mode meanwhile.
     """
     cuda = [images.device] if images.device.type == "cuda" else []
     with (
@@ -95,18 +87,12 @@ def record(
     model : nn.Module
     images : Tensor, (N, C, H, W)
     names : tuple of str
-        The layers; none for a plain forward.
+        The layers; none for a plain forward pass.
     target : callable, optional
         See `find_scores`.
     graph : {"once", "twice", "none"}, default "once"
         How often what follows the layers can be differentiated; twice keeps to kernels that
         allow it.
-
-    Returns
-    -------
-    answer : ModelOutput
-        The logits with their graph.
-    recorded : dict of Recorded
 
     Raises
     ------

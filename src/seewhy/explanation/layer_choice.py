@@ -60,21 +60,12 @@ def choose_layer(model: nn.Module, image: Tensor, target: Target | None = None) 
     attention (pre-norm networks: ViT, DeiT, Swin), or, where that attention has no norm before
     it, the output of the block before (Swin v2). Elsewhere it is the last map before pooling.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Its modes are as before afterwards.
-    image : Tensor, (1, C, H, W)
-        Sent through the model once, for a graph without values, unless a network of this
-        structure was asked before without a target.
-    target : callable, optional
-        See `seewhy.explain`; tells which of the model's outputs is explained.
+    One image (1, C, H, W) is sent through the model, for a graph without values, unless a network
+    of this structure was asked before without a target; the target says which of the model's
+    outputs is explained. The model's modes are as before afterwards.
 
-    Raises
-    ------
-    ConfigError
-        Where no module puts out a map with more than one place, or two layers lead to the scores
-        side by side.
+    Raises ConfigError where no module puts out a map with more than one place, or two layers lead
+    to the scores side by side.
     """
     with evaluating(model):
         if target is not None:

@@ -56,16 +56,8 @@ class LayerInfo:
 def find_layer(model: nn.Module, name: object) -> nn.Module:
     """Return the submodule called `name`; the empty name is the model itself.
 
-    Parameters
-    ----------
-    model : nn.Module
-    name : str
-        ``"NAME@2"`` is the second run of NAME in a forward pass.
-
-    Raises
-    ------
-    ConfigError
-        Where there is none; names those that are near.
+    ``"NAME@2"`` is the second run of NAME in a forward pass. Raises ConfigError where there is
+    none; names those that are near.
     """
     if not isinstance(name, str):
         raise ConfigError(f"layer: expected a layer's name, but got {name!r}")
@@ -117,17 +109,7 @@ def name_layer(model: nn.Module, layer: object) -> str:
 def output_layout(
     model: nn.Module, name: str, output: Tensor, images: Tensor
 ) -> SpatialLayout | None:
-    """Find the layout of a layer's output, with what the model says of its tokens.
-
-    Parameters
-    ----------
-    model : nn.Module
-    name : str
-        The layer's.
-    output : Tensor
-    images : Tensor, (N, C, H, W)
-        The model's input.
-    """
+    """Find the layout of a named layer's output, with what the model says of its tokens."""
     last = isinstance(find_layer(model, name), nn.LayerNorm)
     turned = False
     if output.ndim == 3 and len(images) > 1 and output.shape[0] == output.shape[1] == len(images):

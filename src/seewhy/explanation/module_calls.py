@@ -67,15 +67,9 @@ class TracedPass:
 
 
 def watch(model: nn.Module, image: Tensor, target: Target | None = None) -> TracedPass:
-    """Run a model once and note what every module puts out.
+    """Run a model once for an image (1, C, H, W) and note what every module puts out.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Held by the caller, see `evaluating`; as it was before afterwards.
-    image : Tensor, (1, C, H, W)
-    target : callable, optional
-        See `find_scores`.
+    The caller holds the model, see `evaluating`; it is as before afterwards.
     """
     model = unwrapped(model)
     with frozen(model), uncompiled(), torch.inference_mode(False):
@@ -227,12 +221,8 @@ def _tensors(output: object) -> Iterator[Tensor]:
 def behind(node: Node, ends: set[Node]) -> tuple[set[Node], set[Node]]:
     """Follow the graph from a node towards the image, as far as certain nodes.
 
-    Returns
-    -------
-    met : set
-        Those of `ends` that were reached; nothing beyond them is followed.
-    passed : set
-        All other nodes on the way.
+    Returns those of `ends` that were reached, beyond which nothing is followed, and all other
+    nodes on the way.
     """
     met: set[Node] = set()
     passed: set[Node] = set()

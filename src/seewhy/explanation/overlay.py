@@ -29,18 +29,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def resize_map(map_: NDArray[Any], size: int) -> NDArray[np.float32]:
-    """Resize a map bilinearly, as PyTorch does with ``align_corners=False``.
-
-    Parameters
-    ----------
-    map_ : ndarray, (h, w)
-    size : int
-        Side of the result, pixels.
-
-    Returns
-    -------
-    ndarray of float32, (size, size)
-    """
+    """Resize a map (h, w) to (size, size) bilinearly, as PyTorch with ``align_corners=False``."""
     values: NDArray[np.float64] = np.asarray(map_, dtype=np.float64)
     height, width = values.shape
     above, below, share = _neighbours(height, size)
@@ -52,17 +41,9 @@ def resize_map(map_: NDArray[Any], size: int) -> NDArray[np.float32]:
 
 
 def normalised(map_: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale a map to 0 … 1 by its own maximum; an empty map (all zero) stays zero.
+    """Scale a map of any shape to 0 … 1 by its own maximum; an empty map (all zero) stays zero.
 
-    Parameters
-    ----------
-    map_ : ndarray
-        Any shape; what is negative or not a number counts as zero.
-
-    Returns
-    -------
-    ndarray of float32
-        Of the same shape.
+    What is negative or not a number counts as zero.
     """
     given: NDArray[np.float64] = np.asarray(map_, dtype=np.float64)
     values = np.nan_to_num(given, nan=0.0, posinf=LARGEST, neginf=0.0).clip(0.0, LARGEST)
@@ -72,18 +53,9 @@ def normalised(map_: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def heat(map_: NDArray[Any], size: int) -> NDArray[np.uint8]:
-    """Colour a map as a layer to lay over its image.
+    """Colour a map (h, w) as a layer to lay over its image, (size, size, 4).
 
-    Parameters
-    ----------
-    map_ : ndarray, (h, w)
-    size : int
-        Side of the layer, pixels.
-
-    Returns
-    -------
-    ndarray of uint8, (size, size, 4)
-        Red, green, blue and coverage; an empty map covers nothing.
+    Red, green, blue and coverage; an empty map covers nothing.
     """
     values = normalised(resize_map(map_, size))
     coverage = np.minimum(values / OPAQUE_FROM, 1.0)
@@ -91,17 +63,7 @@ def heat(map_: NDArray[Any], size: int) -> NDArray[np.uint8]:
 
 
 def colour(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Look values of 0 … 1 up in the colour map.
-
-    Parameters
-    ----------
-    values : ndarray
-        Any shape; clipped to 0 … 1.
-
-    Returns
-    -------
-    ndarray of uint8, (..., 3)
-    """
+    """Look up values of any shape in the colour map, (..., 3); they are clipped to 0 … 1."""
     steps = np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.intp)
     found: NDArray[np.uint8] = _table()[steps]
     return found

@@ -136,11 +136,7 @@ def _finite(values: Tensor) -> bool:
 def check_gradients(model: nn.Module, scores: Tensor | None) -> None:
     """Refuse to go back through layers that compute in integers.
 
-    Parameters
-    ----------
-    model : nn.Module
-    scores : Tensor, (N, M), or None
-        With the graph that is gone back through; None where that is all of the model.
+    The way back is the graph of the scores (N, M); None: all of the model.
     """
     for name, module in model.named_modules():
         if name and "quantized" in type(module).__module__:

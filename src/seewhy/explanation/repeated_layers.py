@@ -17,18 +17,11 @@ from seewhy.errors import ConfigError
 
 
 class LayerRuns:
-    """A layer's forward hook, and what it saw.
+    """The forward hook of the layer called `name`, and what it saw.
 
-    Parameters
-    ----------
-    name : str
-        The layer's, as the caller gave it.
-    wanted : int or None
-        The number of the run to explain, from 1; None where it is to be found.
-    alone : bool
-        Whether this is the only recorded layer: then the graph begins at it again.
-    traced : bool
-        Whether a graph is kept at all.
+    `wanted` is the number of the run to explain, from 1; None where it is to be determined. With
+    `alone` this is the only recorded layer: then the graph starts at it again. `traced` says
+    whether a graph is kept at all.
     """
 
     def __init__(self, name: str, wanted: int | None, alone: bool, traced: bool) -> None:

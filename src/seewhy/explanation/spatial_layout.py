@@ -69,7 +69,7 @@ def read_layout(
     last: bool = False,
     tokens_first: bool = False,
 ) -> SpatialLayout | None:
-    """Find from its shape the layout of an output.
+    """Determine the layout of an output from its shape; None where it is no map.
 
     Parameters
     ----------
@@ -80,16 +80,11 @@ def read_layout(
     prefix : int, optional
         The number of tokens before the patches, as the network declares it.
     grid : tuple of int, optional
-        The patch grid the network names, for tokens; believed where the count agrees.
+        The patch grid that the network names, for tokens; used where the count agrees.
     last : bool, default False
         Whether the layer normalises its last axis: where both readings fit, channels are there.
     tokens_first : bool, default False
         Whether tokens come before images where there are as many of both.
-
-    Returns
-    -------
-    Layout or None
-        None where the output is no map.
     """
     count, side = images[0], (int(images[2]), int(images[3]))
     if len(shape) == 3:

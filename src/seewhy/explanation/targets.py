@@ -89,19 +89,9 @@ class ModelOutput(NamedTuple):
 def find_scores(output: object, target: Target | None, count: int) -> Tensor:
     """Find in a model's output the scores that can be explained, as they are: (N, M) or (N,).
 
-    Parameters
-    ----------
-    output : object
-        A tensor, or a tuple, mapping or object that holds one clear tensor of logits.
-    target : callable, optional
-        Takes the output and returns the scores itself, (N, M) or (N,).
-    count : int
-        Number of images N.
-
-    Raises
-    ------
-    ConfigError
-        Where no logits, or more than one, are found.
+    The output is a tensor, or a tuple, mapping or object that holds one clear tensor of logits for
+    N = `count` images; a target takes it and returns the scores itself. Raises ConfigError where no
+    logits, or more than one, are found.
     """
     if target is None:
         return _find_logits(output, count)
@@ -171,12 +161,8 @@ def _describe(value: object) -> str:
 def read_probabilities(answer: ModelOutput, activation: Activation) -> Tensor:
     """Return the probabilities (N, M) float32, detached.
 
-    Parameters
-    ----------
-    answer : ModelOutput
-        One logit made two, (−z, z), takes the sigmoid: its two sum to one. So does a lone score.
-    activation : {"softmax", "sigmoid"}
-        For networks that do not end in either.
+    `activation` is for networks that do not end in either. One logit made two, (−z, z), takes the
+    sigmoid: its two sum to one. So does a single score.
     """
     logits = answer.logits.detach().float()
     if answer.ending == "given":
@@ -247,20 +233,10 @@ def _indices(value: object, what: str, count: int, known: int, device: torch.dev
 
 
 def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float) -> ScoreSelection:
-    """Ask why the classes rather than others: score y[a] − strength · y[b].
+    """Ask why the classes (N, K) rather than others: score y[a] − strength · y[b].
 
-    Parameters
-    ----------
-    classes : Tensor, (N, K)
-    against : int, sequence or Tensor
-        One index for all images, N indices, or N lists; several are averaged.
-    logits : Tensor, (N, M)
-    strength : float
-
-    Raises
-    ------
-    ConfigError
-        Where a class is held against itself, or an index is unknown.
+    `against` is one index for all images, N indices, or N lists; several are averaged. Raises
+    ConfigError where a class is held against itself, or an index is unknown.
     """
     count, known = logits.shape
     others = _indices(against, "against", count, known, logits.device)
@@ -273,20 +249,9 @@ def contrast(classes: Tensor, against: Classes, logits: Tensor, strength: float)
 
 
 def nearest_contrast(classes: Tensor, logits: Tensor, many: int, strength: float) -> ScoreSelection:
-    """Hold each class against the `many` classes whose logits are nearest to its own.
+    """Hold each class (N, K) against the `many` classes whose logits are nearest to its own.
 
-    Parameters
-    ----------
-    classes : Tensor, (N, K)
-    logits : Tensor, (N, M)
-    many : int
-        At most; a network of M classes has M − 1 others.
-    strength : float
-
-    Raises
-    ------
-    ConfigError
-        Where the network knows a single class.
+    A network of M classes has at most M − 1 others. Raises ConfigError where it has a single class.
     """
     known = logits.shape[1]
     if known < 2:
@@ -299,13 +264,9 @@ def nearest_contrast(classes: Tensor, logits: Tensor, many: int, strength: float
 
 
 def residual_softmax(output: Tensor) -> Tensor:
-    r"""Return ReST scores, ``y + log softmax(y)``, to be passed as ``target``.
+    """Return ReST scores (N, M), ``y + log softmax(y)``, to be passed as ``target``.
 
-    They tell magnitude (the logit) and rank (the probability) at once.
-
-    Parameters
-    ----------
-    output : Tensor, (N, M)
+    They hold magnitude (the logit) and rank (the probability) at once.
 
     References
     ----------

@@ -36,11 +36,11 @@ _own_numbers = 0
 def exclusive(model: nn.Module) -> Iterator[None]:
     """Hold a model and everything in it; wait while another thread holds a part of it.
 
-    Guaranteed inside: no other thread is inside with this model, nor with one that shares a
-    submodule with it. The thread itself may come in again, with the same model or another one.
-    Nothing is stored at the model, which can be copied, pickled and freed at any time. Not
-    guaranteed: that other threads leave the model alone outside seewhy, or that two models which
-    share tensors but no module take turns.
+    Inside, no other thread is inside with this model, nor with one that shares a submodule with it.
+    The thread itself may enter again, with the same model or another one. Nothing is stored at the
+    model, which can be copied, pickled and freed at any time. Not guaranteed: that other threads
+    leave the model alone outside seewhy, or that two models which share tensors but no module take
+    turns.
 
     Raises ConfigError where two threads would wait for each other for ever: each holds one model
     and asks for the other's.
@@ -119,10 +119,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 class SharedSetting:
     """A setting of the process: the first thread inside makes it, the last one takes it back.
 
-    Parameters
-    ----------
-    make : callable
-        Returns the context manager that makes the setting.
+    ``make()`` returns the context manager that makes the setting.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
@@ -152,15 +149,10 @@ math_attention = SharedSetting(lambda: sdpa_kernel(SDPBackend.MATH))
 def hooked(
     after: Iterable[tuple[nn.Module, Hook]], before: Iterable[tuple[nn.Module, Hook]] = ()
 ) -> Iterator[None]:
-    """Put hooks on modules for the forward passes that this thread makes inside.
+    """Put forward hooks and forward pre-hooks on modules for this thread's forward passes inside.
 
     Passes of other threads do not notice the hooks, nor does an explanation that one of the
     model's own hooks asks for in the middle of the pass.
-
-    Parameters
-    ----------
-    after, before : iterable of (nn.Module, callable)
-        Forward hooks and forward pre-hooks.
     """
     outer, inner = getattr(_passes, "current", None), object()
 
@@ -193,11 +185,8 @@ def register(where: Callable[..., RemovableHandle], hook: Hook, **options: bool)
 def foreign_hooks() -> int | None:
     """Count the hooks that were ever registered in this process, but for seewhy's own.
 
-    Returns
-    -------
-    int or None
-        Equal before and after a forward pass where it put no hook on anything, whatever seewhy
-        did meanwhile in this thread and others. None where PyTorch does not tell.
+    Equal before and after a forward pass that put no hook on anything, whatever seewhy did
+    meanwhile in this thread and others. None where PyTorch does not tell.
     """
     global _own_numbers
     with _numbers:

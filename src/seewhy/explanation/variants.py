@@ -21,47 +21,20 @@ _AGREEMENT = 0.02
 
 
 def scores_of(case: MethodContext, index: int, images: Tensor) -> Tensor:
-    """Score variants of one image.
-
-    Parameters
-    ----------
-    case : MethodContext
-    index : int
-        Which image of the case.
-    images : Tensor, (B, C, H, W)
-
-    Returns
-    -------
-    Tensor, (B, K) float32
-    """
+    """Score variants (B, C, H, W) of image `index` of the case, (B, K) float32."""
     answer, _ = record(case.model, images, (), case.target)
     return case.question.repeated(index, len(images)).select(answer.logits.float())
 
 
 def scores_behind(case: MethodContext, index: int, layer: RecordedLayer, outputs: Tensor) -> Tensor:
-    """Score variants of a layer's output for one image.
+    """Score variants of a layer's output for image `index` of the case, (B, K) float32.
 
     The image itself runs up to the layer, once for all variants; they take over from there, with
-    an unchanged one that tells whether this may be done. Where it may not (the network joins the
+    an unchanged one that shows whether this may be done. Where it may not (the network joins the
     layer's output with earlier ones), the image runs up to the layer for each.
 
-    Parameters
-    ----------
-    case : MethodContext
-    index : int
-        Which image of the case.
-    layer : RecordedLayer
-    outputs : Tensor, (B, …), or (T, B, …) where the layer puts tokens first
-        As the layer puts them out.
-
-    Returns
-    -------
-    Tensor, (B, K) float32
-
-    Raises
-    ------
-    ConfigError
-        Where images of a batch change each other's logits.
+    The outputs are as the layer puts them out, (B, …), or (T, B, …) where it puts tokens first.
+    Raises ConfigError where images of a batch change each other's logits.
     """
     axis = layer.layout.batch_axis
     outputs = torch.cat([layer.output.detach().narrow(axis, index, 1), outputs], dim=axis)
@@ -86,20 +59,11 @@ def scores_behind(case: MethodContext, index: int, layer: RecordedLayer, outputs
 def logits_behind(
     case: MethodContext, images: Tensor, layer: RecordedLayer, outputs: Tensor
 ) -> Tensor:
-    """Return the logits (B, M) where a layer puts out `outputs`, whatever the images are.
+    """Return the logits (B, M) where a layer puts out `outputs` (B, …), whatever the images are.
 
-    Parameters
-    ----------
-    case : MethodContext
-    images : Tensor, (B, C, H, W) or (1, C, H, W)
-        What runs up to the layer; one serves all where nothing else of it is used behind.
-    layer : RecordedLayer
-    outputs : Tensor, (B, …)
-
-    Raises
-    ------
-    RuntimeError, ConfigError
-        Where the network does not take a batch that grows at this layer.
+    The images, B of them or one for all, run up to the layer; one suffices where nothing else of it
+    is used after the layer. Raises RuntimeError or ConfigError where the network does not take a
+    batch that grows at this layer.
     """
     module = find_layer(case.model, layer.name)
 

@@ -39,11 +39,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def layer_names(model: nn.Module) -> dict[str, nn.Module]:
     """Name a network's modules as they would be named without wrappers.
 
-    Returns
-    -------
-    dict of str to nn.Module
-        In the order of ``model.named_modules()``; a wrapper's name stands for the module inside
-        it. The empty name is the network itself.
+    In the order of ``model.named_modules()``; a wrapper's name stands for the module inside it. The
+    empty name is the network itself.
     """
     names: dict[str, nn.Module] = {}
     met: dict[str, tuple[str, nn.Module]] = {}

@@ -47,22 +47,10 @@ class OverlayWriter:
     def draw(
         self, found: PictureFile, explanations: Sequence[tuple[Method, Explanation]], row: int
     ) -> Picture:
-        """Write one picture's files.
+        """Write the files of one picture: image `row` of a batch explained by every method.
 
-        Parameters
-        ----------
-        found : PictureFile
-        explanations : sequence of (Method, Explanation)
-            Of a batch, by every method.
-        row : int
-            Which image of the batch it is.
-
-        Raises
-        ------
-        UnreadableImageError
-            Where the file can no longer be decoded.
-        RunError
-            Where the folder cannot be written.
+        Raises UnreadableImageError where the file can no longer be decoded, RunError where the
+        folder cannot be written.
         """
         whole = decode_image(found.path, self.max_megapixels, levels=self.levels)
         shown = _bounded(whole)

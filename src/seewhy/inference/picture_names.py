@@ -36,19 +36,9 @@ def find_pictures(
 ) -> tuple[tuple[PictureFile, ...], tuple[FailedPicture, ...]]:
     """List the pictures that were named, and those below the folders that were named.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        Files and folders. A file's place is its name; what is in a folder keeps its place
-        there, below the folder's name where several paths were given.
-    without : Path
-        A folder that is not searched: the one the results go to.
-
-    Returns
-    -------
-    found : tuple of PictureFile
-    failed : tuple of FailedPicture
-        What is no file, and folders without pictures.
+    A file's place is its name; what is in a folder keeps its place there, below the folder's name
+    where several paths were given. The folder `without`, where the results go, is not searched.
+    What is no file, and folders without pictures, are returned as failed.
     """
     places = UniqueNames()
     found: list[PictureFile] = []

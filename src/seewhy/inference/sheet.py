@@ -48,18 +48,10 @@ def tile_size(width: int, height: int) -> tuple[int, int]:
 
 
 def draw_sheet(title: str, blocks: Sequence[SheetSection]) -> Image.Image:
-    """Draw a sheet.
+    """Draw a sheet, RGB: a title, and blocks below each other.
 
-    Parameters
-    ----------
-    title : str
-    blocks : sequence of SheetSection
-        Below each other; a block's tiles flow into rows of `COLUMNS`.
-
-    Returns
-    -------
-    Image
-        RGB. Words that are too long for their place end in an ellipsis.
+    A block's tiles flow into rows of `COLUMNS`. Words that are too long for their place end in an
+    ellipsis.
     """
     tiles = [tile for block in blocks for tile in block.tiles]
     wide = max(TILE, max(tile.picture.shape[1] for tile in tiles))

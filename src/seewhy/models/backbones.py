@@ -88,18 +88,8 @@ class LoadedNetwork:
 def load_network(config: BackboneConfig, size: int | None, seed: int) -> LoadedNetwork:
     """Load a network as it is, a vision transformer too; nothing is asked of its trunk.
 
-    Parameters
-    ----------
-    config : BackboneConfig
-    size, seed
-        As for `load_backbone`.
-
-    Raises
-    ------
-    BackboneError
-        For an unknown name or weights that do not fit.
-    DownloadError
-        Where the weights should come from the hub and do not.
+    Size and seed are as for `load_backbone`. Raises BackboneError for an unknown name or weights
+    that do not fit, DownloadError where the weights should come from the hub and do not.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -149,24 +139,11 @@ def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbo
 
 
 def sketch_network(name: str, size: int | None) -> tuple[nn.Module, int]:
-    """Create a timm network without values, to ask it for its layers' shapes.
+    """Create a timm network without values, to ask it for its layers' shapes, and its input's side.
 
-    Parameters
-    ----------
-    name : str
-    size : int, optional
-        Side of the input, pixels; default: what the weights are trained with.
-
-    Returns
-    -------
-    model : nn.Module
-        On PyTorch's ``meta`` device, in evaluation mode, with its published classifier.
-    size : int
-
-    Raises
-    ------
-    BackboneError
-        For a name that timm does not know or cannot build.
+    On PyTorch's ``meta`` device, in evaluation mode, with its published classifier. The side is
+    `size`, pixels, or what the weights are trained with. Raises BackboneError for a name that timm
+    does not know or cannot build.
     """
     name = full_name(name)
     with torch.device("meta"):
@@ -177,24 +154,11 @@ def sketch_network(name: str, size: int | None) -> tuple[nn.Module, int]:
 
 
 def create_architecture(name: str, size: int | None = None) -> nn.Module:
-    """Create a timm model without a classifier, its weights random.
+    """Create a timm model without a classifier, its weights random, in evaluation mode.
 
-    Parameters
-    ----------
-    name : str
-        As in `Backbone.name`; the tag, which names weights, is left out of account.
-    size : int, optional
-        Side of the input, pixels; default the architecture's own.
-
-    Returns
-    -------
-    nn.Module
-        In evaluation mode. The global random state stays as it was.
-
-    Raises
-    ------
-    BackboneError
-        Where timm does not know the architecture or cannot build it for this size.
+    The tag of the name, which names weights, is ignored. `size` is the side of the input, pixels,
+    default the architecture's own. The global random state stays as it was. Raises BackboneError
+    where timm does not know the architecture or cannot build it for this size.
     """
     architecture = full_name(name.partition(".")[0]).partition(".")[0]
     with torch.random.fork_rng(devices=[]):

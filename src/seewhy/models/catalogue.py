@@ -53,10 +53,7 @@ class CatalogueRow:
 def catalogue() -> list[CatalogueRow]:
     """Describe the backbones that `seewhy models` lists; any other convolutional one works too.
 
-    Returns
-    -------
-    list of CatalogueRow
-        The default first, then the paper's, then others by name's family.
+    The default first, then the paper's, then others by name's family.
     """
     shorts = {full: short for short, full in SHORT_NAMES.items()}
     shorts[f"{LITE0}.in1k"] = LITE0

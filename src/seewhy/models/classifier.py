@@ -33,7 +33,7 @@ class Head(nn.Module):
     features : int
         Channels C of the trunk's last map.
     units : sequence of int
-        Width of each hidden layer, ReLU and dropout behind each; empty: a linear head.
+        Width of each hidden layer, ReLU and dropout after each; empty: a linear head.
     dropout : float
     classes : int
     seed : int

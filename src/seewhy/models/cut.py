@@ -106,15 +106,8 @@ def cut_trunk(model: nn.Module, open_share: float, size: int) -> Cut:
 def trace_trunk(model: nn.Module) -> fx.GraphModule:
     """Trace a timm model's `forward_features` in evaluation mode.
 
-    Returns
-    -------
-    fx.GraphModule
-        It shares the model's parameters and their names; those of the classifier are not in it.
-
-    Raises
-    ------
-    BackboneError
-        Where the model has no `forward_features` or torch.fx cannot follow it.
+    The result shares the model's parameters and their names; those of the classifier are not in it.
+    Raises BackboneError where the model has no `forward_features` or torch.fx cannot follow it.
     """
     forward = getattr(type(model), "forward_features", None)
     if forward is None:

@@ -88,16 +88,9 @@ def imagenet_wnids() -> tuple[str, ...]:
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     """Return words for a classifier's outputs where they are named by WordNet ids.
 
-    Parameters
-    ----------
-    labels : sequence of str
-        In the order of the outputs; what is no WordNet id of ImageNet's stays as it is.
-
-    Returns
-    -------
-    tuple of str
-        The first of a synset's words (``golden retriever``); where two outputs have the same one
-        (the bird and the machine called crane), each with its id behind it.
+    The first of a synset's words (``golden retriever``); where two outputs have the same one (the
+    bird and the machine called crane), each followed by its id. What is no WordNet id of ImageNet's
+    stays as it is.
     """
     words = [_word(label) for label in labels]
     counts = Counter(words)

@@ -17,21 +17,10 @@ from seewhy.storage.schemas.dataset import Preprocess
 
 
 def read_preprocess(config: dict[str, Any], size: int | None, weights: str) -> Preprocess:
-    """Read what weights were trained with, by timm's own rules and defaults.
+    """Read what weights were trained with from timm's ``pretrained_cfg``, by timm's own defaults.
 
-    Parameters
-    ----------
-    config : dict
-        timm's ``pretrained_cfg``.
-    size : int, optional
-        Side of the input, pixels, instead of the weights' own.
-    weights : str
-        For the message.
-
-    Raises
-    ------
-    BackboneError
-        For anything but square RGB input with a positive deviation.
+    `size` is the side of the input, pixels, instead of the weights' own. Raises BackboneError for
+    anything but square RGB input with a positive deviation.
     """
     try:
         found = resolve_data_config(pretrained_cfg=config)  # type: ignore[no-untyped-call]
@@ -62,24 +51,11 @@ def _three(values: Any) -> tuple[float, float, float]:
 
 
 def fit_size(model: nn.Module, size: int, name: str) -> None:
-    """Have a network that is built for one input size take another one, where timm can.
+    """Fit a timm network that is built for one input size to another one, where timm can.
 
     Position embeddings are interpolated, windows keep their share of the map; convolutional
-    networks take any size as they are. What only a forward pass tells is left to it.
-
-    Parameters
-    ----------
-    model : nn.Module
-        timm's.
-    size : int
-        Side of the input, pixels.
-    name : str
-        For the message.
-
-    Raises
-    ------
-    BackboneError
-        For a size that the patches do not divide, or that timm refuses.
+    networks take any size as they are. What only a forward pass tells is left to it. Raises
+    BackboneError for a size that the patches do not divide, or that timm refuses.
     """
     embed = getattr(model, "patch_embed", None)
     if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad:
@@ -103,18 +79,9 @@ def fit_size(model: nn.Module, size: int, name: str) -> None:
 
 
 def fit_trained_size(model: nn.Module, local: LocalWeights) -> None:
-    """Build a network for the size its weights have, where that is not the architecture's own.
+    """Fit a network to the size its weights have, where that is not the architecture's own.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Of the architecture, before the weights are put in.
-    local : LocalWeights
-
-    Raises
-    ------
-    BackboneError
-        As `fit_size`.
+    Called before the weights are loaded; raises BackboneError as `fit_size`.
     """
     size = local.config.get("input_size")
     own = model.state_dict()

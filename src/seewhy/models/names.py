@@ -57,10 +57,7 @@ def timm_config(model: nn.Module) -> dict[str, Any]:
 def slugs(configs: Sequence[BackboneConfig]) -> tuple[str, ...]:
     """Return a folder name for each backbone: safe, and unique whatever its letters' case.
 
-    Returns
-    -------
-    tuple of str
-        Letters, digits, dot, hyphen and underscore; the second and third of a name end in -2, -3.
+    Letters, digits, dot, hyphen and underscore; the second and third of a name end in -2, -3.
     """
     taken: set[str] = set()
     found: list[str] = []

@@ -48,10 +48,8 @@ class LocalWeights:
 def read_local(path: Path) -> LocalWeights:
     """Read ``config.json`` and ``model.safetensors`` of a folder in timm's layout.
 
-    Raises
-    ------
-    BackboneError
-        Where either file is missing, broken or not what timm writes. Pickled weights are refused.
+    Raises BackboneError where either file is missing, broken or not what timm writes. Pickled
+    weights are refused.
     """
     config = _read_config(path)
     architecture = config.get("architecture")
@@ -83,26 +81,12 @@ def read_local(path: Path) -> LocalWeights:
 
 
 def install(model: nn.Module, trunk: Iterable[str], tensors: dict[str, Tensor], where: str) -> bool:
-    """Put tensors into a model by name, the whole trunk or nothing.
+    """Load tensors into a model by name, the whole trunk or nothing.
 
-    Parameters
-    ----------
-    model : nn.Module
-    trunk : iterable of str
-        Names of the tensors that the trunk consists of.
-    tensors : dict of str to Tensor
-    where : str
-        What the tensors come from, for the error.
-
-    Returns
-    -------
-    bool
-        Whether the rest of the model, its classifier, was there too and of the right shapes.
-
-    Raises
-    ------
-    BackboneError
-        Names the trunk's tensors that are missing, misshapen, not finite or unexpected.
+    `trunk` names the tensors that the trunk consists of; `where` is what the tensors come from, for
+    the message. Returns whether the rest of the model, its classifier, was there too and of the
+    right shapes. Raises BackboneError with the names of the trunk's tensors that are missing,
+    misshapen, not finite or unexpected.
     """
     expected = model.state_dict()
     trunk = list(trunk)
@@ -137,19 +121,8 @@ def read_lite0(model: nn.Module) -> tuple[dict[str, Tensor], str]:
     """Read tf_efficientnet_lite0's ImageNet weights from their installed package.
 
     The file keeps the tensors under other names but in timm's order; they are matched by order
-    and each shape is checked.
-
-    Returns
-    -------
-    tensors : dict of str to Tensor
-        By timm's names.
-    source : str
-        Package and version, for people.
-
-    Raises
-    ------
-    BackboneError
-        Where the package is missing or holds something else.
+    and each shape is checked. Returns them by timm's names, and the package with its version.
+    Raises BackboneError where the package is missing or holds something else.
     """
     again = f"reinstall the package {_LITE0_PACKAGE}"
     try:
@@ -172,17 +145,8 @@ def read_lite0(model: nn.Module) -> tuple[dict[str, Tensor], str]:
 def load_hub(name: str) -> nn.Module:
     """Create a timm model with its weights from the Hugging Face hub or the hub's cache.
 
-    Parameters
-    ----------
-    name : str
-        timm's name, with or without a tag.
-
-    Raises
-    ------
-    BackboneError
-        Where timm knows no pretrained weights of that name.
-    DownloadError
-        Where they are not in the cache and the hub cannot be reached or does not give them.
+    Raises BackboneError where timm knows no pretrained weights of that name, DownloadError where
+    they are not in the cache and the hub cannot be reached or does not give them.
     """
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:

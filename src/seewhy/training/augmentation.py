@@ -60,21 +60,11 @@ class Replacement:
 
     @torch.no_grad()
     def __call__(self, activations: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Replace a region in half of the images.
+        """Replace a region in half of the images, (B, C, h, w) at the cut; they are overwritten.
 
-        Parameters
-        ----------
-        activations : Tensor, (B, C, h, w)
-            At the cut, h and w at least 2; overwritten.
-        labels : Tensor of int64, (B,)
-        generator : torch.Generator
-            On the CPU, so that every device is given the same. ``focus`` draws all that ``erasing``
-            draws: with equal chance the two differ in the places alone.
-
-        Returns
-        -------
-        Tensor, (B, C, h, w)
-            `activations`.
+        h and w are at least 2. The generator is on the CPU, so that every device is given the same.
+        ``focus`` draws all that ``erasing`` draws: with equal random numbers the two differ in the
+        places alone.
         """
         height, width = activations.shape[2:]
         tall, wide = box_sides(height, width)
@@ -111,19 +101,10 @@ def box_sides(height: int, width: int) -> tuple[int, int]:
 
 
 def choose(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Choose half of each class's images in a batch.
+    """Choose half of each class's images in a batch, by their labels (B,).
 
     Every second one; whether the first of a class is one of them is drawn for each class, so that
     an odd number has its half on average.
-
-    Parameters
-    ----------
-    labels : Tensor of int64, (B,)
-    generator : torch.Generator
-
-    Returns
-    -------
-    Tensor of bool, (B,)
     """
     same = labels[:, None] == labels[None]
     earlier = same.tril(-1).sum(dim=1)
@@ -133,19 +114,10 @@ def choose(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def draw_donors(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw, for each image of a batch, the one whose activations it is given.
+    """Draw, for each image of a batch, the one whose activations it is given, by labels (B,).
 
     It is of another class, since one of the same class may have the same detail in the same
     place; of the same class where the batch has no other, and itself where it is alone.
-
-    Parameters
-    ----------
-    labels : Tensor of int64, (B,)
-    generator : torch.Generator
-
-    Returns
-    -------
-    Tensor of int64, (B,)
     """
     count = len(labels)
     chance = torch.rand(count, count, generator=generator).to(labels.device)
@@ -154,16 +126,7 @@ def draw_donors(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def check_region(where: str, shape: Sequence[int], backbone: str) -> None:
-    """Refuse a cut whose map is too small to lose a region and keep the rest.
-
-    Parameters
-    ----------
-    where : {"none", "erasing", "focus"}
-    shape : sequence of int
-        (C, h, w) of one image's activation at the cut.
-    backbone : str
-        For the message.
-    """
+    """Refuse a cut whose map, (C, h, w), is too small to lose a region and keep the rest."""
     _, height, width = shape
     if where != "none" and min(height, width) < 2:
         raise ConfigError(

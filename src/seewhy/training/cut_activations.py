@@ -31,18 +31,9 @@ CPU_BATCH, GPU_BATCH = 16, 64
 
 
 def through_prefix(prefix: nn.Module, images: Tensor, compute: Compute) -> Tensor:
-    """Run images through the prefix; what comes of one does not depend on those beside it.
+    """Run images (B, 3, size, size) through the prefix; each result is independent of the others.
 
-    Parameters
-    ----------
-    prefix : nn.Module
-    images : Tensor, (B, 3, size, size)
-    compute : Compute
-
-    Returns
-    -------
-    Tensor, (B, C, H, W)
-        With the channels last in memory.
+    The activations (B, C, H, W) have the channels last in memory.
     """
     size = CPU_BATCH if compute.device.type == "cpu" else GPU_BATCH
     found = []

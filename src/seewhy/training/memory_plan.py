@@ -64,16 +64,7 @@ def plan_activations(
 
     Memory is taken wherever it suffices. A disk is taken where reading an epoch's activations
     from it costs less than running the prefix again; both times are measured on this machine.
-
-    Parameters
-    ----------
-    keep : {"auto", "memory", "disk", "recompute"}
-        Anything but ``auto`` is obeyed.
-    needed : int
-        Bytes of all activations to keep.
-    budget : MemoryBudget
-    recompute_seconds, read_seconds : float
-        What an epoch's worth of either would take.
+    Anything but ``auto`` is obeyed. `needed` is the size of all activations to keep, bytes.
     """
     size = _size(needed)
     if keep != "auto":
@@ -98,14 +89,7 @@ def plan_activations(
 def resume_plan(recorded: Place, needed: int, budget: MemoryBudget) -> ActivationPlan:
     """Return the plan of a study that is resumed: as recorded, or what today's machine allows.
 
-    Parameters
-    ----------
-    recorded : {"memory", "disk", "recompute"}
-        Where the activations were kept when the backbone was started.
-    needed : int
-        Bytes of all activations to keep.
-    budget : MemoryBudget
-        Today's.
+    `needed` is the size of all activations to keep, bytes; the budget is today's.
     """
     began = f"{_size(needed)}: {recorded}, as when this backbone was started"
     if recorded == "recompute":

@@ -43,22 +43,11 @@ def adapt(
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> StageResult:
-    """Stage 1: train the head on pooled trunk features; the trunk does not run.
+    """Stage 1: train the head on pooled trunk features (N, C); the trunk does not run.
 
-    Parameters
-    ----------
-    head : Head
-        Trained in place; holds the best epoch's weights afterwards.
-    pooled : Tensor, (N, C) float32
-    data : Dataset
-    config : StudyConfig
-        Its ``head`` says how.
-    progress : Progress
-    title : str
-    checkpoint : Path, optional
-        Where the stage is stored between its epochs; default: nowhere.
-    on_epoch : callable, optional
-        Called after every epoch; may raise to end the stage.
+    The head is trained in place, as the configuration's ``head`` says, and holds the best epoch's
+    weights afterwards. The stage is stored between its epochs in the file `checkpoint`, if given;
+    `on_epoch` is called after every epoch and may raise to end the stage.
     """
     stage = config.adaptation
     settings = stage_settings(
@@ -83,21 +72,7 @@ def finetune(
 ) -> StageResult:
     """Stage 2: open the tail and train it with the head at a tenth of the learning rate.
 
-    Parameters
-    ----------
-    tail_and_head : TailAndHead
-        Trained in place; holds the best epoch's weights afterwards, frozen again.
-    at_cut : CutInput
-    data : Dataset
-    config : StudyConfig
-        Its ``head`` says how.
-    compute : Compute
-    progress : Progress
-    title : str
-    checkpoint : Path, optional
-        Where the stage is stored between its epochs; default: nowhere.
-    on_epoch : callable, optional
-        Called after every epoch; may raise to end the stage.
+    Tail and head are frozen again afterwards; everything else is as for `adapt`.
     """
     stage = config.finetuning
     settings = stage_settings(

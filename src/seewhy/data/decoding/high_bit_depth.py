@@ -78,12 +78,7 @@ def span_of_values(values: NDArray[Any], kind: Kind) -> ValueRange:
 def deep_to_rgb(image: Image.Image, storage: ValueFormat, levels: Levels) -> Image.Image:
     """Make a loaded picture of more than 8 bits one of 8 bits: L, RGB, or with alpha.
 
-    Parameters
-    ----------
-    image : Image
-    storage : ValueFormat
-    levels : Levels
-        A kind that is not in it is judged by this picture alone.
+    A kind that is not in the levels is judged by this picture alone.
     """
     if storage.coarse:
         level = levels.of(storage.kind)
@@ -132,14 +127,7 @@ def values_to_8_bit(values: NDArray[Any], kind: Kind, levels: Levels) -> NDArray
 
 
 def to_8_bit(values: NDArray[Any], level: ValueLevel) -> NDArray[np.uint8]:
-    """Scale values so that black is 0 and white 255; what is beyond is clipped.
-
-    Parameters
-    ----------
-    values : ndarray, any shape
-        Values that are not finite become 0.
-    level : ValueLevel
-    """
+    """Scale values so that black is 0 and white 255; what is beyond is clipped, not finite is 0."""
     # Halves, so that the widest floats have a difference.
     black, span = level.black / 2, level.white / 2 - level.black / 2
     with np.errstate(all="ignore"):

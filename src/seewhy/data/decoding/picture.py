@@ -129,18 +129,7 @@ def _named_errors(name: str, max_megapixels: float) -> Iterator[None]:
 
 
 def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize the shorter side to `size`, antialiased, and keep the square in the middle.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    size : int
-        Side of the result, pixels.
-
-    Returns
-    -------
-    ndarray of uint8, shape (size, size, 3)
-    """
+    """Resize the shorter side of an image (H, W, 3) to `size`, and keep the square in the middle."""
     if image.shape[:2] == (size, size):
         return image
     # Cutting the square out in the same step is resizing the whole and then cropping: the filter
@@ -152,17 +141,7 @@ def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def fit_square_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Treat a mask as `fit_square` treats its image, taking the nearest pixel.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (H, W)
-    size : int
-
-    Returns
-    -------
-    ndarray of bool, shape (size, size)
-    """
+    """Treat a mask (H, W) as `fit_square` treats its image, taking the nearest pixel."""
     if mask.shape == (size, size):
         return mask
     resized = Image.fromarray(mask.astype(np.uint8)).resize(
@@ -172,18 +151,7 @@ def fit_square_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
 
 
 def middle_square(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Box the square in the middle that `fit_square` keeps, on whole pixels.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width first.
-
-    Returns
-    -------
-    tuple of int
-        Left, top, right and bottom.
-    """
+    """Return left, top, right and bottom of the square in the middle that `fit_square` keeps."""
     height, width = shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2

@@ -82,18 +82,9 @@ def decide_levels(
 ) -> LevelDecision:
     """Decide what is black and white in pictures that belong together.
 
-    Parameters
-    ----------
-    spans : sequence of (str, ValueRange)
-        The name and the values of each picture that has more than 8 bits a value.
-    white, black : float, optional
-        What was asked for; black is 0 where only white is.
-
-    Raises
-    ------
-    DataError
-        Where white or black is asked for, but the pictures are of several kinds, or white is not
-        above black.
+    `spans` has the name and the values of each picture that has more than 8 bits a value; `white`
+    and `black` are what was asked for, and black is 0 where only white is. Raises DataError where
+    they are asked for, but the pictures are of several kinds, or white is not above black.
     """
     kinds = [kind for kind in KINDS if any(span.kind == kind for _, span in spans)]
     asked = white is not None or black is not None

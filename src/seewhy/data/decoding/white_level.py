@@ -17,25 +17,10 @@ from seewhy.runtime.progress import Progress
 def settle_levels(
     listing: Listing, white: float | None, black: float | None, progress: Progress
 ) -> tuple[Listing, LevelDecision]:
-    """Decide what is black and white in a listing's images.
+    """Decide what is black and white in a listing's images, which then loads them accordingly.
 
-    Parameters
-    ----------
-    listing : Listing
-    white, black : float, optional
-        ``data.white`` and ``data.black``.
-    progress : Progress
-
-    Returns
-    -------
-    Listing
-        It loads its images accordingly.
-    LevelDecision
-
-    Raises
-    ------
-    DataError
-        Where white or black cannot go for all of the images.
+    `white` and `black` are ``data.white`` and ``data.black``. Raises DataError where they cannot
+    apply to all of the images.
     """
     deep = listing.deep
     if deep is None:

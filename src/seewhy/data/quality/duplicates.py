@@ -60,15 +60,9 @@ def find_duplicates(
     time grows with the square of the number of images, in matrix products 64 wide, and does not
     grow with the number of duplicates.
 
-    Parameters
-    ----------
-    digests : ndarray of bytes, (N,)
-        Equal for exact copies; see `seewhy.data.quality.measurements.ImageMeasurements`.
-    thumbs : ndarray of uint8, (N, 32, 32)
-        Brightness.
-    threshold : float
-        Correlation of detail from which two images are near duplicates; from 1 on only exact copies
-        are looked for.
+    Digests (N,) are equal for exact copies, thumbs (N, 32, 32) are brightness, see
+    `seewhy.data.quality.measurements.ImageMeasurements`. From a correlation of detail of
+    `threshold` on, two images are near duplicates; from 1 on only exact copies are searched for.
     """
     count = len(digests)
     _, first, copy_of = np.unique(digests, return_index=True, return_inverse=True)

@@ -41,14 +41,8 @@ Floats = NDArray[np.float32]
 def find_quality_issues(data: Dataset, features: Floats, judged: Predictions) -> QualityIssues:
     """List likely label issues and outliers.
 
-    Parameters
-    ----------
-    data : Dataset
-    features : ndarray of float32, (N, C)
-        Pooled trunk features of all images, in the data set's order.
-    judged : Predictions
-        Of all images that a classifier judged without having been trained on them; see
-        `label_issues`.
+    `features` (N, C) are the pooled trunk features of all images, in the data set's order; `judged`
+    are predictions of all images that a classifier judged without having been trained on them.
     """
     return QualityIssues(
         label_issues=_label_list(data, judged), outliers=_outlier_list(data, features)

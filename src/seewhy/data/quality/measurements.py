@@ -33,14 +33,7 @@ class ImageMeasurements:
 
 
 def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> ImageMeasurements:
-    """Look at every image once, in threads.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, (N, S, S, 3)
-        RGB; may be memory-mapped.
-    progress : Progress
-    """
+    """Measure every RGB image (N, S, S, 3) once, in threads; they may be memory-mapped."""
     count = len(pixels)
     found = ImageMeasurements(
         digests=np.empty(count, dtype="S32"),
@@ -75,16 +68,7 @@ def sharpness(grey: NDArray[np.uint8]) -> float:
     columns. Where an image is smooth on the scale of a few pixels, the difference grows with the
     distance, and the ratio is 1/16: a blurred image comes near to that, whatever it shows. A sharp
     edge has 1/4, and so have photographs, whose spectra fall with the square of the frequency
-    (Field, 1987, doi:10.1364/JOSAA.4.002379); noise has 1.
-
-    Parameters
-    ----------
-    grey : ndarray of uint8, (S, S)
-
-    Returns
-    -------
-    float
-        In 0 … 1 and a little above; 0 where nothing differs.
+    (Field, 1987, doi:10.1364/JOSAA.4.002379); noise has 1. 0 where nothing differs.
     """
     values = grey.astype(np.float32)
     near = _difference(values, 1)

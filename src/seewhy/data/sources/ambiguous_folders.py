@@ -29,19 +29,10 @@ AS_SPLITS = "--set data.top_folders=splits"
 def refuse_unclear(
     look: FolderTree, place: Path, tops: list[Path], alone: bool, option: str = ""
 ) -> None:
-    """Refuse class folders that may be something else.
+    """Refuse class folders `tops` in the folder `place` that may be something else.
 
-    Parameters
-    ----------
-    look : FolderTree
-    place : Path
-        The folder of the class folders.
-    tops : list of Path
-        These.
-    alone : bool
-        Whether nothing says that `place` holds classes, as its own name in a split would.
-    option : str
-        What named `place`.
+    `alone`: nothing says that `place` holds classes, as its own name in a split would; `option` is
+    what named `place`.
     """
     full = [folder for folder in tops if look.full(folder)]
     if alone and not option:

@@ -80,13 +80,7 @@ def fetch_cifar102(
 
 
 def git_blob_id(path: Path) -> str:
-    """Compute the id git gives a file's content: SHA-1 over ``blob LENGTH``, a zero byte, and it.
-
-    Returns
-    -------
-    str
-        40 hexadecimal digits.
-    """
+    """Return the id git gives a file's content: SHA-1 over ``blob LENGTH``, a zero byte, and it."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):

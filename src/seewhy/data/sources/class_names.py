@@ -85,10 +85,7 @@ def refuse_escapes(folders: Iterable[str], where: str) -> None:
 def count_classes(listing: Listing) -> str:
     """Say which classes a listing has and how many images of each, before any is decoded.
 
-    Returns
-    -------
-    str
-        ``3 classes, 120 images: ant 40, bee 40, fly 40 (training 90, test 30)``.
+    ``3 classes, 120 images: ant 40, bee 40, fly 40 (training 90, test 30)``.
     """
     numbers = np.bincount(listing.labels, minlength=len(listing.classes)).tolist()
     classes = [f"{name!r} {n:,}" for name, n in zip(listing.classes, numbers, strict=True)]

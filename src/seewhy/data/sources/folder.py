@@ -117,22 +117,9 @@ def list_folder(
 def list_pictures(folder: Path, without: Path | None = None) -> list[Path]:
     """List the picture files anywhere below a folder, sorted, folder by folder.
 
-    Parameters
-    ----------
-    folder : Path
-    without : Path, optional
-        A folder that is not entered.
-
-    Returns
-    -------
-    list of Path
-        By suffix, without one by content; what cannot be read is among them. Hidden files and
-        folders are left out, links are followed, but not in circles.
-
-    Raises
-    ------
-    DataError
-        Where a folder cannot be read.
+    By suffix, without one by content; what cannot be read is among them. Hidden files and folders
+    are left out, and so is the folder `without`; links are followed, but not in circles. Raises
+    DataError where a folder cannot be read.
     """
     apart = {identity(without)} if without is not None and without.is_dir() else set()
     return [file for file in files_below(folder, apart) if is_file(file) and is_picture(file)]

@@ -36,13 +36,7 @@ def suffix_of(name: str) -> str:
 
 
 def is_picture(file: Path) -> bool:
-    """Tell a picture file from others; a file without a suffix is opened to see.
-
-    Parameters
-    ----------
-    file : Path
-        A regular file or a link.
-    """
+    """Tell a picture file, or a link to one, from others; without a suffix it is opened to see."""
     suffix = suffix_of(file.name)
     return suffix in picture_suffixes() if suffix else _opens(file)
 

@@ -64,10 +64,7 @@ class _File:
 def named_places(config: StudyConfig) -> dict[str, Path]:
     """Return the absolute path, links resolved, of what a configuration names on this machine.
 
-    Returns
-    -------
-    dict of str to Path
-        By the configuration's key, ``data.source`` or ``backbone.0.name``.
+    By the configuration's key, ``data.source`` or ``backbone.0.name``.
     """
     named: dict[str, str] = {}
     if config.data.source not in ("demo", CIFAR102):
@@ -107,26 +104,11 @@ def changes(
     moved: bool = False,
     without: Collection[str] = (),
 ) -> dict[str, FileChanges]:
-    """Compare the files that a configuration names with those that a study was made of.
+    """Compare the files that a configuration names with those that a study was made of, by part.
 
-    Parameters
-    ----------
-    config : StudyConfig
-    before : sequence of SourceFile
-    moved : bool, default False
-        They are stored elsewhere now: equal sizes and times are not enough.
-    without : collection of str, optional
-        Parts that are not compared.
-
-    Returns
-    -------
-    dict of str to Changes
-        By part; parts without changes are left out.
-
-    Raises
-    ------
-    DataError
-        Where the images cannot be listed.
+    `moved`: they are stored elsewhere now, so equal sizes and times are not enough. Parts in
+    `without` are not compared; parts without changes are left out of the result. Raises DataError
+    where the images cannot be listed.
     """
     there = {(one.part, one.name): one for one in before}
     now = {(one.part, one.name): one for one in _files(config, without)}

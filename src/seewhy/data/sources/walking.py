@@ -53,14 +53,7 @@ def has_pictures(folder: Path) -> bool:
 
 
 def files_below(folder: Path, without: set[Identity]) -> Iterator[Path]:
-    """Yield all files below a folder, folder by folder; no folder is entered twice.
-
-    Parameters
-    ----------
-    folder : Path
-    without : set of Identity
-        Folders that are not entered.
-    """
+    """Yield all files below a folder, folder by folder; none is entered twice or if in `without`."""
     seen = set(without)
 
     def enter(place: str) -> Iterator[os.DirEntry[str]]:

@@ -35,20 +35,11 @@ _SPLITS = VIEWS | {"UnbindBackward0", "PermuteBackward0", "TransposeBackward0"}
 
 
 def back_through_attention(node: Node, gradient: TokenGradients) -> list[Step] | None:
-    """Return the gradients behind an attention from the rows of few tokens, or None.
+    """Return the gradients before an attention from those of few tokens, or None.
 
-    Parameters
-    ----------
-    node : node
-        That joins the heads: from (N, H, T, d) to (N, T, H, d).
-    gradient : TokenGradients
-        By its output.
-
-    Returns
-    -------
-    list of Step, or None
-        By the tokens that were projected to queries, keys and values by one linear layer; or,
-        where those were made otherwise, by queries, keys and values.
+    `node` joins the heads, from (N, H, T, d) to (N, T, H, d), and `gradient` is by its output. The
+    steps are by the tokens that one linear layer projected to queries, keys and values, or, where
+    those were made otherwise, by queries, keys and values.
     """
     attention = _joined_heads(node, gradient)
     if attention is None:
@@ -190,19 +181,10 @@ def _projection(attention: Node) -> Node | None:
 
 
 def _part(weight: Tensor, view: Tensor, shape: torch.Size) -> Tensor | None:
-    """Return the rows of a projection's weight that made a view of its output.
+    """Return the rows (H, d, C) of a projection's weight (D, C) that made a view (N, H, T, d).
 
-    Parameters
-    ----------
-    weight : Tensor, (D, C)
-    view : Tensor, (N, H, T, d)
-    shape : torch.Size
-        Of the output, (N·T, D).
-
-    Returns
-    -------
-    Tensor, (H, d, C), or None
-        None where the view does not go through whole tokens.
+    `shape` is that of the projection's output, (N·T, D). None where the view does not go through
+    whole tokens.
     """
     count, heads, places, width = view.shape
     by_image, by_head, by_token, by_channel = view.stride()

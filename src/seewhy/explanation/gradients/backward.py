@@ -35,23 +35,10 @@ _BUDGET = 1 << 24
 def gradients_of(
     logits: Tensor, leaf: Tensor, coefficients: Callable[[int], Tensor], columns: int
 ) -> Iterator[Tensor | None]:
-    """Yield the gradient of each score by a leaf; the graph is gone after the last.
+    """Yield the gradient of each of K = `columns` scores by a leaf, or None where there is none.
 
-    Parameters
-    ----------
-    logits : Tensor, (N, M)
-        With their graph.
-    leaf : Tensor
-        Where that begins.
-    coefficients : callable
-        From k to the derivative of score k by the logits, (N, M).
-    columns : int
-        How many scores K there are.
-
-    Yields
-    ------
-    Tensor of the leaf's shape, or None
-        None where the scores do not depend on the leaf.
+    The graph from the leaf to the logits (N, M) is gone after the last; ``coefficients(k)`` is the
+    derivative of score k by the logits.
     """
     chunk = max(1, _BUDGET // max(leaf.numel(), logits.numel()))
     for start in range(0, columns, chunk):
@@ -123,17 +110,8 @@ def _walk(root: Node, place: int, asked: Tensor, most: int) -> list[_AutogradEdg
 
     All edges belong together: the leaf's gradient is the sum of what autograd makes of each. A
     node is taken once every use of its output was; a node that some rule jumped over is left to
-    autograd with what else arrived there.
-
-    Parameters
-    ----------
-    root : node
-        That put out the logits.
-    place : int
-        Which of its outputs they are.
-    asked : Tensor, (K, N, M)
-    most : int
-        See `go_back`.
+    autograd with what else arrived there. The logits are output `place` of the node `root`; for
+    `most` see `go_back`.
     """
     uses = count_uses(root)
     arrived: dict[Node, dict[int, Gradient]] = {root: {place: DenseGradients(asked)}}

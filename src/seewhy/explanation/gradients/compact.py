@@ -59,11 +59,7 @@ class TokenGradients:
     def seen_as(self, shape: torch.Size, values: Tensor) -> TokenGradients | None:
         """Return gradients of another shape, or None where that tears tokens apart.
 
-        Parameters
-        ----------
-        shape : torch.Size
-        values : Tensor, (K, N, R, C')
-            The rows' own.
+        The rows get the new values (K, N, R, C').
         """
         count, channels = values.shape[1], values.shape[3]
         apart = tuple(shape[:2]) == (count, self.places)

@@ -30,16 +30,9 @@ Step = tuple[Node, int, Gradient]
 
 
 def go_back(node: Node, gradient: DenseGradients | TokenGradients, most: int) -> list[Step] | None:
-    """Return the gradients by a node's inputs, or None where there is no rule.
+    """Return the gradients by the inputs of a node with one output; None where there is no rule.
 
-    Parameters
-    ----------
-    node : node
-        With a single output.
-    gradient : DenseGradients or Rows
-        By that.
-    most : int
-        Where a dense gradient would have more values a score than these, there is no rule.
+    There is none where a dense gradient would have more values per score than `most`.
     """
     parents = [(parent, place) for parent, place in node.next_functions if parent is not None]
     if not all(_plain(gradient, parent) for parent in parents):

@@ -83,12 +83,8 @@ def count_hooks() -> int | None:
     """Count the hooks that were ever registered on tensors, nodes and modules in this process.
 
     A node does not tell which hooks it has; but every hook has a handle, and handles are numbered.
-
-    Returns
-    -------
-    int or None
-        Two numbers are of use only by their difference: 1 where nothing was registered in between.
-        None where this PyTorch does not number them.
+    Two counts are of use only by their difference: 1 where nothing was registered in between. None
+    where this PyTorch does not number handles.
     """
     try:
         return int(attribute(RemovableHandle(OrderedDict()), "id"))

@@ -24,21 +24,10 @@ _LEAF = "torch::autograd::AccumulateGrad"
 
 
 def pooled_weight(logits: Tensor, leaf: Tensor, layout: SpatialLayout) -> Tensor | None:
-    """Return W where ``logits = W · mean(leaf over all places) + b`` by construction.
+    """Return W (M, C) where ``logits = W · mean(leaf over all places) + b`` by construction.
 
-    Parameters
-    ----------
-    logits : Tensor, (N, M)
-        With its graph.
-    leaf : Tensor
-        The layer's output, at which the graph begins.
-    layout : SpatialLayout
-        Its layout.
-
-    Returns
-    -------
-    Tensor, (M, C) float32, or None
-        None where anything else, or more than that, is between.
+    float32. The leaf is a layer's output, of the given layout, at which the graph of the logits
+    (N, M) starts. None where anything else, or more than that, is between.
     """
     try:
         return _pooled_weight(logits, leaf, layout)

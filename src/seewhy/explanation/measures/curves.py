@@ -31,22 +31,12 @@ def class_probability(
     target: Target | None = None,
     activation: Activation = "softmax",
 ) -> Predict:
-    """Return the function that asks a classifier for the probability of one class an image.
+    """Return the function that asks a classifier for the probability of one class per image, (N,).
 
-    Parameters
-    ----------
-    model : nn.Module
-        In evaluation mode. The caller's autocast holds for it; probabilities are float32.
-    classes : Tensor, (N,) int64
-        On the model's device.
-    target, activation
-        As `seewhy.explain` takes them: what makes logits of the output, and probabilities of
-        logits. A single logit z stands for two classes, of probability 1 − σ(z) and σ(z).
-
-    Raises
-    ------
-    ConfigError
-        When called: where the output holds no logits, or not those classes.
+    The caller's autocast applies to the model, which is in evaluation mode; probabilities are
+    float32. `target` and `activation` are as `seewhy.explain` takes them; a single logit z stands
+    for two classes, of probability 1 − σ(z) and σ(z). When called, it raises ConfigError where the
+    output holds no logits, or not those classes.
     """
 
     def predict(images: Tensor) -> Tensor:
@@ -80,7 +70,7 @@ def exchange_curve(
     predict : callable
     start, end : Tensor, (N, C, H, W)
     ranked : Tensor, (N, H, W) int64
-        From `perturb.ranks`.
+        From `pixel_removal.ranks`.
     steps : int
         Equal shares of the pixels.
     ends : pair of Tensor (N,), optional
@@ -111,28 +101,14 @@ def area(curves: Tensor) -> Tensor:
 def confidence_change(
     predict: Predict, images: Tensor, maps: Tensor, before: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Show the network only what the map shows; tell how its confidence changes.
+    r"""Show the network only what the map shows, and measure how its confidence changes.
 
     .. math:: \mathrm{drop} = \max(0, Y - O) / Y, \qquad \mathrm{increase} = [Y < O]
 
     with Y the probability of the explained class for the image and O for the image times its
     map (scaled to a maximum of 1); where the map is zero the image fades to its mean colour.
-
-    Parameters
-    ----------
-    predict : callable
-    images : Tensor, (N, C, H, W)
-    maps : Tensor, (N, h, w)
-        Negative values count as zero.
-    before : Tensor, (N,)
-        Y.
-
-    Returns
-    -------
-    drop : Tensor, (N,)
-        A share in 0 … 1, good when low.
-    increase : Tensor, (N,)
-        0 or 1, good when high.
+    From images (N, C, H, W), maps (N, h, w), whose negative values count as zero, and Y (N,) to a
+    drop in 0 … 1, good when low, and an increase of 0 or 1, good when high, (N,) each.
 
     References
     ----------
@@ -158,7 +134,7 @@ def road(
     predict : callable
     images : Tensor, (N, C, H, W)
     ranked : Tensor, (N, H, W) int64
-        From `perturb.ranks`.
+        From `pixel_removal.ranks`.
     shares : sequence of float
         Shares of the pixels taken away, between 0 and 1.
     noise : Tensor, (N, C, H, W)

@@ -25,30 +25,22 @@ _TINY = torch.finfo(torch.float32).tiny
 def impute(
     images: Tensor, missing: Tensor, tolerance: float = 5e-3, most_steps: int = 100
 ) -> Tensor:
-    r"""Fill in missing pixels linearly, without noise.
+    r"""Fill in missing pixels (N, 1, H, W) of images (N, C, H, W) linearly, without noise.
 
     Solves, for every missing pixel i and every channel,
 
     .. math:: x_i = \sum_{j \in N(i)} w_{ij} x_j \Big/ \sum_{j \in N(i)} w_{ij}
 
     with N(i) the up to eight neighbours inside the image, w = 1/6 for those that share an edge
-    and 1/12 for those that share a corner.
+    and 1/12 for those that share a corner. The result is float32; known pixels are as they were.
 
     Parameters
     ----------
-    images : Tensor, (N, C, H, W)
-    missing : Tensor, (N, 1, H, W) bool
-        At least one pixel of each image is not.
     tolerance : float, default 5e-3
         Largest error left by the multigrid cycle's own estimate, in standard deviations of the
         image; half the noise that ROAD adds.
     most_steps : int, default 100
         About seven are needed.
-
-    Returns
-    -------
-    Tensor, (N, C, H, W) float32
-        Known pixels are as they were.
 
     Raises
     ------

@@ -13,21 +13,13 @@ from seewhy.explanation.measures.pixel_removal import resized
 
 
 def gini(maps: Tensor) -> Tensor:
-    r"""Tell how concentrated maps are: the Gini index of their absolute values.
+    r"""Return how concentrated maps (N, h, w) are: the Gini index (N,) of their absolute values.
 
     .. math:: G = \frac{\sum_{i=1}^{n} (2i - n - 1)\, v_i}{n \sum_i v_i}
 
     with v the values in ascending order and n = h·w. 0 where all places are equal, 1 − 1/n where
     one place has everything, 0 for an empty map. Neither direction is good: a concentrated map
     may point anywhere.
-
-    Parameters
-    ----------
-    maps : Tensor, (N, h, w)
-
-    Returns
-    -------
-    Tensor, (N,)
 
     References
     ----------
@@ -43,20 +35,11 @@ def gini(maps: Tensor) -> Tensor:
 
 
 def pointing_hits(maps: Tensor, masks: Tensor) -> Tensor:
-    """Play the pointing game: tell whether the map's maximum is on the object.
+    """Play the pointing game: 1 where the map's maximum is on the object, 0 where not, (N,).
 
-    The centre of the map's largest place is looked up in the mask, without the tolerance of 15
-    pixels that the paper grants; among equal places the share of hits counts.
-
-    Parameters
-    ----------
-    maps : Tensor, (N, h, w)
-    masks : Tensor, (N, H, W) bool
-
-    Returns
-    -------
-    Tensor, (N,)
-        1 for a hit, 0 for a miss, NaN for an empty map.
+    The centre of the largest place of a map (N, h, w) is looked up in the mask (N, H, W), without
+    the tolerance of 15 pixels that the paper grants; among equal places the share of hits counts.
+    NaN for an empty map.
 
     References
     ----------
@@ -74,11 +57,8 @@ def pointing_hits(maps: Tensor, masks: Tensor) -> Tensor:
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """Return the share of the map's sum that is on the object, (N,) in 0 … 1.
 
-    Parameters
-    ----------
-    maps : Tensor, (N, h, w)
-        Upsampled bilinearly, negative values count as zero; NaN is returned for an empty one.
-    masks : Tensor, (N, H, W) bool
+    Maps (N, h, w) are upsampled bilinearly to the masks (N, H, W), negative values count as zero.
+    NaN for an empty map.
 
     References
     ----------
@@ -93,14 +73,8 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
 def overlap(maps: Tensor, masks: Tensor, threshold: float) -> Tensor:
     """Return intersection over union (N,) of the object and the map's bright part.
 
-    Parameters
-    ----------
-    maps : Tensor, (N, h, w)
-        Upsampled bilinearly; NaN is returned for an empty one.
-    masks : Tensor, (N, H, W) bool
-        None of them empty.
-    threshold : float
-        Pixels of at least this share of the map's maximum are its bright part.
+    Maps (N, h, w) are upsampled bilinearly to the masks (N, H, W), none of which is empty; pixels
+    of at least the share `threshold` of a map's maximum are its bright part. NaN for an empty map.
     """
     values = resized(maps, (masks.shape[1], masks.shape[2]))
     bright = values >= threshold * values.amax(dim=(1, 2), keepdim=True)

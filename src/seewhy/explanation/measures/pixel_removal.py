@@ -60,22 +60,11 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def ranks(maps: Tensor, ties: Tensor, size: tuple[int, int]) -> Tensor:
-    """Rank the pixels of each image by relevance.
+    """Rank the pixels of each image by relevance, (N, H, W) int64; 0 is the most relevant.
 
-    Parameters
-    ----------
-    maps : Tensor, (N, h, w)
-        At any resolution; upsampled bilinearly.
-    ties : Tensor, (N, h', w')
-        Decide among pixels with the same value, larger first. Much of a map is exactly zero;
-        taken row by row those places would be the picture's top, taken one by one a speckle.
-    size : tuple of int
-        (H, W) of the images.
-
-    Returns
-    -------
-    Tensor, (N, H, W) int64
-        A permutation of 0 … H·W − 1 for each image; 0 is the most relevant pixel.
+    Maps (N, h, w) are upsampled bilinearly to the size (H, W). Among pixels of the same value the
+    larger of `ties` (N, h', w') comes first: much of a map is exactly zero; taken row by row those
+    places would be the picture's top, taken one by one a speckle.
     """
     values = resized(maps, size).flatten(1)
     scale = values.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
@@ -88,20 +77,10 @@ def ranks(maps: Tensor, ties: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def removed(ranked: Tensor, share: float, least: bool = False) -> Tensor:
-    """Tell which pixels are taken away when a share of them is.
+    """Mark the pixels (N, 1, H, W) that are taken away when a share of them is.
 
-    Parameters
-    ----------
-    ranked : Tensor, (N, H, W) int64
-        From `ranks`.
-    share : float
-        In 0 … 1; the number of pixels is rounded.
-    least : bool, default False
-        Take the least relevant pixels instead of the most relevant ones.
-
-    Returns
-    -------
-    Tensor, (N, 1, H, W) bool
+    They are the most relevant, or the `least` relevant, of those that `ranks` ranked; their number
+    is rounded.
     """
     pixels = ranked.shape[1] * ranked.shape[2]
     count = round(share * pixels)

@@ -48,14 +48,7 @@ class CascadeLevel:
 
 
 def follow(model: nn.Module, images: Tensor) -> ModuleOrder:
-    """Run a model once and note the order of its submodules.
-
-    Parameters
-    ----------
-    model : nn.Module
-        In evaluation mode, gradients off.
-    images : Tensor, (N, C, H, W)
-    """
+    """Run a model in evaluation mode, without gradients, and note the order of its submodules."""
     seen: list[tuple[str, bool]] = []
     named = list(model.named_modules())
     with hooked(
@@ -112,17 +105,9 @@ def _layers(model: nn.Module, first: dict[str, int]) -> tuple[ParameterModule, .
 def cascade(course: ModuleOrder, count: int) -> tuple[CascadeLevel, ...]:
     """Divide a network into levels of a cascade, from its output layer down to everything.
 
-    Parameters
-    ----------
-    course : ModuleOrder
-    count : int
-        Levels wanted, at least 2: the output layer alone, everything, and what is between in
-        equal numbers of layers with weights. Networks with fewer layers have fewer levels.
-
-    Raises
-    ------
-    ConfigError
-        Where the model has no layer with weights.
+    Of `count` levels, at least 2, the first is the output layer alone, the last is everything, and
+    what is between has equal numbers of layers with weights; networks with fewer layers have fewer
+    levels. Raises ConfigError where the model has no layer with weights.
     """
     weighted = [index for index, layer in enumerate(course.layers) if layer.weighted]
     if not weighted:
@@ -153,14 +138,7 @@ def shuffled(model: nn.Module, parameters: tuple[str, ...], seed: int) -> Iterat
     A tensor's order depends on the seed and its name alone. A tensor of equal values stays as it
     is. The global random state is neither used nor changed; a graph that the caller holds stays
     good, since the very same values come back. Other threads' calls wait meanwhile; their plain
-    forward passes meet the shuffled weights.
-
-    Parameters
-    ----------
-    model : nn.Module
-    parameters : tuple of str
-        As in ``model.named_parameters()``.
-    seed : int
+    forward passes use the shuffled weights.
     """
     with exclusive(model):
         known = dict(model.named_parameters(remove_duplicate=False))

@@ -18,12 +18,8 @@ _CENTRE = 1 / 4
 def gaussian_matrix(size: int, deviation: float) -> Tensor:
     """Return a matrix (size, size) whose rows are Gaussians around each place, each of sum 1.
 
-    Parameters
-    ----------
-    size : int
-    deviation : float
-        Standard deviation in places, positive. What is outside is left out and the rest scaled
-        up, so that constants stay constant up to the border.
+    What is outside is left out and the rest scaled up, so that constants stay constant up to the
+    border. The deviation, positive, is in places.
     """
     places = torch.arange(size, dtype=torch.float32)
     weights = torch.exp(-((places[:, None] - places) ** 2) / (2 * deviation**2))
@@ -37,26 +33,11 @@ def named_generator(*names: int | str) -> torch.Generator:
 
 
 def random_maps(image: int, count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Draw smooth random maps for one image.
+    """Draw smooth random maps (count, h, w) float32 for one image, on the CPU.
 
     White noise smoothed by a Gaussian of an eighth of the side, of equal variance up to the
-    border, scaled to 0 … 1.
-
-    Parameters
-    ----------
-    image : int
-        The image's number: its maps depend on it and the seed alone, never on what was drawn
-        before.
-    count : int
-        Maps of a smaller count are the first ones of a larger count.
-    size : tuple of int
-        (h, w).
-    seed : int
-
-    Returns
-    -------
-    Tensor, (count, h, w) float32
-        On the CPU.
+    border, scaled to 0 … 1. The maps depend on the image's number and the seed alone, never on what
+    was drawn before; those of a smaller count are the first ones of a larger count.
     """
     generator = named_generator(seed, image, "maps")
     # One by one: a longer draw at once does not begin with the shorter one.
@@ -78,19 +59,10 @@ def centred_gaussian(size: tuple[int, int]) -> Tensor:
 
 
 def rearranged(maps: Tensor, patterns: Tensor) -> Tensor:
-    """Put a map's own values in the order of a pattern: the same values in other places.
+    """Put each map's own values, (N, h, w), in the order of a pattern: the largest to the largest.
 
     What depends on how much a map covers rather than where (average drop, energy, IoU) can only be
     compared between maps that cover the same.
-
-    Parameters
-    ----------
-    maps, patterns : Tensor, (N, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w)
-        The largest value of each map is where its pattern is largest, and so on down.
     """
     values = maps.flatten(1).sort(dim=1, descending=True).values
     order = patterns.flatten(1).argsort(dim=1, descending=True, stable=True)

@@ -19,18 +19,17 @@ from seewhy.explanation.thread_turns import hooked, own_thread, register
 
 
 class Replay:
-    """Outputs of a model's submodules for one batch of images.
+    """Outputs of a model's submodules for one batch of images, which runs through it once here.
 
     Parameters
     ----------
     model : nn.Module
         In evaluation mode, gradients off, while this is made.
     images : Tensor, (N, C, H, W)
-        Go through the model once, here.
     course : ModuleOrder
         Of the same model.
     moments : iterable of int
-        Where the changed part will begin, one for each use to come.
+        Where the changed part will start, one for each use to come.
     watched : iterable of str
         Modules that somebody will look into: they, what contains them and what they contain are
         never skipped.

@@ -34,17 +34,8 @@ def legrad(gradients: Tensor, layout: SpatialLayout) -> Tensor:
 
     with :math:`A^l` block l's attention probabilities (H heads, T queries i, T keys j) and
     :math:`s^l` the score of class c as the classifier would give it for the mean of the tokens
-    that block puts out. The map is the mean over blocks, at the patches' places.
-
-    Parameters
-    ----------
-    gradients : Tensor, (N, H, T, T)
-    layout : SpatialLayout
-        Of the tokens.
-
-    Returns
-    -------
-    Tensor, (N, h, w)
+    that block puts out. The map is the mean over blocks, at the patches' places: from gradients
+    (N, H, T, T) and the layout of the tokens to (N, h, w).
 
     References
     ----------

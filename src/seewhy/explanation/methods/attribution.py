@@ -40,18 +40,9 @@ def titles() -> tuple[tuple[str, str], ...]:
 
 
 def attribute(case: MethodContext, name: str) -> Tensor:
-    """Return maps (N, K, H, W) of one of Captum's methods.
+    """Return maps (N, K, H, W) of one of Captum's methods, by its name as in `titles`.
 
-    Parameters
-    ----------
-    case : MethodContext
-    name : str
-        As in `titles`.
-
-    Raises
-    ------
-    ConfigError
-        Where Captum is not installed.
+    Raises ConfigError where Captum is not installed.
 
     References
     ----------

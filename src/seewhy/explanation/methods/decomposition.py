@@ -19,14 +19,6 @@ def eigencam(activations: Tensor) -> Tensor:
     Its sign is arbitrary; here the map's sum is positive. As in the paper O is not centred
     (pytorch-grad-cam subtracts every channel's mean first).
 
-    Parameters
-    ----------
-    activations : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w)
-
     References
     ----------
     Muhammad and Yeasin, "Eigen-CAM: Class Activation Map using Principal Components",
@@ -43,15 +35,7 @@ def eigengradcam(activations: Tensor, gradients: Tensor) -> Tensor:
               L^c = \mathrm{ReLU}\big(O\, v_1\big)
 
     with :math:`v_1` the first right singular vector of O. Its sign is arbitrary; here the map
-    agrees with what it is the main part of, the sum over channels of :math:`A \odot g`.
-
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w)
+    agrees with the sum over channels of :math:`A \odot g`, whose main part it is.
 
     References
     ----------
@@ -66,17 +50,9 @@ def eigengradcam(activations: Tensor, gradients: Tensor) -> Tensor:
 def first_component(values: Tensor) -> Tensor:
     """Project every place on the first right singular vector of the (places × channels) matrix.
 
-    Found as the first eigenvector of the smaller of the two Gram matrices, in float64: the
-    singular value decomposition itself would find all the others too.
-
-    Parameters
-    ----------
-    values : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w) float32
-        Of arbitrary sign.
+    Computed as the first eigenvector of the smaller of the two Gram matrices, in float64: the
+    singular value decomposition itself would compute all the others too. From (N, C, h, w) to
+    (N, h, w) float32, of arbitrary sign.
     """
     count, channels, height, width = values.shape
     matrix = values.flatten(2).transpose(1, 2).double()  # (N, places, C)

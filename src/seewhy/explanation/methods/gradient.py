@@ -13,18 +13,10 @@ from torch import Tensor
 
 
 def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    r"""Grad-CAM: every channel weighs as much as its mean gradient.
+    r"""Grad-CAM: every channel is weighted by its mean gradient.
 
     .. math:: L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A^k\Big), \qquad
               \alpha_k^c = \frac{1}{Z} \sum_{i,j} g^k_{ij}
-
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w)
 
     References
     ----------
@@ -35,7 +27,7 @@ def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
-    r"""Grad-CAM++: positive gradients, weighed so that several objects count alike.
+    r"""Grad-CAM++: positive gradients, weighted so that several objects count equally.
 
     .. math:: L^c = \mathrm{ReLU}\Big(\sum_k w_k^c A^k\Big), \quad
               w_k^c = \sum_{i,j} \alpha^{kc}_{ij}\, \mathrm{ReLU}(g^k_{ij}), \quad
@@ -44,17 +36,9 @@ def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
 
     Divided by the square, :math:`\alpha = 1 / (2 + g^k_{ij} \sum_{a,b} A^k_{ab})`, which needs no
     small constant against zero. The paper explains exp of the logit; the factor that this puts
-    before every weight is the same for all channels and left out.
-
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-        The paper takes the activations behind a ReLU. Where channels can sum to negative values,
-        places whose denominator is not positive get no weight.
-
-    Returns
-    -------
-    Tensor, (N, h, w)
+    before every weight is the same for all channels and left out. The paper takes activations
+    after a ReLU; where channels can sum to negative values, places whose denominator is not
+    positive get no weight.
 
     References
     ----------
@@ -68,17 +52,9 @@ def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
-    r"""HiResCAM: every place by its own gradient, so that no place is spoken for by another.
+    r"""HiResCAM: every place by its own gradient.
 
     .. math:: L^c_{ij} = \mathrm{ReLU}\Big(\sum_k g^k_{ij} A^k_{ij}\Big)
-
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w)
 
     References
     ----------
@@ -89,17 +65,9 @@ def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def gradcam_elementwise(activations: Tensor, gradients: Tensor) -> Tensor:
-    r"""Grad-CAM elementwise: as HiResCAM, but channels that speak against a class are left out.
+    r"""Grad-CAM elementwise: as HiResCAM, but channels that count against a class are left out.
 
     .. math:: L^c_{ij} = \sum_k \mathrm{ReLU}\big(g^k_{ij} A^k_{ij}\big)
-
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w)
 
     References
     ----------
@@ -115,14 +83,7 @@ def xgradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     .. math:: L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A^k\Big), \qquad
               \alpha_k^c = \sum_{i,j} \frac{A^k_{ij}}{\sum_{a,b} A^k_{ab}}\, g^k_{ij}
 
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-        A channel that sums to zero gets no weight.
-
-    Returns
-    -------
-    Tensor, (N, h, w)
+    A channel that sums to zero gets no weight.
 
     References
     ----------
@@ -135,17 +96,9 @@ def xgradcam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
-    r"""LayerCAM: every place by its own positive gradient; good at shallow layers too.
+    r"""LayerCAM: every place by its own positive gradient; suits shallow layers too.
 
     .. math:: L^c_{ij} = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(g^k_{ij})\, A^k_{ij}\Big)
-
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, h, w)
 
     References
     ----------
@@ -156,23 +109,13 @@ def layercam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def finercam(activations: Tensor, gradients: Tensor) -> Tensor:
-    r"""Finer-CAM: Grad-CAM of what tells a class from those most like it.
+    r"""Finer-CAM: Grad-CAM of what distinguishes a class from those most like it.
 
     .. math:: y^{c} - \gamma\, \frac{1}{T} \sum_{t=1}^{T} y^{d_t}
 
-    is the score whose gradients are weighed as in `gradcam`, with :math:`d_t` the T = 3 classes
-    whose logits are nearest to that of class c, and :math:`\gamma` = 0.6. The engine asks for it;
-    the formula is Grad-CAM's.
-
-    Parameters
-    ----------
-    activations : Tensor, (N, C, h, w)
-    gradients : Tensor, (N, C, h, w)
-        Of that difference.
-
-    Returns
-    -------
-    Tensor, (N, h, w)
+    is the score whose gradients are weighted as in `gradcam`, with :math:`d_t` the T = 3 classes
+    whose logits are nearest to that of class c, and :math:`\gamma` = 0.6. The engine computes the
+    gradients of that difference; the formula is Grad-CAM's.
 
     References
     ----------
@@ -188,19 +131,10 @@ def shapleycam(activations: Tensor, gradients: Tensor, curvatures: Tensor) -> Te
     .. math:: L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A^k\Big), \qquad
               \alpha_k^c = \frac{1}{Z} \sum_{i,j} \Big(g - \tfrac{1}{2} H A\Big)^k_{ij}
 
-    with H the second derivative of the score by all activations of the layer. For a score that
-    is linear in them it is Grad-CAM. The paper explains the score ``residual_softmax`` (see
-    `seewhy.explanation.targets`); as in pytorch-grad-cam the logit is the default here.
-
-    Parameters
-    ----------
-    activations, gradients : Tensor, (N, C, h, w)
-    curvatures : Tensor, (N, C, h, w)
-        The product H·A.
-
-    Returns
-    -------
-    Tensor, (N, h, w)
+    with H the second derivative of the score by all activations of the layer; `curvatures` is the
+    product H·A, (N, C, h, w). For a score that is linear in the activations it is Grad-CAM. The
+    paper explains the score ``residual_softmax`` (see `seewhy.explanation.targets`); as in
+    pytorch-grad-cam the logit is the default here.
 
     References
     ----------
@@ -214,18 +148,9 @@ def cam(activations: Tensor, weights: Tensor) -> Tensor:
 
     .. math:: L^c = \mathrm{ReLU}\Big(\sum_k w_k^c A^k\Big)
 
-    with :math:`w_k^c` the weight from channel k's mean to class c. Grad-CAM there is CAM divided
-    by Z. The paper leaves negative values in; here they are cut off, as in all maps.
-
-    Parameters
-    ----------
-    activations : Tensor, (N, C, h, w)
-    weights : Tensor, (N, K, C)
-        Of K classes an image.
-
-    Returns
-    -------
-    Tensor, (N, K, h, w)
+    with :math:`w_k^c` the weight from channel k's mean to class c; `weights` (N, K, C) holds those
+    of K classes per image, and the maps are (N, K, h, w). Grad-CAM there is CAM divided by Z. The
+    paper keeps negative values; here they are cut off, as in all maps.
 
     References
     ----------
@@ -240,17 +165,7 @@ def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
 
 
 def weighted_maps(weights: Tensor, activations: Tensor) -> Tensor:
-    """Sum channels by K sets of weights at once; keep what is positive.
-
-    Parameters
-    ----------
-    weights : Tensor, (N, K, C)
-    activations : Tensor, (N, C, h, w)
-
-    Returns
-    -------
-    Tensor, (N, K, h, w)
-    """
+    """Sum channels (N, C, h, w) by K sets of weights (N, K, C); keep the positive: (N, K, h, w)."""
     places = activations.shape[2:]
     # The caller's autocast is for the forward pass; a sum over channels wants float32.
     with torch.autocast(activations.device.type, enabled=False):

@@ -21,23 +21,14 @@ from seewhy.explanation.engine import MethodContext
 
 
 def guided_gradcam(maps: Tensor, guided: Tensor) -> Tensor:
-    r"""Guided Grad-CAM, as one map at the image's size.
+    r"""Guided Grad-CAM, as one map at the image's size, (N, H, W).
 
     .. math:: L^c = \sum_{\text{colours}} \mathrm{ReLU}\big(G^c \odot \mathrm{Up}(M^c)\big)
 
-    with M Grad-CAM's map and G the guided gradient: the score's gradient by the image where every
-    ReLU lets through, in the backward pass, only what is positive and came from a positive input.
-    The paper shows the product in colour; a map keeps its positive part, summed over the colours.
-
-    Parameters
-    ----------
-    maps : Tensor, (N, h, w)
-        Of Grad-CAM.
-    guided : Tensor, (N, C, H, W)
-
-    Returns
-    -------
-    Tensor, (N, H, W)
+    with M Grad-CAM's map, (N, h, w), and G the guided gradient, (N, C, H, W): the score's gradient
+    by the image where every ReLU passes on, in the backward pass, only what is positive and came
+    from a positive input. The paper shows the product in colour; a map keeps its positive part,
+    summed over the colours.
 
     References
     ----------

@@ -19,7 +19,7 @@ from seewhy.explanation.variants import scores_behind, scores_of
 
 
 def scorecam(activations: Tensor, scores: Tensor) -> Tensor:
-    r"""Score-CAM: a channel weighs as much as the score the image keeps under its mask.
+    r"""Score-CAM: a channel is weighted by the score that the image keeps under its mask.
 
     .. math:: L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A^k\Big), \qquad
               \alpha^c = \mathrm{softmax}_k\big(y^c(X \odot H^k) - y^c(X_b)\big), \qquad
@@ -27,17 +27,8 @@ def scorecam(activations: Tensor, scores: Tensor) -> Tensor:
 
     with Up the bilinear resizing to the image's size, s the scaling of each channel to 0 … 1
     (a channel that is the same everywhere masks all), X the image, and :math:`X_b` a baseline
-    image, whose score is the same for all channels and drops out of the softmax.
-
-    Parameters
-    ----------
-    activations : Tensor, (N, C, h, w)
-    scores : Tensor, (N, C, K)
-        :math:`y^c(X \odot H^k)` for K classes.
-
-    Returns
-    -------
-    Tensor, (N, K, h, w)
+    image, whose score is the same for all channels and drops out of the softmax. From activations
+    (N, C, h, w) and scores :math:`y^c(X \odot H^k)`, (N, C, K), to maps (N, K, h, w).
 
     References
     ----------
@@ -48,24 +39,15 @@ def scorecam(activations: Tensor, scores: Tensor) -> Tensor:
 
 
 def ablationcam(activations: Tensor, scores: Tensor, ablated: Tensor) -> Tensor:
-    r"""Ablation-CAM: a channel weighs as much as the score drops without it.
+    r"""Ablation-CAM: a channel is weighted by the drop of the score without it.
 
     .. math:: L^c = \mathrm{ReLU}\Big(\sum_k w_k^c A^k\Big), \qquad
               w_k^c = \frac{y^c - y_k^c}{|y^c|}
 
     with :math:`y_k^c` the score where channel k is zero everywhere. The paper divides by
     :math:`y^c`, which it takes to be positive; where a score is negative the absolute value keeps
-    a drop a drop. Where it is zero the drops stand undivided.
-
-    Parameters
-    ----------
-    activations : Tensor, (N, C, h, w)
-    scores : Tensor, (N, K)
-    ablated : Tensor, (N, C, K)
-
-    Returns
-    -------
-    Tensor, (N, K, h, w)
+    a drop a drop. Where it is zero the drops are not divided. From activations (N, C, h, w),
+    scores (N, K) and ablated scores (N, C, K) to maps (N, K, h, w).
 
     References
     ----------

@@ -84,19 +84,8 @@ class Method:
     ) -> tuple[str, ...]:
         """Return the names of the layers to record; every one exists.
 
-        Parameters
-        ----------
-        model : nn.Module
-        images : Tensor, (N, C, H, W)
-        layer : str, nn.Module or sequence of them
-            ``auto`` stands for the layer that suits the method.
-        target : callable, optional
-            See `seewhy.explain`.
-
-        Raises
-        ------
-        ConfigError
-            For an unknown name, and for any name where the method looks at the input alone.
+        ``auto`` stands for the layer that suits the method. Raises ConfigError for an unknown name,
+        and for any name where the method looks at the input alone.
         """
         wanted: Sequence[str | nn.Module]
         if isinstance(layer, str | nn.Module) or not isinstance(layer, Sequence) or not layer:

@@ -140,19 +140,11 @@ def search_space(search: SearchConfig, layers: int) -> Space:
 def suggest(
     trial: Trial, search: SearchConfig, layers: int, smaller: HeadConfig | None, start: HeadConfig
 ) -> HeadConfig:
-    """Return the head that a trial tries.
+    """Return the head that a trial tries, with n = `layers` hidden layers.
 
-    Parameters
-    ----------
-    trial : Trial
-    search : SearchConfig
-    layers : int
-        Hidden layers n; layer i gets ``trunc(p · 2^-i)`` units (the paper's equation 1).
-    smaller : HeadConfig or None
-        The best head with a layer less, whose learning rate, batch size and loss stay; None for
-        the first layer, where they are searched too.
-    start : HeadConfig
-        Gives what is not searched.
+    Layer i gets ``trunc(p · 2^-i)`` units (the paper's equation 1). `smaller` is the best head with
+    a layer less, whose learning rate, batch size and loss stay; None for the first layer, where
+    they are searched too. `start` gives what is not searched.
     """
     given: dict[str, Any] = {
         name: trial._suggest(name, within) for name, within in search_space(search, layers).items()

@@ -23,16 +23,7 @@ Ground = Callable[[int, Generator], Pixels]
 def draw_ground(size: int, rng: Generator) -> NDArray[np.float32]:
     """Draw one ground of any kind, in half of the pictures with another above it.
 
-    Parameters
-    ----------
-    size : int
-        Side, pixels.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of float32, (size, size, 3)
-        Red, green, blue, 0 … 255.
+    float32 (size, size, 3): red, green, blue, 0 … 255.
     """
     if rng.random() < 0.5:
         return _any(WALLS, rng)(size, rng).astype(np.float32, copy=False)

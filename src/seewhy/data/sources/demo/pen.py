@@ -51,16 +51,8 @@ class Pen:
     ) -> None:
         """Put the frame somewhere else.
 
-        Parameters
-        ----------
-        centre : tuple of float
-            Where the frame's origin is, as shares of the side.
-        scale : float
-            Share of the side that one unit of the frame takes.
-        turn : float, default 0
-            Degrees, clockwise.
-        mirror : bool, default False
-            Whether left and right are exchanged, before turning.
+        Its origin goes to `centre`, in shares of the side; one unit takes the share `scale` of the
+        side. It is turned by degrees, clockwise, after left and right are exchanged with `mirror`.
         """
         self._unit = scale * self._side
         cosine, sine = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
