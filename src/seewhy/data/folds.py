@@ -165,7 +165,7 @@ def draw_folds(
         )
     draw = StratifiedKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # A class that stands in groups of another one alone has few units of its own.
+        # A class that is only in groups of another one has few units of its own.
         warnings.simplefilter("ignore", UserWarning)
         for k, (_, held_out) in enumerate(draw.split(kinds, kinds)):
             fold_of[held_out] = k

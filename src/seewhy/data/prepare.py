@@ -63,9 +63,9 @@ def prepare_data(
     Raises
     ------
     DataError
-        Where the images cannot be had or do not make a study; nothing is left behind then.
+        Where the images cannot be found or do not suffice for a study; nothing is left behind then.
     DownloadError
-        Where CIFAR-10.2 cannot be had.
+        Where CIFAR-10.2 cannot be downloaded.
     RunError
         Where the run directory cannot be written.
     """

@@ -139,7 +139,7 @@ def _recorded(
 
 @dataclass(frozen=True)
 class MethodContext:
-    """A forward pass and a question about it: all a method may ask for."""
+    """A forward pass and a question about it: all that a method uses."""
 
     model: nn.Module
     images: Tensor  # (N, C, H, W)

@@ -78,7 +78,7 @@ class Explanation:
 
     @property
     def empty(self) -> Tensor:
-        """Which maps are zero everywhere, (N, K) bool: nothing spoke for the class there."""
+        """Which maps are zero everywhere, (N, K) bool: nothing supported the class there."""
         return self.maps.amax(dim=(2, 3)) <= 0
 
     def resized(self, size: tuple[int, int] | None = None) -> Tensor:
@@ -233,7 +233,7 @@ def explain(
 
 
 def _check(activation: str, smooth: int, batch_size: int) -> None:
-    """Name options that make no sense before anything runs."""
+    """Refuse options that make no sense, before anything runs."""
     if activation not in ("softmax", "sigmoid"):
         raise ConfigError(f"activation: expected 'softmax' or 'sigmoid', but got {activation!r}")
     whole = isinstance(smooth, int) and isinstance(batch_size, int)

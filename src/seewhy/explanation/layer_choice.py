@@ -142,7 +142,7 @@ def _check_single(
     """Refuse to choose where another map leads to the scores beside the chosen one.
 
     With `joined`, two maps that both work on a third are parts of one block, as in transformers
-    whose attention stands beside other layers.
+    whose attention is parallel to other layers.
     """
     others = _beside(chosen, maps, found, joined)
     same = [other for other in others if other.name == chosen.name]

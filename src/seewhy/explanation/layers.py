@@ -1,7 +1,7 @@
 """Which layers a network has, by their names.
 
 Names are those of ``model.named_modules()``, without what torch.compile and the like put around
-modules. Knows no methods; `choosing.py` chooses among the layers.
+modules. Knows no methods; `layer_choice.py` chooses among the layers.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def _watching(model: nn.Module, image: Tensor, visits: list[ModuleCall]) -> Iter
             if not isinstance(tensor, Tensor):
                 return
             layout = None
-            # Only a tensor itself can be handed on in place of a layer's output.
+            # Only a tensor itself can be passed on in place of a layer's output.
             if tensor is output and tensor.is_floating_point() and not tensor.is_quantized:
                 last = isinstance(module, nn.LayerNorm)
                 layout = read_layout(tensor.shape, image.shape, *facts, last)

@@ -199,7 +199,7 @@ def foreign_hooks() -> int | None:
 
 
 def own_thread(hook: Hook) -> Hook:
-    """Return a hook that does nothing but in the thread that asks for it here."""
+    """Return a hook that acts only in the thread that calls this."""
     owner = get_ident()
     return _only_if(lambda: get_ident() == owner, hook)
 

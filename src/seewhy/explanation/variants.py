@@ -1,6 +1,6 @@
 """Scores of variants: other images, or another output of a layer, with the same question.
 
-What is before the layer is not run for every variant of its output, where that can be had.
+What is before the layer is not run for every variant of its output, where possible.
 """
 
 from __future__ import annotations

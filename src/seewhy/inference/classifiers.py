@@ -1,6 +1,6 @@
 """A classifier by the word a person types: ``timm:NAME``, ``local-dir:PATH`` or a run directory.
 
-Hands on the network with its preprocessing, the names of its classes and the layer whose map is
+Returns the network with its preprocessing, the names of its classes and the layer whose map is
 explained. Knows where classifiers come from, not what is asked of them: no pictures, no methods.
 """
 
@@ -50,7 +50,7 @@ class NamedClassifier:
     module : nn.Module
         Turns preprocessed images (N, 3, size, size) into logits (N, M); in evaluation mode.
     classes : tuple of str
-        Names of the M classes, two for a single logit, which speaks for the second rather than
+        Names of the M classes, two for a single logit, which decides for the second rather than
         the first; empty where the weights have no classifier.
     labels : tuple of str
         What the weights themselves call them, WordNet ids for ImageNet's.

@@ -68,20 +68,19 @@ def explain_pictures(
     asking, folder, progress = asking or ExplanationRequest(), Path(out), progress or Silent()
     refuse_study_files(folder)
     question = read_question(classifier, asking)
-    rather_than = ", ".join(classifier.classes[k] for k in question.against)
-    found, failed = find_pictures([Path(path) for path in paths], without=folder)
+    against = tuple(classifier.classes[k] for k in question.against)
+    found, failures = find_pictures([Path(path) for path in paths], without=folder)
     classifier = replace(classifier, levels=_find_levels(classifier, asking, found, progress))
     artist = OverlayWriter(
         folder,
         classifier.classes,
         question.many,
-        rather_than,
+        ", ".join(against),
         asking.opacity,
         classifier.max_megapixels,
         classifier.levels,
     )
     pictures: list[Picture] = []
-    failures = list(failed)
     waiting = iter(found)
     with progress.task("explain", len(found)) as advance:
         while batch := list(islice(waiting, asking.batch_size)):
@@ -100,7 +99,7 @@ def explain_pictures(
         weights=classifier.weights,
         input_size=classifier.preprocess.size,
         classes=len(classifier.classes),
-        against=tuple(classifier.classes[k] for k in question.against),
+        against=against,
         pictures=tuple(pictures),
         failed=tuple(failures),
     )

@@ -30,7 +30,7 @@ class PictureMap(_Record):
     # The map, a ``.npy`` file of float32 (h, w), not normalised, over the picture's square.
     map: str
     overlay: str  # the picture with the map laid over it, PNG
-    empty: bool  # True where nothing in the picture spoke for the class
+    empty: bool  # True where nothing in the picture supported the class
 
 
 class Picture(_Record):

@@ -15,7 +15,7 @@ from seewhy.data.sources.folder import list_pictures
 from seewhy.errors import DataError
 from seewhy.inference.manifest import FailedPicture
 
-# File systems allow 255 bytes; the endings want some of them.
+# File systems allow 255 bytes; the endings need some of them.
 _LONGEST = 120
 _LONGEST_SLUG = 40
 
@@ -33,7 +33,7 @@ class PictureFile:
 
 def find_pictures(
     paths: Sequence[Path], without: Path
-) -> tuple[tuple[PictureFile, ...], tuple[FailedPicture, ...]]:
+) -> tuple[list[PictureFile], list[FailedPicture]]:
     """List the pictures that were named, and those below the folders that were named.
 
     A file's place is its name; what is in a folder keeps its place there, below the folder's name
@@ -59,7 +59,7 @@ def find_pictures(
                 continue
             place = places.free(_place(file, path, alone=len(paths) == 1))
             found.append(PictureFile(file, printable(file), place))
-    return tuple(found), tuple(failed)
+    return found, failed
 
 
 class UniqueNames:

@@ -108,7 +108,7 @@ def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbo
     size : int, optional
         Side of the input, pixels; default: what the weights were trained with.
     seed : int
-        Of the random weights where the configuration wants them (``weights = "none"``). The
+        Of the random weights where the configuration asks for them (``weights = "none"``). The
         global random state stays as it was.
 
     Raises
@@ -253,7 +253,7 @@ def _from_folder(folder: str, config: BackboneConfig, size: int | None) -> Loade
 def _labels(classes: int, pretrained: Any) -> tuple[str, ...] | None:
     """Return the names of a classifier's outputs: as configured, else ImageNet's ids.
 
-    A single output, which speaks for the second of two classes, may have the names of both.
+    A single output, which decides for the second of two classes, may have the names of both.
     """
     fitting = (1, 2) if classes == 1 else (classes,)
     if isinstance(pretrained, list | tuple) and len(pretrained) in fitting:

@@ -1,7 +1,7 @@
 """The classifier: prefix, tail and head, and its safetensors file.
 
 The file is complete: it holds the trunk too, so a study's classifier loads where the pretrained
-weights cannot be had. Knows nothing of training, data sets or maps.
+weights are not available. Knows nothing of training, data sets or maps.
 """
 
 from __future__ import annotations

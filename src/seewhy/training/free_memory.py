@@ -1,6 +1,6 @@
-"""How much memory can be had: the machine's, or less inside a container or a job.
+"""How much memory is available: the machine's, or less inside a container or a job.
 
-What the system keeps of files only because nobody else wants the room (page cache) counts as free.
+What the system keeps of files while nothing else needs the space (page cache) counts as free.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _VERSION_2 = _MemoryController(
 
 
 def free_memory() -> int:
-    """Return the memory that can be had without swapping, bytes.
+    """Return the memory that is available without swapping, bytes.
 
     The least of what the machine has available and of what each control group leaves that this
     process is in.

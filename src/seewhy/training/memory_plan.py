@@ -1,7 +1,7 @@
 """Where the activations at the cut are kept between epochs: in memory, on disk, or nowhere.
 
 The choice depends on the machine's state and on measured times, so it is made once and recorded.
-It changes no number: see ``cut_input.py``. Knows sizes and budgets, no networks.
+It changes no number: see ``cut_activations.py``. Knows sizes and budgets, no networks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The two stages: adaptation on kept features, fine-tuning from the cut.
 
-Says what is opened, at which learning rate, from which input; the epochs are ``loop.py``'s.
+Says what is opened, at which learning rate, from which input; the epochs are in ``trainer.py``.
 """
 
 from __future__ import annotations

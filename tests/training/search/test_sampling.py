@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from seewhy.config import HeadConfig, SearchConfig
 from seewhy.training.search.sampling import (
-    SAID,
+    OUTCOME,
     NumberedSampler,
     layer_units,
     search_space,
@@ -73,7 +73,7 @@ class Fed:
         value = scale * (1 - abs(math.log10(head.learning_rate) + 4) / 3 - head.dropout / 3)
         # Some fail, as they may.
         failed = trial.number % 5 == 3
-        trial.set_user_attr(SAID, {"value": None if failed else value})
+        trial.set_user_attr(OUTCOME, {"value": None if failed else value})
         if failed:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
@@ -256,7 +256,7 @@ def test_every_trial_teaches_however_it_ended(kind: str) -> None:
                     distributions=stored.distributions,
                     state=TrialState.COMPLETE if counts else state,
                     value=value if counts or state == TrialState.COMPLETE else None,
-                    user_attrs={SAID: {"value": value}} if value is not None else {},
+                    user_attrs={OUTCOME: {"value": value}} if value is not None else {},
                 )
             )
         return fed.suggest(fed.claim())
@@ -269,7 +269,7 @@ def test_trials_side_by_side_try_different_heads() -> None:
     for _ in range(11):
         trial = fed.claim()
         value = 1 - abs(fed.suggest(trial).dropout - 0.3)
-        trial.set_user_attr(SAID, {"value": value})
+        trial.set_user_attr(OUTCOME, {"value": value})
         fed.study.tell(trial, value)
     running = [fed.suggest(fed.claim()) for _ in range(4)]
     for k, one in enumerate(running):
@@ -284,7 +284,7 @@ def test_no_head_is_tried_twice() -> None:
         trial = fed.claim()
         heads.append(fed.suggest(trial))
         value = heads[-1].units[0] / 512 - heads[-1].dropout
-        trial.set_user_attr(SAID, {"value": value})
+        trial.set_user_attr(OUTCOME, {"value": value})
         fed.study.tell(trial, value)
     for k, one in enumerate(heads):
         assert all(_apart(one, other) >= 0.01 for other in heads[:k])

@@ -1,4 +1,4 @@
-"""Which picture formats are read, and how a file of one is opened without a word on any stream.
+"""Which picture formats are read, and how a file of one is opened without output on any stream.
 
 Pillow reads them, and pillow-heif where it is installed. Formats that run another program or
 guess from plain text are left out. This module knows files and libraries, no pixels.
@@ -106,7 +106,7 @@ def known_formats() -> tuple[str, ...]:
 
 
 class _BorrowedGlobals:
-    """What is global in Pillow and its libraries, lent to us while any of our threads decodes."""
+    """Global settings of Pillow and its libraries, changed while any of our threads decodes."""
 
     lock = threading.Lock()
     users = 0

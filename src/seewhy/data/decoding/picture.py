@@ -129,7 +129,7 @@ def _named_errors(name: str, max_megapixels: float) -> Iterator[None]:
 
 
 def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize the shorter side of an image (H, W, 3) to `size`, and keep the square in the middle."""
+    """Resize the shorter side of an image (H, W, 3) to `size`; keep the square in the middle."""
     if image.shape[:2] == (size, size):
         return image
     # Cutting the square out in the same step is resizing the whole and then cropping: the filter

@@ -1,6 +1,6 @@
 """Images that something is wrong with on the face of it: odd-sized, blank, dark or blurred.
 
-Pure functions of what ``measure.py`` measured and of the sizes that were decoded. It knows no
+Pure functions of what ``measurements.py`` measured and of the sizes that were decoded. It knows no
 labels, splits or files. The limits stand well away from what real pictures have: among 12,000
 images of CIFAR-10 and 120 photographs none is named (see docs/results.md).
 """

@@ -1,6 +1,6 @@
 """What each decoded image looks like, in one pass: its digest, a thumbnail, its sharpness.
 
-It measures and does not judge: what is too dark or too alike is said in ``faults.py`` and
+It measures and does not judge: what is too dark or too alike is decided in ``faults.py`` and
 ``duplicates.py``. It knows no labels, splits or files.
 """
 

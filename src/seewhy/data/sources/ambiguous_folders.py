@@ -85,12 +85,17 @@ def _refuse_splits_within(look: FolderTree, place: Path, tops: list[Path], optio
 
 def divides(folders: list[Path]) -> bool:
     """Tell folders whose names divide a data set."""
+    return any(map(is_pair, by_stem(folders).values()))
+
+
+def by_stem(folders: list[Path]) -> dict[tuple[str, ...], list[tuple[Path, Role]]]:
+    """Return the folders whose names name a split, by the other words in their names."""
     stems: dict[tuple[str, ...], list[tuple[Path, Role]]] = defaultdict(list)
     for folder in folders:
-        said = read_name(folder.name)
-        if said is not None:
-            stems[said.stem].append((folder, said.role))
-    return any(map(is_pair, stems.values()))
+        split_name = read_name(folder.name)
+        if split_name is not None:
+            stems[split_name.stem].append((folder, split_name.role))
+    return stems
 
 
 def _refuse_stray_splits(look: FolderTree, place: Path, tops: list[Path], option: str) -> None:
@@ -103,8 +108,8 @@ def _refuse_stray_splits(look: FolderTree, place: Path, tops: list[Path], option
                 f"{_others(tops, folder)} and is named like a split; put the class folders into "
                 f"train/, or name the test images with --test (if it is a class: {AS_CLASSES})"
             )
-        said = read_name(folder.name)
-        if not others or said != SplitName("train", ()):
+        split_name = read_name(folder.name)
+        if not others or split_name != SplitName("train", ()):
             continue
         deep = len(look.classes(folder)) > 1 and not has_pictures(folder)
         if deep and any(not look.classes(one) for one in tops):

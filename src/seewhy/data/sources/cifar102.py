@@ -61,8 +61,8 @@ def fetch_cifar102(
     Raises
     ------
     DownloadError
-        Where a file cannot be had, does not arrive whole (the same command then continues it), is
-        not what it should be (it is then deleted), or cannot be written.
+        Where a file cannot be downloaded or written, does not arrive whole (the same command then
+        continues it), or is not what it should be (it is then deleted).
     """
     if urlsplit(base_url).scheme not in ("http", "https"):
         raise DownloadError(f"{base_url}: expected an http or https address of CIFAR-10.2")

@@ -204,16 +204,16 @@ def _refuse_empty(
     ]
     if not empty:
         return
-    said = [
+    named = [
         f"{name!r} ({count(others.of_class[name], 'other file')})"
         if others.of_class[name]
         else repr(name)
         for name in dict.fromkeys(empty)
     ]
     raise DataError(
-        f"{printable(root)}: {count(len(said), 'class folder holds', 'class folders hold')} no "
+        f"{printable(root)}: {count(len(named), 'class folder holds', 'class folders hold')} no "
         "images: "
-        f"{some(said, 20)}; add some or take them out"
+        f"{some(named, 20)}; add some or take them out"
     )
 
 

@@ -7,12 +7,17 @@ round, would make a study of something else.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from seewhy.data.sources.ambiguous_folders import AS_CLASSES, divides, is_pair, refuse_unclear
+from seewhy.data.sources.ambiguous_folders import (
+    AS_CLASSES,
+    by_stem,
+    divides,
+    is_pair,
+    refuse_unclear,
+)
 from seewhy.data.sources.class_names import argument, class_name, printable, shown, spelling
 from seewhy.data.sources.folder_tree import FolderTree, name_of, names_of
 from seewhy.data.sources.split_names import Role, is_filler, read_name
@@ -96,10 +101,7 @@ def _divided(
     look: FolderTree, inside: list[Path], tops: list[Path], test: Path | None
 ) -> FolderLayout | None:
     """Read ``train/`` with ``val/`` or ``test/`` beside it; None where there is no such pair."""
-    named = [(folder, said) for folder in inside if (said := read_name(folder.name)) is not None]
-    stems: dict[tuple[str, ...], list[tuple[Path, Role]]] = defaultdict(list)
-    for folder, said in named:
-        stems[said.stem].append((folder, said.role))
+    stems = by_stem(inside)
     pairs = [stem for stem, found in stems.items() if is_pair(found)]
     if len(pairs) > 1:
         folders = names_of([folder for stem in pairs for folder, _ in stems[stem]])
@@ -108,10 +110,10 @@ def _divided(
             "expected train/CLASS/IMAGE.jpg and test/CLASS/IMAGE.jpg"
         )
     if not pairs:
-        alone = len(inside) == 1 and bool(named) and named[0][1].role == "train"
-        if not alone or not look.classes(inside[0]):
+        only = read_name(inside[0].name) if len(inside) == 1 else None
+        if only is None or only.role != "train" or not look.classes(inside[0]):
             return None
-        pairs = [named[0][1].stem]
+        pairs = [only.stem]
     return _read_parts(look, tops, stems[pairs[0]], test)
 
 
@@ -177,13 +179,13 @@ def _one_each(root: Path, named: list[tuple[Path, Role]]) -> dict[Split, Path]:
 
 def _unwrapped(folder: Path) -> Path:
     """Enter ``seg_train/seg_train/``: a folder whose only content says the same once more."""
-    said, seen = read_name(folder.name), {identity(folder)}
+    split_name, seen = read_name(folder.name), {identity(folder)}
     while True:
         inside = folders_in(folder)
         if len(inside) != 1 or has_pictures(folder) or identity(inside[0]) in seen:
             return folder
         again = read_name(inside[0].name)
-        if said is None or again is None or again.role != said.role:
+        if split_name is None or again is None or again.role != split_name.role:
             return folder
         folder = inside[0]
         seen.add(identity(folder))
@@ -200,7 +202,7 @@ def _flat(look: FolderTree, folder: Path, classes: set[str]) -> Path | None:
             "folder, and a part of the training images is held out instead"
         )
     known = any(spelling(class_name(one.name)) in classes for one in inside)
-    # One folder that is no class: test/images/, or test/unknown/ as other libraries want it.
+    # One folder that is no class: test/images/, or test/unknown/ as other libraries require it.
     if len(inside) == 1 and not known and has_pictures(inside[0]) and not folders_in(inside[0]):
         return inside[0]
     return None
@@ -217,9 +219,9 @@ def _unlabelled(look: FolderTree, folder: Path, instead: str) -> str:
 
 def _beside(look: FolderTree, folder: Path) -> str:
     number = look.pictures(folder)
-    said = read_name(folder.name)
+    split_name = read_name(folder.name)
     hint = ""
-    if number and said is not None and said.role == "unlabelled":
+    if number and split_name is not None and split_name.role == "unlabelled":
         hint = f"; `seewhy explain RUN {argument(folder)}` predicts them"
     return (
         f"{name_of(folder)} ({count(number, 'picture')}) is beside the split folders and was not "

@@ -48,7 +48,7 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
     DataError
         For a source that is not there, or not one of the kinds.
     DownloadError
-        Where CIFAR-10.2 cannot be had.
+        Where CIFAR-10.2 cannot be downloaded.
     """
     data = config.data
     if data.source in ("demo", CIFAR102):

@@ -1,6 +1,6 @@
 """Which files are pictures: by their suffix, or by their content where they have none.
 
-Nothing is decoded here; what is read is said in ``formats.py``.
+Nothing is decoded here; the formats are in ``formats.py``.
 """
 
 from __future__ import annotations

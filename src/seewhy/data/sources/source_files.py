@@ -24,7 +24,7 @@ LOCAL = "local-dir:"
 # Files between two signs of progress.
 _STEP = 64
 Item = TypeVar("Item")
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 DATA = "data"
 
 
@@ -185,7 +185,7 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _in_threads(work: Callable[[Item], Told], items: Iterable[Item]) -> list[Told]:
+def _in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return what `work` makes of each item, in order; reading waits for the disk."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="files") as pool:
         return list(pool.map(work, items))

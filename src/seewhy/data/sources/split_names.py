@@ -49,7 +49,7 @@ def read_name(name: str) -> SplitName | None:
     Examples
     --------
     >>> read_name("seg_train"), read_name("Testing"), read_name("trainval")
-    (Named(role='train', stem=('seg',)), Named(role='test', stem=()), None)
+    (SplitName(role='train', stem=('seg',)), SplitName(role='test', stem=()), None)
     """
     words = _words(name)
     roles = [word for word in words if word in _ROLES]

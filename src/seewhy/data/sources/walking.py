@@ -53,7 +53,7 @@ def has_pictures(folder: Path) -> bool:
 
 
 def files_below(folder: Path, without: set[Identity]) -> Iterator[Path]:
-    """Yield all files below a folder, folder by folder; none is entered twice or if in `without`."""
+    """Yield all files below a folder, none of them `without`, folder by folder, each once."""
     seen = set(without)
 
     def enter(place: str) -> Iterator[os.DirEntry[str]]:

@@ -1,6 +1,6 @@
 """How far maps agree with what the classifier really uses, beside maps that know nothing.
 
-Every number stands beside the same number for random maps and for a centred Gaussian, with
+Every number is compared with the same number for random maps and for a centred Gaussian, with
 confidence intervals of the paired differences. Takes any classifier and maps made in any way;
 knows nothing of how they were made, of studies or of files.
 """
@@ -33,7 +33,7 @@ GOOD: dict[str, Good] = {
     "energy_inside": "high",
     "iou": "high",
 }
-"""Which direction of a measure speaks for the maps; baselines have their measure's."""
+"""Which direction of a measure is good for the maps; baselines have their measure's."""
 
 _NEED_MASKS = ("pointing_game", "energy_inside", "iou")
 
@@ -280,6 +280,8 @@ def _verdict(measures: dict[str, MapMeasure]) -> str:
     if len(worse) == len(judged):
         return f"no better than random on any of {len(judged)} measures"
     count = len(judged)
-    said = f"better than random on {count - len(worse)} of {count} measures"
-    said += f" and than a centred Gaussian on {count - len(centre)}"
-    return said + (f"; no better than random on {', '.join(worse)}" if worse else "")
+    return (
+        f"better than random on {count - len(worse)} of {count} measures and than a centred "
+        f"Gaussian on {count - len(centre)}"
+        f"{'; no better than random on ' + ', '.join(worse) if worse else ''}"
+    )

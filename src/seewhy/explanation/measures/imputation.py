@@ -115,7 +115,7 @@ def _cycle(levels: list[_Level], residual: Tensor) -> Tensor:
     sweeps = _SWEEPS_AT_BOTTOM
     if len(levels) > 1:
         left = residual - level.apply(found)
-        # Down is the transpose of up, as conjugate gradients want a symmetric helper.
+        # Down is the transpose of up: conjugate gradients need a symmetric preconditioner.
         coarse = _gathered(_smoothed(level.hole * left)) * levels[1].hole
         coarse = _cycle(levels[1:], coarse) * levels[1].hole
         found += level.hole * _smoothed(_spread(coarse, found.shape[2:]))
@@ -143,7 +143,7 @@ def _smoothed(values: Tensor) -> Tensor:
 
 
 def _gathered(values: Tensor) -> Tensor:
-    """Sum blocks of 2 × 2 places; an odd last row or column stands alone."""
+    """Sum blocks of 2 × 2 places; an odd last row or column is summed alone."""
     height, width = values.shape[2:]
     return 4 * F.avg_pool2d(F.pad(values, (0, width % 2, 0, height % 2)), 2)
 

@@ -84,7 +84,7 @@ def _layers(model: nn.Module, first: dict[str, int]) -> tuple[ParameterModule, .
     owners: dict[int, tuple[int, str, str]] = {}
     names = {id(module): name for name, module in model.named_modules()}
     for full, parameter in model.named_parameters(remove_duplicate=False):
-        # A module that stands in two places has the name that the hooks noted.
+        # A module in two places has the name that the hooks noted.
         owner = names[id(model.get_submodule(full.rpartition(".")[0]))]
         # A module whose tensors its parent uses without calling it runs when the parent does.
         caller = owner

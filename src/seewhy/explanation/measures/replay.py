@@ -1,4 +1,4 @@
-"""Unchanged layers run once: their outputs are kept and handed out again.
+"""Unchanged layers run once: their outputs are kept and returned again.
 
 While the upper part of a network changes, its lower part gives the same answer to the same
 images. Works on any ``nn.Module`` by name; knows nothing of maps or of why the rest changes.

@@ -1,7 +1,7 @@
 """Tell whether maps change when the network forgets what it learnt.
 
 Layers are randomised from the output down; a map that stays the same does not show what the
-network has learnt. Takes any classifier and any method of ``cam.py``; knows nothing of studies
+network has learnt. Takes any classifier and any method of ``methods/``; knows nothing of studies
 or files.
 """
 
@@ -187,31 +187,15 @@ def check_sanity(
         layers = {
             method: find_method(method).layer_names(model, images[:1], layer) for method in methods
         }
-    plan = _Plan(
-        layers=layers,
-        course=course,
-        levels=cascade(course, levels),
-        seed=seed,
-        target=target,
-    )
+    plan = _Plan(layers, course, cascade(course, levels), seed, target)
     chosen = _given_classes(classes, len(images))
-    found: dict[str, list[Values]] = {method: [] for method in plan.layers}
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        wanted = None if chosen is None else chosen[part]
-        for method, maps in _cascaded(model, images[part], wanted, plan).items():
-            found[method].append(maps)
-    results = {
-        method: _summary(
-            ", ".join(layers[method]) or "input",
-            np.concatenate(maps, axis=1),
-            plan.levels,
-            threshold,
-            seed,
-            draws,
-        )
-        for method, maps in found.items()
-    }
+    parts = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
+    batches = [_cascaded(model, images[part], chosen and chosen[part], plan) for part in parts]
+    results: dict[str, MethodSanity] = {}
+    for method, names in layers.items():
+        maps = np.concatenate([batch[method] for batch in batches], axis=1)
+        label = ", ".join(names) or "input"
+        results[method] = _summary(label, maps, plan.levels, threshold, seed, draws)
     return SanityReport(
         images=len(images),
         seed=seed,
@@ -365,10 +349,10 @@ def _sentence(method: str, result: MethodSanity) -> str:
             f"{method}: changes at every depth (rank correlation with the untouched maps "
             f"{first:.2f} with the output layer randomised, {last:.2f} with all layers)"
         )
-    said = ", ".join(f"{_what(d, result)} ({d.spearman.value:.2f})" for d in still)
+    changes = ", ".join(f"{_what(d, result)} ({d.spearman.value:.2f})" for d in still)
     return (
         f"{method}: hardly changes (rank correlation in brackets) when these are randomised: "
-        f"{said}; its maps do not show what was learnt there"
+        f"{changes}; its maps do not show what was learnt there"
     )
 
 

@@ -124,7 +124,7 @@ class CheckedInput:
 
 @dataclass(frozen=True)
 class BatchScores:
-    """What one batch gave; V stands for the maps, R random maps and the Gaussian, in this order."""
+    """What one batch gave; V: the maps, R random maps and the Gaussian, in this order."""
 
     measures: dict[str, Tensor]  # (V, n) each
     curves: dict[str, Tensor]  # (V, n, steps + 1) each

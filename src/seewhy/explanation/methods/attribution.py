@@ -1,7 +1,7 @@
 """Attributions by input, from Captum where it is installed: an extra behind the same `explain`.
 
 Each is asked for the explained score and gives a value a pixel and colour; a map keeps what
-speaks for the class, summed over the colours. Knows Captum's classes by name and imports none
+supports the class, summed over the colours. Knows Captum's classes by name and imports none
 before it is asked.
 """
 

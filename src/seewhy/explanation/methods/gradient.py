@@ -167,7 +167,7 @@ def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
 def weighted_maps(weights: Tensor, activations: Tensor) -> Tensor:
     """Sum channels (N, C, h, w) by K sets of weights (N, K, C); keep the positive: (N, K, h, w)."""
     places = activations.shape[2:]
-    # The caller's autocast is for the forward pass; a sum over channels wants float32.
+    # The caller's autocast is for the forward pass; a sum over channels needs float32.
     with torch.autocast(activations.device.type, enabled=False):
         maps = torch.matmul(weights, activations.flatten(2))
     return maps.relu_().view(*weights.shape[:2], *places)

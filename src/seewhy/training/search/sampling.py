@@ -25,8 +25,8 @@ from seewhy.config import HeadConfig, SearchConfig
 from seewhy.training.trainer import seed_of
 
 Space = dict[str, BaseDistribution]
-# What a trial says of itself when it has ended, in its user attributes.
-SAID = "seewhy:trial"
+# The user attribute with the outcome of a trial.
+OUTCOME = "seewhy:trial"
 _NEAR = 0.01
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed),
@@ -41,7 +41,7 @@ class NumberedSampler(BaseSampler):
     So a suggestion depends on nothing that a killed process takes with it. Optuna's own samplers
     leave out trials that were pruned, failed or still run, and would suggest the same hopeless
     head again and again: here a pruned trial counts with what it had reached, a failed one as the
-    worst so far, one that runs elsewhere as the mean. A head that was tried before gives way to a
+    worst so far, one that runs elsewhere as the mean. A head that was tried before is replaced by a
     random one.
 
     Parameters
@@ -91,7 +91,7 @@ class NumberedSampler(BaseSampler):
 def _seen(study: Study, trial: FrozenTrial, sampler: BaseSampler) -> Study:
     """Return all other trials as ones that ended, with the values they count with."""
     others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number and t.params]
-    values = [t.user_attrs.get(SAID, {}).get("value") for t in others]
+    values = [t.user_attrs.get(OUTCOME, {}).get("value") for t in others]
     known = [value for value in values if value is not None]
     view = create_study(direction="maximize", sampler=sampler)
     for other, value in zip(others, values, strict=True):

@@ -27,7 +27,13 @@ from seewhy.runtime.device import one_thread
 from seewhy.runtime.progress import Advance, Progress
 from seewhy.storage.schemas.search import LayerSearch, SearchRecord, Trial, TrialState
 from seewhy.storage.schemas.training import Epoch, HeadSummary
-from seewhy.training.search.sampling import SAID, NumberedSampler, search_space, suggest, tried_head
+from seewhy.training.search.sampling import (
+    OUTCOME,
+    NumberedSampler,
+    search_space,
+    suggest,
+    tried_head,
+)
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna
 from seewhy.training.trainer import LAST_EPOCHS, OnEpoch, StageResult, seed_of
 
@@ -46,7 +52,7 @@ _ENOUGH_TRIALS = 8
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search hands on: its record, and all trials in the order they were numbered."""
+    """What a search returns: its record, and all trials in the order they were numbered."""
 
     record: SearchRecord
     trials: tuple[Trial, ...]
@@ -202,7 +208,7 @@ def _run(
 
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
-        advance(0)  # whoever wants to stop the study may do so now
+        advance(0)  # a study that is interrupted stops here
         if search.wanted.pruner != "none":
             _prune(trial, epoch, len(epochs), behind)
 
@@ -217,14 +223,14 @@ def _run(
         state, reason = OptunaState.FAIL, first_line(error)
     accuracies = [epoch.validation_accuracy for epoch in (result.history if result else epochs)]
     last = accuracies[-LAST_EPOCHS:]
-    said = {
+    outcome = {
         "epochs": len(epochs),
         "seconds": perf_counter() - started,
         "value": sum(last) / len(last) if last and state != OptunaState.FAIL else None,
         "best": max(accuracies, default=None),
         "reason": reason,
     }
-    search.store.finish(study, trial, state, value, {SAID: said})
+    search.store.finish(study, trial, state, value, {OUTCOME: outcome})
     log.info(
         "%s: search: trial %d with %s: %s %s; units %s, dropout %.3f, learning rate %.2e, "
         "batches of %d, %s; %d epochs in %.1f s",
@@ -232,14 +238,14 @@ def _run(
         trial.number,
         _layers(len(head.units)),
         _STATES[state],
-        reason or f"{said['value']:.4f}",
+        reason or f"{outcome['value']:.4f}",
         head.units,
         head.dropout,
         head.learning_rate,
         head.batch_size,
         head.loss,
         len(epochs),
-        said["seconds"],
+        outcome["seconds"],
     )
 
 
@@ -289,22 +295,22 @@ def _trial(
 ) -> Trial:
     """Turn a stored trial that has ended into its record."""
     head = tried_head(stored, layers, smaller, start)
-    said: dict[str, Any] = stored.user_attrs[SAID]
+    outcome: dict[str, Any] = stored.user_attrs[OUTCOME]
     return Trial(
         layers=layers,
         number=stored.number,
         state=_STATES[stored.state],
-        value=said["value"],
-        best_validation_accuracy=said["best"],
+        value=outcome["value"],
+        best_validation_accuracy=outcome["best"],
         units_p=stored.params["units_p"],
         units=head.units,
         dropout=head.dropout,
         learning_rate=head.learning_rate,
         batch_size=head.batch_size,
         loss=head.loss,
-        epochs=said["epochs"],
-        seconds=said["seconds"],
-        reason=said["reason"],
+        epochs=outcome["epochs"],
+        seconds=outcome["seconds"],
+        reason=outcome["reason"],
     )
 
 

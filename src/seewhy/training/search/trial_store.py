@@ -142,11 +142,11 @@ class TrialStore:
         trial: optuna.Trial,
         state: TrialState,
         value: float | None,
-        said: dict[str, object],
+        attributes: dict[str, object],
     ) -> None:
         """End a trial; where another process took it over and was quicker, its result stays."""
         with suppress(UpdateFinishedTrialError, ValueError):
-            for name, one in said.items():
+            for name, one in attributes.items():
                 trial.set_user_attr(name, one)
             study.tell(trial, value, state=state, skip_if_finished=True)
 
@@ -226,7 +226,7 @@ def _is_dead(owner: str) -> bool:
 
 
 def _cause(error: Exception) -> Exception:
-    """Return what the database itself said, beneath what was made of it."""
+    """Return the error of the database itself, beneath those made of it."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error

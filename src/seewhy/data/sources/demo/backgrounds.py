@@ -1,6 +1,6 @@
 """What is behind the demo's objects: sky, meadow, water, sand, bricks and the like.
 
-A ground is drawn without knowing which thing will stand before it, so it says nothing of the
+A ground is drawn without knowing which thing will be in front of it, so it says nothing of the
 class.
 """
 
