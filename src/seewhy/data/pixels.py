@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -232,7 +233,12 @@ def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) ->
     ConfigError
         For a name that is none of these.
     """
-    steps = {"crop": _crop, "translate": _translate, "flip": _flip, "erase": _erase}
+    steps: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+        "crop": partial(_shift, inside=_mirrored),
+        "translate": partial(_shift, inside=lambda place, side: place.clamp(0, side - 1)),
+        "flip": _flip,
+        "erase": _erase,
+    }
     for name in names:
         if name not in steps:
             raise ConfigError(
@@ -241,14 +247,6 @@ def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) ->
             )
         images = steps[name](images, generator)
     return images
-
-
-def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    return _shift(images, generator, _mirrored)
-
-
-def _translate(images: Tensor, generator: torch.Generator) -> Tensor:
-    return _shift(images, generator, lambda place, side: place.clamp(0, side - 1))
 
 
 def _mirrored(place: Tensor, side: int) -> Tensor:

@@ -31,7 +31,9 @@ def check_model(model: object) -> nn.Module:
             f"model: {kind} was made by torch.jit and runs outside Python, where no layer can be "
             "recorded; explain the nn.Module it was made from"
         )
-    if "_guards_fn" in model._modules or _cannot_evaluate(model):
+    # torch.export takes `eval` from the modules that it makes.
+    exported = "eval" in vars(model) and isinstance(model, torch.fx.GraphModule)
+    if "_guards_fn" in model._modules or exported:
         raise ConfigError(
             f"model: {kind} comes from torch.export and runs as one graph, in which no layer can "
             "be recorded; explain the nn.Module it was exported from"
@@ -43,11 +45,6 @@ def check_model(model: object) -> nn.Module:
                 "module; send a batch through the model once, then explain it"
             )
     return model
-
-
-def _cannot_evaluate(model: nn.Module) -> bool:
-    """Say whether `eval` was taken from the model, as torch.export does."""
-    return "eval" in vars(model) and isinstance(model, torch.fx.GraphModule)
 
 
 def check_images(model: nn.Module, images: object) -> Tensor:

@@ -126,7 +126,7 @@ def _find_logits(output: object, count: int) -> Tensor:
             "say with target= how to make scores of it"
         )
     # Named fields come first: transformers' outputs are mappings, torchvision's Inception a tuple.
-    named = output if isinstance(output, Mapping) else vars(output) if _has_fields(output) else {}
+    named = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
     for name in _NAMES:
         value = named.get(name, getattr(output, name, None))
         if isinstance(value, Tensor) and _are_logits(value, count):
@@ -144,10 +144,6 @@ def _find_logits(output: object, count: int) -> Tensor:
         f"{len(fitting)} tensors of that kind; choose with target=, for example "
         "target=lambda output: output[0]"
     )
-
-
-def _has_fields(output: object) -> bool:
-    return hasattr(output, "__dict__")
 
 
 def _are_logits(value: Tensor, count: int) -> bool:

@@ -154,10 +154,11 @@ def group_classes(
             found.append(entry)
     if missing:
         raise NoImageNetClassError(_no_word(missing, senses))
+    members = [np.concatenate([below[wnid] for wnid in senses[word]]) for word in found]
     return ImageNetGrouping(
         words=tuple(found),
         synsets=tuple(senses[word] for word in found),
-        members=tuple(_union(below[wnid] for wnid in senses[word]) for word in found),
+        members=tuple(np.unique(indices) for indices in members),
     )
 
 
@@ -211,10 +212,6 @@ def _senses(wnids: Iterable[str]) -> dict[str, tuple[str, ...]]:
         for lemma in synsets[wnid].lemmas:
             senses[_plain(lemma)].add(wnid)
     return {word: tuple(sorted(carriers)) for word, carriers in senses.items()}
-
-
-def _union(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.unique(np.concatenate(list(parts)))
 
 
 def _plain(name: str) -> str:

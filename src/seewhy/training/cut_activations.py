@@ -128,11 +128,8 @@ class CutInput:
         count = min(CPU_BATCH, len(self._data.ids))
         order = np.arange(count, dtype=np.int64)
         turned = np.roll(order, count // 2)
-        first, second = self._anew(order), self._anew(turned)
+        first, second = (self.activations(self.images(rows)) for rows in (order, turned))
         return torch.equal(first[torch.from_numpy(turned).to(first.device)], second)
-
-    def _anew(self, indices: NDArray[np.int64]) -> Tensor:
-        return self.activations(self.images(indices))
 
 
 def make_store(place: Place, shape: tuple[int, ...], dtype: torch.dtype, spill: Path) -> Tensor:

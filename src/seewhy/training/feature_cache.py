@@ -147,16 +147,14 @@ def _plan(
     was_kept = recorded is not None and recorded != "recompute"
     is_other = recorded is not None and was_kept != (plan.place != "recompute")
     if is_other and not at_cut.is_repeatable():
+        advice = "leave finetuning.keep out"
+        if was_kept:
+            size = f"{needed / 2**30:.2f} GiB"
+            advice = f"free {size} of memory or disk space, or raise finetuning.memory_gib"
         raise RunError(
             f"{folder.name}: was started with activations at the cut "
             f"{'kept' if was_kept else 'recomputed'}, and on this device they would now be "
-            f"{plan}, with other last digits; "
-            + (
-                f"free {needed / 2**30:.2f} GiB of memory or disk space, or raise "
-                "finetuning.memory_gib"
-                if was_kept
-                else "leave finetuning.keep out"
-            )
+            f"{plan}, with other last digits; {advice}"
         )
     return plan
 

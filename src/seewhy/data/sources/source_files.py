@@ -113,12 +113,8 @@ def changes(
     there = {(one.part, one.name): one for one in before}
     now = {(one.part, one.name): one for one in _files(config, without)}
     both = [(there[key], file) for key, file in now.items() if key in there]
-
-    def is_changed(pair: tuple[SourceFile, _File]) -> bool:
-        return _is_changed(*pair, moved)
-
-    parts = _in_threads(is_changed, both)
-    changed = [file for (_, file), differs in zip(both, parts, strict=True) if differs]
+    differing = _in_threads(lambda pair: _is_changed(*pair, moved), both)
+    changed = [file for (_, file), differs in zip(both, differing, strict=True) if differs]
     found: dict[str, FileChanges] = {}
     for part in dict.fromkeys(part for part, _ in (*there, *now)):
         one = FileChanges(

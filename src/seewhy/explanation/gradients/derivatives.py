@@ -25,11 +25,14 @@ from seewhy.explanation.gradients.graph import (
     signed,
 )
 
-# The node before, which of its outputs, and the gradient by that.
+# The node before, and which of its outputs; with the gradient by that.
+Parent = tuple[Node, int]
 Step = tuple[Node, int, Gradient]
+# Gradients whose values are there to compute with.
+Known = DenseGradients | TokenGradients
 
 
-def go_back(node: Node, gradient: DenseGradients | TokenGradients, most: int) -> list[Step] | None:
+def go_back(node: Node, gradient: Known, most: int) -> list[Step] | None:
     """Return the gradients by the inputs of a node with one output; None where there is no rule.
 
     There is none where a dense gradient would have more values per score than `most`.
@@ -37,9 +40,8 @@ def go_back(node: Node, gradient: DenseGradients | TokenGradients, most: int) ->
     parents = [(parent, place) for parent, place in node.next_functions if parent is not None]
     if not all(_plain(gradient, parent) for parent in parents):
         return None
-    if any(shape_of(*parent).numel() > most for parent in parents) and isinstance(
-        gradient, DenseGradients
-    ):
+    grows = any(shape_of(*parent).numel() > most for parent in parents)
+    if grows and isinstance(gradient, DenseGradients):
         return None
     if node.name() == "AddBackward0":
         return _sum(node, gradient, parents)
@@ -53,10 +55,7 @@ def go_back(node: Node, gradient: DenseGradients | TokenGradients, most: int) ->
     return [(*parent, found.like(found.values.to(dtype_of(*parent))))]
 
 
-Parent = tuple[Node, int]
-
-
-def _plain(gradient: DenseGradients | TokenGradients, parent: Parent) -> bool:
+def _plain(gradient: Known, parent: Parent) -> bool:
     """Say whether an input is real and on the gradient's device, as every rule expects."""
     values = gradient.values
     return (
@@ -66,7 +65,7 @@ def _plain(gradient: DenseGradients | TokenGradients, parent: Parent) -> bool:
     )
 
 
-def _by_token(gradient: DenseGradients | TokenGradients) -> bool:
+def _by_token(gradient: Known) -> bool:
     """Say whether the last axis is a token's channels; what is dense has them all anyway."""
     if isinstance(gradient, DenseGradients):
         return True
@@ -75,9 +74,7 @@ def _by_token(gradient: DenseGradients | TokenGradients) -> bool:
     return last == channels and prod(before) == count * gradient.places
 
 
-def _sum(
-    node: Node, gradient: DenseGradients | TokenGradients, parents: list[Parent]
-) -> list[Step] | None:
+def _sum(node: Node, gradient: Known, parents: list[Parent]) -> list[Step] | None:
     """Give each summand the sum's gradient, except where one was repeated or multiplied."""
     same = all(
         shape_of(*parent) == shape_of(node) and dtype_of(*parent) == dtype_of(node)
@@ -88,18 +85,14 @@ def _sum(
     return [(*parent, gradient) for parent in parents]
 
 
-def _passing(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _passing(node: Node, gradient: Known, parent: Parent) -> Known | None:
     shape, values = shape_of(*parent), gradient.values
     if isinstance(gradient, DenseGradients):
         return DenseGradients(values.reshape(len(values), *shape))
     return gradient.seen_as(shape, values)
 
 
-def _linear(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _linear(node: Node, gradient: Known, parent: Parent) -> Known | None:
     weight = saved_weight(node)
     if weight is None or not _by_token(gradient):
         return None
@@ -110,9 +103,7 @@ def _linear(
     return gradient.seen_as(shape_of(*parent), found)
 
 
-def _convolution(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _convolution(node: Node, gradient: Known, parent: Parent) -> Known | None:
     """Go back through a kernel as large as its map: a linear layer on all its values."""
     weight: Tensor = saved(node, "weight")
     shape = shape_of(*parent)
@@ -133,16 +124,12 @@ def _convolution(
     return DenseGradients(last.view(-1, shape[0], *shape[2:], shape[1]).movedim(-1, 2))
 
 
-def _relu(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _relu(node: Node, gradient: Known, parent: Parent) -> Known | None:
     result = gradient.of(saved(node, "result"))
     return gradient.like(torch.where(result <= 0, 0, gradient.values))
 
 
-def _gelu(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _gelu(node: Node, gradient: Known, parent: Parent) -> Known | None:
     inputs = gradient.of(saved(node, "self")).expand_as(gradient.values)
     found = torch.ops.aten.gelu_backward(
         gradient.values, inputs, approximate=saved(node, "approximate")
@@ -150,17 +137,13 @@ def _gelu(
     return gradient.like(found)
 
 
-def _multiplied(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _multiplied(node: Node, gradient: Known, parent: Parent) -> Known | None:
     first = node.next_functions[0][0] is not None
     factor = _factor(node, gradient, parent, "other" if first else "self")
     return None if factor is None else gradient.like(gradient.values * factor)
 
 
-def _divided(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _divided(node: Node, gradient: Known, parent: Parent) -> Known | None:
     """Go back through ``x / constant``; ``constant / x`` has another derivative, autograd's."""
     if node.next_functions[0][0] is None:
         return None
@@ -168,9 +151,7 @@ def _divided(
     return None if divisor is None else gradient.like(gradient.values / divisor)
 
 
-def _factor(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent, name: str
-) -> Tensor | None:
+def _factor(node: Node, gradient: Known, parent: Parent, name: str) -> Tensor | None:
     """Return a factor without a gradient: one number, or one for each channel."""
     factor: Tensor | None = saved(node, name)
     if factor is None or factor.ndim > 1 or factor.is_complex():
@@ -182,9 +163,7 @@ def _factor(
     return factor
 
 
-def _layer_norm(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _layer_norm(node: Node, gradient: Known, parent: Parent) -> Known | None:
     r"""Go back through :math:`x̂ w + b` with :math:`x̂ = (x − μ) r` over the last axis.
 
     .. math:: \partial x = r (u − \overline{u} − x̂\, \overline{u x̂}), \quad u = w\, \partial y
@@ -205,9 +184,7 @@ def _layer_norm(
     return gradient.like(scale * (by_normal - by_normal.mean(-1, keepdim=True) - normal * along))
 
 
-def _mean(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _mean(node: Node, gradient: Known, parent: Parent) -> Known | None:
     shape, axes = shape_of(*parent), saved(node, "dim")
     # No axis at all means every axis.
     if isinstance(gradient, TokenGradients) or not axes or not shape:
@@ -219,27 +196,18 @@ def _mean(
     return DenseGradients((values / many).expand(len(values), *shape))
 
 
-def _select(
-    node: Node, gradient: DenseGradients | TokenGradients, parent: Parent
-) -> DenseGradients | TokenGradients | None:
+def _select(node: Node, gradient: Known, parent: Parent) -> Known | None:
     """Go back from one token, of tokens (N, T, C), to all: the others' rows are zero."""
     shape = shape_of(*parent)
-    if (
-        isinstance(gradient, TokenGradients)
-        or len(shape) != 3
-        or signed(saved(node, "dim")) % 3 != 1
-    ):
+    if isinstance(gradient, TokenGradients) or len(shape) != 3:
+        return None
+    if signed(saved(node, "dim")) % 3 != 1:
         return None
     token = signed(saved(node, "index")) % shape[1]
     return TokenGradients(gradient.values[:, :, None], (token,), shape[1], shape)
 
 
-_RULES: dict[
-    str,
-    Callable[
-        [Node, DenseGradients | TokenGradients, Parent], DenseGradients | TokenGradients | None
-    ],
-] = {
+_RULES: dict[str, Callable[[Node, Known, Parent], Known | None]] = {
     "AddmmBackward0": _linear,
     "MmBackward0": _linear,
     "ConvolutionBackward0": _convolution,

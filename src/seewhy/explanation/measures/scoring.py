@@ -160,7 +160,9 @@ def score_batch(
         scores = {name: area(curve) for name, curve in found.items()}
         scores.update(around.confidence(placed.to(images.device), ranked))
         scores["sparseness"] = gini(pattern)
-        scores.update(_localise(placed, masks, settings.iou_threshold))
+        scores["pointing_game"] = pointing_hits(placed, masks)
+        scores["energy_inside"] = energy_inside(placed, masks)
+        scores["iou"] = overlap(placed, masks, settings.iou_threshold)
         for name, values in scores.items():
             measures.setdefault(name, []).append(values.float().cpu())
         for name, values in found.items():
@@ -182,14 +184,6 @@ def _patterns(maps: Tensor, numbers: Tensor, settings: Settings) -> tuple[list[T
     centre = centred_gaussian(size).expand_as(maps)
     # The first breaks ties, so that a further random map changes none of the others' numbers.
     return [*drawn[:, 1:].unbind(dim=1), centre], drawn[:, 0]
-
-
-def _localise(maps: Tensor, masks: Tensor, threshold: float) -> dict[str, Tensor]:
-    return {
-        "pointing_game": pointing_hits(maps, masks),
-        "energy_inside": energy_inside(maps, masks),
-        "iou": overlap(maps, masks, threshold),
-    }
 
 
 class _BatchContext:

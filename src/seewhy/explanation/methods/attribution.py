@@ -90,10 +90,7 @@ def _window(images: Tensor) -> dict[str, Any]:
     channels = images.shape[1]
     side = max(min(images.shape[2:]) // 8, 1)
     step = max(side // 2, 1)
-    return {
-        "sliding_window_shapes": (channels, side, side),
-        "strides": (channels, step, step),
-    }
+    return {"sliding_window_shapes": (channels, side, side), "strides": (channels, step, step)}
 
 
 def _captum(name: str) -> Any:
