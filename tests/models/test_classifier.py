@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from seewhy.models.classifier import (
     save_classifier,
 )
 from seewhy.models.cut import cut_trunk
-from seewhy.storage.schemas.levels import NO_LEVELS, Levels, ValueLevel
+from seewhy.storage.schemas.levels import Levels, ValueLevel
 
 
 def _classifier(name: str, units: tuple[int, ...] = (5,)) -> Classifier:
@@ -62,18 +61,13 @@ def test_a_classifier_comes_back_to_the_last_bit(
     assert path.stat().st_mode & 0o044  # others may read it, as any other file of the run
 
 
-def test_black_and_white_come_back_and_older_files_have_none(tmp_path: Path) -> None:
+def test_black_and_white_come_back(tmp_path: Path) -> None:
     classifier = _classifier("resnet18")
     path = tmp_path / "model.safetensors"
     levels = Levels((ValueLevel("16-bit", 0.0, 4095.0), ValueLevel("float", -1.5, 0.1)))
     classifier.design = replace(classifier.design, levels=levels)
     save_classifier(classifier, path)
     assert read_classifier(path).design.levels == levels
-    with safe_open(path, "pt") as stored:
-        design = json.loads(stored.metadata()["seewhy"])
-    del design["levels"]
-    save_file(load_file(path), path, metadata={"seewhy": json.dumps(design)})
-    assert read_classifier(path).design.levels == NO_LEVELS
 
 
 def test_the_prefix_stays_in_evaluation_mode() -> None:

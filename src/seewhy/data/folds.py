@@ -206,9 +206,9 @@ def check_folds(data: Dataset, folds: int, validation: float, seed: int) -> None
         )
 
 
-def most_folds(data: Dataset, validation: float, seed: int, wanted: int = USUAL) -> int:
-    """Return the most folds, up to `wanted`, that every class has images for; 0 for none."""
-    for folds in range(wanted, 1, -1):
+def most_folds(data: Dataset, validation: float, seed: int) -> int:
+    """Return the most folds, up to `USUAL`, that every class has images for; 0 for none."""
+    for folds in range(USUAL, 1, -1):
         try:
             check_folds(data, folds, validation, seed)
         except DataError:

@@ -82,7 +82,7 @@ def test_floats_negative_values_and_what_is_no_number(tmp_path: Path) -> None:
     assert first(decode_image(path, levels=level)) == [0, 128, 255, 0, 0]
     nothing = grey(tmp_path / "b.tif", [[np.nan, np.inf]], np.float32)
     assert measure_image(nothing) is None
-    for levels in (None, level):
+    for levels in (Levels(), level):
         with pytest.raises(UnreadableImageError, match="holds no finite value"):
             decode_image(nothing, levels=levels)
     # The widest floats there are still have an order.

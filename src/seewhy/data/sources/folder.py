@@ -186,8 +186,7 @@ def _nothing(root: Path, loose: int) -> str:
         holds = f"{count(loose, 'image')}, but none in class folders"
     return (
         f"{printable(root)}: holds {holds}; expected CLASS/IMAGE.jpg, or train/, val/ and test/ "
-        "with class "
-        "folders in each"
+        "with class folders in each"
     )
 
 
@@ -212,8 +211,7 @@ def _refuse_empty(
     ]
     raise DataError(
         f"{printable(root)}: {count(len(named), 'class folder holds', 'class folders hold')} no "
-        "images: "
-        f"{some(named, 20)}; add some or take them out"
+        f"images: {some(named, 20)}; add some or take them out"
     )
 
 
@@ -233,13 +231,11 @@ def _refuse_strangers(root: Path, names: dict[SplitFolder, set[str]]) -> None:
         if pairs:
             raise DataError(
                 f"{printable(root)}: the classes of the training and the {part.split} images are "
-                "spelled "
-                f"differently: {some(pairs)}; rename one of each"
+                f"spelled differently: {some(pairs)}; rename one of each"
             )
         raise DataError(
             f"{printable(part.folder)}: {count(len(strange), 'class has', 'classes have')} no "
-            "training "
-            f"images: {some([repr(name) for name in strange])}; training has "
+            f"training images: {some([repr(name) for name in strange])}; training has "
             f"{some([repr(name) for name in in_order(training)])}"
         )
 

@@ -146,9 +146,9 @@ def _read_parts(
             notes.append(_unlabelled(look, flat, "a test set is drawn from the training images"))
         else:
             raise DataError(_no_classes(look, folders[split]))
-    parts_said = listing([f"{look.place(one.folder)} is {_said(one)}" for one in parts])
+    purposes = listing([f"{look.place(one.folder)} is {_purpose(one)}" for one in parts])
     taken = {*folders.values(), replaced}
-    notes = [f"Split folders: {parts_said}.", *notes]
+    notes = [f"Split folders: {purposes}.", *notes]
     notes += [_beside(look, folder) for folder in tops if folder not in taken]
     loose = (look.root, *(one.folder for one in parts))
     return FolderLayout(tuple(parts), tuple(notes), tuple(dict.fromkeys(loose)))
@@ -267,5 +267,5 @@ def _with_test(look: FolderTree, layout: FolderLayout, test: Path, sure: bool) -
     return replace(layout, parts=(*parts, tested), loose=(*layout.loose, folder))
 
 
-def _said(part: SplitFolder) -> str:
+def _purpose(part: SplitFolder) -> str:
     return _WORDS[part.split] if part.split else "to be divided"
