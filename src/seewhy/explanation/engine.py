@@ -35,9 +35,9 @@ def undisturbed(model: nn.Module, images: Tensor) -> Iterator[None]:
 
     Inside, every submodule is in evaluation mode and no parameter asks for a gradient, so that
     the graph after a layer keeps nothing for gradients of weights; gradients are off until a
-    layer's hook switches them on. Of the devices' random states, the CPU's and that of the images'
-    device come back. Threads take turns, see `evaluating`; a plain forward pass of another thread
-    meanwhile runs in evaluation mode.
+    layer's hook switches them on. The random states of the CPU and of the images' device come
+    back. Threads take turns, see `evaluating`; a plain forward pass of another thread meanwhile
+    runs in evaluation mode.
 
     Raises ConfigError where another thread switched the model to training mode meanwhile.
     """

@@ -31,7 +31,7 @@ class ExplanationRequest:
     # `NamedClassifier.find_class` knows them.
     classes: tuple[str, ...] = ("predicted",)
     methods: tuple[str, ...] = ("gradcam",)  # at least one
-    layers: tuple[str, ...] = ()  # None: the classifier's own, or whatever suits the method
+    layers: tuple[str, ...] = ()  # empty: the classifier's own, or what suits the method
     against: tuple[str, ...] = ()  # classes that the explained ones are held against
     opacity: float = 0.5  # of the overlays, 0 … 1
     batch_size: int = 16  # how many pictures are held at once
