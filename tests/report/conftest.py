@@ -312,6 +312,8 @@ def _stage(
         Epoch(k, 1.0 / k, 0.5 + 0.1 * k, 1.1 / k, 0.4 + 0.1 * k, 1e-3, 2.0) for k in (1, 2, 3)
     ]
     run.training.write_stage(slug, metrics, history, predictions, confusion, data.classes)
+    none = Predictions((), predictions.labels[:0], predictions.probabilities[:0])
+    run.training.write_validation(slug, stage, none, data.classes)
     return StageSummary(
         accuracy=accuracy,
         precision=metrics.precision,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
-from seewhy.report.text.tables import BoundedNumber, ReportTable
+from seewhy.report.text.tables import ReportTable
 from seewhy.runtime.arguments import run_root
 from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.atomic_writing import write_text
@@ -206,15 +206,7 @@ def _classifiers(evaluations: Mapping[str, Evaluation]) -> ReportTable:
     for name, one in evaluations.items():
         before, after = (one.stages[stage] for stage in STAGES)
         error = after.calibration.error if after.calibration else None
-        rows.append(
-            (
-                name,
-                _bounded(before.accuracy),
-                _bounded(after.accuracy),
-                _bounded(after.f1),
-                _bounded(error) if error else None,
-            )
-        )
+        rows.append((name, before.accuracy, after.accuracy, after.f1, error))
     return ReportTable(
         name="studies",
         title="Test accuracy, macro F1 and calibration, with 95 % intervals",
@@ -244,7 +236,3 @@ def _pairs(found: Comparison) -> ReportTable:
         columns=("pair", "stage", "difference", "test", "same answers", "maps' correlation"),
         rows=tuple(rows),
     )
-
-
-def _bounded(found: Interval) -> BoundedNumber:
-    return BoundedNumber(found.value, found.low, found.high)

@@ -52,9 +52,9 @@ SCRIPTS = ("images.js", "tiles.js", "viewer.js", "explorer.js", "matrix.js", "re
 
 
 def build_report(run: RunDirectory, summary: Summary, failures: Failures | None = None) -> Path:
-    """Write a study's report from its records: the page and the files next to it.
+    """Write a study's report from its records, and return the HTML file.
 
-    These are the contact sheet, every table as CSV and every drawing as SVG.
+    The contact sheet, every table as CSV and every drawing as SVG are written next to it.
 
     Parameters
     ----------
@@ -63,11 +63,6 @@ def build_report(run: RunDirectory, summary: Summary, failures: Failures | None 
     summary : Summary
     failures : Failures, optional
         Records failures of optional sections; the others are drawn. Default: errors are raised.
-
-    Returns
-    -------
-    Path
-        The HTML file.
 
     Raises
     ------
@@ -84,7 +79,7 @@ def build_report(run: RunDirectory, summary: Summary, failures: Failures | None 
     with _part(failures, "the contact sheet"), writing(run.data.contact_sheet_path) as part:
         pictures.write_contact_sheet(part, study.data.classes, samples)
     with _part(failures, "tables and figures as files"):
-        write_parts(run, page, _style())
+        write_parts(run, page, _joined(STYLES))
     html = (
         _environment()
         .get_template("report.html.j2")
@@ -96,12 +91,7 @@ def build_report(run: RunDirectory, summary: Summary, failures: Failures | None 
 
 @under_lock
 def redraw_report(root: Path | str) -> Path:
-    """Draw a finished study's report again, from its records alone.
-
-    Returns
-    -------
-    Path
-        The HTML file.
+    """Draw a finished study's report again from its records alone, and return the HTML file.
 
     Raises
     ------
@@ -118,12 +108,9 @@ def redraw_report(root: Path | str) -> Path:
 
 @under_lock
 def write_as_markdown(root: Path | str) -> Path:
-    """Write a finished study's report as Markdown, with its tables and drawings beside it.
+    """Write a finished study's report as Markdown, ``report/report.md``, and return its path.
 
-    Returns
-    -------
-    Path
-        ``report/report.md``.
+    Its tables and drawings are written beside it.
 
     Raises
     ------
@@ -133,7 +120,7 @@ def write_as_markdown(root: Path | str) -> Path:
     run = RunDirectory.open(run_root(root))
     study = _read(run, run.summary.read())
     page = _sections(study, PictureStore(study.data), pictures.samples(study.data))
-    write_parts(run, page, _style())
+    write_parts(run, page, _joined(STYLES))
     return write_markdown(run, page)
 
 
@@ -144,9 +131,8 @@ def _sections(
     failures: Failures | None = None,
 ) -> dict[str, Any]:
     """Return the values of every section; a section that failed has none."""
-    gallery = GalleryBuilder(
-        study.data, list(study.records.values()), list(study.names.values()), store
-    )
+    records, names = list(study.records.values()), list(study.names.values())
+    gallery = GalleryBuilder(study.data, records, names, store)
     page: dict[str, Any] = {
         "study": study.summary,
         "missing": MissingResults(study),
@@ -181,7 +167,6 @@ def _part(failures: Failures | None, part: str) -> AbstractContextManager[None]:
 
 def _read(run: RunDirectory, summary: Summary) -> ReportInput:
     classes = summary.data.classes
-    has_provenance = (run.root / "provenance.json").is_file()
     try:
         config = (run.root / "config.toml").read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -191,7 +176,7 @@ def _read(run: RunDirectory, summary: Summary) -> ReportInput:
         summary=summary,
         data=run.data.read(),
         records={slug: run.backbones.read(slug, classes) for slug in summary.backbones},
-        provenance=run.provenance.read() if has_provenance else None,
+        provenance=run.provenance.read(),
         config=config,
         evaluations={slug: run.evaluation.read(slug) for slug in summary.backbones},
         comparison=run.evaluation.read_comparison(),
@@ -211,19 +196,19 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _style() -> str:
-    return "\n".join((TEMPLATES / name).read_text("utf-8") for name in STYLES)
+def _joined(names: Sequence[str]) -> str:
+    """Return the texts of several templates as one."""
+    return "\n".join((TEMPLATES / name).read_text("utf-8") for name in names)
 
 
 def _assets() -> dict[str, object]:
     """Return style and script, and the hash by which the page allows only this script."""
-    parts = "\n".join((TEMPLATES / name).read_text("utf-8") for name in SCRIPTS)
-    script = f'(() => {{\n"use strict";\n{parts}}})();'
+    script = f'(() => {{\n"use strict";\n{_joined(SCRIPTS)}}})();'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     ramp = colour(np.linspace(0, 1, 12))
     stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in ramp.tolist())
     return {
-        "style": Markup(_style()),
+        "style": Markup(_joined(STYLES)),
         "script": Markup(script),
         "script_digest": digest,
         "ramp": f"linear-gradient(90deg, {stops})",

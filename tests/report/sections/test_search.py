@@ -123,7 +123,7 @@ def test_a_layer_count_without_success(study: ReportInput) -> None:
     part = _with(study, [*_trials(study, 1), *lost])["parts"][0]
     assert "6 with one hidden layer and 3 with two; 4 failed and 1 was" in part["opening"]
     second = part["layers"][1]
-    assert second["title"] == "two hidden layers"
+    assert second["name"] == "two hidden layers"
     assert len(_dots(second["course"], "ink")) == 3
     assert not _dots(second["course"], "series-2")
     assert second["before"] == 0.8

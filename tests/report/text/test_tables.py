@@ -8,19 +8,19 @@ import io
 import pytest
 
 from seewhy.report.text.tables import (
-    BoundedNumber,
     ReportTable,
     as_csv,
     as_markdown,
     cell,
     found_in,
 )
+from seewhy.storage.schemas.base import Interval
 
 TABLE = ReportTable(
     "scores",
     "Scores of a|b",
     ("Class", "Images", "Recall", "Accuracy"),
-    (("=1+1", 1200, 1 / 3, BoundedNumber(0.5, 0.25, 0.75)), ("-dog\n", -5, None, None)),
+    (("=1+1", 1200, 1 / 3, Interval(value=0.5, low=0.25, high=0.75)), ("-dog\n", -5, None, None)),
 )
 
 

@@ -1,7 +1,8 @@
 """Figures of the search: its course, each parameter against the value, what mattered.
 
-A trial that failed, or was pruned before it reached anything, has no value: its sign stands at
+A trial that failed, or was pruned before it reached anything, has no value: its sign is drawn at
 the foot of the figure. A layer count has one colour and one sign in all figures of the search.
+Every figure has a `name`, unique in the page, and a text alternative, `alt`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from seewhy.report.figures.svg import (
     INK,
-    MARKERS,
     MUTED,
-    SERIES_PAINT,
     STYLE,
     WIDTH_INCHES,
     SvgFigure,
     inline,
+    series_look,
 )
 from seewhy.storage.schemas.search import Trial
 
@@ -57,19 +57,9 @@ def reached(trial: Trial) -> float | None:
 
 
 def best_so_far(trials: Sequence[Trial]) -> list[float | None]:
-    """Return the running maximum over the trials that were completed.
+    """Return the running maximum over the completed trials of one layer count; None before one.
 
     A pruned trial reports what it had reached, not what its head is worth: it does not count.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        Of one layer count, in the order of their numbers.
-
-    Returns
-    -------
-    list of float or None
-        One a trial; None before the first completed one.
     """
     best: float | None = None
     course = []
@@ -117,14 +107,6 @@ def course(
     before : float, optional
         The best value with fewer hidden layers, which this layer count had to beat.
     scale : (float, float)
-    name : str
-        Unique in the page.
-    alt : str
-
-    Returns
-    -------
-    SvgFigure
-        An ``<svg>`` element.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 2.6), layout="constrained")
@@ -133,7 +115,7 @@ def course(
             axes.axhline(before, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
         numbers = [trial.number for trial in trials]
         best = [math.nan if value is None else value for value in best_so_far(trials)]
-        colour = _paint(trials[0].layers)
+        colour = series_look(trials[0].layers - 1)["color"]
         axes.plot(numbers, best, drawstyle="steps-post", color=colour, linewidth=1.8)
         _dots(axes, trials, numbers)
         for trial in trials:
@@ -160,14 +142,6 @@ def against(
         A field of `Trial`; ``learning_rate`` is drawn on a logarithmic axis, ``batch_size`` and
         ``loss`` as columns.
     scale : (float, float)
-    name : str
-        Unique in the page.
-    alt : str
-
-    Returns
-    -------
-    SvgFigure
-        An ``<svg>`` element.
     """
     with rc_context(_PANEL_STYLE):
         figure = Figure(figsize=_PANEL_INCHES)
@@ -194,20 +168,7 @@ def against(
 def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt: str) -> SvgFigure:
     """Draw each parameter's share of the variance of the value, the largest on top.
 
-    Parameters
-    ----------
-    importance : mapping of str to float
-        By parameter; shares in 0 … 1.
-    layers : int
-        Of the heads that were searched.
-    name : str
-        Unique in the page.
-    alt : str
-
-    Returns
-    -------
-    SvgFigure
-        An ``<svg>`` element.
+    `importance` has shares in 0 … 1; `layers` are those of the heads that were searched.
     """
     order = ranked(importance)
     with rc_context(STYLE):
@@ -215,7 +176,7 @@ def importance_bars(importance: Mapping[str, float], layers: int, name: str, alt
         axes = figure.subplots()
         rows = range(len(order))
         shares = [importance[key] for key in order]
-        axes.barh(rows, shares, height=0.55, color=_paint(layers))
+        axes.barh(rows, shares, height=0.55, color=series_look(layers - 1)["color"])
         for row, part in zip(rows, shares, strict=True):
             axes.annotate(
                 f"{part:.2f}", (part, row), (4, 0), textcoords="offset points", va="center"
@@ -246,21 +207,12 @@ def rate(value: float) -> str:
     return f"{value:.3g}".replace("e-0", "e-")
 
 
-def _paint(layers: int) -> str:
-    return SERIES_PAINT[(layers - 1) % len(SERIES_PAINT)]
-
-
 def _dots(axes: Axes, trials: Sequence[Trial], places: Sequence[float]) -> None:
-    """Draw trials of one layer count, a sign a state; those without a value at the foot."""
-    colour = _paint(trials[0].layers)
+    """Draw trials of one layer count, a sign per state; those without a value at the foot."""
+    complete = series_look(trials[0].layers - 1, 4.6)
+    colour = complete["color"]
     signs: dict[str, dict[str, Any]] = {
-        "complete": {
-            "marker": MARKERS[(trials[0].layers - 1) % len(MARKERS)],
-            "markersize": 4.6,
-            "color": colour,
-            "alpha": 0.8,
-            "mew": 0,
-        },
+        "complete": {**complete, "alpha": 0.8},
         "pruned": {"marker": "v", "markersize": 5.5, "color": colour, "mfc": "none"},
         "failed": {"marker": "x", "markersize": 5, "color": INK, "mew": 1.3},
     }
@@ -272,13 +224,8 @@ def _dots(axes: Axes, trials: Sequence[Trial], places: Sequence[float]) -> None:
         if high:
             axes.plot(*zip(*high, strict=True), linestyle="none", **look)
         if foot:
-            axes.plot(
-                foot,
-                [_FOOT] * len(foot),
-                linestyle="none",
-                transform=axes.get_xaxis_transform(),
-                **look,
-            )
+            at_foot: dict[str, Any] = {"linestyle": "none", "transform": axes.get_xaxis_transform()}
+            axes.plot(foot, [_FOOT] * len(foot), **at_foot, **look)
 
 
 def _values(axes: Axes, scale: Scale, ticks: int = 6) -> None:
@@ -292,7 +239,7 @@ def _values(axes: Axes, scale: Scale, ticks: int = 6) -> None:
 
 
 def _columns(axes: Axes, trials: Sequence[Trial], parameter: str) -> list[float]:
-    """Label a column a choice and return each trial's place in its own, never by chance."""
+    """Label a column per choice and return each trial's place in its own, never by chance."""
     choices = sorted({getattr(trial, parameter) for trial in trials})
     # A name in two lines leaves room for the one beside it.
     names = [LOSSES.get(one, str(one)).replace("-", "-\n").replace(" ", "\n") for one in choices]

@@ -1,25 +1,26 @@
-"""Figures of the statistics: reliability, changes, folds, faithfulness."""
+"""Figures of the statistics: reliability, changes, folds, faithfulness.
+
+Every figure has a `name`, unique in the page, and a text alternative, `alt`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seewhy.report.figures.svg import (
     INK,
-    MARKERS,
     MUTED,
-    SERIES_PAINT,
     STAGE_PAINT,
     STYLE,
     WIDTH_INCHES,
     SvgFigure,
     inline,
+    name_rows,
+    series_look,
 )
 from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.schemas.base import STAGES, Stage
@@ -27,7 +28,6 @@ from seewhy.storage.schemas.comparison import FoldComparison
 from seewhy.storage.schemas.evaluation import Calibration
 from seewhy.storage.schemas.faithfulness import FaithfulnessCurve
 from seewhy.storage.titles import STAGE_TITLES
-from seewhy.wording import plain
 
 
 def reliability(
@@ -35,15 +35,7 @@ def reliability(
 ) -> SvgFigure:
     """Draw accuracy against confidence, one panel per stage.
 
-    Parameters
-    ----------
-    found : mapping of Stage to Calibration
-        As the classifier is.
-    scaled : mapping of Stage to Calibration
-        After temperature scaling; a stage may be missing.
-    name : str
-        Unique in the page.
-    alt : str
+    `found` is the classifier as it is, `scaled` after temperature scaling; a stage may be missing.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 2.5), layout="constrained")
@@ -79,15 +71,7 @@ def change_dots(
 ) -> SvgFigure:
     """Draw the change in recall per class by fine-tuning, with intervals.
 
-    Parameters
-    ----------
-    classes : sequence of str
-        From top to bottom.
-    changes : sequence of mapping of str to Interval
-        One per backbone; a class may be missing.
-    name : str
-        Unique in the page.
-    alt : str
+    `classes` are from top to bottom; `changes` has a mapping per backbone, which may lack classes.
     """
     with rc_context(STYLE):
         step = 0.14 * len(changes)
@@ -96,7 +80,7 @@ def change_dots(
         axes = figure.subplots()
         axes.axvline(0, color=INK, linewidth=0.9)
         for number, change in enumerate(changes):
-            look = _look(number)
+            look = series_look(number)
             shift = (number - (len(changes) - 1) / 2) * 0.5 / max(1, len(changes))
             rows = [k + shift for k, one in enumerate(classes) if one in change]
             spans = [change[one] for one in classes if one in change]
@@ -109,53 +93,31 @@ def change_dots(
                 alpha=0.55,
             )
             axes.plot([one.value for one in spans], rows, linestyle="none", **look)
-        _class_rows(axes, classes)
+        name_rows(axes, classes)
         axes.set_xlabel("change in recall by fine-tuning")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.2f}" if value else "0")
         return inline(figure, name, alt)
 
 
 def fold_dots(folds: FoldComparison, names: Mapping[str, str], name: str, alt: str) -> SvgFigure:
-    """Draw each backbone's accuracy over the folds, its mean and deviation.
-
-    Parameters
-    ----------
-    folds : FoldComparison
-    names : mapping of str to str
-        The display name of each backbone, by slug.
-    name : str
-        Unique in the page.
-    alt : str
-    """
+    """Draw each backbone's accuracy over the folds, its mean and deviation; `names` are by slug."""
     slugs = list(folds.backbones)
     with rc_context(STYLE):
-        figure = Figure(
-            figsize=(WIDTH_INCHES, 0.8 + 0.4 * len(slugs)),
-            layout="constrained",
-        )
+        figure = Figure(figsize=(WIDTH_INCHES, 0.8 + 0.4 * len(slugs)), layout="constrained")
         axes = figure.subplots()
         for row, slug in enumerate(slugs):
-            scores, look = folds.backbones[slug], _look(row)
+            scores, look = folds.backbones[slug], series_look(row)
             ends = (scores.mean - scores.deviation, scores.mean + scores.deviation)
             axes.hlines(row, *ends, color=look["color"], linewidth=6, alpha=0.3)
             axes.plot([scores.mean] * 2, [row - 0.25, row + 0.25], color=look["color"])
             axes.plot(scores.values, [row] * len(scores.values), linestyle="none", **look)
-        _class_rows(axes, [names.get(slug, slug) for slug in slugs])
+        name_rows(axes, [names.get(slug, slug) for slug in slugs])
         axes.set_xlabel("accuracy")
         return inline(figure, name, alt)
 
 
 def faithfulness_curves(curves: Mapping[str, FaithfulnessCurve], name: str, alt: str) -> SvgFigure:
-    """Draw how probable the explained class stays as the image is changed along the map.
-
-    Parameters
-    ----------
-    curves : mapping of str to FaithfulnessCurve
-        A panel each, by its title.
-    name : str
-        Unique in the page.
-    alt : str
-    """
+    """Draw how probable the explained class stays as the image is changed, one panel per title."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 2.5), layout="constrained")
         panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
@@ -186,19 +148,3 @@ def _bins(axes: Axes, found: Calibration, colour: str) -> None:
                 alpha=0.3 + 0.7 * one.images / most,
                 linewidth=0,
             )
-
-
-def _class_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(np.arange(len(names)), [plain(one, 28) for one in names], parse_math=False)
-    axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.spines["left"].set_visible(False)
-
-
-def _look(number: int) -> dict[str, Any]:
-    return {
-        "marker": MARKERS[number % len(MARKERS)],
-        "markersize": 5,
-        "color": SERIES_PAINT[number % len(SERIES_PAINT)],
-        "mew": 0,
-    }

@@ -11,12 +11,16 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from seewhy.wording import plain
 
 # Matplotlib needs colours it can parse; these stand for CSS variables of the page.
 INK, MUTED, RULE = "#010203", "#010204", "#010205"
@@ -66,15 +70,7 @@ WIDTH_INCHES = 4.5
 
 
 class SvgFigure(Markup):
-    """An ``<svg>`` element of the page.
-
-    Attributes
-    ----------
-    name : str
-        Unique in the page; of the file beside the page too.
-    alt : str
-        What one sees, for those who do not see it.
-    """
+    """An ``<svg>`` element of the page; `name` is unique and its file's too, `alt` describes it."""
 
     name: str
     alt: str
@@ -111,15 +107,27 @@ def inline(figure: Figure, name: str, alt: str) -> SvgFigure:
     return SvgFigure.of(ET.tostring(root, encoding="unicode"), name, alt)
 
 
-def standalone(drawing: SvgFigure, colours: Mapping[str, str]) -> str:
-    """Return a drawing as an SVG file of its own, for programs that know no CSS variables.
+def series_look(number: int, size: float = 5) -> dict[str, Any]:
+    """Return Matplotlib's style of a series' dots: a sign as well as a colour."""
+    colour = SERIES_PAINT[number % len(SERIES_PAINT)]
+    return {"marker": MARKERS[number % len(MARKERS)], "markersize": size, "color": colour, "mew": 0}
 
-    Parameters
-    ----------
-    drawing : SvgFigure
-    colours : mapping of str to str
-        The page's colours by their variables' names.
-    """
+
+def key_entry(number: int, name: str) -> dict[str, Any]:
+    """Return how the key beside a figure names a series: its sign, and the number of its colour."""
+    return {"sign": SIGNS[number % len(SIGNS)], "name": name, "paint": number % len(SIGNS) + 1}
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Make one row per name, from top to bottom."""
+    axes.set_yticks(np.arange(len(names)), [plain(one, 28) for one in names], parse_math=False)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+
+
+def standalone(drawing: SvgFigure, colours: Mapping[str, str]) -> str:
+    """Return a drawing as an SVG file of its own, with the page's colours by variables' names."""
     root = ET.fromstring(drawing)
     _, _, width, height = root.attrib["viewBox"].split()
     for element in root.iter():

@@ -1,6 +1,7 @@
 """Figures as inline SVG: training curves and recall per class.
 
-Names of classes come from users: they are never read as mathematics or as markup.
+Names of classes come from users: they are never read as mathematics or as markup. Every figure
+has a `name`, unique in the page, and a text alternative, `alt`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from numpy.typing import NDArray
 
 from seewhy.report.figures.svg import (
     INK,
-    MARKERS,
     MUTED,
-    SERIES_PAINT,
     STAGE_PAINT,
     STYLE,
     WIDTH_INCHES,
     SvgFigure,
     inline,
+    name_rows,
+    series_look,
 )
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.training import Epoch
@@ -67,15 +68,6 @@ def curves(
     best : mapping of stage to int
         The epoch whose weights were kept; 0 where none was better than the start.
     quantity : {"loss", "accuracy"}
-    name : str
-        Unique in the page; what is used twice inside the figure carries it in its id.
-    alt : str
-        Text alternative.
-
-    Returns
-    -------
-    SvgFigure
-        An ``<svg>`` element.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 2.7), layout="constrained")
@@ -96,30 +88,13 @@ def recall_dots(
     """Draw recall per class: one row per class, one dot per series.
 
     A line joins adaptation and fine-tuning and shows the direction of the change.
-
-    Parameters
-    ----------
-    classes : sequence of str
-        From top to bottom.
-    series : sequence of DotSeries
-    name : str
-        Unique in the page.
-    alt : str
-
-    Returns
-    -------
-    SvgFigure
-        An ``<svg>`` element.
     """
     with rc_context(STYLE):
         height = 0.75 + 0.26 * len(classes)
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(classes))
-        axes.set_yticks(rows, [plain(name, 28) for name in classes], parse_math=False)
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.set_ylim(len(classes) - 0.4, -0.6)
-        axes.spines["left"].set_visible(False)
+        name_rows(axes, classes)
         _join_stages(axes, classes, series)
         lowest = 1.0
         for one in series:
@@ -134,16 +109,7 @@ def recall_dots(
 def confusion_matrix(
     confusion: NDArray[np.int64], classes: Sequence[str], name: str, alt: str
 ) -> SvgFigure:
-    """Draw a confusion matrix: one row per class, colour by the share of the row.
-
-    Parameters
-    ----------
-    confusion : ndarray of int64, (K, K)
-    classes : sequence of str
-    name : str
-        Unique in the page.
-    alt : str
-    """
+    """Draw a confusion matrix (K, K): one row per class, colour by the share of the row."""
     count = len(classes)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     with rc_context(STYLE):
@@ -191,13 +157,10 @@ def _course(axes: Axes, history: Sequence[Epoch], best: int, quantity: str, stag
             marker="o" if len(epochs) < 3 else None,
             markersize=3,
         )
-        if part == "validation":
-            for epoch, value in zip(epochs, values, strict=True):
-                if epoch == best:
-                    axes.axvline(epoch, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)))
-                    axes.plot(
-                        epoch, value, marker="o", markersize=7, color=colour, markerfacecolor="none"
-                    )
+        if part == "validation" and best in epochs:
+            axes.axvline(best, color=MUTED, linewidth=0.7, linestyle=(0, (1, 2)))
+            value = values[epochs.index(best)]
+            axes.plot(best, value, marker="o", markersize=7, color=colour, markerfacecolor="none")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
     axes.margins(x=0.06 if len(epochs) > 1 else 0.5)
     axes.grid(visible=False, axis="x")
@@ -224,6 +187,4 @@ def _dot(paint: str) -> dict[str, Any]:
     if paint in STAGES:
         shape = "o" if paint == "finetuning" else "s"
         return {"marker": shape, "markersize": 6, "color": STAGE_PAINT[paint], "mew": 0}
-    number = int(paint)
-    colour = SERIES_PAINT[number % len(SERIES_PAINT)]
-    return {"marker": MARKERS[number % len(MARKERS)], "markersize": 6, "color": colour, "mew": 0}
+    return series_look(int(paint), 6)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from seewhy.report.figures.statistics_figures import change_dots, fold_dots
-from seewhy.report.figures.svg import MARKERS, SIGNS
-from seewhy.report.sections.gallery import GalleryBuilder, GalleryImage
+from seewhy.report.figures.svg import key_entry
+from seewhy.report.sections.gallery import GalleryBuilder
 from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
-from seewhy.report.text.tables import BoundedNumber, ReportTable, Value, bounded
-from seewhy.storage.schemas.base import Stage
+from seewhy.report.text.tables import ReportTable, Value
+from seewhy.storage.schemas.base import Interval
 from seewhy.storage.schemas.comparison import (
     ClassifierPair,
     Comparison,
@@ -34,14 +34,7 @@ _NOTES = {
 
 
 def comparison_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
-    """Return tables, figures and pictures of the differences; empty where nothing was compared.
-
-    Parameters
-    ----------
-    study : ReportInput
-    gallery : GalleryBuilder
-        Of the same study.
-    """
+    """Return tables, figures and pictures of the differences; empty where nothing was compared."""
     found = study.comparison
     if found is None:
         return {}
@@ -61,7 +54,7 @@ def _pairs(study: ReportInput, found: Comparison) -> ReportTable | None:
         (
             *(STAGE_TITLES[one.stage], study.names[one.first], study.names[one.second]),
             *(one.both_right, one.first_only, one.second_only, one.both_wrong),
-            *(bounded(one.difference), one.test, one.p, one.p_holm, one.agreement, one.kappa),
+            *(one.difference, one.test, one.p, one.p_holm, one.agreement, one.kappa),
         )
         for one in found.pairs
     ]
@@ -76,9 +69,8 @@ def _pairs(study: ReportInput, found: Comparison) -> ReportTable | None:
 
 def _agreement_cells(one: MapAgreement) -> tuple[Value, ...]:
     return (
-        *(one.images, bounded(one.pearson), bounded(one.spearman)),
-        *(one.pearson_other_image, bounded(one.overlap), one.overlap_by_chance),
-        one.overlap_other_image,
+        *(one.images, one.pearson, one.spearman, one.pearson_other_image),
+        *(one.overlap, one.overlap_by_chance, one.overlap_other_image),
     )
 
 
@@ -90,9 +82,8 @@ def _map_agreement(study: ReportInput, found: Comparison) -> ReportTable | None:
             rows.append((both, STAGE_TITLES[pair.stage], *_agreement_cells(pair.maps)))
     for slug, change in found.changes.items():
         if change.maps:
-            rows.append(
-                (study.names[slug], "both stages", *_agreement_cells(change.maps.agreement))
-            )
+            agreement = _agreement_cells(change.maps.agreement)
+            rows.append((study.names[slug], "both stages", *agreement))
     columns = (
         *("Maps of", "Stage", "Images", "Correlation (Pearson)"),
         *("Correlation (Spearman)", "Pearson, of two different images"),
@@ -105,23 +96,36 @@ def _map_agreement(study: ReportInput, found: Comparison) -> ReportTable | None:
 def _apart(study: ReportInput, gallery: GalleryBuilder, pair: ClassifierPair) -> Section:
     """Return the images on which the predictions and the maps of two backbones differ most."""
     number = list(study.names).index(pair.first)
-    differing = [one.id for one in pair.disagreements[:MOST_SHOTS]]
-    unlike = [one.id for one in pair.maps.least_alike[:MOST_SHOTS]] if pair.maps else []
+    unlike = pair.maps.least_alike if pair.maps else []
     return {
         "names": f"{study.names[pair.first]} and {study.names[pair.second]}",
         "number": number,
-        "answers": _shots(gallery, number, differing),
-        "maps": _shots(gallery, number, unlike),
+        "answers": [gallery.shot_of(number, one.id) for one in pair.disagreements[:MOST_SHOTS]],
+        "maps": [gallery.shot_of(number, one.id) for one in unlike[:MOST_SHOTS]],
     }
-
-
-def _shots(gallery: GalleryBuilder, number: int, ids: Sequence[str]) -> list[GalleryImage]:
-    return [gallery.shot_of(number, id_) for id_ in ids]
 
 
 def _changes(study: ReportInput, found: Comparison) -> Section:
     """Return what fine-tuning changed: overall, per class, and in the maps."""
-    changes = found.changes
+    changes, classes = found.changes, study.data.classes
+    recall = [one.recall for one in changes.values()]
+    spread = {
+        name: max((abs(own[name].value) for own in recall if name in own), default=0)
+        for name in classes
+    }
+    shown = set(sorted(classes, key=lambda name: -spread[name])[:MOST_ROWS])
+    order = [name for name in classes if name in shown]
+    alt = "Change in recall per class by fine-tuning with 95 % CI; the table has the numbers"
+    return {
+        **_change_tables(study, found),
+        "figure": change_dots(order, recall, "change-of-each-class", alt),
+        "key": [key_entry(k, study.names[slug]) for k, slug in enumerate(changes)],
+        "shown": len(order),
+    }
+
+
+def _change_tables(study: ReportInput, found: Comparison) -> dict[str, Any]:
+    changes = {study.names[slug]: one for slug, one in found.changes.items()}
     total = ReportTable(
         "change-by-fine-tuning",
         "Change by fine-tuning",
@@ -130,92 +134,54 @@ def _changes(study: ReportInput, found: Comparison) -> Section:
             *("Correct only after fine-tuning", "McNemar’s test", "p"),
         ),
         tuple(
-            (
-                *(study.names[slug], bounded(one.accuracy), one.first_only, one.second_only),
-                *(one.test, one.p),
-            )
-            for slug, one in changes.items()
+            (name, one.accuracy, one.first_only, one.second_only, one.test, one.p)
+            for name, one in changes.items()
         ),
     )
-    classes = study.data.classes
     each = ReportTable(
         "change-of-each-class",
         "Change in recall per class by fine-tuning",
-        ("Class", *(study.names[slug] for slug in changes)),
+        ("Class", *changes),
         tuple(
-            (name, *(bounded(one.recall.get(name)) for one in changes.values())) for name in classes
+            (name, *(one.recall.get(name) for one in changes.values()))
+            for name in study.data.classes
         ),
     )
-    moved = [(study.names[slug], one.maps) for slug, one in changes.items() if one.maps]
+    moved = [(name, one.maps) for name, one in changes.items() if one.maps]
     movement = ReportTable(
         "movement-of-maps",
         "Movement of the maps by fine-tuning",
         ("Backbone", "Distance between centres", "To the right", "Downwards"),
-        tuple((name, bounded(one.shift), one.right, one.down) for name, one in moved),
+        tuple((name, one.shift, one.right, one.down) for name, one in moved),
     )
-    spread = {
-        name: max(
-            (abs(one.recall[name].value) for one in changes.values() if name in one.recall),
-            default=0,
-        )
-        for name in classes
-    }
-    shown = set(sorted(classes, key=lambda name: -spread[name])[:MOST_ROWS])
-    order = [name for name in classes if name in shown]
-    alt = "Change in recall per class by fine-tuning with 95 % CI; the table has the numbers"
-    return {
-        "total": total,
-        "each": each,
-        "movement": movement if moved else None,
-        "figure": change_dots(
-            order, [one.recall for one in changes.values()], "change-of-each-class", alt
-        ),
-        "key": [
-            {
-                "sign": SIGNS[k % len(MARKERS)],
-                "name": study.names[slug],
-                "paint": k % len(MARKERS) + 1,
-            }
-            for k, slug in enumerate(changes)
-        ],
-        "shown": len(order),
-    }
+    return {"total": total, "each": each, "movement": movement if moved else None}
 
 
 def _over_folds(study: ReportInput, found: FoldComparison) -> Section:
-    stage: Stage = found.stage
+    stage = STAGE_TITLES[found.stage].lower()
     title = f"Accuracy over {count(len(found.repetitions), found.over.removesuffix('s'))}"
-    title += f" of {STAGE_TITLES[stage].lower()}"
-    file = f"{found.over}-{stage}"
+    title += f" of {stage}"
+    file = f"{found.over}-{found.stage}"
+    names = {slug: study.names.get(slug, slug) for slug in found.backbones}
+    ranks = {slug: f"{rank:.2f}" for slug, rank in found.mean_ranks.items()}
     table = ReportTable(
         file,
         title,
         ("Backbone", "Mean", "Standard deviation", *found.repetitions, "Mean rank"),
         tuple(
-            (
-                study.names.get(slug, slug),
-                one.mean,
-                one.deviation,
-                *one.values,
-                None if slug not in found.mean_ranks else f"{found.mean_ranks[slug]:.2f}",
-            )
+            (names[slug], one.mean, one.deviation, *one.values, ranks.get(slug))
             for slug, one in found.backbones.items()
         ),
     )
-    names = [study.names.get(slug, slug) for slug in found.backbones]
-    alt = f"Accuracy of {listing(names)} over the {found.over}, after {STAGE_TITLES[stage].lower()}"
-    rows: list[tuple[Value, ...]] = [
-        (
-            *(study.names.get(slug, slug) for slug in (one.first, one.second)),
-            *(_difference(one), one.p, one.p_holm),
-        )
-        for one in found.pairs
-    ]
+    alt = f"Accuracy of {listing([*names.values()])} over the {found.over}, after {stage}"
     pairs = ReportTable(
         f"pairs-over-{file}",
-        f"Pairs over the {found.over} of {STAGE_TITLES[stage].lower()}",
+        f"Pairs over the {found.over} of {stage}",
         ("First", "Second", "Mean difference", "p", "p, Holm"),
-        tuple(rows),
+        tuple(
+            (names[one.first], names[one.second], _difference(one), one.p, one.p_holm)
+            for one in found.pairs
+        ),
     )
     return {
         "title": title,
@@ -230,4 +196,4 @@ def _over_folds(study: ReportInput, found: FoldComparison) -> Section:
 def _difference(pair: FoldDifference) -> Value:
     if pair.low is None or pair.high is None:
         return pair.difference
-    return BoundedNumber(pair.difference, pair.low, pair.high)
+    return Interval(value=pair.difference, low=pair.low, high=pair.high)

@@ -10,10 +10,10 @@ from pathlib import PurePath
 
 from seewhy.report.figures.photographs import PictureStore
 from seewhy.report.sections.failed_steps import MissingResults
-from seewhy.report.sections.gallery import GalleryBuilder, GalleryImage
+from seewhy.report.sections.gallery import GalleryBuilder
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable, Value
-from seewhy.storage.schemas.data_checks import DataFindings
+from seewhy.storage.schemas.data_checks import DataFindings, DuplicateImage, FlaggedImage
 from seewhy.storage.schemas.quality_issues import QualityIssue, QualityIssueList
 from seewhy.wording import count, listing, some
 
@@ -33,36 +33,25 @@ class Thumbnail:
     label: str
     split: str
     file: str
-    said: str
+    remark: str
 
 
 def findings_section(study: ReportInput, store: PictureStore) -> Section:
-    """Return the problems found in the images; empty where nothing was checked.
-
-    Parameters
-    ----------
-    study : ReportInput
-    store : PictureStore
-        Receives the pictures.
-    """
+    """Return the problems found in the images and their pictures; empty if nothing was checked."""
     found = study.findings
     if found is None:
         return {}
     place = {id_: index for index, id_ in enumerate(study.data.ids)}
 
-    def thumb(id_: str, label: str, split: str, path: str, said: str = "") -> Thumbnail:
-        photo = store.photo(place[id_])
-        return Thumbnail(id_, photo, label, SPLIT_WORDS[split], PurePath(path).name, said)
+    def thumb(image: DuplicateImage | FlaggedImage, remark: str = "") -> Thumbnail:
+        return _thumbnail(store.photo(place[image.id]), image, remark)
 
     faults = [
         {
             "fault": one.fault,
             "rule": one.rule,
             "count": one.count,
-            "thumbs": [
-                thumb(image.id, image.label, image.split, image.path, image.reason)
-                for image in one.first[:MOST_FAULTS]
-            ],
+            "thumbs": [thumb(image, image.reason) for image in one.first[:MOST_FAULTS]],
         }
         for one in found.faults
         if one.count
@@ -72,10 +61,7 @@ def findings_section(study: ReportInput, store: PictureStore) -> Section:
             "title": _group_title(group.kind, group.splits, group.labels),
             "size": group.size,
             "leaks": len(group.splits) > 1,
-            "thumbs": [
-                thumb(image.id, image.label, image.split, image.path)
-                for image in group.images[:MOST_COPIES]
-            ],
+            "thumbs": [thumb(image) for image in group.images[:MOST_COPIES]],
         }
         for group in found.duplicates.first[:MOST_GROUPS]
     ]
@@ -92,25 +78,17 @@ def findings_section(study: ReportInput, store: PictureStore) -> Section:
 
 
 def quality_issues_section(study: ReportInput, gallery: GalleryBuilder) -> list[Section]:
-    """Return, per backbone, the images that may be mislabelled or belong to no class.
-
-    Parameters
-    ----------
-    study : ReportInput
-    gallery : GalleryBuilder
-        Of the same study; test images among the issues are shown with their maps.
-    """
+    """Return, per backbone, the images that may be mislabelled or belong to no class."""
     parts: list[Section] = []
     for number, (slug, records) in enumerate(study.records.items()):
         found = records.issues
-        name = study.names[slug]
         kinds = (
             ("Likely label issues", "label-issues", found.label_issues if found else None),
             ("Outliers", "outliers", found.outliers if found else None),
         )
         parts.append(
             {
-                "name": name,
+                "name": study.names[slug],
                 "missing": found is None,
                 "why": MissingResults(study).of("label issues", slug),
                 "kinds": [
@@ -176,32 +154,30 @@ def _most_frequent_label(found: QualityIssueList) -> str:
 
 def _issue(study: ReportInput, gallery: GalleryBuilder, number: int, one: QualityIssue) -> Section:
     """Return the picture of an issue, with every backbone's map where it is a test image."""
-    shot: GalleryImage | None = gallery.shot_of(number, one.id) if one.split == "test" else None
-    index = gallery.place_of(one.id)
+    """Return the picture of an issue, with every backbone's map where it is a test image."""
+    photo = gallery.store.photo(gallery.place_of(one.id))
     return {
-        "shot": shot,
-        "thumb": Thumbnail(
-            one.id,
-            gallery.store.photo(index),
-            one.label,
-            SPLIT_WORDS[one.split],
-            PurePath(one.path).name,
-            "",
-        ),
+        "shot": gallery.shot_of(number, one.id) if one.split == "test" else None,
+        "thumb": _thumbnail(photo, one, ""),
         "suggested": one.suggested,
         "reason": one.reason,
     }
 
 
+def _thumbnail(
+    photo: str, image: DuplicateImage | FlaggedImage | QualityIssue, remark: str
+) -> Thumbnail:
+    file, split = PurePath(image.path).name, SPLIT_WORDS[image.split]
+    return Thumbnail(image.id, photo, image.label, split, file, remark)
+
+
 def _group_title(kind: str, splits: Sequence[str], labels: Sequence[str]) -> str:
-    said = "Exact copies" if kind == "exact" else "Near duplicates"
+    title = "Exact copies" if kind == "exact" else "Near duplicates"
     if len(splits) > 1:
-        said += f" in {listing([SPLIT_WORDS[split] for split in splits])}"
-    return said + (
-        f", labelled {some(labels) if len(labels) > MOST_LABELS else listing(labels)}"
-        if len(labels) > 1
-        else ""
-    )
+        title += f" in {listing([SPLIT_WORDS[split] for split in splits])}"
+    if len(labels) > 1:
+        title += f", labelled {some(labels) if len(labels) > MOST_LABELS else listing(labels)}"
+    return title
 
 
 def _fault_table(found: DataFindings) -> ReportTable:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from seewhy.evaluation.calibration import BINS
 from seewhy.evaluation.published_results import PaperScores, has_cifar10_classes, paper_scores
 from seewhy.report.figures import photographs as pictures
-from seewhy.report.figures.svg import MARKERS, SIGNS
+from seewhy.report.figures.svg import key_entry
 from seewhy.report.figures.training_figures import DotSeries, confusion_matrix, recall_dots
 from seewhy.report.sections.performance import performance_section
 from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
@@ -76,31 +76,33 @@ def _matrix(
             "picture": pictures.confusion_address(confusion),
             "confusions": confusions(confusion, classes, 20),
         }
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     return {
         "title": title,
         "table": table,
         # The page has the table; this is for the file.
         "drawing": confusion_matrix(confusion, classes, file, words),
-        "rows": [
-            {
-                "name": name,
-                "cells": [
-                    {
-                        "images": int(images),
-                        "title": f"{name} predicted as {classes[column]}, {part:.0%}",
-                        "share": f"{part:.3f}",
-                        "strong": bool(part > 0.55),
-                        "right": column == k,
-                    }
-                    for column, (images, part) in enumerate(
-                        zip(confusion[k], shares[k], strict=True)
-                    )
-                ],
-            }
-            for k, name in enumerate(classes)
-        ],
+        "rows": _cells(confusion, classes),
     }
+
+
+def _cells(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[Section]:
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    return [
+        {
+            "name": name,
+            "cells": [
+                {
+                    "images": int(images),
+                    "title": f"{name} predicted as {classes[column]}, {part:.0%}",
+                    "share": f"{part:.3f}",
+                    "strong": bool(part > 0.55),
+                    "right": column == k,
+                }
+                for column, (images, part) in enumerate(zip(confusion[k], shares[k], strict=True))
+            ],
+        }
+        for k, name in enumerate(classes)
+    ]
 
 
 def _together(
@@ -116,10 +118,7 @@ def _together(
     alt = "Recall per class of each fine-tuned backbone; the tables below have the numbers"
     return {
         "figure": recall_dots(order, [*series, *people], "recall-of-each-class", alt),
-        "key": [
-            {"sign": SIGNS[k % len(MARKERS)], "name": one.name, "paint": k % len(MARKERS) + 1}
-            for k, one in enumerate(series)
-        ],
+        "key": [key_entry(k, one.name) for k, one in enumerate(series)],
     }
 
 

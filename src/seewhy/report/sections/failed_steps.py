@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from seewhy.report.sections.section import ReportInput
 from seewhy.storage.schemas.summary import FailedStep, Step
 from seewhy.storage.titles import failure, remedy
@@ -11,21 +9,16 @@ from seewhy.wording import listing
 
 
 class MissingResults:
-    """Why results are missing, by step and backbone.
-
-    Parameters
-    ----------
-    study : ReportInput
-    """
+    """Why results are missing, by step and backbone."""
 
     def __init__(self, study: ReportInput) -> None:
         self._failed = study.summary.failed
-        self._names: Mapping[str, str] = study.names
+        self._names = study.names
 
     def of(self, step: Step, slug: str | None = None) -> list[str]:
         """Return a sentence for each failure of a step, of all backbones or of one."""
         return [
-            self._said(one)
+            self._sentence(one)
             for one in self._failed
             if one.step == step and slug in (None, one.backbone)
         ]
@@ -34,13 +27,12 @@ class MissingResults:
         """Return the sentence at the top of the report; none where nothing failed."""
         if not self._failed:
             return []
-        said = (failure(self._named(one, "")) for one in self._failed)
-        named = dict.fromkeys(text.removesuffix(" failed: ") for text in said)
-        return [f"This study is incomplete: {listing(list(named))} failed."]
+        parts = (failure(self._named(one, "")).removesuffix(" failed: ") for one in self._failed)
+        return [f"This study is incomplete: {listing(list(dict.fromkeys(parts)))} failed."]
 
-    def _said(self, one: FailedStep) -> str:
-        again = remedy(one)  # With the slug, which the command takes.
-        how = f" `{again}` repeats it." if again else ""
+    def _sentence(self, one: FailedStep) -> str:
+        command = remedy(one)  # with the slug, which the command takes
+        how = f" `{command}` repeats it." if command else ""
         return f"Missing, because {failure(self._named(one, one.reason)).rstrip('.')}.{how}"
 
     def _named(self, one: FailedStep, reason: str) -> FailedStep:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from seewhy.report.figures.statistics_figures import faithfulness_curves
 from seewhy.report.figures.svg import SvgFigure
 from seewhy.report.sections.section import ReportInput, Section
-from seewhy.report.text.tables import ReportTable, bounded
+from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.faithfulness import Faithfulness, FaithfulnessSummary, MeasureSummary
 from seewhy.wording import count, listing
 
@@ -26,10 +26,7 @@ MEASURES = {
 
 
 def faithfulness_section(study: ReportInput, slug: str) -> Section | None:
-    """Return the verdict as a sentence, a row per measure with a good direction, the curves.
-
-    None where it was not measured.
-    """
+    """Return verdict, a row per measure with a good direction, and curves; None if not measured."""
     found = study.summary.backbones[slug].explanation.faithfulness
     if found is None:
         return None
@@ -40,12 +37,7 @@ def faithfulness_section(study: ReportInput, slug: str) -> Section | None:
         f"Faithfulness of the maps of {name}",
         ("Measure", "Good when", "Maps", "Random maps", "Centred Gaussian", "Verdict"),
         tuple(
-            (
-                measure_title(title),
-                m.good,
-                *map(bounded, (m.maps, m.random, m.gaussian)),
-                m.verdict,
-            )
+            (measure_title(title), m.good, m.maps, m.random, m.gaussian, m.verdict)
             for title, m in directed.items()
         ),
     )

@@ -75,21 +75,10 @@ class ClassGallery:
 def lowest_and_highest(
     predictions: Predictions, label: int, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose the least and the most confident of the predictions of one class.
+    """Return the places in `predictions` of the least and the most confident of one class.
 
-    Parameters
-    ----------
-    predictions : Predictions
-    label : int
-        The predicted class.
-    count : int
-        At most this many at each end.
-
-    Returns
-    -------
-    lowest, highest : ndarray of int64
-        Places in `predictions`, lowest first and highest first; none in both. Where there are
-        too few, the highest have the odd one. Equals come in the order of the test images.
+    At most `count` at each end, the least confident first and the most confident first; none is in
+    both. Where there are too few, the highest have the odd one. Equal values keep their order.
     """
     taken = np.flatnonzero(predictions.predicted == label)
     confidence = predictions.confidence[taken]
@@ -104,14 +93,7 @@ def lowest_and_highest(
 def gallery_bounds(classes: int, backbones: int) -> tuple[int, int]:
     """Return how many images per end and how many classes a gallery of bounded size can show.
 
-    Parameters
-    ----------
-    classes, backbones : int
-
-    Returns
-    -------
-    per_end, shown : int
-        Images are reduced first, then classes.
+    Images are reduced first, then classes.
     """
     for per_end in range(PER_END, 0, -1):
         each = 2 * per_end * backbones * backbones
@@ -121,17 +103,7 @@ def gallery_bounds(classes: int, backbones: int) -> tuple[int, int]:
 
 
 class GalleryBuilder:
-    """Builds the gallery of a study.
-
-    Parameters
-    ----------
-    data : Dataset
-    records : sequence of BackboneRecords
-    names : sequence of str
-        The display names of the backbones, in the same order.
-    store : PictureStore
-        Receives the pictures.
-    """
+    """Builds the gallery of a study from its backbones' `records` and display `names`."""
 
     def __init__(
         self,

@@ -41,11 +41,7 @@ MOST_CHANCES = 10
 def images_payload(study: ReportInput, store: PictureStore) -> dict[str, Any]:
     """Return what the page's script draws the test images from.
 
-    Parameters
-    ----------
-    study : ReportInput
-    store : PictureStore
-        Photographs that the page already holds are referenced, not repeated: call this last.
+    Call this last: photographs that the page already holds in `store` are referenced, not repeated.
 
     Returns
     -------
@@ -176,18 +172,10 @@ def _maps(
 
 
 def quantised(maps: NDArray[Any], most_cells: int) -> NDArray[np.uint8]:
-    """Scale maps to 0 … 255 by their own maxima, with at most `most_cells` cells per map.
+    """Scale maps (N, h, w) to 0 … 255 by their own maxima, with at most `most_cells` cells each.
 
-    Parameters
-    ----------
-    maps : ndarray, (N, h, w)
-        What is negative or not a number counts as zero.
-    most_cells : int
-        Larger maps are halved, by the means of two by two cells, until they fit.
-
-    Returns
-    -------
-    ndarray of uint8, (N, h', w')
+    Larger maps are halved, by the means of two by two cells, until they fit. What is negative or
+    not a number counts as zero.
     """
     values = np.nan_to_num(maps.astype(np.float32), nan=0.0, posinf=LARGEST, neginf=0.0)
     values = values.clip(0.0, LARGEST)
@@ -197,10 +185,8 @@ def quantised(maps: NDArray[Any], most_cells: int) -> NDArray[np.uint8]:
         height, width = values.shape[1] // 2, values.shape[2] // 2
         values = values.reshape(-1, height, 2, width, 2).mean(axis=(2, 4))
     peaks = values.max(axis=(1, 2), keepdims=True, initial=0.0)
-    scaled: NDArray[np.uint8] = np.rint(255 * (values / np.where(peaks > 0, peaks, 1))).astype(
-        np.uint8
-    )
-    return scaled
+    scaled = np.rint(255 * (values / np.where(peaks > 0, peaks, 1)))
+    return np.asarray(scaled, dtype=np.uint8)
 
 
 def _rows(known: Sequence[str], ids: Sequence[str]) -> NDArray[np.intp]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seewhy.report.figures.statistics_figures import reliability
 from seewhy.report.sections.section import ReportInput, Section
-from seewhy.report.text.tables import ReportTable, Value, bounded
+from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.base import STAGES
 from seewhy.storage.schemas.evaluation import Evaluation, StageEvaluation
 from seewhy.storage.titles import STAGE_TITLES
@@ -39,7 +39,7 @@ def _measures(study: ReportInput, found: dict[str, Evaluation]) -> ReportTable:
     for slug, one in found.items():
         for stage, part in _rows(one):
             measures = (part.accuracy, part.precision, part.recall, part.f1)
-            cells = [bounded(value) for value in (*measures, *(part.top.get(k) for k in top))]
+            cells = (*measures, *(part.top.get(k) for k in top))
             rows.append((study.names[slug], stage, *cells))
     columns = ("Backbone", "Stage", "Accuracy", "Precision", "Recall", "F1")
     return ReportTable(
@@ -54,8 +54,8 @@ def _classes(whose: str, slug: str, evaluation: Evaluation) -> ReportTable:
     rows: list[tuple[Value, ...]] = []
     for stage, part in _rows(evaluation):
         for label, scores in part.classes.items():
-            cells = [bounded(one) for one in (scores.precision, scores.recall, scores.f1)]
-            rows.append((label, stage, scores.images, scores.predicted, *cells))
+            cells = (scores.images, scores.predicted, scores.precision, scores.recall, scores.f1)
+            rows.append((label, stage, *cells))
     return ReportTable(
         f"classes-{slug}",
         f"Precision, recall and F1 per class{whose}",
@@ -76,8 +76,8 @@ def _calibration(study: ReportInput, found: dict[str, Evaluation]) -> ReportTabl
             rows.append(
                 (
                     *(study.names[slug], stage, own.confidence, part.accuracy.value),
-                    *(bounded(own.error), own.error_if_calibrated, own.nll, temperature),
-                    *(bounded(scaled.error if scaled else None), scaled.nll if scaled else None),
+                    *(own.error, own.error_if_calibrated, own.nll, temperature),
+                    *(scaled.error if scaled else None, scaled.nll if scaled else None),
                 )
             )
     return ReportTable(

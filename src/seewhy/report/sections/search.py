@@ -21,7 +21,7 @@ from seewhy.report.figures.search_figures import (
     value_scale,
     varied,
 )
-from seewhy.report.figures.svg import MARKERS, SIGNS
+from seewhy.report.figures.svg import key_entry
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.backbone import BackboneRecords
@@ -42,17 +42,7 @@ MOST_REASONS, REASON_LETTERS = 5, 400
 
 
 def search_section(study: ReportInput) -> Section:
-    """Return the search, one part per backbone: sentences, tables and figures.
-
-    Parameters
-    ----------
-    study : ReportInput
-
-    Returns
-    -------
-    dict
-        ``parts`` is empty where no backbone has a search.
-    """
+    """Return the search, one part per backbone; ``parts`` is empty where none has a search."""
     found = [records.search for records in study.records.values() if records.search]
     if not found:
         return {"parts": []}
@@ -131,9 +121,7 @@ def _layers(
         figure = f"{slug}-{layers}-layer{'s'[: layers != 1]}"
         parts.append(
             {
-                "title": _hidden(layers),
-                "sign": SIGNS[(layers - 1) % len(MARKERS)],
-                "paint": (layers - 1) % len(MARKERS) + 1,
+                **key_entry(layers - 1, _hidden(layers)),
                 "before": before,
                 "course": course(
                     own, best, before, scale, f"optimisation-{figure}", _course_alt(name, own)
@@ -185,7 +173,7 @@ def _opening(search: SearchRecord, trials: Sequence[Trial]) -> str:
     )
 
 
-def _head_cells(head: HeadSummary) -> Section:
+def _head_cells(head: HeadSummary | Trial) -> Section:
     return {
         "layers": len(head.units),
         "units": " + ".join(map(str, head.units)),
@@ -199,15 +187,10 @@ def _head_cells(head: HeadSummary) -> Section:
 def _trial_cells(trial: Trial, search: SearchRecord) -> Section:
     value = reached(trial)
     return {
-        "layers": trial.layers,
+        **_head_cells(trial),
         "number": trial.number,
         "state": trial.state,
         "value": "–" if value is None else share(value, 4),
-        "units": " + ".join(map(str, trial.units)),
-        "dropout": _dropout(trial.dropout),
-        "rate": rate(trial.learning_rate),
-        "batch": trial.batch_size,
-        "loss": LOSSES.get(trial.loss, trial.loss),
         "epochs": trial.epochs,
         "seconds": f"{trial.seconds:.1f}",
         "reason": _one_line(trial.reason),
@@ -256,18 +239,17 @@ def _trials_table(name: str, slug: str, trials: Sequence[Trial]) -> ReportTable:
 def _reasons(trials: Sequence[Trial]) -> list[str]:
     """Return why trials failed, the most frequent reason first."""
     failed = Counter(_one_line(trial.reason) for trial in trials if trial.state == "failed")
-    said = [
+    reasons = [
         f"{count(number, 'trial')} failed: {reason or 'no reason was recorded'}"
         for reason, number in failed.most_common(MOST_REASONS)
     ]
     if len(failed) > MOST_REASONS:
         rest = len(failed) - MOST_REASONS
-        said.append(f"{count(rest, 'further reason')}: see the table of all trials")
-    return said
+        reasons.append(f"{count(rest, 'further reason')}: see the table of all trials")
+    return reasons
 
 
 def _course_alt(name: str, trials: Sequence[Trial]) -> str:
-    """Return a text alternative for the figure."""
     states = Counter(trial.state for trial in trials)
     words = f"Value of each of {count(len(trials), 'trial')} of {name} with "
     words += f"{_hidden(trials[0].layers)}, and the best so far"
@@ -278,12 +260,9 @@ def _course_alt(name: str, trials: Sequence[Trial]) -> str:
 
 
 def _importance_alt(name: str, one: LayerSearch) -> str:
-    shares = [
-        f"{parameter_name(key)} {share(one.importance[key])}" for key in ranked(one.importance)
-    ]
-    return (
-        f"Importance of the hyperparameters of {name} with {_hidden(one.layers)}: {listing(shares)}"
-    )
+    shares = [f"{parameter_name(k)} {share(one.importance[k])}" for k in ranked(one.importance)]
+    where = f"{name} with {_hidden(one.layers)}"
+    return f"Importance of the hyperparameters of {where}: {listing(shares)}"
 
 
 def _one_line(reason: str) -> str:

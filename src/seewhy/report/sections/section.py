@@ -24,10 +24,7 @@ MOST_ROWS = 30
 
 @dataclass(frozen=True)
 class ReportInput:
-    """Everything that the report is drawn from.
-
-    `evaluations`, `comparison` and `findings` are None in studies of versions without them.
-    """
+    """Everything that the report is drawn from; None is what failed while the study ran."""
 
     run: RunDirectory
     summary: Summary

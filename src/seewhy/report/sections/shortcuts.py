@@ -176,7 +176,7 @@ def _finding(finding: Finding, pictures: NDArray[np.uint8] | None) -> Section:
 
 def _effect(effect: EffectRecord) -> Section:
     return {
-        "change": _interval(effect.change, effect.low, effect.high),
+        "change": f"{effect.change:+.2f} ({effect.low:+.2f} … {effect.high:+.2f})",
         "images": f"{count(effect.images, 'image')}, {count(effect.donors, 'donor')}",
         "turned": share(effect.turned),
         "turned_control": share(effect.turned_control),
@@ -189,10 +189,6 @@ def _patches(finding: Finding) -> str | None:
     controls = (("other images", finding.other_patches), ("same class", finding.own_patches))
     found = [f"{words} {value:+.2f}" for words, value in controls if value is not None]
     return ", ".join(found) or None
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:+.2f} ({low:+.2f} … {high:+.2f})"
 
 
 def _accuracies(finding: Finding) -> list[str]:

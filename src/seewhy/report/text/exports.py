@@ -33,12 +33,11 @@ _PALETTE = re.compile(r"--([a-z0-9-]+):\s*(#[0-9a-f]{6});")
 
 
 def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
-    """Write every table and every drawing of the page into files of their own.
+    """Write every table and drawing of the page into ``report/tables`` and ``report/figures``.
 
     Parameters
     ----------
     run : RunDirectory
-        Gets ``report/tables/NAME.csv`` and ``report/figures/NAME.svg``.
     page : mapping
         The page's values, one section each.
     style : str
@@ -51,24 +50,14 @@ def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
             part.write_bytes(as_csv(table).encode("utf-8", "replace"))
     colours = palette(style)
     for drawing in found_in(dict(page), SvgFigure):
-        svg = standalone(drawing, colours)
-        write_text(folder / "figures" / f"{drawing.name}.svg", svg)
+        write_text(folder / "figures" / f"{drawing.name}.svg", standalone(drawing, colours))
 
 
 def write_markdown(run: RunDirectory, page: Mapping[str, Any]) -> Path:
-    """Write the report as Markdown: sentences, tables, and the drawings by their files' names.
-
-    Returns
-    -------
-    Path
-        ``report/report.md``; its pictures are those of `write_parts`.
-    """
+    """Write ``report/report.md``: sentences, tables, and links to the drawings of `write_parts`."""
     blocks = [f"# {markdown_text(page['study'].name)}"]
     for key, heading in HEADINGS.items():
-        section = page.get(key)
-        if not section:
-            continue
-        body = _section(section)
+        body = _section(page.get(key))
         if body:
             blocks += [f"## {heading}", *body]
     path = run.report.path.with_name("report.md")
@@ -83,19 +72,18 @@ def palette(style: str) -> dict[str, str]:
 
 
 def _section(section: Any) -> list[str]:
-    said: list[Sequence[str]] = []
+    """Return the paragraphs, tables and drawings of a section."""
+    texts: list[Sequence[str]] = []
     if isinstance(section, dict):
-        said = [section.get("sentences", ()), section.get("warnings", ())]
-        said += [part["sentences"] for part in section.get("reading", ())]
-    blocks = [" ".join(map(markdown_text, sentences)) for sentences in said if sentences]
+        texts = [section.get("sentences", ()), section.get("warnings", ())]
+        texts += [part["sentences"] for part in section.get("reading", ())]
+    blocks = [" ".join(map(markdown_text, sentences)) for sentences in texts if sentences]
     for table in found_in(section, ReportTable):
         if len(table.rows) <= MOST_LINES:
             blocks.append(as_markdown(table).rstrip())
         else:
-            title = markdown_text(table.title)
-            blocks.append(
-                f"{title}: {len(table.rows)} rows in [this file](tables/{table.name}.csv)."
-            )
+            link = f"[this file](tables/{table.name}.csv)"
+            blocks.append(f"{markdown_text(table.title)}: {len(table.rows)} rows in {link}.")
     blocks += [
         f"![{markdown_text(drawing.alt)}](figures/{drawing.name}.svg)"
         for drawing in found_in(section, SvgFigure)

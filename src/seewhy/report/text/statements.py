@@ -131,8 +131,9 @@ def _course(part: BackboneSummary, name: str, where: str) -> str:
 def _ranking(summary: Summary, names: Mapping[str, str], images: str) -> str:
     order = sorted(summary.backbones, key=lambda slug: -summary.backbones[slug].finetuning.accuracy)
     scores = [summary.backbones[slug].finetuning.accuracy for slug in order]
-    others = [f"{names[slug]} ({share(score)})" for slug, score in zip(order, scores, strict=True)][
-        1:
+    others = [
+        f"{names[slug]} ({share(summary.backbones[slug].finetuning.accuracy)})"
+        for slug in order[1:]
     ]
     relation = "level with" if scores[0] == scores[1] else "ahead of"
     return (

@@ -1,6 +1,6 @@
 """A table of the report as plain values, and its forms: cells of the page, CSV, Markdown.
 
-Whatever `ReportTable` stands in a section's values is written beside the page too, under its name.
+Every `ReportTable` in a section's values is also written to a file of its own, under its name.
 """
 
 from __future__ import annotations
@@ -10,47 +10,18 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from seewhy.storage.schemas.base import Interval
 from seewhy.wording import share
 
 Part = TypeVar("Part")
-# A spreadsheet takes a text that begins so for a formula; an apostrophe before it keeps it text.
+# A spreadsheet reads such a text as a formula; an apostrophe before it keeps it text.
 _FORMULA = re.compile(r"^\s*[=+\-@\t\r]")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~$&])")
 
 
-@dataclass(frozen=True)
-class BoundedNumber:
-    """A number with the bounds of its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class IntervalLike(Protocol):
-    """What the records call a number with its interval."""
-
-    @property
-    def value(self) -> float:
-        """The number."""
-
-    @property
-    def low(self) -> float:
-        """Its lower bound."""
-
-    @property
-    def high(self) -> float:
-        """Its upper bound."""
-
-
-def bounded(found: IntervalLike | None) -> BoundedNumber | None:
-    """Return a record's interval as a table's cell."""
-    return None if found is None else BoundedNumber(found.value, found.low, found.high)
-
-
-Value = str | int | float | BoundedNumber | None
+Value = str | int | float | Interval | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +59,7 @@ class ReportTable:
 
 
 def found_in(values: Any, kind: type[Part]) -> Iterator[Part]:
-    """Yield the parts of one kind that stand in a section's values, in their order."""
+    """Yield the parts of one kind in a section's values, in their order."""
     if isinstance(values, kind):
         yield values
     elif isinstance(values, Mapping):
@@ -107,7 +78,7 @@ def cell(value: Value) -> str:
         return share(value, 3).replace("-", "−")
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, BoundedNumber):
+    if isinstance(value, Interval):
         return f"{cell(value.value)} ({cell(value.low)} to {cell(value.high)})"
     return value
 
@@ -115,8 +86,7 @@ def cell(value: Value) -> str:
 def as_csv(table: ReportTable) -> str:
     """Return a table as CSV: numbers whole, an interval in three columns, no formulas."""
     bounded = [
-        any(isinstance(row[k], BoundedNumber) for row in table.rows)
-        for k in range(len(table.columns))
+        any(isinstance(row[k], Interval) for row in table.rows) for k in range(len(table.columns))
     ]
     header: list[str] = []
     for title, has_bounds in zip(table.columns, bounded, strict=True):
@@ -127,7 +97,7 @@ def as_csv(table: ReportTable) -> str:
     for row in table.rows:
         line: list[object] = []
         for value, has_bounds in zip(row, bounded, strict=True):
-            if isinstance(value, BoundedNumber):
+            if isinstance(value, Interval):
                 line += [value.value, value.low, value.high]
             else:
                 line += [_safe(value), "", ""] if has_bounds else [_safe(value)]
@@ -152,7 +122,7 @@ def markdown_text(text: str) -> str:
 
 
 def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float | BoundedNumber)
+    return isinstance(value, int | float | Interval)
 
 
 def _safe(value: str | int | float | None) -> str | int | float:

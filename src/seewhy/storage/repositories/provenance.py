@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from seewhy.storage.csv_files import CsvTable, Rows, read_parsed, write_table
-from seewhy.storage.json_files import read_record, record_where_there, write_record
+from pydantic import TypeAdapter
+
+from seewhy.storage.csv_files import CsvTable, read_parsed, write_table
+from seewhy.storage.json_files import record_where_there, write_record
 from seewhy.storage.repositories.base import Repository
 from seewhy.storage.schemas.provenance import Provenance, RunFingerprint, SourceFile
 
 _HEADER = tuple(field.name for field in fields(SourceFile))
+_SOURCES = TypeAdapter(tuple[SourceFile, ...])
 
 
 class ProvenanceRepository(Repository):
@@ -28,9 +31,9 @@ class ProvenanceRepository(Repository):
         """Write provenance.json."""
         write_record(self.path, provenance)
 
-    def read(self) -> Provenance:
-        """Read provenance.json."""
-        return read_record(self.path, Provenance)
+    def read(self) -> Provenance | None:
+        """Read provenance.json; None where this step failed."""
+        return record_where_there(self.path, Provenance)
 
 
 class FingerprintRepository(Repository):
@@ -61,19 +64,6 @@ class FingerprintRepository(Repository):
         write_table(self.sources_path, CsvTable(_HEADER, map(astuple, files)))
 
     def read_sources(self) -> tuple[SourceFile, ...] | None:
-        """Read sources.csv; None in a study that is older than it, or a mitigated one.
-
-        Raises
-        ------
-        RunError
-            Where it is damaged.
-        """
+        """Read sources.csv; None in a mitigated study."""
         path = self.sources_path
-        return read_parsed(path, _sources) if path.is_file() else None
-
-
-def _sources(rows: Rows) -> tuple[SourceFile, ...]:
-    return tuple(
-        SourceFile(**{**row, "size": int(row["size"]), "modified": int(row["modified"])})  # type: ignore[arg-type]
-        for row in rows
-    )
+        return read_parsed(path, _SOURCES.validate_python) if path.is_file() else None
