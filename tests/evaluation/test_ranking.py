@@ -17,7 +17,7 @@ from benchmarks.fold_tests import (
 )
 from seewhy.evaluation.ranking import corrected_t, over_folds
 from seewhy.evaluation.significance import holm
-from seewhy.storage.schemas.comparison import Comparison, FoldComparison
+from seewhy.storage.schemas.comparison import FoldComparison
 
 FOLDS = [f"fold {k}" for k in range(1, 15)]
 
@@ -145,31 +145,7 @@ def test_where_nothing_can_be_tested(scores: dict[str, list[float]], words: str)
     assert found.backbones["a"].mean == pytest.approx(np.mean(scores["a"]))
 
 
-def test_what_an_earlier_version_claimed_is_not_repeated() -> None:
-    before = {
-        "stage": "adaptation",
-        "over": "folds",
-        "repetitions": FOLDS[:3],
-        "backbones": {"a": {"mean": 0.5, "deviation": 0.1, "values": [0.4, 0.5, 0.6]}},
-        "test": "Friedman",
-        "statistic": 6.0,
-        "p": 0.0497,
-        "mean_ranks": {"a": 1.0},
-        "critical_difference": 1.9,
-        "groups": [["a", "b"]],
-        "pairs": [{"first": "a", "second": "b", "difference": 0.1, "p": 0.01}],
-    }
-    sentences = [
-        {"topic": "folds", "text": "Backbones differ over them (Friedman's test, p = 0.0497)."},
-        {"topic": "ranking", "text": "Stays."},
-    ]
-    read = {"names": {}, "images": 1, "pairs": [], "changes": {}, "folds": [before]}
-    found = Comparison.model_validate({**read, "sentences": sentences})
-    (folds,) = found.folds
-    assert (folds.test, folds.pairs[0].p) == (None, None)
-    assert "`seewhy evaluate RUN` compares them again" in (folds.untested or "")
-    assert [one.text for one in found.sentences] == ["Stays."]
-    # What is written now is read as it was.
+def test_a_comparison_is_read_as_it_was_written() -> None:
     scores = {"a": [0.5, 0.6, 0.8], "b": [0.4, 0.6, 0.6]}
-    now = over_folds("adaptation", scores, FOLDS[:3], 0.5)
-    assert FoldComparison.model_validate_json(now.model_dump_json(exclude_none=True)) == now
+    found = over_folds("adaptation", scores, FOLDS[:3], 0.5)
+    assert FoldComparison.model_validate_json(found.model_dump_json(exclude_none=True)) == found

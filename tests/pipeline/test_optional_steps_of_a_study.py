@@ -246,13 +246,13 @@ def test_which_errors_are_written_down_and_which_pass(tmp_path: Path, stopping: 
             raise error
     assert [one.reason for one in failures.of("net")] == [
         "x: is damaged",
-        "the memory does not suffice",
+        "not enough memory",
         "no space left on the disk",
         "KeyError",
         "RuntimeError: first",
     ]
     assert told.said[0] == (  # type: ignore[attr-defined]
-        "the audit of adaptation of net failed: x: is damaged; the study goes on, study.log has "
+        "the audit of adaptation of net failed: x: is damaged; the study continues, study.log has "
         "the details"
     )
     assert (tmp_path / "study.log").read_text().count("Traceback") == 5

@@ -1,7 +1,4 @@
-"""What a caller hands to the public functions: paths, and who receives the progress.
-
-What cannot be meant is refused in one sentence before anything begins.
-"""
+"""What a caller hands to the public functions: paths, and who receives the progress."""
 
 from __future__ import annotations
 
@@ -13,18 +10,12 @@ from seewhy.runtime.progress import Progress, Silent
 
 
 def path_text(value: object, name: str) -> str:
-    """Return a path as the text it was named by.
-
-    Parameters
-    ----------
-    value : str, bytes or os.PathLike
-    name : str
-        The parameter, for the message.
+    """Return a path as the text it was named by; `name` is the parameter, for the message.
 
     Raises
     ------
     ConfigError
-        For anything else.
+        For anything but a str, bytes or os.PathLike.
     """
     try:
         return os.fsdecode(os.fspath(value))  # type: ignore[call-overload]
@@ -47,7 +38,7 @@ def run_root(value: object) -> Path:
 
 
 def listener(progress: object) -> Progress:
-    """Return who receives the progress; for None somebody who drops it.
+    """Return who receives the progress; for None one that drops it.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Ctrl-C ends a study at its next step instead of in the middle of one.
 
-Every stage tells its progress after each step; there it may be stopped. Knows nothing of studies.
+Every stage reports its progress after each step; there it may be stopped.
 """
 
 from __future__ import annotations

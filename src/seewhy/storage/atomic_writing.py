@@ -1,8 +1,4 @@
-"""Files that appear whole or not at all.
-
-A file appears under its name only when it is whole: it is written beside it, flushed to the disk
-and renamed. Knows no records and no formats.
-"""
+"""Files that appear whole or not at all: written beside their place, flushed and renamed."""
 
 from __future__ import annotations
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from pydantic import ValidationError
+
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
+from seewhy.storage.schemas.base import first_problem
 
 Rows = Sequence[Mapping[str, str]]
 Value = TypeVar("Value")
@@ -56,5 +59,7 @@ def read_parsed(path: Path, parse: Callable[[Rows], Value]) -> Value:
     rows = read_rows(path)
     try:
         return parse(rows)
+    except ValidationError as error:
+        raise RunError(f"{path}: is not as seewhy writes it ({first_problem(error)})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: is not as seewhy writes it ({error})") from error

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import write_text
-from seewhy.storage.schemas.base import Record
+from seewhy.storage.schemas.base import Record, first_problem
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,9 +34,7 @@ def read_record(path: Path, model: type[Model]) -> Model:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path}: is not as seewhy writes it ({where}: {first['msg']})") from error
+        raise RunError(f"{path}: is not as seewhy writes it ({first_problem(error)})") from error
 
 
 def record_where_there(path: Path, model: type[Model]) -> Model | None:

@@ -1,9 +1,9 @@
 """The lock of a run directory: one process at a time changes what is in it.
 
 The lock file is stored inside the directory, so it moves with it, and is never deleted while
-another process could hold it: whoever deletes it holds it, and whoever then locks the deleted file
-tries again. Readers need no lock, since every file is replaced as a whole. A mitigated study
-belongs to the study around it and has no lock of its own. Knows no records and no stages.
+another process could hold it: only its holder deletes it, and a process that then locks the
+deleted file tries again. Readers need no lock, since every file is replaced as a whole. A mitigated
+study belongs to the study around it and has no lock of its own.
 """
 
 from __future__ import annotations
@@ -47,27 +47,16 @@ _held = _Held()
 
 
 def lock_folder(root: Path) -> Path:
-    """Return whose lock guards a run directory: its own, or that of the study around it.
-
-    Parameters
-    ----------
-    root : Path
-        ``RUN`` or ``RUN/backbones/SLUG/mitigated``.
-    """
+    """Return whose lock guards a run directory: its own, or that of the study around it."""
     around = Layout(root).enclosing
     return root.resolve() if around is None else lock_folder(around.root)
 
 
 @contextmanager
 def holding(root: Path) -> Iterator[None]:
-    """Hold a run directory's lock; a thread that holds it already may ask again.
+    """Hold the lock of an existing run directory; a thread that holds it already may ask again.
 
-    The lock goes with the process, however that ends.
-
-    Parameters
-    ----------
-    root : Path
-        An existing folder.
+    The lock ends with the process, however that ends.
 
     Raises
     ------

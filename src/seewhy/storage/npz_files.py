@@ -1,8 +1,7 @@
 """Arrays that grow on the disk and end up in one ``.npz`` file, and such files read with care.
 
 An ``.npz`` names each array's shape before its values, so a data set's arrays are collected in
-nameless files first: memory holds one batch, whatever the number of images. Knows arrays and
-files; no records.
+unnamed files first: memory holds one batch, whatever the number of images.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _VERSION = (1, 0)
 
 @dataclass
 class _Column:
-    """One growing array: where its values are, their type, what a row looks like, how many."""
+    """One growing array: where its values are, their type, the shape of a row, how many rows."""
 
     stream: IO[bytes]
     dtype: np.dtype[Any]
@@ -76,12 +75,7 @@ def growing_npz(path: Path) -> Iterator[GrowingArrays]:
     """Yield arrays to add to; when the context ends well, they are in the ``.npz`` at `path`.
 
     The file is a compressed one as ``numpy.savez_compressed`` writes it, and equal arrays give
-    equal bytes. Room for the arrays, uncompressed, is needed in the same folder meanwhile.
-
-    Parameters
-    ----------
-    path : Path
-        Its folder exists.
+    equal bytes. The folder of `path` exists and needs room for the uncompressed arrays meanwhile.
     """
     with ExitStack() as stack:
         columns = GrowingArrays(path.parent, stack)
@@ -100,7 +94,7 @@ def growing_npz(path: Path) -> Iterator[GrowingArrays]:
 
 
 def write_header(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Write what stands before an array's values in NumPy's format, rows one after the other.
+    """Write what precedes an array's values in NumPy's format, rows one after the other.
 
     The format leaves room for the first axis to grow: the header's length depends on the others.
     """

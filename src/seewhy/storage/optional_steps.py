@@ -1,9 +1,8 @@
 """Optional steps: one that fails costs its own result and never the study.
 
 Training, predictions and maps are what a study is for: an error there ends it. The checks of the
-data, folds, label issues, faithfulness, audits, the evaluation, mitigation and the report say more
-about it; an error there is written down, and the study goes on. Ctrl-C and a kill always end it.
-Knows no stages.
+data, folds, label issues, faithfulness, audits, the evaluation, mitigation and the report add to
+it: an error there is recorded, and the study continues. Ctrl-C and a kill always end it.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Failures:
         part: str = "",
         refusals: bool = True,
     ) -> Iterator[None]:
-        """Write down what goes wrong inside, and go on after it.
+        """Record what goes wrong inside, and continue after it.
 
         Parameters
         ----------
@@ -61,9 +60,9 @@ class Failures:
             Its slug, where the step is one backbone's.
         stage : {"adaptation", "finetuning"}, optional
         part : str, optional
-            What of the step it is, such as a section of the report; for the reason.
+            Which part of the step it is, such as a section of the report; for the reason.
         refusals : bool, default True
-            Whether a SeewhyError counts too; else it passes.
+            Whether a SeewhyError is recorded too; else it is raised.
         """
         try:
             yield
@@ -83,10 +82,10 @@ class Failures:
     def _add(self, failed: FailedStep, details: str) -> None:
         self.found.append(failed)
         now = datetime.now().isoformat(" ", "seconds")
-        # A full disk or a folder that is gone must not turn an optional step into an end.
+        # A full disk or a missing folder must not turn an optional step into the end of the study.
         with suppress(OSError), self._run.layout.log.open("a", encoding="utf-8") as log:
             log.write(f"{now} ERROR {failure(failed)}\n{details}")
-        self._progress.say(f"{failure(failed)}; the study goes on, study.log has the details")
+        self._progress.say(f"{failure(failed)}; the study continues, study.log has the details")
 
 
 def _reason(error: Exception) -> str:
@@ -94,9 +93,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, SeewhyError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "the memory does not suffice"
+        return "not enough memory"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on the disk"
-    said = first_line(error)
-    kind = type(error).__name__
-    return said if said == kind else f"{kind}: {said}"
+    message, kind = first_line(error), type(error).__name__
+    return message if message == kind else f"{kind}: {message}"

@@ -32,12 +32,7 @@ from seewhy.storage.run_version import OLD_FINGERPRINT, refuse_other_version
 
 
 class RunDirectory:
-    """One study's folder.
-
-    Parameters
-    ----------
-    root : Path
-        The folder itself, ``runs/NAME``.
+    """One study's folder, ``runs/NAME``.
 
     Examples
     --------
@@ -121,14 +116,10 @@ class RunDirectory:
 def refuse_study_files(path: Path) -> None:
     """Refuse to overwrite what belongs to a study, where that is not what is being changed.
 
-    Parameters
-    ----------
-    path : Path
-        The file that is to be written, or a folder for such files.
-
     Raises
     ------
     RunError
+        Where `path`, a file to be written or a folder for such files, is inside a study.
     """
     place = path.resolve()
     for folder in place.parents:

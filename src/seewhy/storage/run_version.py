@@ -19,12 +19,7 @@ _READERS = {1: "0.1"}
 
 
 def refuse_other_version(root: Path) -> None:
-    """Refuse a run directory that another schema version wrote.
-
-    Parameters
-    ----------
-    root : Path
-        The run directory; it need not exist, and its study need not be finished.
+    """Refuse a run directory, finished or not, that another schema version wrote.
 
     Raises
     ------

@@ -65,20 +65,6 @@ def test_what_heads_say_of_images_they_were_not_trained_on(
     validation = folder / "adaptation" / "validation.csv"
     (folder / "out_of_fold.csv").write_bytes(validation.read_bytes().replace(b"e,", b"t,"))
     assert run.backbones.read_out_of_sample("net", classes).ids == ("t", *predictions.ids)
-    for path in (folder / "out_of_fold.csv", validation):
-        path.unlink()
-    assert run.backbones.read_out_of_sample("net", classes).ids == predictions.ids
-
-
-def test_a_study_of_an_earlier_version_lacks_what_it_had_not(
-    tmp_path: Path, write_backbone: Write, classes: Sequence[str]
-) -> None:
-    run = RunDirectory(tmp_path)
-    write_backbone(run)
-    for stage in ("adaptation", "finetuning"):
-        (run.layout.backbone("net") / stage / "validation.csv").unlink()
-    back = run.backbones.read("net", classes)
-    assert (back.validation, back.baseline_predictions) == ({}, None)
 
 
 def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(

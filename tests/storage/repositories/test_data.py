@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -67,12 +66,6 @@ def test_groups_of_duplicates_come_back(tmp_path: Path) -> None:
     back = stored.read().groups
     assert back is not None
     assert (back.dtype, back.tolist()) == (np.int64, [0, -1, 1, 0, 1, -1])
-    # A study of an earlier version names none.
-    with stored.index_path.open(encoding="utf-8", newline="") as stream:
-        rows = [row[:4] for row in csv.reader(stream)]
-    with stored.index_path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows(rows)
-    assert stored.read().groups is None
 
 
 def test_object_masks_come_back_and_missing_ones_are_named(tmp_path: Path) -> None:

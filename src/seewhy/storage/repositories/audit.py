@@ -61,7 +61,7 @@ class AuditRepository(Repository):
         """
         path = self.path(slug, audit.stage)
         parts = {f"{key}.{part}": a for key, one in details.items() for part, a in one.items()}
-        for file, arrays in ((_pictures_path(path), pictures), (_details_path(path), parts)):
+        for file, arrays in ((path.with_suffix(".npz"), pictures), (_details_path(path), parts)):
             with writing(file) as part, part.open("wb") as stream:
                 np.savez_compressed(stream, **dict(arrays))  # type: ignore[arg-type]
         write_record(path, audit)
@@ -78,7 +78,7 @@ class AuditRepository(Repository):
         RunError
             Where the file is missing, damaged or holds something else.
         """
-        path = _pictures_path(self.path(slug, stage))
+        path = self.path(slug, stage).with_suffix(".npz")
         try:
             with np.load(path, allow_pickle=False) as stored:
                 found = {name: stored[name] for name in stored.files}
@@ -94,13 +94,6 @@ class AuditRepository(Repository):
     ) -> dict[str, dict[str, NDArray[Any]]]:
         """Read audit-details.npz: what the details of an audit's findings look like.
 
-        Parameters
-        ----------
-        slug : str
-        stage : {"adaptation", "finetuning"}
-        audit : Audit
-            Of that stage, as `read` returns it.
-
         Returns
         -------
         dict of str to dict of str to ndarray
@@ -111,20 +104,15 @@ class AuditRepository(Repository):
         Raises
         ------
         RunError
-            Where the file is damaged, or missing: early versions of seewhy wrote none.
+            Where the file is missing or damaged.
         """
         path = _details_path(self.path(slug, stage))
-        again = f"seewhy audit {self.layout.root} --backbone {slug}"
         try:
             arrays = read_npz(path, _wanted(audit))
-        except FileNotFoundError as error:
-            raise RunError(
-                f"{path}: is not there; an older seewhy audited this classifier, audit it again "
-                f"with `{again}`"
-            ) from error
         except (OSError, ValueError, KeyError) as error:
+            command = f"seewhy audit {self.layout.root} --backbone {slug}"
             raise RunError(
-                f"{path}: cannot be read ({error}); audit the classifier again with `{again}`"
+                f"{path}: cannot be read ({error}); audit the classifier again with `{command}`"
             ) from error
         found: dict[str, dict[str, NDArray[Any]]] = {}
         for name, array in arrays.items():
@@ -168,11 +156,6 @@ def _wanted(audit: Audit) -> dict[str, ArraySpec]:
         for number, finding in enumerate(one.findings)
         for part, expected in _DETAIL_ARRAYS.get(finding.kind, {}).items()
     }
-
-
-def _pictures_path(audit: Path) -> Path:
-    """Return the path of the pictures that belong to an audit.json."""
-    return audit.with_suffix(".npz")
 
 
 def _details_path(audit: Path) -> Path:

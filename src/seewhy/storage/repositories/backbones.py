@@ -56,14 +56,11 @@ class BackboneRepository(Repository):
         """Read predictions, after adaptation, of images by heads that were not trained on them.
 
         Of the training and validation images where there is an out_of_fold.csv, else of the
-        validation images alone where these are there; then of the test images.
+        validation images alone; then of the test images.
         """
-        parts = [self._training.read_predictions(slug, "adaptation", classes)]
         held_out = self._repetitions.read_out_of_fold(slug, classes)
-        if held_out is None:
-            held_out = self._training.read_validation(slug, "adaptation", classes)
-        if held_out is not None:
-            parts.insert(0, held_out)
+        held_out = held_out or self._training.read_validation(slug, "adaptation", classes)
+        parts = [held_out, self._training.read_predictions(slug, "adaptation", classes)]
         return Predictions(
             ids=tuple(id_ for part in parts for id_ in part.ids),
             labels=np.concatenate([part.labels for part in parts]),
@@ -77,7 +74,6 @@ class BackboneRepository(Repository):
         explanations, mitigation = ExplanationRepository(layout), MitigationRepository(layout)
         found = search.read(slug)
         predictions = {stage: training.read_predictions(slug, stage, classes) for stage in STAGES}
-        validation = {stage: training.read_validation(slug, stage, classes) for stage in STAGES}
         audited = {stage: audits.read(slug, stage) for stage in STAGES}
         there = {stage: audit for stage, audit in audited.items() if audit is not None}
         return BackboneRecords(
@@ -96,7 +92,7 @@ class BackboneRepository(Repository):
             folds=self._repetitions.read(slug),
             history={stage: training.read_history(slug, stage) for stage in STAGES},
             predictions=predictions,
-            validation={stage: seen for stage, seen in validation.items() if seen is not None},
+            validation={stage: training.read_validation(slug, stage, classes) for stage in STAGES},
             metrics={stage: training.read_metrics(slug, stage) for stage in STAGES},
             faithfulness=explanations.read_faithfulness(slug),
             maps={

@@ -12,16 +12,7 @@ class Repository:
     """Writes and reads the files of one subject in a run directory.
 
     A subclass knows the names of its files. Files in the folders of `Layout` are deleted with these
-    folders; files and folders directly in the run directory are named in `root_names`.
-
-    Parameters
-    ----------
-    layout : Layout
-
-    Attributes
-    ----------
-    root_names : tuple of str
-        What the subject has directly in the run directory; deleted when a study starts over.
+    folders when a study starts over; those directly in the run directory are in `root_names`.
     """
 
     root_names: ClassVar[tuple[str, ...]] = ()

@@ -37,5 +37,5 @@ class BaselineRepository(Repository):
         write_predictions(self.predictions_path(slug), predictions, classes)
 
     def read_predictions(self, slug: str, classes: Sequence[str]) -> Predictions | None:
-        """Read baseline.csv; None where there is no baseline, or the study is older than it."""
+        """Read baseline.csv; None where there is no baseline."""
         return predictions_where_there(self.predictions_path(slug), classes)

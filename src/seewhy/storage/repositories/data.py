@@ -57,13 +57,8 @@ class DataRepository(Repository):
     ) -> None:
         """Write index.csv, and then checks.json; the pixels are there already.
 
-        Parameters
-        ----------
-        data : Dataset
-        findings : DataFindings, optional
-            What the checks found; None where nothing was checked.
-        failed : str, optional
-            Why the checks failed.
+        `findings` is None where nothing was checked, and where the checks failed, for the reason
+        `failed`.
         """
         groups = [""] * len(data.ids) if data.groups is None else data.groups.tolist()
         labels = (data.classes[label] for label in data.labels)
@@ -128,13 +123,11 @@ class DataRepository(Repository):
 
 
 def _mapped(path: Path) -> NDArray[Any]:
-    """Return a memory-mapped array of a file."""
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+    return cast(NDArray[Any], np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _read_groups(rows: Rows) -> NDArray[np.int64] | None:
     """Read which images are duplicates of each other; None where duplicates were not grouped."""
-    if any(not row.get("group") for row in rows):
+    if any(not row["group"] for row in rows):
         return None
     return np.array([int(row["group"]) for row in rows], dtype=np.int64)

@@ -24,7 +24,7 @@ class EvaluationRepository(Repository):
         write_record(self.path(slug), evaluation)
 
     def read(self, slug: str) -> Evaluation | None:
-        """Read evaluation.json; None in a study that is older than it."""
+        """Read evaluation.json; None where this step failed."""
         return record_where_there(self.path(slug), Evaluation)
 
     @property
@@ -37,5 +37,5 @@ class EvaluationRepository(Repository):
         write_record(self.comparison_path, comparison)
 
     def read_comparison(self) -> Comparison | None:
-        """Read comparison.json; None in a study that is older than it."""
+        """Read comparison.json; None where this step failed."""
         return record_where_there(self.comparison_path, Comparison)

@@ -1,6 +1,6 @@
 """The explanations of a backbone: maps.npz and index.csv per stage, and faithfulness.json.
 
-Maps are written batch by batch; what the file says of itself is checked before it is read.
+Maps are written batch by batch; the file's header is checked before its values are read.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from seewhy.storage.schemas.faithfulness import Faithfulness
 from seewhy.storage.schemas.maps import Maps
 
 # What maps.npz has of every image, beside its id.
-_ARRAYS = (
-    "maps",
-    "label_maps",
-    "explained",
-    "scales",
-    "label_scales",
-    "empty",
-    "label_empty",
-)
+_ARRAYS = {
+    "maps": "float16",
+    "label_maps": "float16",
+    "explained": "int64",
+    "scales": "float32",
+    "label_scales": "float32",
+    "empty": "bool",
+    "label_empty": "bool",
+}
 
 
 class ExplanationRepository(Repository):
@@ -55,15 +55,8 @@ class ExplanationRepository(Repository):
     ) -> None:
         """Write one stage's maps.npz and, beside it, its index.csv, one line per image.
 
-        Parameters
-        ----------
-        slug : str
-        stage : {"adaptation", "finetuning"}
-        parts : iterable of Maps
-            The test images' maps, batch by batch as they are computed; memory holds one batch.
-        labels : ndarray of int64, (N,)
-            Of all images.
-        classes : sequence of str
+        `parts` has the test images' maps, batch by batch as they are computed, so that memory holds
+        one batch; `labels` (N,) are of all test images.
         """
         path = self.maps_path(slug, stage)
         ids: list[str] = []
@@ -88,29 +81,17 @@ class ExplanationRepository(Repository):
         write_table(path.with_name("index.csv"), CsvTable(header, shown_rows))
 
     def read_maps(self, slug: str, stage: Stage, ids: tuple[str, ...]) -> Maps:
-        """Read one stage's maps.npz.
-
-        Parameters
-        ----------
-        slug : str
-        stage : {"adaptation", "finetuning"}
-        ids : tuple of str
-            Of that stage's predictions; the maps must have the same ones in the same order.
+        """Read one stage's maps.npz; `ids` are those of the stage's predictions, in their order.
 
         Raises
         ------
         RunError
-            Where the file is missing, damaged, of another study or of an older version.
+            Where the file is missing, damaged, or of another study.
         """
         path = self.maps_path(slug, stage)
         try:
             return _checked(read_npz(path, _wanted(len(ids))), stage, ids)
-        except (FileNotFoundError, KeyError) as error:
-            missing = f"has no {error.args[0]}" if isinstance(error, KeyError) else "is not there"
-            raise RunError(
-                f"{path}: {missing}; an older seewhy wrote this study, run it again with --fresh"
-            ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 
     def faithfulness_path(self, slug: str) -> Path:
@@ -129,18 +110,11 @@ class ExplanationRepository(Repository):
 def _wanted(count: int) -> dict[str, ArraySpec]:
     """Return what each array of maps.npz must be, for `count` images."""
     places = (count, None, None)
+    shapes = {name: places if name.endswith("maps") else (count,) for name in _ARRAYS}
     return {
         "ids": ArraySpec("str", (count,)),
-        "maps": ArraySpec("float16", places),
-        "label_maps": ArraySpec("float16", places),
-        "explained": ArraySpec("int64", (count,)),
-        "scales": ArraySpec("float32", (count,)),
-        "label_scales": ArraySpec("float32", (count,)),
-        "empty": ArraySpec("bool", (count,)),
-        "label_empty": ArraySpec("bool", (count,)),
-        "method": ArraySpec("str"),
-        "layer": ArraySpec("str"),
-        "stage": ArraySpec("str"),
+        **{name: ArraySpec(dtype, shapes[name]) for name, dtype in _ARRAYS.items()},
+        **{name: ArraySpec("str") for name in ("method", "layer", "stage")},
     }
 
 

@@ -21,5 +21,5 @@ class QualityRepository(Repository):
         write_record(self.path(slug), issues)
 
     def read(self, slug: str) -> QualityIssues | None:
-        """Read quality_issues.json; None in a study that is older than it."""
+        """Read quality_issues.json; None where this step failed."""
         return record_where_there(self.path(slug), QualityIssues)

@@ -68,16 +68,7 @@ class RepetitionsRepository(Repository):
     def write_predictions(
         self, slug: str, name: str, predictions: Mapping[Stage, RepetitionPredictions]
     ) -> None:
-        """Write what one training predicted, stage by stage.
-
-        Parameters
-        ----------
-        slug : str
-        name : str
-            Of the training, such as ``fold 1``.
-        predictions : mapping of str to RepetitionPredictions
-            By stage.
-        """
+        """Write what one training predicted, such as ``fold 1``, stage by stage."""
         arrays = {
             f"{stage}.{what}": array
             for stage, one in predictions.items()
@@ -95,14 +86,7 @@ class RepetitionsRepository(Repository):
     ) -> dict[Stage, RepetitionPredictions] | None:
         """Read what one training predicted; None where it has not ended.
 
-        Parameters
-        ----------
-        slug : str
-        name : str
-            Of the training, such as ``fold 1``.
-        stages : sequence of Stage
-        sizes : (int, int, int)
-            Images that were held out, test images, classes.
+        `sizes` are the numbers of images that were held out, of test images, and of classes.
 
         Raises
         ------

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from seewhy.storage.csv_files import CsvTable, Rows, read_parsed, write_table
 from seewhy.storage.json_files import record_where_there, write_record
 from seewhy.storage.repositories.base import Repository
-from seewhy.storage.schemas.search import SearchRecord, Trial, TrialState
+from seewhy.storage.schemas.search import SearchRecord, Trial
+
+_TRIALS = TypeAdapter(tuple[Trial, ...])
 
 
 class SearchRepository(Repository):
@@ -49,26 +53,16 @@ class SearchRepository(Repository):
 
 
 def _trials(rows: Rows) -> tuple[Trial, ...]:
-    return tuple(
-        Trial(
-            layers=int(row["layers"]),
-            number=int(row["number"]),
-            state=cast(TrialState, row["state"]),
-            value=float(row["value"]) if row["value"] else None,
-            best_validation_accuracy=(
-                float(row["best_validation_accuracy"]) if row["best_validation_accuracy"] else None
-            ),
-            units_p=int(row["units_p"]),
-            units=tuple(int(part) for part in row["units"].split(" + ")),
-            dropout=float(row["dropout"]),
-            learning_rate=float(row["learning_rate"]),
-            batch_size=int(row["batch_size"]),
-            loss=row["loss"],
-            epochs=int(row["epochs"]),
-            seconds=float(row["seconds"]),
-            reason=row["reason"],
-        )
-        for row in rows
+    return _TRIALS.validate_python(
+        [
+            {
+                **row,
+                "value": row["value"] or None,
+                "best_validation_accuracy": row["best_validation_accuracy"] or None,
+                "units": row["units"].split(" + "),
+            }
+            for row in rows
+        ]
     )
 
 

@@ -57,13 +57,7 @@ class SummaryRepository(Repository):
     ) -> None:
         """Remove steps that have succeeded since from the failed ones in summary.json.
 
-        Parameters
-        ----------
-        steps : sequence of str
-        backbone : str, optional
-            Its slug; without it the steps of all backbones are removed.
-        stage : {"adaptation", "finetuning"}, optional
-            Without it the steps of both stages are removed.
+        Those of one `backbone` (its slug) or of all, and of one `stage` or of both.
         """
         summary = self.read()
 

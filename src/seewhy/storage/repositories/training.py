@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from seewhy.storage.csv_files import CsvTable, Rows, read_parsed, write_table
 from seewhy.storage.json_files import read_record, record_where_there, write_record
-from seewhy.storage.predictions_csv import (
-    predictions_where_there,
-    read_predictions,
-    write_predictions,
-)
+from seewhy.storage.predictions_csv import read_predictions, write_predictions
 from seewhy.storage.repositories.base import Repository
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.predictions import Predictions, StageMetrics
 from seewhy.storage.schemas.training import Epoch, FeaturesRecord
+
+_HISTORY = TypeAdapter(list[Epoch])
 
 
 class TrainingRepository(Repository):
@@ -72,7 +71,8 @@ class TrainingRepository(Repository):
 
     def read_history(self, slug: str, stage: Stage) -> list[Epoch]:
         """Read history.csv, a stage's epochs."""
-        return read_parsed(self.layout.stage(slug, stage) / "history.csv", _history)
+        path = self.layout.stage(slug, stage) / "history.csv"
+        return read_parsed(path, _HISTORY.validate_python)
 
     def read_predictions(self, slug: str, stage: Stage, classes: Sequence[str]) -> Predictions:
         """Read predictions.csv, a stage's predictions of the test images."""
@@ -97,26 +97,9 @@ class TrainingRepository(Repository):
         """Write validation.csv."""
         write_predictions(self.validation_path(slug, stage), predictions, classes)
 
-    def read_validation(
-        self, slug: str, stage: Stage, classes: Sequence[str]
-    ) -> Predictions | None:
-        """Read validation.csv; None in a study that is older than it."""
-        return predictions_where_there(self.validation_path(slug, stage), classes)
-
-
-def _history(rows: Rows) -> list[Epoch]:
-    return [
-        Epoch(
-            epoch=int(row["epoch"]),
-            train_loss=float(row["train_loss"]),
-            train_accuracy=float(row["train_accuracy"]),
-            validation_loss=float(row["validation_loss"]),
-            validation_accuracy=float(row["validation_accuracy"]),
-            learning_rate=float(row["learning_rate"]),
-            seconds=float(row["seconds"]),
-        )
-        for row in rows
-    ]
+    def read_validation(self, slug: str, stage: Stage, classes: Sequence[str]) -> Predictions:
+        """Read validation.csv."""
+        return read_predictions(self.validation_path(slug, stage), classes)
 
 
 def _confusion(rows: Rows, classes: Sequence[str]) -> NDArray[np.int64]:

@@ -27,8 +27,7 @@ class EffectRecord(Record):
         One-sided, corrected for all tests of the audit (Holm); None for an effect that decides
         nothing: the ablation of colours, a texture or a place.
     turned, turned_control : float
-        Share of the images that are decided for the class, with the intervention and with its
-        control.
+        Share of the images predicted as the class, with the intervention and with its control.
     donors, images : int
         Donors, the unit of inference, and images that were changed.
     """
@@ -147,7 +146,7 @@ class ClassAudit(Record):
 
 
 class AuditImages(Record):
-    """How many images discovered, screened, gave and confirmed; none did two of these."""
+    """How many images had each role; none had two of them."""
 
     discovery: int
     screening: int

@@ -26,7 +26,7 @@ class BackboneRecords:
     Attributes
     ----------
     validation : dict of Stage to Predictions
-        Of the validation images, by stage; empty in studies of earlier versions.
+        Of the validation images, by stage.
     baseline_predictions : Predictions or None
         The baseline's scores of the test images; None where the baseline was skipped.
     out_of_fold : Predictions or None

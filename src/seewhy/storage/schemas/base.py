@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 Stage = Literal["adaptation", "finetuning"]
 STAGES: tuple[Stage, ...] = ("adaptation", "finetuning")
@@ -32,8 +32,14 @@ class FrozenRecord(Record):
     model_config = ConfigDict(frozen=True)
 
 
+def first_problem(error: ValidationError) -> str:
+    """Return the first place at which a record is wrong, and why."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
 def clamped(low: float, high: float) -> BeforeValidator:
-    """Return what brings a number that passes a bound by rounding alone back to the bound.
+    """Return a validator that brings a number outside a bound by rounding alone back to the bound.
 
     A number farther outside, and one that is no number, stays as it is and is refused.
     """

@@ -6,9 +6,9 @@ each number is computed is in ``evaluation/`` and docs/statistics.md.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.schemas.base import Correlation, FrozenRecord, Rate, Stage
@@ -32,7 +32,7 @@ Topic = Literal[
 
 
 class Disagreement(FrozenRecord):
-    """A test image that two classifiers name differently, and how surely."""
+    """A test image that two classifiers predict as different classes, with their confidences."""
 
     id: str
     label: str
@@ -94,11 +94,10 @@ class ClassifierPair(FrozenRecord):
 
     Attributes
     ----------
-    stage : Stage
     first, second : str
         Slugs of the backbones.
     images, both_right, first_only, second_only, both_wrong : int
-        Which of the two names how many images rightly.
+        How many images both, one or none of the two predicts correctly.
     difference : Interval
         Accuracy of the first less that of the second, images paired.
     test : {"exact binomial", "chi-squared"}
@@ -109,13 +108,12 @@ class ClassifierPair(FrozenRecord):
     p, p_holm : float
         Two-sided; the latter corrected for all pairs of the stage after Holm.
     agreement : float
-        Share of images that both name alike, rightly or not.
+        Share of images with the same prediction.
     kappa : float, optional
-        Cohen's; None where both name one and the same class throughout.
+        Cohen's; None where both always predict one and the same class.
     disagreements : list of Disagreement
-        The images where both are surest of different classes, surest first.
+        The images with different predictions, the most confident first.
     maps : MapAgreement, optional
-        None where a stage has no maps.
     """
 
     stage: Stage
@@ -166,8 +164,8 @@ class StageChange(FrozenRecord):
     """What fine-tuning changed in a backbone after adaptation, on the same test images.
 
     `accuracy` and `recall` are fine-tuning less adaptation, images paired; `first_only` counts
-    images only adaptation names rightly, `second_only` those only fine-tuning does, and `p` is
-    McNemar's for them. A class without test images is not in `recall`.
+    images that only adaptation predicts correctly, `second_only` those only fine-tuning does, and
+    `p` is McNemar's for them. A class without test images is not in `recall`.
     """
 
     accuracy: Interval
@@ -210,10 +208,6 @@ class FoldDifference(FrozenRecord):
     p_holm: Rate | None = None
 
 
-# What versions wrote that had Friedman's test, and a test whose ratio was 1 / (k − 1).
-_EARLIER = ("statistic", "p", "critical_difference", "groups")
-
-
 class FoldComparison(FrozenRecord):
     """Backbones over the same folds, or seeds, of one stage.
 
@@ -246,27 +240,9 @@ class FoldComparison(FrozenRecord):
     mean_ranks: dict[str, float] = Field(default_factory=dict)
     pairs: list[FoldDifference] = Field(default_factory=list)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_earlier_claims(cls, values: Any) -> Any:
-        """Read what an earlier version wrote, without the tests it should not have made."""
-        if not _is_earlier(values):
-            return values
-        kept = {key: value for key, value in values.items() if key not in _EARLIER}
-        pairs = [{**pair, "p": None} for pair in kept.get("pairs", ())]
-        reason = kept.get("untested") or (
-            "an earlier version tested them in a way that finds differences too often; "
-            "`seewhy evaluate RUN` compares them again"
-        )
-        return {**kept, "test": None, "untested": reason, "pairs": pairs}
-
-
-def _is_earlier(values: Any) -> bool:
-    return isinstance(values, dict) and any(key in values for key in _EARLIER)
-
 
 class Sentence(FrozenRecord):
-    """One sentence made from the numbers, and what it speaks of."""
+    """One sentence made from the numbers, and its topic."""
 
     topic: Topic
     text: str
@@ -287,7 +263,6 @@ class Comparison(FrozenRecord):
         By slug.
     folds : list of FoldComparison
         Empty where the study has no folds.
-    sentences : list of Sentence
     """
 
     names: dict[str, str]
@@ -296,12 +271,3 @@ class Comparison(FrozenRecord):
     changes: dict[str, StageChange]
     folds: list[FoldComparison]
     sentences: list[Sentence]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_earlier_claims(cls, values: Any) -> Any:
-        """Leave out what an earlier version said of folds; see `FoldComparison`."""
-        if isinstance(values, dict) and any(map(_is_earlier, values.get("folds", ()))):
-            said = [one for one in values.get("sentences", ()) if one.get("topic") != "folds"]
-            return {**values, "sentences": said}
-        return values

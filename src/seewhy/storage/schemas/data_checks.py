@@ -19,7 +19,7 @@ Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
 class FlaggedImage(Record):
     """One image that the checks name.
 
-    `value` is what was measured (see `ImageFault.rule`), `reason` puts it into words, as in
+    `value` is what was measured (see `ImageFault.rule`), `reason` says it in words, as in
     "dark: 99 % of it are darker than 12 of 255".
     """
 
@@ -149,9 +149,9 @@ class DataFindings(Record):
 class DataChecks(Record):
     """checks.json: what the data look like before anything is trained.
 
-    `findings` is None in studies that are older than these checks, and where the checks failed:
-    `failed` then says why. `levels` are empty where no image has more than 8 bits a value;
-    `group_by` are the columns whose equal values kept images together.
+    `findings` is None where the checks failed, and `failed` says why. `levels` are empty where no
+    image has more than 8 bits per value; `group_by` are the columns whose equal values kept images
+    together.
     """
 
     source: str

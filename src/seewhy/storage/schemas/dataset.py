@@ -54,12 +54,12 @@ class Dataset:
     classes : tuple of str
         Class names; a label is an index into them.
     ids : tuple of str
-        One an image, unique, the same in every record of the study.
+        One per image, unique, the same in every record of the study.
     paths : tuple of str
         Where each image came from, for people.
     labels : ndarray of int64, (N,)
     splits : tuple of str
-        ``train``, ``validation`` or ``test``, one an image.
+        ``train``, ``validation`` or ``test``, one per image.
     pixels : ndarray of uint8, (N, S, S, 3)
         Memory-mapped RGB at the working size.
     masks : ndarray of bool, (N, S, S), optional
@@ -94,7 +94,7 @@ class Dataset:
         return np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return images a split and class, zeros included."""
+        """Return images per split and class, zeros included."""
         seen = Counter(zip(self.splits, self.labels.tolist(), strict=True))
         return {
             split: {name: seen[split, k] for k, name in enumerate(self.classes)} for split in SPLITS

@@ -24,10 +24,7 @@ class ClassScores(FrozenRecord):
 
 
 class ConfusionCell(FrozenRecord):
-    """Images of one class that were taken for another, or for itself.
-
-    `rate` is their share of the images of the class.
-    """
+    """Images of one class predicted as one class; `rate` is their share of the former."""
 
     label: str
     predicted: str
@@ -46,18 +43,18 @@ class ReliabilityBin(FrozenRecord):
 
 
 class Calibration(FrozenRecord):
-    """How far confidences are from the share that is right.
+    """How far confidences are from the share of correct predictions.
 
     Attributes
     ----------
     error : Interval
         Expected calibration error over `bins`, equally wide.
     error_if_calibrated : float
-        What the same confidences would show on average were they exactly right.
+        The mean error that the same confidences would show if they were exactly right.
     error_if_calibrated_high : float
-        What they would then stay below in 95 of 100 test sets: an error above it is no chance.
+        What it would then stay below in 95 of 100 test sets: an error above it is not chance.
     confidence : float
-        Mean confidence; above the accuracy, the classifier is too sure of itself.
+        Mean confidence; above the accuracy, the classifier is overconfident.
     nll : float
         Mean negative log-likelihood of the labels, nats.
     bins : list of ReliabilityBin

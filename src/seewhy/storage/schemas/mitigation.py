@@ -14,9 +14,8 @@ from seewhy.storage.schemas.base import Rate, Record
 class ClassMitigation(Record):
     """What was done to the training and validation images because of one class's shortcuts.
 
-    `taken_out`: images of the class from which the thing was taken; `likewise`: images of other
-    classes that were changed the way taking out changes an image, so that the change tells
-    nothing: a hole filled, or an exchange among themselves.
+    `taken_out` images of the class had the shortcut ablated. `likewise` images of other classes got
+    the same change, a filled hole or an exchange among themselves, so that it predicts nothing.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
@@ -30,12 +29,11 @@ class ClassMitigation(Record):
 class MitigationData(Record):
     """mitigation_data.json: how the images of a mitigated study differ from the original study's.
 
-    `reasons` has a SHA-256 a reason that was mitigated, of all that it is known by; those of early
-    versions have none.
+    `reasons` has a SHA-256 for each confirmed shortcut, of all that identifies it.
     """
 
     classes: list[ClassMitigation]
-    reasons: list[str] = Field(default_factory=list)
+    reasons: list[str]
 
 
 class MitigationScores(Record):
@@ -46,9 +44,9 @@ class MitigationScores(Record):
     verdict : {"shortcut", "needs judgement", "too few images", "none"}
         Of the class, by the audit of this classifier.
     recall : float
-        Share of the class's test images that are called right, as they are.
+        Share of the class's test images that are classified correctly, as they are.
     freed : float
-        The same, where the thing has been taken out of all that carry it.
+        The same, with the shortcut ablated from all that carry it.
     with_it, without_it : CarrierScore
         Those that carry it and those that do not, as they are.
     others : float
@@ -64,7 +62,7 @@ class MitigationScores(Record):
 
 
 class MitigatedClass(Record):
-    """One class's part of mitigation.json: what was done, and what it did."""
+    """One class's part of mitigation.json: what was done, and its effect."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
@@ -77,10 +75,10 @@ class MitigatedClass(Record):
 
 
 class MitigationRecord(Record):
-    """mitigation.json: a classifier that uses shortcuts, and the second one made for it.
+    """mitigation.json: a classifier that uses shortcuts, and the second one trained without them.
 
-    `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one a
-    class that was mitigated, then what the second audit found elsewhere; `found_again` is what the
+    `accuracy_before` and `accuracy_after` are of all test images as they are; `sentences` has one
+    per mitigated class, then what the second audit found elsewhere; `found_again` is what the
     second audit says, whatever the class.
     """
 

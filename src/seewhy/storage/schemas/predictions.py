@@ -50,8 +50,8 @@ class Rates(Record):
 class StageMetrics(Record):
     """metrics.json: one stage on the test images, and how it was trained.
 
-    `best_epoch` is 0 where no epoch was better than the start. What it took is in history.csv
-    and features.json: equal studies have equal metrics.json.
+    `best_epoch` is 0 where no epoch was better than the start. Times are in history.csv and
+    features.json: equal studies have equal metrics.json.
     """
 
     stage: Stage

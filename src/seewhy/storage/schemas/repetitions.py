@@ -15,7 +15,7 @@ from seewhy.storage.schemas.training import HeadSummary
 
 @dataclass(frozen=True)
 class RepetitionPredictions:
-    """What one stage said when it was trained again, on a fold or with another seed.
+    """What one stage predicted when it was trained again, on a fold or with another seed.
 
     Attributes
     ----------

@@ -77,7 +77,7 @@ class SearchRecord(Record):
     """best.json: what the search found for one backbone, written last.
 
     `stopped` says in a sentence why no further layer was tried; `layer_counts` has one entry for
-    each number of hidden layers, ascending; `head` is the one that goes on.
+    each number of hidden layers, ascending; `head` is the one that adaptation trains.
     """
 
     sampler: str
@@ -91,10 +91,10 @@ class SearchRecord(Record):
     @model_validator(mode="after")
     def _found(self) -> SearchRecord:
         if all(one.head != self.head for one in self.layer_counts):
-            raise ValueError("no layer count has the head that goes on")
+            raise ValueError("no layer count has the chosen head")
         return self
 
     @property
     def best(self) -> LayerSearch:
-        """The layer count whose head goes on."""
+        """The layer count whose head was chosen."""
         return next(one for one in self.layer_counts if one.head == self.head)

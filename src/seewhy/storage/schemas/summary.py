@@ -39,7 +39,7 @@ class FailedStep(Record):
 
 
 class Skipped(Record):
-    """Stands where a result would, with the reason why there is none."""
+    """Replaces a result that is missing, with the reason."""
 
     skipped: str
 

@@ -37,7 +37,7 @@ class HeadSummary(Record):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of history.csv; losses are means an image, accuracies shares in 0 … 1."""
+    """One line of history.csv; losses are means per image, accuracies shares in 0 … 1."""
 
     epoch: int
     train_loss: float
