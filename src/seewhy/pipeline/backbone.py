@@ -58,16 +58,8 @@ def study_backbone(
 ) -> BackboneSummary:
     """Take one backbone from its pretrained weights to maps.
 
-    Parameters
-    ----------
-    work : StudyContext
-    slug : str
-        The backbone's folder name.
-    backbone : Backbone
-    cut : Cut
-        Of `backbone`; its tail is trained in place.
-    layers : tuple of str
-        Names, after the cut, of the layers whose map is explained.
+    `slug` is its folder's name; the tail of `cut` is trained in place. `layers` are the names,
+    after the cut, of the layers whose map is explained.
     """
     done = work.run.backbones.read_summary(slug)
     if done is not None:
@@ -120,17 +112,7 @@ def study_backbone(
 
 
 def warn_of_one_place(slug: str, cut: Cut, layers: tuple[str, ...], progress: Progress) -> None:
-    """Say, before anything is trained, that maps will show nothing at this input size.
-
-    Parameters
-    ----------
-    slug : str
-    cut : Cut
-        Of this backbone, at this size.
-    layers : tuple of str
-        Names, after the cut, of the layers whose map is explained.
-    progress : Progress
-    """
+    """Warn, before anything is trained, where the maps of all `layers` will have a single place."""
     if all(cut.grids.get(in_trunk(layer)) == (1, 1) for layer in layers):
         note = "its maps will have a single place at this size; choose a larger input.size"
         log.warning("%s: %s", slug, note)
@@ -230,23 +212,15 @@ def _search(
 
 
 def _trial(work: StudyContext, cut: Cut, features: FeatureCache, on_epoch: OnEpoch) -> StageResult:
-    """Train one head as adaptation does; where both stages count, a copy of the tail behind it."""
-    head, data = new_head(features.pooled, work.config, work.data.classes), work.data
-    config = work.config
-    adapted = adapt(head, features.pooled, data, config, Silent(), "adaptation", on_epoch=on_epoch)
+    """Train one head as adaptation does; where both stages count, a copy of the tail after it."""
+    config, data, silent = work.config, work.data, Silent()
+    head = new_head(features.pooled, config, data.classes)
+    adapted = adapt(head, features.pooled, data, config, silent, "adaptation", on_epoch=on_epoch)
     if config.search.objective == "adaptation":
         return adapted
-    tail_and_head = TailAndHead(copy.deepcopy(cut.tail), head)
-    silent = Silent()
+    tail_and_head, at_cut = TailAndHead(copy.deepcopy(cut.tail), head), features.at_cut
     return finetune(
-        tail_and_head,
-        features.at_cut,
-        data,
-        config,
-        work.compute,
-        silent,
-        "fine-tuning",
-        on_epoch=on_epoch,
+        tail_and_head, at_cut, data, config, work.compute, silent, "fine-tuning", on_epoch=on_epoch
     )
 
 
@@ -313,22 +287,22 @@ def _adaptation(
     layers: tuple[str, ...],
 ) -> StageSummary:
     """Stage 1: the head alone, on pooled features; then maps of the test images."""
-    head = classifier.tail_and_head.head
+    data, tail_and_head = work.data, classifier.tail_and_head
+    head = tail_and_head.head
     trained = adapt(
         head,
         features.pooled,
-        work.data,
+        data,
         work.config,
         work.progress,
         f"{slug}: adaptation",
         checkpoint=work.run.training.checkpoint_path(slug, "adaptation"),
     )
-    data = work.data
     validation = predict_pooled(head, features.pooled, data, data.where("validation"))
     test = predict_pooled(head, features.pooled, data, data.where("test"))
     # The tail still has its pretrained weights: fine-tuning will change it in place.
-    tail_and_head, predicted = classifier.tail_and_head, test.predicted
-    write_stage_maps(work, slug, "adaptation", tail_and_head, features.at_cut, layers, predicted)
+    at_cut, predicted = features.at_cut, test.predicted
+    write_stage_maps(work, slug, "adaptation", tail_and_head, at_cut, layers, predicted)
     return _finish_stage(work, slug, "adaptation", classifier, trained, validation, test)
 
 
@@ -376,7 +350,7 @@ def _finish_stage(
     validation: Predictions,
     predictions: Predictions,
 ) -> StageSummary:
-    """Score a stage on the test images and write all it leaves behind."""
+    """Score a stage on the test images, write its results, and audit its classifier."""
     classes = work.data.classes
     scores = score(predictions.labels, predictions.predicted, classes)
     metrics = StageMetrics(
@@ -397,13 +371,8 @@ def _finish_stage(
         slug, metrics, trained.history, predictions, scores.confusion, classes
     )
     log.info(
-        "%s: %s: test accuracy %.4f after %d epochs (best: %d) in %.1f s",
-        slug,
-        stage,
-        metrics.accuracy,
-        metrics.epochs,
-        metrics.best_epoch,
-        trained.seconds,
+        f"{slug}: {stage}: test accuracy {metrics.accuracy:.4f} after {metrics.epochs} epochs "
+        f"(best: {metrics.best_epoch}) in {trained.seconds:.1f} s"
     )
     work.progress.say(f"{slug}: {stage}: test accuracy {metrics.accuracy:.3f}")
     if stage in work.config.audit.stages:
@@ -422,16 +391,9 @@ def _finish_stage(
 def _audit(
     work: StudyContext, slug: str, stage: Stage, classifier: Classifier, predictions: Predictions
 ) -> None:
-    """Look for shortcuts in one stage's classifier; what was found before a kill counts."""
-    if work.run.audit.read(slug, stage) is None:
+    """Look for shortcuts in one stage's classifier, unless an interrupted study has done so."""
+    run, seed, progress = work.run, work.config.seed, work.progress
+    if run.audit.read(slug, stage) is None:
         audit_stage(
-            work.run,
-            slug,
-            stage,
-            classifier,
-            work.compute,
-            work.audited,
-            predictions,
-            work.config.seed,
-            work.progress,
+            run, slug, stage, classifier, work.compute, work.audited, predictions, seed, progress
         )

@@ -1,7 +1,6 @@
 """Finished studies side by side: run directories in, the comparison of their classifiers out.
 
-Studies are compared on the same test images alone: whatever one of them has not seen says nothing
-about it. It reads records and knows no networks.
+Studies are compared on the same test images only. It reads records and knows no networks.
 """
 
 from __future__ import annotations
@@ -62,10 +61,6 @@ def compare_studies(
         File for the comparison as JSON; default: nothing is written.
     seed : int, default 0
         Of the bootstrap.
-
-    Returns
-    -------
-    ComparedStudies
 
     Raises
     ------
@@ -136,13 +131,7 @@ def _order(
     classes: Sequence[str],
     wanted: Mapping[str, tuple[str, str]],
 ) -> NDArray[np.int64]:
-    """Return where each wanted test image is among those of `run`.
-
-    Raises
-    ------
-    RunError
-        Where classes or test images differ.
-    """
+    """Return where each wanted test image is among those of `run`; refuse others than these."""
     data = run.data.read()
     if set(data.classes) != set(classes):
         raise RunError(
@@ -177,16 +166,12 @@ def _aligned(
         )
 
     def maps(given: Maps) -> Maps:
+        names = ("maps", "label_maps", "scales", "label_scales", "empty", "label_empty")
         return replace(
             given,
             ids=tuple(given.ids[k] for k in order),
-            maps=given.maps[order],
-            label_maps=given.label_maps[order],
             explained=new[given.explained[order]].astype(np.int64),
-            scales=given.scales[order],
-            label_scales=given.label_scales[order],
-            empty=given.empty[order],
-            label_empty=given.label_empty[order],
+            **{name: getattr(given, name)[order] for name in names},
         )
 
     return replace(

@@ -14,11 +14,10 @@ from seewhy.storage.schemas.dataset import Dataset
 
 @dataclass(frozen=True)
 class StudyContext:
-    """One study under way.
+    """One study while it runs.
 
-    `data_key` tells equal data. `audited` are the images that audits ask about: those of `data`,
-    but for a mitigated study those before mitigation, which have what was mitigated. `failures`
-    takes the optional steps that fail.
+    `data_key` identifies the data. `audited` are the images that audits use: those of `data`, but
+    for a mitigated study those before mitigation, which still have what was mitigated.
     """
 
     config: StudyConfig

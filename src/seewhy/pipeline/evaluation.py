@@ -25,13 +25,7 @@ from seewhy.storage.titles import display_names, failure
 def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) -> None:
     """Evaluate each backbone and compare them, from what is in the run directory.
 
-    Parameters
-    ----------
-    run : RunDirectory
-        Gets evaluation.json of each backbone and comparison.json.
-    summary : Summary
-    failures : Failures
-        Takes what fails; what has been evaluated is compared all the same.
+    Failures are recorded in `failures`; what could be evaluated is compared all the same.
     """
     classes, seed = tuple(summary.data.classes), summary.seed
     records, evaluations = {}, {}
@@ -61,10 +55,6 @@ def evaluate_run(root: Path | str, progress: Progress | None = None) -> Comparis
     root : Path or str
         The run directory.
     progress : Progress, optional
-
-    Returns
-    -------
-    Comparison
 
     Raises
     ------

@@ -1,26 +1,23 @@
 """How faithful one backbone's maps are, on a sample of the test images.
 
-The pixels are changed, so the whole network runs, prefix and all. The settings are fewer than
-`measure_faithfulness`'s defaults: 35 passes an image instead of 151.
+The pixels are changed, so the whole network runs, prefix included. The settings need 35 passes
+per image instead of the 151 of `measure_faithfulness`'s defaults.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from seewhy.data.splits import draw_sample
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
 from seewhy.models.classifier import Classifier
 from seewhy.pipeline.context import StudyContext
-from seewhy.pipeline.maps import StageMaps, shown_layers
-from seewhy.runtime.progress import Advance
+from seewhy.pipeline.maps import StageMaps, in_batches, shown_layers
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.faithfulness import Faithfulness, FaithfulnessSummary, MeasureSummary
 from seewhy.training.cut_activations import CutInput
@@ -51,26 +48,10 @@ def write_faithfulness(
     maps: StageMaps,
     layers: tuple[str, ...],
 ) -> FaithfulnessSummary | None:
-    """Measure the maps of the predicted classes and write faithfulness.json.
+    """Measure the fine-tuned maps of the predicted classes and write faithfulness.json.
 
-    Parameters
-    ----------
-    work : StudyContext
-    slug : str
-    classifier : Classifier
-        The fine-tuned one, which made the maps.
-    at_cut : CutInput
-        Hands out the images.
-    sample : ndarray of int64, (n,)
-        Places among the test images.
-    maps : StageMaps
-        Has the maps of these.
-    layers : tuple of str
-
-    Returns
-    -------
-    FaithfulnessSummary or None
-        None where the sample is empty.
+    `sample` (n,) are places among the test images, and `maps.kept` their maps; None where it is
+    empty.
     """
     if not len(sample):
         return None
@@ -81,7 +62,7 @@ def write_faithfulness(
     with work.progress.task(title, len(indices)) as advance, work.compute.autocast():
         found = measure_faithfulness(
             classifier,
-            _images(at_cut, indices, advance),
+            in_batches(at_cut.images, indices, _BATCH, advance),
             maps.kept,
             predictions.predicted[sample],
             _masks(data, indices),
@@ -103,13 +84,6 @@ def write_faithfulness(
     log.info("%s: faithfulness of %d maps in %.1f s", slug, len(indices), seconds)
     work.progress.say(f"{slug}: maps: {record.verdict}")
     return _summary(record, seconds)
-
-
-def _images(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> Iterator[Tensor]:
-    for start in range(0, len(indices), _BATCH):
-        chosen = indices[start : start + _BATCH]
-        yield at_cut.images(chosen)
-        advance(len(chosen))
 
 
 def _masks(data: Dataset, indices: NDArray[np.int64]) -> NDArray[np.bool_] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,13 +71,8 @@ def write_stage_maps(
         Names, in `tail_and_head`, of the layers whose map is explained.
     predicted : ndarray of int64, optional
         The predicted classes, where another pass has found them already.
-
     keep : ndarray of int64, optional
-        Places, among the test images, of the maps to hand on; default none.
-
-    Returns
-    -------
-    StageMaps
+        Places, among the test images, of the maps to return; default none.
     """
     started = time.perf_counter()
     data, method = work.data, work.config.explanation.method
@@ -99,7 +94,7 @@ def write_stage_maps(
             done = rows.stop
 
     with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
-        batches = _at_cut(at_cut, indices, advance)
+        batches = in_batches(at_cut.batch, indices, BATCH, advance)
         found = explain_parts(
             tail_and_head, batches, layers, method, labels=labels, predicted=predicted
         )
@@ -120,10 +115,16 @@ def in_trunk(layer: str) -> str:
     return layer.removeprefix("tail").removeprefix(".")
 
 
-def _at_cut(at_cut: CutInput, indices: NDArray[np.int64], advance: Advance) -> Iterator[Tensor]:
-    for start in range(0, len(indices), BATCH):
-        chosen = indices[start : start + BATCH]
-        yield at_cut.batch(chosen)
+def in_batches(
+    read: Callable[[NDArray[np.int64]], Tensor],
+    indices: NDArray[np.int64],
+    size: int,
+    advance: Advance,
+) -> Iterator[Tensor]:
+    """Yield what `read` returns for `size` indices at a time, and advance the progress after it."""
+    for start in range(0, len(indices), size):
+        chosen = indices[start : start + size]
+        yield read(chosen)
         advance(len(chosen))
 
 

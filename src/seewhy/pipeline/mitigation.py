@@ -3,9 +3,8 @@
     audit, its details -> images without the reason -> a study of its own
           -> its audit, on the images as they were -> mitigation.json, before and after
 
-The mitigated study is in the backbone's folder as a run directory like any other and is made by
-the same stages, with the head that was found. It continues where it was interrupted, as any study
-does.
+The mitigated study is a run directory like any other in the backbone's folder, and the same stages
+make it with the head that was found. An interrupted one is resumed, as any study is.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ from seewhy.wording import some
 
 
 class _PrefixedProgress:
-    """Tells the progress of a mitigated study apart from that of the study around it."""
+    """Marks the progress of a mitigated study within that of the study around it."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
@@ -67,14 +66,7 @@ class _PrefixedProgress:
 def check_mitigation(config: StudyConfig, root: Path, fresh: bool = False) -> None:
     """Refuse at once what could not be mitigated when the study has ended.
 
-    Parameters
-    ----------
-    config : StudyConfig
-        The study's.
-    root : Path
-        Its run directory, which need not be there.
-    fresh : bool, default False
-        The study that is there will be deleted.
+    With `fresh`, the study that is in `root` will be deleted.
 
     Raises
     ------
@@ -97,9 +89,8 @@ def check_mitigation(config: StudyConfig, root: Path, fresh: bool = False) -> No
 def _refuse_mitigated(run: RunDirectory) -> None:
     if run.is_mitigated:
         raise RunError(
-            f"{run.root}: is a mitigated study itself, which is not mitigated again; "
-            "--mitigate is for the "
-            "study around it"
+            f"{run.root}: is a mitigated study itself, which is not mitigated again; --mitigate is "
+            "for the study around it"
         )
 
 
@@ -173,7 +164,7 @@ def mitigate_run(
 
 
 def _audit_failed(summary: Summary, slug: str) -> bool:
-    """Tell whether the study has no audit to mitigate by because that failed."""
+    """Return whether the study has no audit to mitigate by because the audit failed."""
     audits = [one for one in summary.failed if one.step == "audit" and one.backbone == slug]
     return any(one.stage == "finetuning" for one in audits)
 
@@ -225,10 +216,10 @@ def _mitigate(
     command: Sequence[str],
 ) -> MitigationRecord:
     """Make one backbone's second classifier, audit it and compare the two."""
-    with _taking_up(run, slug, config) as mitigated:
+    with _opened(run, slug, config) as mitigated:
         _refuse_others(mitigated, data, reasons)
         if not mitigated.is_finished:
-            # What is there tells of a classifier that has been deleted.
+            # The record is of a classifier that has been deleted.
             run.mitigation.delete(slug)
             classes = some(list(dict.fromkeys(data.classes[one.label] for one in reasons)))
             progress.say(f"{slug}: mitigation {classes}")
@@ -248,8 +239,8 @@ def _mitigate(
 
 
 @contextmanager
-def _taking_up(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[RunDirectory]:
-    """Hold a mitigated study's folder; what cannot continue there must not be started over.
+def _opened(run: RunDirectory, slug: str, config: StudyConfig) -> Iterator[RunDirectory]:
+    """Hold a mitigated study's folder; where it cannot be resumed, do not suggest ``--fresh``.
 
     ``--fresh`` would delete the study around it.
     """
@@ -267,8 +258,7 @@ def _refuse_others(mitigated: RunDirectory, data: Dataset, reasons: Sequence[Con
         if mitigated.fingerprint.path.is_file():
             raise RunError(
                 f"{mitigated.root}: is not as seewhy writes it (no data/mitigation_data.json); "
-                "delete that "
-                "folder to mitigate again"
+                "delete that folder to mitigate again"
             )
         return
     now: dict[str, list[str]] = {}
@@ -279,13 +269,12 @@ def _refuse_others(mitigated: RunDirectory, data: Dataset, reasons: Sequence[Con
         same = " of the same kinds" if before == now else ""
         raise RunError(
             f"{mitigated.root}: was mitigated for other findings{same} ({_named(before)}) "
-            "than the audit "
-            f"has now ({_named(now)}); delete that folder to mitigate again"
+            f"than the audit has now ({_named(now)}); delete that folder to mitigate again"
         )
 
 
 def _digest(reason: ConfirmedCue) -> str:
-    """Return a SHA-256 over all that a reason is known by: equal digests, equal mitigation."""
+    """Return a SHA-256 over all that identifies a confirmed shortcut."""
     detail = reason.detail
     known = (reason.label, reason.kind, reason.box, detail and (detail.at, detail.look.shape))
     digest = hashlib.sha256(repr(known).encode())
@@ -302,15 +291,15 @@ def _named(findings: dict[str, list[str]]) -> str:
 def _preparing(
     run: RunDirectory, data: Dataset, reasons: Sequence[ConfirmedCue], seed: int
 ) -> Prepare:
-    """Return what makes the images of a mitigated study out of those of the study around it."""
+    """Return what makes a mitigated study's images from those of the study around it."""
 
     def prepare(
         config: StudyConfig, input_size: int, mitigated: RunDirectory, progress: Progress
     ) -> Dataset:
         with progress.task("images", 1) as advance:
             with writing(mitigated.data.pixels_path) as part:
-                # Room for all of it is taken by writing: a full disk is an error there, but the
-                # end of the process where a mapped file grows.
+                # Writing reserves the room for all of it: a full disk is an error there, but ends
+                # the process where a mapped file grows.
                 shutil.copyfile(run.data.pixels_path, part)
                 pixels = np.load(part, mmap_mode="r+", allow_pickle=False)
                 changed, done = mitigate(data, reasons, seed, pixels)
@@ -337,21 +326,18 @@ def _compare(
     reasons: Sequence[ConfirmedCue],
     mitigated: RunDirectory,
 ) -> MitigationRecord:
-    """Ask both classifiers about the same test images."""
+    """Evaluate both classifiers on the same test images."""
     compute = choose_compute(config.device, config.precision)
     again = slugs(config.backbone)[0]
     judged = []
     with repeatable(compute), without_denormals():
-        for where, name, its_audit in (
-            (run, slug, audit),
-            (mitigated, again, _audit(mitigated, again)),
-        ):
-            classifier = read_classifier(where.training.model_path(name, "finetuning")).to(
-                compute.device
-            )
-            asked = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
+        audits = ((run, slug, audit), (mitigated, again, _audit(mitigated, again)))
+        for where, name, its_audit in audits:
+            path = where.training.model_path(name, "finetuning")
+            classifier = read_classifier(path).to(compute.device)
+            access = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
             predictions = where.backbones.read(name, data.classes).predictions["finetuning"]
-            judged.append(EvaluatedClassifier(asked, predictions, its_audit))
+            judged.append(EvaluatedClassifier(access, predictions, its_audit))
         made = mitigated.mitigation.read_data()
         assert made is not None
         return outcome(data, judged[0], judged[1], reasons, made.classes, config.seed)

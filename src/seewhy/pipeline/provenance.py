@@ -48,10 +48,7 @@ def provenance(
     clock: Clock,
     command: Sequence[str],
 ) -> Provenance:
-    """Put the provenance record together, at the end of a study.
-
-    `fingerprint` was written when it started; times are of this process alone.
-    """
+    """Return the provenance record of a study that ends; times are of this process alone."""
     return Provenance(
         seewhy=_version("seewhy"),
         python=platform.python_version(),
@@ -91,7 +88,7 @@ def data_key(data: Dataset) -> str:
 
 
 def peak_memory() -> int:
-    """Return the most memory this process has held, bytes; 0 where the system does not tell."""
+    """Return the most memory this process has held, bytes; 0 where it is not reported."""
     try:
         import resource
     except ImportError:

@@ -1,6 +1,6 @@
 """One backbone's stages trained again, on other folds of the images and with other seeds.
 
-All of it runs on what was kept of the one pass through the trunk. A training that has ended is
+All of it runs on the features kept of the one pass through the trunk. A finished training is kept
 in the run directory until the backbone's study has ended, and is not repeated.
 """
 
@@ -43,7 +43,7 @@ log = logging.getLogger("seewhy")
 
 @dataclass(frozen=True)
 class RepetitionResult:
-    """One training again, and what its stages said."""
+    """One training again, and what its stages predicted."""
 
     repetition: Repetition
     answers: dict[Stage, RepetitionPredictions]
@@ -52,24 +52,11 @@ class RepetitionResult:
 def repeat_stages(
     work: StudyContext, slug: str, cut: Cut, features: FeatureCache
 ) -> tuple[RepetitionResult, ...]:
-    """Train on every fold and with every further seed of the configuration.
+    """Train on every fold and with every further seed of the configuration; folds come first.
 
-    Where it asks for no folds, adaptation goes through a few all the same: what a head says of
-    images that it was not trained on is wanted in every study.
-
-    Parameters
-    ----------
-    work : StudyContext
-        Its ``config.head`` is the head that was found.
-    slug : str
-    cut : Cut
-        Its tail as it was pretrained; stays so.
-    features : FeatureCache
-
-    Returns
-    -------
-    tuple of Repeated
-        Folds first. No folds where a class is too small to be divided.
+    Where it asks for no folds, adaptation is trained on a few all the same: every study needs
+    predictions of images by heads that were not trained on them. There are no folds where a class
+    is too small to be divided. The tail of `cut` stays as it was pretrained.
     """
     started = time.perf_counter()
     config, data = work.config, work.data
@@ -100,7 +87,7 @@ def repeat_stages(
 
 
 def write_out_of_fold(work: StudyContext, slug: str, repeated: Sequence[RepetitionResult]) -> None:
-    """Write what heads say of the training and validation images they were not trained on."""
+    """Write the predictions of training and validation images by heads not trained on them."""
     parts = [
         (one.repetition.held_out, one.answers["adaptation"].held_out)
         for one in repeated
@@ -120,13 +107,7 @@ def write_folds(
 ) -> None:
     """Write folds.json, where folds or several seeds were asked for.
 
-    Parameters
-    ----------
-    work : StudyContext
-    slug : str
-    repeated : sequence of RepetitionResult
-    own : mapping of Stage to StageSummary
-        The study's own stages, which are its own seed's.
+    `own` are the study's own stages, the results of its own seed.
     """
     config, data = work.config, work.data
     folds = [one for one in repeated if len(one.repetition.held_out) and _asked_for(config)]
@@ -199,17 +180,11 @@ def _train(
     config = work.config.model_copy(update={"seed": repetition.seed})
     data, held_out, test = repetition.data, repetition.held_out, work.data.where("test")
     run, name, progress = work.run, repetition.name, work.progress
-    pooled, at_cut = features.pooled, features.at_cut
+    pooled, at_cut, compute = features.pooled, features.at_cut, work.compute
     head = new_head(pooled, config, data.classes)
-    trained = adapt(
-        head,
-        pooled,
-        data,
-        config,
-        progress,
-        f"{slug}: adaptation, {name}",
-        checkpoint=run.repetitions.checkpoint_path(slug, name, "adaptation"),
-    )
+    title, path = f"{slug}: adaptation, {name}", run.repetitions.checkpoint_path
+    checkpoint = path(slug, name, "adaptation")
+    trained = adapt(head, pooled, data, config, progress, title, checkpoint=checkpoint)
     found: dict[Stage, RepetitionPredictions] = {
         "adaptation": RepetitionPredictions(
             len(trained.history),
@@ -219,20 +194,14 @@ def _train(
     }
     if "finetuning" in stages:
         tail_and_head = TailAndHead(copy.deepcopy(cut.tail), head)
+        title, checkpoint = f"{slug}: fine-tuning, {name}", path(slug, name, "finetuning")
         trained = finetune(
-            tail_and_head,
-            at_cut,
-            data,
-            config,
-            work.compute,
-            progress,
-            f"{slug}: fine-tuning, {name}",
-            checkpoint=run.repetitions.checkpoint_path(slug, name, "finetuning"),
+            tail_and_head, at_cut, data, config, compute, progress, title, checkpoint=checkpoint
         )
         found["finetuning"] = RepetitionPredictions(
             len(trained.history),
             *(
-                predict_at_cut(tail_and_head, at_cut.batch, data, which, work.compute).probabilities
+                predict_at_cut(tail_and_head, at_cut.batch, data, which, compute).probabilities
                 for which in (held_out, test)
             ),
         )

@@ -1,8 +1,8 @@
 """Whether a run directory holds the study that is asked for: its configuration and its files.
 
-Configurations are compared key by key. Folders and files that they name are compared by what is in
-them, however the path is written; so a study continues when its data have moved, and is refused
-when they have changed. Knows no stages.
+Configurations are compared key by key. Folders and files that they name are compared by their
+contents, however the path is written: a study is resumed when its data have moved, and refused
+when they have changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seewhy.runtime.progress import Progress
 from seewhy.storage.run_directory import RunDirectory
 
 MOST_KEYS = 5
-# Where activations are kept changes no number, and what there is room for changes every day.
+# Where activations are kept changes no number, and free memory and disk space change every day.
 _OF_THE_MACHINE = ("finetuning.keep", "finetuning.memory_gib", "finetuning.disk_gib")
 
 
@@ -49,9 +49,9 @@ def refuse_another(run: RunDirectory, config: StudyConfig) -> None:
 def refuse_changed_files(
     run: RunDirectory, config: StudyConfig, progress: Progress, without: Collection[str] = ()
 ) -> None:
-    """Refuse to resume where images or weights are others than when the study began.
+    """Refuse to resume where images or weights are others than when the study started.
 
-    Images that are gone are none that have changed: the study has its own copies.
+    Missing images have not changed: the study has its own copies.
 
     Parameters
     ----------
@@ -105,10 +105,7 @@ def refuse_changed_files(
 
 
 def with_places(run: RunDirectory, config: StudyConfig) -> StudyConfig:
-    """Return a study's configuration as it is true in any working directory.
-
-    Weights are named by where they were when the study began.
-    """
+    """Return a study's configuration with its weights named by their places when it started."""
     places = _places(run, config)
     backbones = [
         one.model_copy(
@@ -124,7 +121,7 @@ def with_places(run: RunDirectory, config: StudyConfig) -> StudyConfig:
 
 
 def _follow(run: RunDirectory, config: StudyConfig) -> None:
-    """Note where the study's files are now, for what reads the configuration later."""
+    """Record where the study's files are now, for what reads the configuration later."""
     run.config.write(config)
     fingerprint = run.fingerprint.read()
     if fingerprint is not None:
@@ -133,7 +130,7 @@ def _follow(run: RunDirectory, config: StudyConfig) -> None:
 
 
 def _places(run: RunDirectory, config: StudyConfig) -> dict[str, Path]:
-    """Return where what a study names was when it began, whatever folder it was started in."""
+    """Return where what a study names was when it started, whatever the working directory was."""
     fingerprint = run.fingerprint.read()
     former = {key: Path(text) for key, text in fingerprint.named.items()} if fingerprint else {}
     return {key: former.get(key, path) for key, path in named_places(config).items()}

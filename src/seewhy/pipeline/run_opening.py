@@ -1,8 +1,7 @@
 """Opening a run directory: a new one, or one whose study was interrupted.
 
-One process at a time works on a run directory, under one configuration; all that is decided and
-changed here happens under its lock. Nothing is deleted but what this process made, unless that is
-asked for. Knows no stages.
+One process at a time works on a run directory, under one configuration; everything here happens
+under its lock. Only what this process made is deleted, unless the caller asks for more.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from seewhy.storage.lock import LOCK, LOCK_FILES, forget_lock, holding, lock_fol
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.run_version import refuse_other_version
 
-# How often a folder may vanish between its making and its locking: whoever made it first took it
-# back. Each time another process has ended.
+# How often a folder may vanish between being made and being locked: the process that made it first
+# has removed it. Each time another process has ended.
 _MOST_VANISHED = 100
 
 
@@ -33,7 +32,7 @@ def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator
     Parameters
     ----------
     root : Path
-        New, empty, or holding a study that the same configuration began.
+        New, empty, or holding a study that the same configuration started.
     config : StudyConfig
         Written where there is none yet.
     fresh : bool, default False
@@ -42,15 +41,15 @@ def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator
     Yields
     ------
     RunDirectory
-        Where this process began the study and an error passes before there are data, what it made
-        is taken back.
+        If this process started the study and an error passes before there are data, what it made
+        is removed.
 
     Raises
     ------
     RunError
         Where `root` holds something else, a study of another configuration (OtherStudyError), one
-        that another version of seewhy wrote or, with `fresh`, a mitigated one; is in another
-        process's hands, or cannot be made.
+        that another version of seewhy wrote or, with `fresh`, a mitigated one; where another
+        process holds it, or it cannot be made.
     """
     run, made = RunDirectory(root), list[Path]()
     if not fresh:
@@ -89,7 +88,7 @@ def _holding_new(root: Path, made: list[Path]) -> Iterator[None]:
     with ExitStack() as stack:
         for _ in range(_MOST_VANISHED):
             try:
-                # Without a trace of seewhy in it, it is somebody's folder and gets none.
+                # A folder without a trace of seewhy is somebody else's and is left as it is.
                 if not (root / LOCK).exists():
                     _refuse_foreign(RunDirectory(root))
                 _make(root, made)
@@ -133,6 +132,7 @@ def _refuse_foreign(run: RunDirectory) -> None:
         for entry in run.root.iterdir()
         if entry.name not in LOCK_FILES and not (entry.name[0] == "." and entry.suffix == ".part")
     ]
+    # Another process may have started a study meanwhile.
     if others and not run.is_study:
         raise RunError(
             f"{run.root}: already holds files that are no study ({others[0].name}); choose another "
@@ -141,7 +141,7 @@ def _refuse_foreign(run: RunDirectory) -> None:
 
 
 def _refuse_mitigated(run: RunDirectory) -> None:
-    """Refuse to start a mitigated study over: its images come of the study around it."""
+    """Refuse to start a mitigated study over: its images come from the study around it."""
     if run.is_mitigated:
         raise RunError(
             f"{run.root}: is the mitigated study of the one around it and cannot be started over "

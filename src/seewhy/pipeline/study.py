@@ -4,8 +4,8 @@
            -> predictions and maps) -> summary -> report
 
 Each stage hands records to the next and writes them into the run directory; ``summary.json`` is
-written last. What a backbone goes through is in ``backbone_study.py``, how a stage works in its
-own package; this file says what follows what, and how an interrupted study resumes.
+written last. The stages of one backbone are in ``backbone.py``, how a stage works is in its own
+package; this file has their order, and how an interrupted study resumes.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ from seewhy.training.augmentation import check_region
 log = logging.getLogger("seewhy")
 # From a configuration and the largest input size to images that are in the run directory.
 Prepare = Callable[[StudyConfig, int, RunDirectory, Progress], Dataset]
+# Backbones, their cuts and the layers to explain, by slug.
+Cuts = dict[str, tuple[Backbone, Cut, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -77,20 +79,16 @@ def run_study(
     Parameters
     ----------
     config : StudyConfig, or anything that `seewhy.load_config` takes
-        A folder's path, for one.
+        A folder's path, for example.
     out : Path or str, optional
-        The run directory; default ``runs/NAME``. A study that `config` began there continues
-        behind its last finished trial or epoch, and ends with the numbers it would have had.
+        The run directory; default ``runs/NAME``. A study that `config` started there is resumed
+        after its last finished trial or epoch, and ends with the numbers it would have had.
     progress : Progress, optional
         Receives the progress; default nothing.
     command : sequence of str, optional
         How it was started, for the provenance record; default ``sys.argv``.
     fresh : bool, default False
         Delete the study that is there, and start over.
-
-    Returns
-    -------
-    Study
 
     Raises
     ------
@@ -132,19 +130,8 @@ def conduct_study(
 ) -> Study:
     """Take a study through its stages, in a run directory that this process holds.
 
-    Parameters
-    ----------
-    config : StudyConfig
-    run : RunDirectory
-        Without a ``summary.json``.
-    prepare : callable
-        Makes the images where none are there yet; see `seewhy.data.prepare.prepare_data`.
-    progress : Progress
-    command : sequence of str
-
-    Notes
-    -----
-    An optional step that fails is named in the summary; see `seewhy.storage.optional_steps`.
+    `prepare` makes the images where there are none yet; see `seewhy.data.prepare.prepare_data`. An
+    optional step that fails is named in the summary; see `seewhy.storage.optional_steps`.
     """
     clock = Clock()
     compute = choose_compute(config.device, config.precision)
@@ -186,9 +173,9 @@ def conduct_study(
     return Study(run.root, summary, report)
 
 
-def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, tuple[str, ...]]]:
-    """Load every backbone, cut it and find the layers to explain; by slug, in their order."""
-    found: dict[str, tuple[Backbone, Cut, tuple[str, ...]]] = {}
+def _load_and_cut(config: StudyConfig) -> Cuts:
+    """Load every backbone, cut it and find the layers to explain, in their order."""
+    found: Cuts = {}
     for slug, named in zip(slugs(config.backbone), config.backbone, strict=True):
         backbone = load_backbone(named, config.input.size, config.seed)
         cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
@@ -200,11 +187,7 @@ def _load_and_cut(config: StudyConfig) -> dict[str, tuple[Backbone, Cut, tuple[s
 
 
 def _data(
-    config: StudyConfig,
-    run: RunDirectory,
-    cuts: dict[str, tuple[Backbone, Cut, tuple[str, ...]]],
-    prepare: Prepare,
-    progress: Progress,
+    config: StudyConfig, run: RunDirectory, cuts: Cuts, prepare: Prepare, progress: Progress
 ) -> Dataset:
     """Prepare the images, or read those of a study that was started."""
     if run.fingerprint.path.is_file():
@@ -230,7 +213,7 @@ def _begin(
     weights: dict[str, str],
     progress: Progress,
 ) -> RunFingerprint:
-    """Write down what the numbers depend on; a study that continues must find it unchanged.
+    """Record what the numbers depend on; a study that is resumed must find it unchanged.
 
     Raises
     ------
@@ -273,7 +256,7 @@ def _explained_layer(name: str, cut: Cut) -> str:
     Raises
     ------
     ConfigError
-        Before anything is trained, where the tail has no such layer.
+        Where the tail has no such layer.
     """
     if name == "auto":
         return map_layer(cut)
@@ -307,7 +290,7 @@ def _summarise(work: StudyContext, parts: dict[str, BackboneSummary]) -> Summary
 def _failed(
     run: RunDirectory, parts: dict[str, BackboneSummary], failures: Failures
 ) -> list[FailedStep]:
-    """Return all that failed: of the data, of each backbone, whenever that was, and of the end."""
+    """Return all failed steps: of the data, of each backbone in any process, and of the end."""
     reason = run.data.read_checks().failed
     data = [FailedStep(step="data checks", reason=reason)] if reason else []
     backbones = [one for part in parts.values() for one in part.failed]
