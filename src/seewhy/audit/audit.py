@@ -48,15 +48,10 @@ _KINDS = ("detail", "moving detail", "place", "colour", "texture")
 
 @dataclass(frozen=True)
 class AuditResult:
-    """The record of an audit and the pictures that go with it.
+    """The record of an audit, its example pictures and its details, by ``CLASS-FINDING``.
 
-    Attributes
-    ----------
-    record : Audit
-    pictures : dict of str to ndarray of uint8, (n, 3, S, S, 3)
-        Examples by ``CLASS-FINDING`` (numbers from 0): donor, recipient before, recipient after.
-    details : dict of str to Detail
-        Likewise, of the findings that are details; without their places.
+    `pictures` are ndarrays of uint8, (n, 3, S, S, 3): donor, recipient before, recipient after.
+    `details` are without their places. Classes and findings are numbered from 0.
     """
 
     record: Audit
@@ -82,16 +77,12 @@ def audit_classifier(
     data : Dataset
         Training images discover and screen, validation images confirm.
     predictions : Predictions
-        What the classifier says of the test images; only reported on.
+        Of the test images; only reported on.
     stage : {"adaptation", "finetuning"}
     seed : int
     progress : Progress
     title : str
         The name of the task in the progress display.
-
-    Returns
-    -------
-    AuditResult
     """
     started = time.perf_counter()
     pools = divide(data, seed)
@@ -138,7 +129,7 @@ def audit_classifier(
 def _evidence_of_discovery(
     access: ClassifierAccess, data: Dataset, pools: ImagePools, seed: int
 ) -> tuple[DiscoveryImages, list[EvidenceLocation | None], list[list[EvidenceCluster]]]:
-    """Look at the images of discovery: pixels of all, evidence of some of each class."""
+    """Return the images of discovery, and where and how each class's evidence is spread."""
     numbers = pools.numbers["discovery"]
     labels = data.labels[numbers]
     rng = np.random.default_rng([seed, 6])
@@ -157,11 +148,8 @@ def _evidence_of_discovery(
         [reduced(data.pixels[numbers[i : i + 256]]) for i in range(0, len(numbers), 256)]
     )
     size = int(data.pixels.shape[1])
-    return (
-        DiscoveryImages(numbers, pictures, labels, near, hottest(maps), reach, size),
-        where,
-        groups,
-    )
+    shown = DiscoveryImages(numbers, pictures, labels, near, hottest(maps), reach, size)
+    return shown, where, groups
 
 
 def _screened(
@@ -186,7 +174,7 @@ def _screened(
 
 
 def _twin(one: ScreenedCandidate, screened: Sequence[ScreenedCandidate]) -> bool:
-    """Tell a moving detail whose carriers a fixed detail that passed has already."""
+    """Return whether this is a moving detail with the carriers of a fixed one that passed."""
     return one.candidate.kind == "moving detail" and any(
         other.passed
         and other.candidate.kind == "detail"
@@ -197,7 +185,7 @@ def _twin(one: ScreenedCandidate, screened: Sequence[ScreenedCandidate]) -> bool
 
 
 def _of_class(confirmed: Sequence[ConfirmedCandidate], label: int) -> list[ConfirmedCandidate]:
-    """Return one class's findings, the gravest first; among equals by kind, details first."""
+    """Return one class's findings, the most severe first; among equals by kind, details first."""
     own = [one for one in confirmed if one.candidate.label == label and one.verdict != "none"]
     return sorted(
         own, key=lambda one: (one.verdict != "shortcut", _KINDS.index(one.candidate.kind))
@@ -230,13 +218,8 @@ def _class_audit(
 def _evidence(where: EvidenceLocation | None) -> EvidencePlace | None:
     if where is None:
         return None
-    return EvidencePlace(
-        excess=where.excess,
-        concentration=where.concentration,
-        border=where.border,
-        corners=where.corners,
-        outside=where.outside,
-    )
+    names = EvidencePlace.model_fields
+    return EvidencePlace(**{name: getattr(where, name) for name in names})
 
 
 def _strategies(

@@ -1,8 +1,7 @@
 """Which images carry the colours, texture or content of a place that are specific to a class.
 
-Told by pixels alone: a few numbers describe each image, Fisher's discriminant separates one
-class's from the others', and the images beyond nine tenths of the others count as carriers. A
-veil that half of a class wears sets that half apart.
+Pixels decide: a few numbers describe each image, Fisher's discriminant separates one class from
+the others, and the images beyond nine tenths of the others count as carriers.
 """
 
 from __future__ import annotations
@@ -29,20 +28,11 @@ PARTS = 5
 def describe(
     pixels: NDArray[np.uint8], kind: AuditKind, box: Box | None = None
 ) -> NDArray[np.float64]:
-    """Describe images by what one kind of exchange carries over.
+    """Describe images by what one kind of exchange carries over, (N, D) float64.
 
-    Parameters
-    ----------
-    pixels : ndarray of uint8, (N, S, S, 3)
-    kind : {"colour", "texture", "place"}
-    box : tuple of float, optional
-        Top, left, bottom, right as shares of the side, of a place.
-
-    Returns
-    -------
-    ndarray of float64, (N, D)
-        Colour: mean and deviation of each channel. Texture: deviation and mean size of what is
-        fine around the middle, each channel's. Place: 5 × 5 averages, each channel's.
+    Colour: mean and deviation of each channel. Texture: deviation and mean size of what is fine
+    around the middle, per channel. Place: 5 × 5 averages per channel, in `box`: top, left, bottom,
+    right as shares of the side.
     """
     images = pixels.astype(np.float32)
     if kind == "colour":
@@ -70,12 +60,7 @@ def _edges(start: int, end: int) -> list[int]:
 
 
 def direction(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the direction in which a class's descriptions stand out from the others', (D,).
-
-    Parameters
-    ----------
-    described : ndarray of float64, (N, D)
-    of_class : ndarray of bool, (N,)
+    """Return the direction (D,) in which a class's descriptions (N, D) differ from the others'.
 
     References
     ----------
@@ -91,17 +76,9 @@ def direction(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> ND
 
 
 def stand_out(described: NDArray[np.float64], of_class: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark the images that exceed nine tenths of the other classes', towards the class.
+    """Mark the images (N,) that exceed nine tenths of the other classes', towards the class.
 
-    Parameters
-    ----------
-    described : ndarray of float64, (N, D)
-    of_class : ndarray of bool, (N,)
-
-    Returns
-    -------
-    ndarray of bool, (N,)
-        Of both: carriers are those of the class, and a tenth of the others look like them.
+    Those of the class are carriers; a tenth of the others looks like them.
     """
     score = described @ direction(described, of_class)
     return np.asarray(score > np.quantile(score[~of_class], BEYOND), dtype=bool)

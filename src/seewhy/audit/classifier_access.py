@@ -1,7 +1,7 @@
-"""How the audit asks a classifier: pixels in, probabilities and evidence out.
+"""How the audit accesses a classifier: pixels in, probabilities and evidence out.
 
-The only module of the audit that knows networks. Everything else works on NumPy arrays, so that
-the search and the proof can be tested against a classifier written down by hand.
+The only module of the audit that knows networks. Everything else works on NumPy arrays and can be
+tested with a classifier written by hand.
 """
 
 from __future__ import annotations
@@ -49,15 +49,9 @@ class ClassifierAccess(Protocol):
 
 @dataclass(frozen=True)
 class StudyClassifierAccess:
-    """A study's classifier as the audit asks it.
+    """A study's classifier, on the device and in evaluation mode, as the audit accesses it.
 
-    Attributes
-    ----------
-    classifier : Classifier
-        On the device, in evaluation mode.
-    compute : Compute
-    layer : str
-        Whose activations and gradients tell the evidence; see `evidence_layer`.
+    The activations and gradients of `layer` give the evidence; see `evidence_layer`.
     """
 
     classifier: Classifier
@@ -86,14 +80,11 @@ class StudyClassifierAccess:
         """
         found = []
         for start in range(0, len(pixels), BATCH):
-            access = torch.from_numpy(classes[start : start + BATCH]).to(self.compute.device)
+            labels = torch.from_numpy(classes[start : start + BATCH]).to(self.compute.device)
+            batch = self._input(pixels[start : start + BATCH])
             with self.compute.autocast():
                 maps = explain(
-                    self.classifier,
-                    self._input(pixels[start : start + BATCH]),
-                    classes=access,
-                    layer=self.layer,
-                    method="layercam",
+                    self.classifier, batch, classes=labels, layer=self.layer, method="layercam"
                 ).maps
             found.append(maps[:, 0].float().cpu())
         return torch.cat(found).numpy()
@@ -122,15 +113,7 @@ class StudyClassifierAccess:
 def evidence_layer(classifier: Classifier) -> str:
     """Return the last layer after the cut whose map is fine enough to hold a small mark.
 
-    Parameters
-    ----------
-    classifier : Classifier
-
-    Returns
-    -------
-    str
-        The last one with a map of at least `FEWEST_PLACES` a side; where there is none, the one
-        with the finest map.
+    It has a map of at least `FEWEST_PLACES` per side; where there is none, the finest map counts.
     """
     size = classifier.design.preprocess.size
     device = next(classifier.parameters()).device

@@ -1,9 +1,8 @@
 """Confirmation: what passed is measured on images that had no part in choosing it.
 
-Insertion and ablation are tested each by itself. The correction (Holm) is for all tests that
-decide a verdict; screening was on other images and needs none. What is usual is known of
-insertions alone, so the ablation of colours, a texture or a place decides nothing: it is reported
-without a test.
+Insertion and ablation are tested separately. The correction (Holm) is for all tests that decide a
+verdict; screening was on other images and needs none. The usual effect is known of insertions only,
+so the ablation of colours, a texture or a place decides nothing and is reported without a test.
 """
 
 from __future__ import annotations
@@ -25,20 +24,10 @@ from seewhy.storage.schemas.audit import Verdict
 class ConfirmedCandidate:
     """A candidate after confirmation.
 
-    Attributes
-    ----------
-    candidate : Candidate
-    insertion : Insertion
-    ablation : Effect or None
-        None where too few images carry the candidate.
-    insertion_p : float
-    ablation_p : float or None
-        Corrected for all tests of the audit; None where the ablation decides nothing.
-    span : float
-        The class's range on the images of confirmation.
-    usual : float or None
-        What is usual in this data set, as a share of a class's range.
-    verdict : {"shortcut", "needs judgement", "none"}
+    `ablation` is None where too few images carry the candidate. `insertion_p` and `ablation_p` are
+    corrected for all tests of the audit; the latter is None where the ablation decides nothing.
+    `span` is the class's range on the images of confirmation, `usual` the usual effect in this data
+    set, as a share of a class's range.
     """
 
     candidate: Candidate
@@ -96,7 +85,7 @@ def _verdict(
     span: float,
     bound: float | None,
 ) -> Verdict:
-    """Return the graver of the verdicts of insertion and ablation.
+    """Return the more severe of the verdicts of insertion and ablation.
 
     A candidate must be unusual where it was screened and where it was confirmed.
     """

@@ -1,7 +1,7 @@
 """Which images carry a candidate among those that screen and confirm, by pixels alone.
 
-A detail is looked for. Of colours and texture every image has some: the half of the class's
-images that stands out most gives, in the direction that discovery found. Of a place all give.
+A detail is searched for. Every image has colours and texture: donors are the half of the class's
+images that differ most in the direction found in discovery. For a place, all images are donors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is carried from one image into another: a detail, a place, the colours, the fine texture.
 
-Pixels in, pixels out. An exchange is given its source and whose place it keeps, so that
-one and the same place can be filled with what is examined and, for comparison, with what is not.
+Pixels in, pixels out. An exchange gets its source and the image whose place it uses, so that the
+same place can be filled with what is examined and, for comparison, with what is not.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Image = NDArray[np.uint8]  # (S, S, 3)
 MIDDLE = 0.36
 # Texture is finer than this, as a share of the side.
 FINE = 0.05
+ROUNDS = 40
 
 
 class Exchange(Protocol):
@@ -104,18 +105,11 @@ def ground(size: int) -> NDArray[np.bool_]:
     return outside
 
 
-def filled_in(image: Image, mask: NDArray[np.bool_], rounds: int = 40) -> Image:
-    """Fill pixels in from their surroundings.
+def filled_in(image: Image, mask: NDArray[np.bool_]) -> Image:
+    """Fill the pixels (S, S) of a mask, which is not all of the image, from their surroundings.
 
-    Each starts as its nearest known pixel and becomes the mean of its neighbours, again and
-    again, until the edges of the hole are gone.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, (S, S, 3)
-    mask : ndarray of bool, (S, S)
-        What is filled; not all of the image.
-    rounds : int, default 40
+    Each starts as its nearest known pixel and becomes the mean of its neighbours, `ROUNDS` times,
+    until the edges of the hole are gone.
     """
     if not mask.any():
         return image.copy()
@@ -129,7 +123,7 @@ def filled_in(image: Image, mask: NDArray[np.bool_], rounds: int = 40) -> Image:
         hole, return_distances=False, return_indices=True
     )
     filled = image[part][rows, columns].astype(np.float32)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         filled[hole] = ndimage.uniform_filter(filled, (3, 3, 0), mode="nearest")[hole]
     whole = image.copy()
     whole[part] = _bytes(filled)

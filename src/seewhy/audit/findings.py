@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,16 +43,7 @@ _WHAT: dict[AuditKind, str] = {
 def describe_finding(
     data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate
 ) -> Finding:
-    """Describe a confirmed candidate, with the accuracy on the test images that carry it.
-
-    Parameters
-    ----------
-    data : Dataset
-    predictions : Predictions
-        Of the test images.
-    confirmed : ConfirmedCandidate
-        Its verdict is not "none".
-    """
+    """Describe a confirmed candidate, with the accuracy on the test images that carry it."""
     candidate, insertion = confirmed.candidate, confirmed.insertion
     assert confirmed.verdict in ("shortcut", "needs judgement")
     detail, ablation = candidate.detail, confirmed.ablation
@@ -104,10 +96,7 @@ def spot_in_words(where: str) -> str:
 
 
 def examples(pools: ImagePools, confirmed: ConfirmedCandidate) -> NDArray[np.uint8]:
-    """Return the pairs with the largest effect: donor, recipient before and after.
-
-    An ndarray (n, 3, S, S, 3).
-    """
+    """Return the pairs with the largest effect: donor, recipient before, after; (n, 3, S, S, 3)."""
     design = confirmed.insertion.design
     order = np.argsort(-confirmed.insertion.change.ravel(), kind="stable")[:EXAMPLES]
     recipients = design.recipients.ravel()[order]
@@ -123,7 +112,7 @@ def searched(
     """Say in sentences what was searched, in which images, and where these were too few."""
     found, screened = len(pools.numbers["discovery"]), len(pools.numbers["screening"])
     confirmed = len(pools.numbers["confirmation"]) + len(pools.numbers["extra_donors"])
-    said = [
+    parts = [
         f"Searched in every class: {'; '.join(_WHAT.values())}.",
         f"Disjoint sets of images: {found} for discovery, {screened} for screening, {confirmed} "
         f"for confirmation. {count(candidates, 'candidate')} "
@@ -131,19 +120,19 @@ def searched(
     ]
     few = [one.name for one in classes if one.verdict == "too few images"]
     if few:
-        said.append(f"Too few images to decide: {listing(few)}.")
+        parts.append(f"Too few images to decide: {listing(few)}.")
     joined = [names[label] for label in pools.joined if names[label] not in few]
     if joined:
-        said.append(
+        parts.append(
             f"Training images were added to the few validation images for confirmation: "
             f"{listing(joined)}."
         )
     if len(names) <= FEWEST_OTHERS:
-        said.append(
+        parts.append(
             "With so few classes the usual effect in this data set cannot be estimated, so colours "
             "and textures need your judgement."
         )
-    return " ".join(said)
+    return " ".join(parts)
 
 
 def _sentence(name: str, confirmed: ConfirmedCandidate) -> str:
@@ -159,20 +148,20 @@ def _sentence(name: str, confirmed: ConfirmedCandidate) -> str:
         what = f"the content of {place}"
     else:
         what, alone = place, " alone"
-    said = [
+    parts = [
         f"{'Possible shortcut' if judge else 'Shortcut'} for '{name}': {what}{how_often}.",
         f"Inserted{alone} into images of other classes, it changes the prediction to '{name}' in "
         f"{_percent(effect.turned)} of them ({control}: {_percent(effect.turned_control)}).",
     ]
     cost = confirmed.ablation
     if candidate.detail is not None and cost is not None and cost.low > 0:
-        said.append(
+        parts.append(
             f"Ablated from its own images, it lowers their probability of '{name}' by "
             f"{share(cost.change)}."
         )
     if judge:
-        said.append(f"It may be part of how '{name}' looks: please judge.")
-    return " ".join(said)
+        parts.append(f"It may be part of how '{name}' looks: please judge.")
+    return " ".join(parts)
 
 
 def _percent(value: float) -> str:
@@ -180,16 +169,7 @@ def _percent(value: float) -> str:
 
 
 def _effect(effect: Effect, p: float | None) -> EffectRecord:
-    return EffectRecord(
-        change=effect.change,
-        low=effect.low,
-        high=effect.high,
-        p=p,
-        turned=effect.turned,
-        turned_control=effect.turned_control,
-        donors=effect.donors,
-        images=effect.images,
-    )
+    return EffectRecord(**{**asdict(effect), "p": p})
 
 
 def _scores(

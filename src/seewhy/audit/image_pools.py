@@ -1,15 +1,13 @@
 """Which images discover, which screen and which confirm: sets with no image in common.
 
-What has been found in some images, and chosen on others, is confirmed on images that had no part
-in either. Otherwise chance would choose a candidate and then confirm it. Those that confirm are
-validation images, but for donors: what a training image gives is inserted into images that the
-classifier was not trained on.
+Otherwise chance would choose a candidate and then confirm it. Validation images confirm; donors may
+be training images, since they are inserted into images that the classifier was not trained on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +29,8 @@ EXTRA_DONORS_PART, SCREENING_PART = 0.25, 1 / 3
 class ImagePools:
     """The images of an audit by their role.
 
-    Attributes
-    ----------
-    pixels : ndarray of uint8, (N, S, S, 3)
-        The data set's, memory-mapped.
-    labels : ndarray of int64, (N,)
-    numbers : dict of str to ndarray of int64
-        By role, ascending; no image has two.
-    joined : tuple of int
-        Labels of the classes whose confirmation also has training images.
+    `numbers` are ascending, by role; no image has two. `joined` are the labels of the classes whose
+    confirmation also has training images.
     """
 
     pixels: NDArray[np.uint8]
@@ -63,24 +54,14 @@ class ImagePools:
 def divide(data: Dataset, seed: int) -> ImagePools:
     """Give training and validation images their roles; test images get none.
 
-    Validation images confirm, for the classifier was not trained on them. Training images
-    discover, screen, and give in confirmation; where a class has fewer than
+    Validation images confirm, since the classifier was not trained on them. Training images
+    discover, screen, and are donors in confirmation; where a class has fewer than
     `FEWEST_CONFIRMATION` validation images, some of its training images confirm too.
-
-    Parameters
-    ----------
-    data : Dataset
-    seed : int
     """
     rng = np.random.default_rng([seed, 5])
     train, validation = data.where("train"), data.where("validation")
     most = max(SCREENING, min(DISCOVERY, MOST_DISCOVERY // len(data.classes)))
-    found: dict[Role, list[NDArray[np.int64]]] = {
-        "discovery": [],
-        "screening": [],
-        "extra_donors": [],
-        "confirmation": [],
-    }
+    found: dict[Role, list[NDArray[np.int64]]] = {role: [] for role in get_args(Role)}
     joined = []
     for label in range(len(data.classes)):
         held = rng.permutation(validation[data.labels[validation] == label])[:CONFIRMATION]

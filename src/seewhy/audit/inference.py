@@ -1,8 +1,8 @@
 """From changes of a probability to verdicts: effects, intervals, corrections, what is usual.
 
 Plain numbers in, plain numbers out; knows neither images nor networks. The unit of inference is
-the donor, since all that one donor does to its recipients has that donor in common. Every donor
-has recipients and controls of its own, so the donors' means are independent.
+the donor, since all its recipients share it. Every donor has recipients and controls of its own, so
+the donors' means are independent.
 """
 
 from __future__ import annotations
@@ -41,16 +41,9 @@ FEWEST_OTHERS = 3
 class Effect:
     """What an intervention does to a class's probability, compared with its control.
 
-    Attributes
-    ----------
-    change, low, high : float
-        Mean over the donors, and its 95 % interval.
-    p : float
-        One-sided: of a mean as large where there is no effect.
-    turned, turned_control : float
-        Share of the images that are decided for the class, with the intervention and with its
-        control; of an ablation, those that are still decided for it.
-    donors, images : int
+    `change` is the mean over the donors, `low` and `high` its 95 % interval, `p` one-sided.
+    `turned` and `turned_control` are the shares of the images predicted as the class, with the
+    intervention and with its control.
     """
 
     change: float
@@ -66,12 +59,12 @@ class Effect:
 def measure_effect(
     with_it: NDArray[np.float32], control: NDArray[np.float32], label: int
 ) -> Effect:
-    """Compare answers to an intervention with answers to its control.
+    """Compare probabilities after an intervention with those of its control.
 
     Parameters
     ----------
     with_it, control : ndarray of float32, (D, m, K)
-        Probabilities for D donors with m images each; the same image at the same place in both.
+        Of D donors with m images each; the same image at the same place in both.
     label : int
         The class whose probability counts.
 
@@ -165,6 +158,6 @@ def decide_verdict(
 
 
 def more_severe(one: Verdict, other: Verdict) -> Verdict:
-    """Return the graver of two verdicts."""
+    """Return the more severe of two verdicts."""
     order: tuple[Verdict, ...] = ("none", "too few images", "needs judgement", "shortcut")
     return max(one, other, key=order.index)

@@ -1,10 +1,10 @@
 """Interventions: a candidate is inserted into other classes' images and ablated from its own.
 
-Each has a control that differs in one thing only. Whatever is pasted may move a classifier, so a
-detail is compared with patches of the same shape and at the same place: of images of other
-classes, and of an ordinary part of the donor. Place, colours and texture, of which every image
-has some, are compared with the same exchange from an image of another class. A hole that is
-filled is compared with equal holes elsewhere in the same image.
+Each has a control that differs in one thing only. Any patch may move a classifier, so a detail is
+compared with patches of the same shape at the same place: of images of other classes, and of an
+ordinary part of the donor. Place, colours and texture, which every image has, are compared with the
+same exchange from an image of another class. A filled hole is compared with equal holes elsewhere
+in the same image.
 """
 
 from __future__ import annotations
@@ -35,16 +35,10 @@ SPARE = 1.25
 
 @dataclass(frozen=True)
 class InsertionPlan:
-    """Who gives to whom, with no image in two places.
+    """Which donors (D,) are inserted into which recipients (D, m), with no image in two places.
 
-    Attributes
-    ----------
-    donors : ndarray of int64, (D,)
-        Images that carry the candidate.
-    recipients : ndarray of int64, (D, m)
-        Images of other classes: each belongs to one donor.
-    controls : ndarray of int64, (D,)
-        Images of other classes that give in the donor's stead.
+    Each recipient, an image of another class, belongs to one donor. `controls` (D,) are images of
+    other classes that replace the donors.
     """
 
     donors: NDArray[np.int64]
@@ -54,18 +48,12 @@ class InsertionPlan:
 
 @dataclass(frozen=True)
 class Insertion:
-    """A candidate inserted into other classes' images, and what that did.
+    """A candidate inserted into other classes' images, and its effect.
 
-    Attributes
-    ----------
-    design : InsertionPlan
-    effect : Effect
-        Against the stronger of the controls.
-    change : ndarray of float32, (D, m)
-        Of the class's probability, against that control.
-    other_patches, own_patches : float or None
-        Of a detail: what patches of the same shape do by themselves, against the untouched
-        images; from images of other classes, and from ordinary parts of the donors.
+    `effect` is against the stronger of the controls, and so is `change` (D, m) of the class's
+    probability. `other_patches` and `own_patches` are, for a detail, the effects of patches of the
+    same shape against the untouched images: from images of other classes, and from ordinary parts
+    of the donors.
     """
 
     design: InsertionPlan
@@ -76,16 +64,7 @@ class Insertion:
 
 
 def plan(pools: ImagePools, candidate: Candidate, role: Step, seed: int) -> InsertionPlan | None:
-    """Choose donors, recipients and controls; None where there are too few.
-
-    Parameters
-    ----------
-    pools : ImagePools
-    candidate : Candidate
-        Its `donors` tell which images carry it.
-    role : {"screening", "confirmation"}
-    seed : int
-    """
+    """Choose donors, recipients and controls; None where there are too few."""
     rng = np.random.default_rng([seed, candidate.label, 2 if role == "screening" else 3])
     donors = rng.permutation(candidate.donors[role])
     if role == "confirmation":
@@ -180,7 +159,7 @@ def _arm(
     design: InsertionPlan,
     sources: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """Answer the recipients with what `sources` (D,) have at the donors' places, (D, m, K)."""
+    """Return the probabilities (D, m, K) with what `sources` (D,) have at the donors' places."""
     each = design.recipients.shape[1]
     images = exchanged(
         pools,
@@ -199,7 +178,7 @@ def _own_patches(
     design: InsertionPlan,
     label: int,
 ) -> NDArray[np.float32] | None:
-    """Answer the recipients with an ordinary part of the donors, the one that speaks most.
+    """Return the probabilities with an ordinary part of the donors, the one that speaks most.
 
     A part of the same shape, where the donor's map is greatest without touching the detail; None
     where a donor has no room for one.

@@ -2,10 +2,9 @@
 
     Dataset, Audit and its details -> Dataset with other training and validation images
 
-A confirmed shortcut is removed from every image that carries it: what no image shows cannot decide.
-But a filled hole, or exchanged colours, would be a mark themselves. So as large a share of the
-other classes' images is changed likewise, though nothing is taken out of them. Test images stay
-as they are. Knows no networks: who trains on what it returns needs to know nothing of audits.
+A confirmed shortcut is removed from every image that carries it. A filled hole, or exchanged
+colours, would be a mark themselves, so as large a share of the other classes' images gets the same
+change. Test images stay as they are. Knows no networks.
 """
 
 from __future__ import annotations
@@ -38,17 +37,10 @@ RIM = 1
 
 @dataclass(frozen=True)
 class ConfirmedCue:
-    """A confirmed shortcut, as far as mitigation needs it.
+    """A confirmed shortcut of the class `label`, as far as mitigation needs it.
 
-    Attributes
-    ----------
-    label : int
-        The class it stands for.
-    kind : str
-    detail : Detail or None
-        What it looks like, where it looks the same in all its images.
-    box : tuple of float, optional
-        Top, left, bottom, right as shares of the side, of a place.
+    `detail` is given where it looks the same in all its images, `box` (top, left, bottom, right as
+    shares of the side) for a place.
     """
 
     label: int
@@ -58,18 +50,9 @@ class ConfirmedCue:
 
 
 def confirmed_cues(audit: Audit, details: Mapping[str, Detail]) -> list[ConfirmedCue]:
-    """Return the confirmed shortcuts of an audit.
+    """Return the confirmed shortcuts of an audit, with its details by ``CLASS-FINDING``.
 
-    Parameters
-    ----------
-    audit : Audit
-    details : mapping of str to Detail
-        By ``CLASS-FINDING`` (numbers from 0), of the findings that have one.
-
-    Returns
-    -------
-    list of Reason
-        Where a class has details, these alone: what else was confirmed follows mostly from them.
+    Where a class has details, these alone: what else was confirmed follows mostly from them.
     """
     found: list[ConfirmedCue] = []
     for label, one in enumerate(audit.classes):
@@ -92,23 +75,10 @@ def confirmed_cues(audit: Audit, details: Mapping[str, Detail]) -> list[Confirme
 def mitigate(
     data: Dataset, reasons: Sequence[ConfirmedCue], seed: int, pixels: NDArray[np.uint8]
 ) -> tuple[Dataset, list[ClassMitigation]]:
-    """Take the reasons out of the images of a data set.
+    """Ablate shortcuts from the images of a data set; return it and what was done, per class.
 
-    Parameters
-    ----------
-    data : Dataset
-    reasons : sequence of ConfirmedCue
-    seed : int
-        Decides which images are changed, and from which others they get what.
-    pixels : ndarray of uint8, (N, S, S, 3)
-        A copy of the data set's, changed in place; on disk, where the data set's are.
-
-    Returns
-    -------
-    Dataset
-        As `data`, with `pixels`; test images are the same byte for byte.
-    list of Mitigated
-        What was done, one per class.
+    `pixels` is a copy of the data set's and is changed in place; test images stay the same byte for
+    byte. `seed` decides which images are changed, and from which others.
     """
     shown = np.flatnonzero(np.asarray(data.splits) != "test")
     done = []
@@ -131,16 +101,10 @@ def mitigate(
 
 @dataclass(frozen=True)
 class ImagesWithoutCue:
-    """One class's test images, without its confirmed shortcuts.
+    """One class's test images, by their `numbers` (n,), without its confirmed shortcuts.
 
-    Attributes
-    ----------
-    numbers : ndarray of int64, (n,)
-        The class's test images, by their numbers in the data set.
-    carries : ndarray of bool, (n,)
-        Which of them carried it, as far as their pixels tell.
-    pixels : ndarray of uint8, (n, S, S, 3)
-        All of them; changed are those that carried it.
+    `carries` (n,) marks those that carried one, as far as their pixels show it; only these differ
+    in `pixels`, (n, S, S, 3).
     """
 
     numbers: NDArray[np.int64]
@@ -149,18 +113,10 @@ class ImagesWithoutCue:
 
 
 def without_cue(data: Dataset, reasons: Sequence[ConfirmedCue], seed: int) -> ImagesWithoutCue:
-    """Take one class's reasons out of its test images, to see how a classifier does without.
+    """Ablate one class's shortcuts from its test images, to see how a classifier does without.
 
     A detail is filled in; a place, colours and texture are exchanged with those of other classes'
-    test images that do not stand out.
-
-    Parameters
-    ----------
-    data : Dataset
-    reasons : sequence of ConfirmedCue
-        All of one class.
-    seed : int
-        Decides which images give.
+    test images that do not stand out, drawn with `seed`.
     """
     label = reasons[0].label
     rng = np.random.default_rng([seed, label, 7])
@@ -189,7 +145,7 @@ def without_cue(data: Dataset, reasons: Sequence[ConfirmedCue], seed: int) -> Im
 
 
 class _ClassPlan:
-    """One class's reasons: who carries, who changes, who gives."""
+    """One class's shortcuts: which images carry them, which change, and which are donors."""
 
     def __init__(
         self,
@@ -205,7 +161,7 @@ class _ClassPlan:
         self.own, self.others = self.shown[self.of_class], self.shown[~self.of_class]
 
     def details(self, details: Sequence[Detail]) -> tuple[int, int]:
-        """Fill details in wherever they are, and as large a share of holes in the other classes."""
+        """Fill in details wherever they are, and as large a share of holes in the other classes."""
         carried = self.carried(details)
         emptied = np.array(sorted(carried.numbers), np.int64)
         own = int(np.isin(self.own, emptied).sum())
@@ -224,10 +180,10 @@ class _ClassPlan:
     def exchanges(
         self, reasons: Sequence[ConfirmedCue], mitigated: Sequence[int]
     ) -> tuple[int, int]:
-        """Exchange what every image has one of, where it looks as it does in the class alone.
+        """Exchange what every image has, in the images that look as only the class does.
 
-        All carriers get another class's, and as large a share of the others one another's. None of
-        it comes from a class that is mitigated too, where others are left: its own would go round.
+        All carriers get another class's, and as large a share of the others get one another's. No
+        source is of a class that is mitigated too, where there are others.
         """
         taken_out: set[int] = set()
         swapped: set[int] = set()
@@ -246,7 +202,7 @@ class _ClassPlan:
         return len(taken_out), len(swapped)
 
     def stand_out(self, reason: ConfirmedCue) -> NDArray[np.bool_]:
-        """Mark the images, of those looked at, that look as they do in the class alone."""
+        """Mark the images that look as only those of the class do."""
         described = [
             describe(self.data.pixels[self.shown[start : start + BLOCK]], reason.kind, reason.box)
             for start in range(0, len(self.shown), BLOCK)
@@ -254,7 +210,7 @@ class _ClassPlan:
         return stand_out(np.concatenate(described), self.of_class)
 
     def carried(self, details: Sequence[Detail]) -> _DetailMasks:
-        """Say which images carry one of the details, and where."""
+        """Return which images carry one of the details, and where."""
         places: list[dict[int, tuple[int, int]]] = [{} for _ in details]
         side = 1
         for start in range(0, len(self.shown), BLOCK):

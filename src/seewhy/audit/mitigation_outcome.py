@@ -59,23 +59,14 @@ def outcome(
 ) -> MitigationRecord:
     """Compare the classifier that uses a shortcut with the one that was mitigated.
 
-    Parameters
-    ----------
-    data : Dataset
-        As it was before mitigation; only its test images are used.
-    before, after : EvaluatedClassifier
-    reasons : sequence of ConfirmedCue
-        What was mitigated.
-    done : sequence of ClassMitigation
-        What mitigation did to the images, one per class in the order of the labels.
-    seed : int
-        The study's.
+    `data` is as it was before mitigation; `reasons` were mitigated; `done` has what mitigation did
+    to the images, one per class in the order of the labels.
     """
     classes = []
     for label, one in zip(sorted({reason.label for reason in reasons}), done, strict=True):
         without = without_cue(data, [reason for reason in reasons if reason.label == label], seed)
         old, new = (_scores(data, judged, label, without) for judged in (before, after))
-        said = before.audit.classes[label]
+        found = before.audit.classes[label]
         classes.append(
             MitigatedClass(
                 **{"class": one.name},
@@ -83,7 +74,7 @@ def outcome(
                 images=len(without.numbers),
                 before=old,
                 after=new,
-                sentence=_sentence(one, said, old, new),
+                sentence=_sentence(one, found, old, new),
             )
         )
     labels = before.predictions.labels
@@ -105,8 +96,8 @@ def _scores(
     # Images that carry nothing are unchanged, and so is their prediction.
     freed_right = right[own].copy()
     if carries.any():
-        access = judged.access.probabilities(without.pixels[carries])
-        freed_right[carries] = access.argmax(axis=1) == label
+        answers = judged.access.probabilities(without.pixels[carries])
+        freed_right[carries] = answers.argmax(axis=1) == label
     return MitigationScores(
         verdict=judged.audit.classes[label].verdict,
         recall=float(right[own].mean()),
@@ -118,10 +109,10 @@ def _scores(
 
 
 def _sentence(
-    done: ClassMitigation, said: ClassAudit, old: MitigationScores, new: MitigationScores
+    done: ClassMitigation, found: ClassAudit, old: MitigationScores, new: MitigationScores
 ) -> str:
     """Say what mitigation of one class achieved, how it was trained, and what the audit finds."""
-    what, it = _ablated(done, said)
+    what, it = _ablated(done, found)
     before, after = two_shares(old.others, new.others)
     first, second = (share(100 * one.freed, 0) for one in (old, new))
     ablated = f" with {it} ablated" if old.with_it.images else f", none of which carries {it},"
@@ -134,11 +125,11 @@ def _sentence(
     )
 
 
-def _ablated(done: ClassMitigation, said: ClassAudit) -> tuple[str, str]:
+def _ablated(done: ClassMitigation, found: ClassAudit) -> tuple[str, str]:
     """Name everything that was ablated from a class's images, and the pronoun for it."""
     mitigated = Counter(
         (finding.kind, finding.where)
-        for finding in said.findings
+        for finding in found.findings
         if finding.verdict == "shortcut" and finding.kind in done.kinds
     )
     named = [

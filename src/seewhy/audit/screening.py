@@ -1,8 +1,8 @@
 """Screening: every candidate is tried on a few images; what does too little is dropped.
 
 Screening tests nothing: it spares confirmation, and so the correction for many tests, candidates
-that do not matter. It also says what is usual in this data set, since colours and texture are
-tried for every class.
+that do not matter. It also measures the usual effect in this data set, since colours and texture
+are tried for every class.
 """
 
 from __future__ import annotations
@@ -26,16 +26,10 @@ LEAST_RANGE = 0.05
 
 @dataclass(frozen=True)
 class ScreenedCandidate:
-    """A candidate after screening.
+    """A candidate after screening, with its donors for confirmation.
 
-    Attributes
-    ----------
-    candidate : Candidate
-        With its donors for confirmation.
-    share : float or None
-        The insertion's effect as a share of the class's range; None where too few images
-        carry it to screen, so that confirmation alone decides.
-    passed : bool
+    `share` is the insertion's effect as a share of the class's range; None where too few images
+    carry it to screen, so that confirmation alone decides.
     """
 
     candidate: Candidate

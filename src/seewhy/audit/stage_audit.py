@@ -42,21 +42,7 @@ def audit_stage(
 ) -> Audit:
     """Audit one stage's classifier and write its record, its pictures and its details.
 
-    Parameters
-    ----------
-    run : RunDirectory
-    slug : str
-        The backbone's folder name.
-    stage : {"adaptation", "finetuning"}
-    classifier : Classifier
-        On the device, in evaluation mode.
-    compute : Compute
-    data : Dataset
-    predictions : Predictions
-        Of the test images, by this classifier.
-    seed : int
-        The study's.
-    progress : Progress
+    `classifier` is on the device; `predictions` are its own of the test images.
     """
     classifier.eval()
     access = StudyClassifierAccess(classifier, compute, evidence_layer(classifier))
@@ -66,17 +52,13 @@ def audit_stage(
     run.audit.write(slug, found.record, found.pictures, details)
     record = found.record
     log.info(
-        "%s: %s: audit of %d classes, %d candidates, took %.1f s",
-        slug,
-        stage,
-        len(record.classes),
-        record.candidates,
-        record.seconds,
+        f"{slug}: {stage}: audit of {len(record.classes)} classes, {record.candidates} candidates, "
+        f"took {record.seconds:.1f} s"
     )
     for sentence in record.sentences:
         log.info("%s: %s: %s", slug, stage, sentence)
-    said = record.sentences[0] if record.sentences else "no shortcut found"
-    progress.say(f"{slug}: audit ({duration(record.seconds)}): {said}")
+    outcome = record.sentences[0] if record.sentences else "no shortcut found"
+    progress.say(f"{slug}: audit ({duration(record.seconds)}): {outcome}")
     return record
 
 
@@ -86,7 +68,7 @@ def read_details(run: RunDirectory, slug: str, stage: Stage, audit: Audit) -> di
     Raises
     ------
     RunError
-        Where they are damaged, or the audit is older than they.
+        Where they are missing or damaged.
     """
     return {
         name: Detail(
@@ -117,7 +99,7 @@ def audit_run(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Audit]:
-    """Audit the classifiers of a finished study again.
+    """Audit the classifiers of a finished study again; return the records by backbone.
 
     Parameters
     ----------
@@ -128,11 +110,6 @@ def audit_run(
         Its folder's name; default: every backbone of the study.
     device : str, default "auto"
     progress : Progress, optional
-
-    Returns
-    -------
-    dict of str to Audit
-        By the backbone's folder name.
 
     Raises
     ------
@@ -150,19 +127,12 @@ def audit_run(
     data = run.audit.read_images()
     compute = choose_compute(device, config.precision)
     found: dict[str, Audit] = {}
+    seed, progress = config.seed, progress or Silent()
     with repeatable(compute), without_denormals():
         for slug in [backbone] if backbone else slugs:
             classifier = read_classifier(run.training.model_path(slug, stage)).to(compute.device)
             predictions = run.backbones.read(slug, data.classes).predictions[stage]
             found[slug] = audit_stage(
-                run,
-                slug,
-                stage,
-                classifier,
-                compute,
-                data,
-                predictions,
-                config.seed,
-                progress or Silent(),
+                run, slug, stage, classifier, compute, data, predictions, seed, progress
             )
     return found

@@ -34,20 +34,11 @@ FEWEST_CARRIERS = 4
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate.
+    """One candidate for the class `label`.
 
-    Attributes
-    ----------
-    label : int
-        The class it might stand for.
-    kind : str
-    donors : dict of str to ndarray of int64
-        By role, images of the class that carry it, by their numbers in the data set. Those of
-        discovery come from the search; `donors.locate` finds the others.
-    exchange : Exchange
-    detail : Detail or None
-    box : tuple of float, optional
-        Top, left, bottom, right as shares of the side, where it has one place.
+    `donors` are images of the class that carry it, by role; those of discovery come from the
+    search, `donors.locate` finds the others. `box` is top, left, bottom, right as shares of the
+    side, where it has one place.
     """
 
     label: int
@@ -65,7 +56,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class DiscoveryImages:
-    """The images that candidates are looked for in.
+    """The N images that candidates are searched for in.
 
     Attributes
     ----------
@@ -96,19 +87,9 @@ class DiscoveryImages:
 def find_candidates(
     shown: DiscoveryImages, label: int, where: EvidenceLocation | None, seed: int
 ) -> Iterator[Candidate]:
-    """Name what one class might be decided by. Colours and texture are always tried.
+    """Yield what might decide one class. Colours and texture are always tried.
 
-    Parameters
-    ----------
-    shown : DiscoveryImages
-    label : int
-    where : EvidenceLocation or None
-        Where the class's evidence is.
-    seed : int
-
-    Yields
-    ------
-    Candidate
+    `where` is where the class's evidence is.
     """
     labels, near = shown.labels, shown.near
     for detail in fixed_details(shown.pictures, labels, label, MOST_DETAILS, seed):

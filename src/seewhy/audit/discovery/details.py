@@ -2,8 +2,8 @@
 
 Photographs of one class resemble each other, but hardly ever pixel for pixel. A stamp, a logo, a
 frame or a dead pixel does. Two searches: at the same place in the image, and at places that
-differ, near the classifier's evidence. Both look only at pixels; whether the
-classifier minds the detail is for the proof to say.
+differ, near the classifier's evidence. Both use only pixels; whether the detail moves the
+classifier is measured later.
 """
 
 from __future__ import annotations
@@ -65,25 +65,13 @@ class Detail:
 def fixed_details(
     pictures: Pictures, labels: NDArray[np.int64], label: int, most: int, seed: int
 ) -> list[Detail]:
-    """Find details that one class's images carry at the same place.
+    """Find at most `most` details that one class's images carry at the same place.
 
     For each place the 3×3 windows of some of the class's images are compared with the windows
     there of more images, of the class and of others. The one that most of the class share, and
     few others, grows to all pixels around it in which its carriers agree. What is thinner than a
-    window is looked for pixel by pixel; single pixels agree by chance more often, so more of the
-    class must share it.
-
-    Parameters
-    ----------
-    pictures : ndarray of float32, (N, R, R, 3)
-        See `reduced`.
-    labels : ndarray of int64, (N,)
-    label : int
-        The class.
-    most : int
-        How many details at most.
-    seed : int
-        Decides which images are compared where there are many.
+    window is searched for pixel by pixel; single pixels agree by chance more often, so more of the
+    class must share it. `seed` decides which images are compared where there are many.
 
     Returns
     -------
@@ -156,19 +144,7 @@ def _placed(detail: Detail, pictures: Pictures, labels: NDArray[np.int64], label
 
 
 def places_in(pictures: Pictures, detail: Detail) -> dict[int, tuple[int, int]]:
-    """Return top and left of a detail in each image that carries it.
-
-    Parameters
-    ----------
-    pictures : ndarray of float32, (N, R, R, 3)
-        Of the size at which the detail was found.
-    detail : Detail
-
-    Returns
-    -------
-    dict of int to (int, int)
-        By the image's number.
-    """
+    """Return top and left of a detail in each of the `pictures` that carries it, by its number."""
     height, width = detail.shape.shape
     look = detail.look[detail.shape]  # (p, 3)
     limit = (LOOSER * TOLERANCE) ** 2
@@ -217,10 +193,10 @@ def moving_details(
     reach: float,
     most: int,
 ) -> list[Detail]:
-    """Find details that one class's images carry at places that differ.
+    """Find at most `most` details that one class's images carry at places that differ.
 
     Windows around each image's hottest place are compared with those of the class's other
-    images; the most shared are then looked for everywhere in every image.
+    images; the most shared are then searched for everywhere in every image.
 
     Parameters
     ----------
@@ -231,13 +207,8 @@ def moving_details(
         Middle of each image's hottest place, as shares of the height and width; NaN where the
         image has none.
     reach : float
-        Half the side of the box around it that is looked at, as a share of the side.
+        Half the side of the box around it that is searched, as a share of the side.
     most : int
-
-    Returns
-    -------
-    list of Detail
-        The most telling first.
     """
     own = np.flatnonzero(labels == label)
     others = np.flatnonzero(labels != label)

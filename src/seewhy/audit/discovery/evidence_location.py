@@ -50,21 +50,9 @@ def locate_evidence(
     classes: int,
     masks: NDArray[np.bool_] | None = None,
 ) -> list[EvidenceLocation | None]:
-    """Locate the evidence of each class.
+    """Locate the evidence of each class; None for a class without an image that has a map.
 
-    Parameters
-    ----------
-    maps : ndarray of float32, (N, h, w)
-        Each for its image's own class.
-    labels : ndarray of int64, (N,)
-    classes : int
-    masks : ndarray of bool, (N, S, S), optional
-        Of the objects.
-
-    Returns
-    -------
-    list of Where or None
-        None for a class without an image that has a map.
+    `maps` (N, h, w) are each for its image's own class; `masks` (N, S, S) are of the objects.
     """
     total = maps.sum(axis=(1, 2))
     spread = maps / np.maximum(total, 1e-12)[:, None, None]

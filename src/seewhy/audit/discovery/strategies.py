@@ -1,9 +1,9 @@
 """Strategies: on how many different kinds of evidence one class is decided.
 
-Each image's evidence is one vector: the activations of the layer that is looked at, averaged with
-the map as weights. Images decided by the same things have vectors that point the same way; a group
-far from the rest of its class is decided by something else. A strategy is no shortcut: cats
-from the side and cats from the front are two as well.
+Each image's evidence is one vector: the activations of the layer, averaged with the map as weights.
+Images decided by the same things have vectors that point the same way; a group far from the rest of
+its class is decided by something else. A strategy is no shortcut: cats from the side and cats from
+the front are two as well.
 """
 
 from __future__ import annotations
@@ -26,17 +26,10 @@ STRUCTURE = 0.25
 
 @dataclass(frozen=True)
 class EvidenceCluster:
-    """Images of one class that are decided by the same things.
+    """Images of one class, ascending `rows`, that are decided by the same things.
 
-    Attributes
-    ----------
-    rows : ndarray of int64
-        Ascending.
-    alike : float
-        Mean cosine of the angle between two of its vectors, seen from the mean of all classes;
-        1 for a single image.
-    apart : float or None
-        Its images' mean silhouette, -1 … 1; None for a class's only group.
+    `alike` is the mean cosine of the angle between two of its vectors, seen from the mean of all
+    classes, 1 for a single image; `apart` its mean silhouette, None for a class's only group.
     """
 
     rows: NDArray[np.int64]
@@ -47,22 +40,10 @@ class EvidenceCluster:
 def cluster_evidence(
     vectors: NDArray[np.float32], labels: NDArray[np.int64], label: int
 ) -> list[EvidenceCluster]:
-    """Divide one class's images by what decides them.
+    """Divide one class's images by what decides them, the largest group first.
 
-    Average linkage on cosine distances; as many groups of at least `SMALLEST` as give the highest
-    mean silhouette, and one where no division has a substantial one.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32, (N, C)
-        One per image, of all classes.
-    labels : ndarray of int64, (N,)
-    label : int
-
-    Returns
-    -------
-    list of Group
-        The largest first; empty for a class without images.
+    Average linkage on cosine distances of the `vectors` (N, C) of all classes; as many groups of at
+    least `SMALLEST` as give the highest mean silhouette; one where none of these is substantial.
 
     References
     ----------
