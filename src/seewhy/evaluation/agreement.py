@@ -61,13 +61,13 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDAr
     return np.asarray(np.clip(products / lengths, -1, 1))
 
 
-def highest(maps: NDArray[np.float64], share: float = HIGHEST) -> NDArray[np.bool_]:
+def highest(maps: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark the highest fifth of each map's places, (N, P); never one at which it is 0.
 
     A map that is positive at fewer places has just those marked: which zeros came first would
     be an accident. Of equal values the earlier place counts as higher.
     """
-    most = max(1, round(share * maps.shape[1]))
+    most = max(1, round(HIGHEST * maps.shape[1]))
     order = np.argsort(-maps, axis=1, kind="stable")[:, :most]
     marked = np.zeros(maps.shape, dtype=np.bool_)
     np.put_along_axis(marked, order, values=True, axis=1)

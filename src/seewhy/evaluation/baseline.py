@@ -33,9 +33,7 @@ def baseline(
     probabilities : ndarray of float32, (N, M), optional
         The classifier's softmax over its M outputs; None where the weights have no classifier.
     labels : ndarray of int64, (N,)
-        Indices into `classes`.
     classes : sequence of str, length K
-        The data set's classes.
     wnids : sequence of str, length M, optional
         WordNet ids of the outputs; None where they are not known.
     config : BaselineConfig
@@ -46,10 +44,10 @@ def baseline(
     Returns
     -------
     record : Baseline
-        With ``skipped`` set, and nothing else, where there is no classifier, where its classes
-        have no WordNet ids, or where a class has no word.
+        With only ``skipped`` set where there is no classifier, where its classes have no WordNet
+        ids, or where a class has no word.
     shares : ndarray of float32, (N, K), or None
-        What each class got of an image's scores, see `as_shares`; None where it was skipped.
+        Each class's share of an image's scores, see `as_shares`; None where it was skipped.
 
     Raises
     ------
@@ -92,19 +90,9 @@ def baseline(
 def group_scores(
     probabilities: NDArray[np.float32], grouping: ImageNetGrouping, how: Literal["max", "sum"]
 ) -> NDArray[np.float32]:
-    """Score each group by its largest probability, or by their sum.
+    """Score each group by its largest probability, or by their sum, (N, M) to (N, K).
 
-    Parameters
-    ----------
-    probabilities : ndarray of float32, (N, M)
-    grouping : ImageNetGrouping
-        K groups.
-    how : {"max", "sum"}
-        The sum favours large groups: 118 of the 1000 classes are dogs, one is a horse.
-
-    Returns
-    -------
-    ndarray of float32, (N, K)
+    The sum favours large groups: 118 of the 1000 classes are dogs, one is a horse.
     """
     gather = np.max if how == "max" else np.sum
     columns = [gather(probabilities[:, members], axis=1) for members in grouping.members]
@@ -114,7 +102,7 @@ def group_scores(
 def as_shares(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turn the groups' scores (N, K) into shares of their sum, as if there were no other class.
 
-    An image of which no group got anything counts as equally likely everywhere.
+    All shares of an image are equal where no group has a score.
     """
     shares = np.full(scores.shape, 1 / scores.shape[1], dtype=np.float32)
     total = scores.sum(axis=1, keepdims=True)

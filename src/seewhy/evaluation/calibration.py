@@ -32,10 +32,10 @@ COLDEST, HOTTEST = 0.01, 100.0
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def bin_of(confidence: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
-    """Return the bin (k / bins, (k + 1) / bins] that each confidence is in; 0 is in the first."""
-    place = np.ceil(confidence * bins) - 1
-    return np.asarray(np.clip(place, 0, bins - 1), dtype=np.int64)
+def bin_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the bin (k / 15, (k + 1) / 15] that each confidence is in; 0 is in the first."""
+    place = np.ceil(confidence * BINS) - 1
+    return np.asarray(np.clip(place, 0, BINS - 1), dtype=np.int64)
 
 
 def calibration(

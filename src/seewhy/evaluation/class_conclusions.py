@@ -58,9 +58,9 @@ def confusions(found: EvaluationResults) -> Iterator[str]:
             yield f"No errors{found.of(slug)} on the test images."
             continue
         images = {name: one.images for name, one in stage.classes.items()}
-        said = [_error(cell, images[cell.label]) for cell in wrong[:SHOWN]]
+        errors = [_error(cell, images[cell.label]) for cell in wrong[:SHOWN]]
         kind = "Only type of error" if len(wrong) == 1 else "Most frequent errors"
-        yield f"{kind}{found.of(slug)}: {listing(said)}."
+        yield f"{kind}{found.of(slug)}: {listing(errors)}."
     if len(tops) > 1 and tops[0] and all(top == tops[0] for top in tops):
         label, predicted = tops[0]
         yield f"Every backbone has the same most frequent error: {label} predicted as {predicted}."
@@ -76,11 +76,10 @@ def changed(found: EvaluationResults, slug: str) -> Iterator[str]:
         return
     up, down = "increased for no class", "decreased for no class"
     if gained:
-        said = [f"{name} ({signed(change[name])})" for name in gained[:SHOWN]]
-        up = f"increased most for {listing(said)}"
+        up = f"increased most for {_with_change(gained, change)}"
     if lost:
-        said = [f"{name} ({signed(change[name])})" for name in lost[:SHOWN]]
-        down = f"decreased for {count(len(lost), 'class', 'classes')}, most for {listing(said)}"
+        classes = count(len(lost), "class", "classes")
+        down = f"decreased for {classes}, most for {_with_change(lost, change)}"
     yield f"Recall{found.of(slug)} {up}; it {down}."
 
 
@@ -132,6 +131,10 @@ def _with_recall(names: list[str], recall: Mapping[str, float]) -> str:
         span = ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[1]}"
         return f"{len(names)} classes (recall {span})"
     return listing([f"{name} ({share(recall[name])})" for name in names])
+
+
+def _with_change(names: list[str], change: Mapping[str, float]) -> str:
+    return listing([f"{name} ({signed(change[name])})" for name in names[:SHOWN]])
 
 
 def _names(names: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Backbones, stages and folds side by side: records in, `Comparison` out.
 
-This module decides what is compared with what; how is in ``pairs.py``, ``agreement.py`` and
-``ranking.py``, and what it says in words in ``reading.py``.
+This module decides what is compared with what; how is in ``significance.py``, ``agreement.py`` and
+``ranking.py``, and the sentences are in ``conclusions.py``.
 """
 
 from __future__ import annotations

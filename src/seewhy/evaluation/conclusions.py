@@ -28,7 +28,7 @@ STAGE_WORDS: dict[Stage, str] = {"adaptation": "adaptation", "finetuning": "fine
 
 def read(found: EvaluationResults) -> list[Sentence]:
     """Return the sentences in reading order."""
-    said: list[tuple[Topic, Iterable[str]]] = [
+    topics: list[tuple[Topic, Iterable[str]]] = [
         ("ranking", _ranking(found)),
         ("ranking", _significance(found)),
         ("caution", _caution(found)),
@@ -43,7 +43,7 @@ def read(found: EvaluationResults) -> list[Sentence]:
         ("maps", pair_conclusions.maps(found)),
         ("folds", pair_conclusions.folds(found)),
     ]
-    return [Sentence(topic=topic, text=text) for topic, texts in said for text in texts]
+    return [Sentence(topic=topic, text=text) for topic, texts in topics for text in texts]
 
 
 def _ranking(found: EvaluationResults) -> Iterator[str]:
@@ -156,7 +156,7 @@ def _fine_tuning(found: EvaluationResults, slug: str, before: float, after: floa
 
 def _overfitting(found: EvaluationResults) -> Iterator[str]:
     for slug in found.ranked():
-        said: list[str] = []
+        gaps: list[str] = []
         over = False
         for stage in STAGES:
             epoch = _shown_epoch(found.records[slug], stage)
@@ -166,13 +166,13 @@ def _overfitting(found: EvaluationResults) -> Iterator[str]:
             over |= gap > GAP
             side = "above" if gap > 0 else "below"
             far = "equal to" if share(abs(gap)) == "0.00" else f"{share(abs(gap))} {side}"
-            said.append(
-                f"{far} {'it' if said else 'validation accuracy'} in {STAGE_WORDS[stage]} "
+            gaps.append(
+                f"{far} {'it' if gaps else 'validation accuracy'} in {STAGE_WORDS[stage]} "
                 f"({share(epoch.train_accuracy)} against {share(epoch.validation_accuracy)})"
             )
-        if said:
+        if gaps:
             verdict = ": overfitting" if over else ""
-            yield f"Training accuracy{found.of(slug)} is {listing(said)}{verdict}."
+            yield f"Training accuracy{found.of(slug)} is {listing(gaps)}{verdict}."
 
 
 def _shown_epoch(records: BackboneRecords, stage: Stage) -> Epoch | None:

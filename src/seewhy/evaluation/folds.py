@@ -1,7 +1,4 @@
-"""Trainings on folds and with several seeds: how accurate each is, and how far they vary.
-
-Knows what was said of which images; nothing of how it was trained.
-"""
+"""Trainings on folds and with several seeds: how accurate each is, and how far they vary."""
 
 from __future__ import annotations
 
@@ -29,38 +26,21 @@ RATES = ("accuracy", "precision", "recall")
 def out_of_fold(
     folds: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]], data: Dataset
 ) -> Predictions:
-    """Put the folds' held-out predictions together.
+    """Put the folds' held-out predictions together, in the data set's order.
 
-    Parameters
-    ----------
-    folds : sequence of (ndarray of int64 (M,), ndarray of float32 (M, K))
-        Indices and probabilities; no image is in two folds.
-    data : Dataset
-
-    Returns
-    -------
-    Predictions
-        Of all images of the folds, in the data set's order, each by a head that neither was
-        trained on it nor stopped by it.
+    Each of `folds` has indices (M,) and probabilities (M, K); no image is in two folds. So each
+    image has the prediction of a head that neither was trained on it nor stopped by it.
     """
     indices = np.concatenate([held_out for held_out, _ in folds])
+    probabilities = np.concatenate([predicted for _, predicted in folds])
     order = np.argsort(indices)
-    return as_predictions(data, indices[order], np.concatenate([said for _, said in folds])[order])
+    return as_predictions(data, indices[order], probabilities[order])
 
 
 def score_repeat(
     repetition: Repetition, answers: RepetitionPredictions, test: NDArray[np.int64]
 ) -> RepetitionScores:
-    """Score one training again.
-
-    Parameters
-    ----------
-    repetition : Repetition
-    answers : RepetitionPredictions
-        What it said.
-    test : ndarray of int64, (T,)
-        Indices of the study's test images.
-    """
+    """Score the predictions of one training again; `test` are the indices of the test images."""
     data, held_out = repetition.data, repetition.held_out
     return RepetitionScores(
         name=repetition.name,
@@ -105,6 +85,7 @@ def _spreads(rates: Sequence[Rates]) -> dict[str, Spread]:
     }
 
 
-def _rates(said: NDArray[np.float32], indices: NDArray[np.int64], data: Dataset) -> Rates:
-    found = score(data.labels[indices], said.argmax(axis=1).astype(np.int64), data.classes)
+def _rates(probabilities: NDArray[np.float32], indices: NDArray[np.int64], data: Dataset) -> Rates:
+    predicted = probabilities.argmax(axis=1).astype(np.int64)
+    found = score(data.labels[indices], predicted, data.classes)
     return Rates(**{rate: getattr(found, rate) for rate in RATES})

@@ -1,7 +1,4 @@
-"""How accurate a classifier is: accuracy, precision, recall, F1, the confusion matrix, top-k.
-
-Pure functions of labels and answers. This module knows nothing of classifiers or records.
-"""
+"""How accurate a classifier is: accuracy, precision, recall, the confusion matrix, top-k."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ class ClassificationScores:
     Attributes
     ----------
     accuracy : float
-    precision, recall, f1 : float
+    precision, recall : float
         Macro averages: each class counts the same, however many images it has.
-    per_class_precision, per_class_recall, per_class_f1 : dict of str to float
+    per_class_precision, per_class_recall : dict of str to float
         In the order of the classes. A class that is never predicted has precision 0, one that
-        has no images recall 0; F1 is 0 with either.
+        has no images recall 0.
     confusion : ndarray of int64, (K, K)
         Images; rows are true classes, columns predicted ones.
     """
@@ -32,10 +29,8 @@ class ClassificationScores:
     accuracy: float
     precision: float
     recall: float
-    f1: float
     per_class_precision: dict[str, float]
     per_class_recall: dict[str, float]
-    per_class_f1: dict[str, float]
     confusion: NDArray[np.int64]
 
 
@@ -47,12 +42,8 @@ def score(
     Parameters
     ----------
     labels, predicted : ndarray of int64, (N,)
-        Indices into `classes`, one an image; N at least 1.
+        Indices into `classes`, one per image; N at least 1.
     classes : sequence of str, length K
-
-    Returns
-    -------
-    ClassificationScores
 
     Raises
     ------
@@ -72,17 +63,15 @@ def score(
                 f"expected `{name}` to hold indices below {len(classes)}, "
                 f"but got {values.min()} … {values.max()}"
             )
-    precision, recall, f1, _ = precision_recall_fscore_support(
+    precision, recall, _, _ = precision_recall_fscore_support(
         labels, predicted, labels=indices, average=None, zero_division=0
     )
     return ClassificationScores(
         accuracy=float(accuracy_score(labels, predicted)),
         precision=float(precision.mean()),
         recall=float(recall.mean()),
-        f1=float(f1.mean()),
         per_class_precision=dict(zip(classes, precision.tolist(), strict=True)),
         per_class_recall=dict(zip(classes, recall.tolist(), strict=True)),
-        per_class_f1=dict(zip(classes, f1.tolist(), strict=True)),
         confusion=confusion_matrix(labels, predicted, labels=indices).astype(np.int64),
     )
 
@@ -92,15 +81,6 @@ def places(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> NDA
 
     An image counts among the top k where its place is below k. Of equal probabilities the class
     with the lower index comes first, as in `numpy.argmax`.
-
-    Parameters
-    ----------
-    labels : ndarray of int64, (N,)
-    probabilities : ndarray of float32, (N, K)
-
-    Returns
-    -------
-    ndarray of int64, (N,)
     """
     own = np.take_along_axis(probabilities, labels[:, None], axis=1)
     before = np.arange(probabilities.shape[1]) < labels[:, None]

@@ -21,18 +21,7 @@ _BATCH = 64
 def predict_pooled(
     head: Head, pooled: Tensor, data: Dataset, indices: NDArray[np.int64]
 ) -> Predictions:
-    """Predict images from pooled trunk features.
-
-    Parameters
-    ----------
-    head : Head
-        In evaluation mode afterwards.
-    pooled : Tensor, (N, C) float32
-        Of all images, in the data set's order.
-    data : Dataset
-    indices : ndarray of int64, (M,)
-        Which images.
-    """
+    """Predict the images at `indices` from the pooled trunk features (N, C) of all images."""
     head.eval()
     chosen = torch.from_numpy(indices).to(pooled.device)
     probabilities = head.classify(pooled[chosen]).softmax(dim=1)
@@ -47,18 +36,9 @@ def predict_at_cut(
     indices: NDArray[np.int64],
     compute: Compute,
 ) -> Predictions:
-    """Predict images from activations at the cut.
+    """Predict the images at `indices` from activations at the cut.
 
-    Parameters
-    ----------
-    tail_and_head : TailAndHead
-        In evaluation mode afterwards.
-    batches : callable
-        Indices to activations (B, C, H, W), which may be overwritten.
-    data : Dataset
-    indices : ndarray of int64, (M,)
-        Which images.
-    compute : Compute
+    `batches` returns the activations (B, C, H, W) of some indices; they may be overwritten.
     """
     tail_and_head.eval()
     answers = [np.zeros((0, len(data.classes)), dtype=np.float32)]

@@ -111,11 +111,8 @@ def has_cifar10_classes(classes: Iterable[str]) -> bool:
 def paper_scores(backbone: str) -> PaperScores | None:
     """Return the paper's figures for the architecture of `backbone`, where it has any.
 
-    Parameters
-    ----------
-    backbone : str
-        A timm name, with or without its tag (``resnet50.tv_in1k``), or ``local-dir:PATH`` whose
-        folder is named after the architecture.
+    The backbone is a timm name, with or without its tag (``resnet50.tv_in1k``), or
+    ``local-dir:PATH`` whose folder is named after the architecture.
     """
     name = re.split(r"[/\\]", backbone.removeprefix("local-dir:").rstrip("/\\"))[-1]
     return PAPER.get(name.lower().split(".")[0])

@@ -44,15 +44,10 @@ def over_folds(
         Of each backbone, one for each of `repetitions`, in their order.
     repetitions : sequence of str, length n
     held_out_ratio : float
-        Images scored over images trained on, in one repetition; of seeds, which share all their
-        images, it is not used.
+        Images scored over images trained on, in one repetition; not used for seeds.
     over : {"folds", "seeds"}, default "folds"
-
-    Returns
-    -------
-    FoldComparison
-        With every pair's test: over folds the corrected resampled t-test, over seeds the paired
-        t-test.
+        Every pair is tested: over folds with the corrected resampled t-test, over seeds with the
+        paired t-test.
     """
     names = list(accuracies)
     values = np.array([accuracies[name] for name in names], dtype=np.float64).T  # (n, k)
@@ -86,16 +81,7 @@ def corrected_t(differences: NDArray[np.float64], held_out_ratio: float) -> tupl
     trained on. The training sets of folds share images, and without r the test finds differences
     far too often. (Wilcoxon's signed-rank test cannot reach p < 0.05 below 6 folds.)
 
-    Parameters
-    ----------
-    differences : ndarray of float64, (n,)
-        Not all the same, at least two.
-    held_out_ratio : float
-
-    Returns
-    -------
-    statistic, p : float
-        Two-sided.
+    Two-sided; there are at least two `differences`, not all the same.
     """
     statistic = float(differences.mean() / _error(differences, held_out_ratio))
     return statistic, min(1.0, float(2 * stats.t.sf(abs(statistic), len(differences) - 1)))

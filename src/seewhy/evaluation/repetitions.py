@@ -17,17 +17,8 @@ def over_repetitions(records: Mapping[str, FoldsRecord | None]) -> list[FoldComp
     """Compare backbones over their folds and over their seeds, a stage at a time.
 
     Over folds the accuracy is that of the held-out images, over seeds that of the test images.
-
-    Parameters
-    ----------
-    records : mapping of str to FoldsRecord or None
-        By slug. Backbones that were trained or scored on other images than the first one that
-        has any are left out: their figures are not paired.
-
-    Returns
-    -------
-    list of OverFolds
-        Empty where nothing was trained again.
+    Backbones that were trained or scored on other images than the first one in `records` are left
+    out: their figures are not paired.
     """
     known = {slug: one for slug, one in records.items() if one}
     division = next((one.division for one in known.values()), None)
@@ -58,23 +49,17 @@ def _over(over: Over, stage: Stage, records: Mapping[str, FoldsRecord]) -> FoldC
 
 
 def held_out_ratio(folds: Sequence[RepetitionScores]) -> float:
-    """Return images held out over images trained on, the mean over the folds.
+    """Return images held out over images trained on, the mean over all folds of a division.
 
-    What stops a training early is not trained on. Each image is held out once, so the images that
-    the k folds leave (to train on and to stop by) are k − 1 times all images.
-
-    Parameters
-    ----------
-    folds : sequence of RepetitionScores, length k
-        All of a division.
+    Images that stop a training early are not trained on. Each image is held out once, so the images
+    that the k folds leave (to train on and to stop by) are k − 1 times all images.
     """
     left = [one.train + one.validation for one in folds]
     if len(folds) < 2:
         return 0.0
     every = sum(left) / (len(folds) - 1)
-    return sum((every - rest) / one.train for rest, one in zip(left, folds, strict=True)) / len(
-        folds
-    )
+    shares = [(every - rest) / one.train for rest, one in zip(left, folds, strict=True)]
+    return sum(shares) / len(folds)
 
 
 def _accuracy(repeat: RepetitionScores, over: Over) -> float:

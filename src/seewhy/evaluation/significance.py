@@ -44,22 +44,12 @@ class McNemar:
 
 
 def mcnemar(first_only: int, second_only: int) -> McNemar:
-    """Test whether two classifiers err equally often, on images that both have seen.
+    """Test whether two classifiers err equally often on the same images; two-sided.
 
-    Only the discordant images count, those that one names rightly and the other does not. Below
-    25 of them the test is exact: under equality each is a fair coin. Else the statistic is
-    (|b − c| − 1)² / (b + c), with Edwards' continuity correction, against chi-squared with one
-    degree of freedom.
-
-    Parameters
-    ----------
-    first_only, second_only : int
-        b and c: images that the first alone, and the second alone, names rightly.
-
-    Returns
-    -------
-    McNemar
-        Two-sided; p is 1 where there is no discordant image.
+    Only the discordant images count, which one classifier alone predicts correctly: b by the first
+    and c by the second. Below 25 of them the test is exact: under equality each is a fair coin.
+    Else the statistic is (|b − c| − 1)² / (b + c), with Edwards' continuity correction, against
+    chi-squared with one degree of freedom. p is 1 where there is no discordant image.
     """
     discordant = first_only + second_only
     if discordant < FEWEST_DISCORDANT:
@@ -74,17 +64,8 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number: the chance of any false finding stays below the level.
 
-    The smallest is multiplied by m, the next by m − 1, …; none may be smaller than one before
-    it, nor above 1.
-
-    Parameters
-    ----------
-    p_values : sequence of float, length m
-
-    Returns
-    -------
-    list of float
-        In the order given.
+    The smallest of m is multiplied by m, the next by m − 1, …; none may be smaller than one before
+    it, nor above 1. They are returned in the order given.
     """
     given = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(given, kind="stable")
@@ -97,18 +78,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float | None:
     """Return Cohen's kappa: agreement beyond what the two's class shares give by chance.
 
-    κ = (p_o − p_e) / (1 − p_e), with p_o the share of images named alike and p_e the sum over
-    classes of the product of the two's shares.
-
-    Parameters
-    ----------
-    first, second : ndarray of int64, (N,)
-        Predicted classes.
-
-    Returns
-    -------
-    float or None
-        None where both name one and the same class throughout.
+    κ = (p_o − p_e) / (1 − p_e), with p_o the share of images with the same predictions (N,) and p_e
+    the sum over classes of the product of the two's shares. None where both always predict one and
+    the same class.
     """
     count = int(max(first.max(), second.max())) + 1
     shares = [np.bincount(one, minlength=count) / len(one) for one in (first, second)]
