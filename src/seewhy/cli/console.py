@@ -41,13 +41,9 @@ HANDLER = "seewhy.plain"
 class SafeStream:
     """Standard output or standard error; writing to it cannot end the program.
 
-    Parameters
-    ----------
-    name : {"stdout", "stderr"}
-        Looked up at every call, because tests and progress bars replace the stream.
-    forgiving : bool
-        If true, every error of the stream is ignored, as is right for progress. If false, only a
-        reader that has left is ignored; results that cannot be written are an error.
+    The stream `name` is looked up at every call, because tests and progress bars replace it. If
+    `forgiving`, every error of the stream is ignored, as is right for progress; else only a reader
+    that has left is: results that cannot be written are an error.
     """
 
     def __init__(self, name: Literal["stdout", "stderr"], forgiving: bool) -> None:

@@ -31,61 +31,69 @@ EXAMPLES = (
     "seewhy explain timm:tf_efficientnet_lite0 dog.jpg --classes collie --against borzoi",
 )
 
+ImagesArgument = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
+]
+OutOption = Annotated[
+    Path, typer.Option("--out", help="Folder for overlays, maps and manifest.json.")
+]
+ClassesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="predicted, topN such as top3, all, or a class name or number; repeatable.",
+        show_default="predicted",
+    ),
+]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Method, such as gradcam or layercam; repeat it to compare methods on one sheet.",
+        show_default="gradcam",
+    ),
+]
+LayerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A name from `seewhy layers`; several layers are combined in one map.",
+        show_default="auto",
+    ),
+]
+AgainstOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Contrast class: what speaks for the class rather than for this one; repeatable."
+    ),
+]
+OpacityOption = Annotated[float, typer.Option(help="Opacity of the map over the image, 0 to 1.")]
+WhiteOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Value of white in images with more than 8 bits per channel.",
+        show_default="as in the study",
+    ),
+]
+BlackOption = Annotated[
+    float | None,
+    typer.Option(help="Value of black in such images.", show_default="as in the study"),
+]
+
 
 def explain(
     model: ModelArgument,
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
-    ],
-    out_dir: Annotated[
-        Path, typer.Option("--out", help="Folder for overlays, maps and manifest.json.")
-    ] = Path("explained"),
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="predicted, topN such as top3, all, or a class name or number; repeatable.",
-            show_default="predicted",
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Method, such as gradcam or layercam; repeat it to compare methods on one sheet.",
-            show_default="gradcam",
-        ),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A name from `seewhy layers`; several layers are combined in one map.",
-            show_default="auto",
-        ),
-    ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Contrast class: what speaks for the class rather than for this one; repeatable."
-        ),
-    ] = None,
-    opacity: Annotated[
-        float, typer.Option(help="Opacity of the map over the image, 0 to 1.")
-    ] = 0.5,
+    images: ImagesArgument,
+    out_dir: OutOption = Path("explained"),
+    classes: ClassesOption = None,
+    method: MethodOption = None,
+    layer: LayerOption = None,
+    against: AgainstOption = None,
+    opacity: OpacityOption = 0.5,
     weights: WeightsOption = None,
     size: SizeOption = None,
     backbone: BackboneOption = None,
     stage: StageOption = None,
     batch_size: Annotated[int, typer.Option(help="Images in memory at once.")] = 16,
-    white: Annotated[
-        float | None,
-        typer.Option(
-            help="Value of white in images with more than 8 bits per channel.",
-            show_default="as in the study",
-        ),
-    ] = None,
-    black: Annotated[
-        float | None,
-        typer.Option(help="Value of black in such images.", show_default="as in the study"),
-    ] = None,
+    white: WhiteOption = None,
+    black: BlackOption = None,
     device: DeviceOption = None,
     quiet: QuietOption = False,
 ) -> None:

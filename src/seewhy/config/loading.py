@@ -59,10 +59,6 @@ def load_config(
         ``key=value`` pairs as ``--set`` takes them, or dotted keys with their values; they win
         over everything else.
 
-    Returns
-    -------
-    StudyConfig
-
     Raises
     ------
     ConfigError

@@ -10,14 +10,7 @@ LONGEST_VALUE = 120
 
 
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """Name the first key that is wrong.
-
-    Parameters
-    ----------
-    error : ValidationError
-    model : type of BaseModel
-        The configuration as a whole, whose keys are known.
-    """
+    """Name the first key that is wrong, in a configuration with the keys of `model`."""
     first = error.errors(include_url=False)[0]
     key = shown(".".join(str(part) for part in first["loc"]) or "the configuration")
     if first["type"] == "extra_forbidden":
