@@ -98,14 +98,9 @@ def standard_error(donors: NDArray[np.float64]) -> float:
 def usual(others: Sequence[float]) -> float | None:
     """Return the bound below which the effect of one more ordinary class is expected.
 
-    The upper end of the one-sided prediction interval, at the level `UNUSUAL`, of a normal
-    sample; None where there are fewer than `FEWEST_OTHERS`.
-
-    Parameters
-    ----------
-    others : sequence of float
-        Effects of the same intervention for the other classes of the data set, as shares of
-        each class's range.
+    The upper end of the one-sided prediction interval, at the level `UNUSUAL`, of a normal sample:
+    `others` are the effects of the same intervention for the other classes, as shares of each
+    class's range. None where there are fewer than `FEWEST_OTHERS`.
 
     References
     ----------
@@ -125,25 +120,17 @@ def decide_verdict(
 ) -> Verdict:
     """Turn one confirmed effect into a verdict.
 
-    Parameters
-    ----------
-    effect : Effect
-    p : float
-        Corrected for all tests of the audit.
-    span : float
-        The class's range: its mean probability on its own images less that on the others'.
-    kind : str
-    bound : float or None
-        What is usual in this data set, as a share of the range (see `usual`). A detail, whose
-        control already is an ordinary part of an image, needs none.
+    `p` is corrected for all tests of the audit. `span` is the class's range, and `bound` what is
+    usual in this data set as a share of it (see `usual`); a detail, whose control already is an
+    ordinary part of an image, needs none.
 
     Returns
     -------
     {"shortcut", "needs judgement", "none"}
         None where chance is not ruled out or the effect is not relevant. A shortcut where it also
-        exceeds what is usual, and its interval stays above half of that; else it may be part of
-        how the object looks, and a person must judge. So it is with a place: its content may
-        be a part of the object, and its pixels do not tell.
+        exceeds what is usual, and its interval stays above half of that; else it may be part of how
+        the object looks, and a person must judge. So it is with a place: its content may be a part
+        of the object, and its pixels do not show which.
     """
     relevant = RELEVANT[kind] * span
     if p > LEVEL or effect.change < relevant:

@@ -23,14 +23,9 @@ MapStack = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class MapPair:
-    """Two classifiers' maps of the same images, each for the image's label.
+    """Two classifiers' maps (N, h, w) of the same images, each for the image's label.
 
-    Attributes
-    ----------
-    ids : tuple of str
-    labels : ndarray of int64, (N,)
-    first, second : ndarray of float, (N, h, w) and (N, h', w')
-        Never negative; a scale an image does not matter.
+    They are never negative, and the scale of an image's map does not matter.
     """
 
     ids: tuple[str, ...]

@@ -14,16 +14,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 class ClassificationScores:
     """What `score` finds; all rates are shares in 0 … 1.
 
-    Attributes
-    ----------
-    accuracy : float
-    precision, recall : float
-        Macro averages: each class counts the same, however many images it has.
-    per_class_precision, per_class_recall : dict of str to float
-        In the order of the classes. A class that is never predicted has precision 0, one that
-        has no images recall 0.
-    confusion : ndarray of int64, (K, K)
-        Images; rows are true classes, columns predicted ones.
+    `precision` and `recall` are macro averages: each class counts the same, however many images it
+    has. A class that is never predicted has precision 0, one that has no images recall 0.
+    `confusion` (K, K) counts images; rows are true classes, columns predicted ones.
     """
 
     accuracy: float

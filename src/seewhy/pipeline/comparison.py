@@ -33,15 +33,9 @@ from seewhy.wording import p_value, signed
 
 @dataclass(frozen=True)
 class ComparedStudies:
-    """What `compare_studies` found.
+    """What `compare_studies` found: the comparison, and tables of the classifiers and their pairs.
 
-    Attributes
-    ----------
-    comparison : Comparison
-        Its backbones are called after their runs: ``RUN``, or ``RUN/SLUG`` where one of the
-        studies has several.
-    tables : tuple of ReportTable
-        The classifiers, and their pairs.
+    The classifiers are called after their runs: ``RUN``, or ``RUN/SLUG`` where a study has several.
     """
 
     comparison: Comparison

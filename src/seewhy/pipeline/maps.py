@@ -33,13 +33,7 @@ log = logging.getLogger("seewhy")
 class StageMaps:
     """What the pass leaves in memory; the maps of all images are on the disk.
 
-    Attributes
-    ----------
-    predictions : Predictions
-        Of this pass.
-    kept : ndarray of float32, (n, h, w)
-        Maps, of the predicted class, of the images that were asked for.
-    seconds : float
+    `kept` (n, h, w) are maps, of the predicted class, of the images that were asked for.
     """
 
     predictions: Predictions
@@ -59,20 +53,9 @@ def write_stage_maps(
 ) -> StageMaps:
     """Predict the test images and write the maps of the predicted and of the labelled classes.
 
-    Parameters
-    ----------
-    work : StudyContext
-    slug : str
-    stage : {"adaptation", "finetuning"}
-        Whose weights `tail_and_head` has.
-    tail_and_head : TailAndHead
-    at_cut : CutInput
-    layers : tuple of str
-        Names, in `tail_and_head`, of the layers whose map is explained.
-    predicted : ndarray of int64, optional
-        The predicted classes, where another pass has found them already.
-    keep : ndarray of int64, optional
-        Places, among the test images, of the maps to return; default none.
+    `tail_and_head` has the weights of `stage`, and `layers` are names in it. `predicted` are the
+    predicted classes where another pass has found them already; `keep` are the places, among the
+    test images, of the maps to return.
     """
     started = time.perf_counter()
     data, method = work.data, work.config.explanation.method

@@ -51,17 +51,8 @@ def refuse_changed_files(
 ) -> None:
     """Refuse to resume where images or weights are others than when the study started.
 
-    Missing images have not changed: the study has its own copies.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        Holds a study of `config`, see `refuse_another`.
-    config : StudyConfig
-    progress : Progress
-        Receives what could not be compared.
-    without : collection of str, optional
-        Parts that are not compared, see `seewhy.data.sources.source_files.changes`.
+    Missing images have not changed: the study has its own copies. `progress` receives what could
+    not be compared; for `without` see `seewhy.data.sources.source_files.changes`.
 
     Raises
     ------

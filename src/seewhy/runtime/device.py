@@ -20,15 +20,9 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and the precision its matrix products run in.
+    """A device and the precision its matrix products run in, with the reason for the log.
 
-    Attributes
-    ----------
-    device : torch.device
-    precision : {"float32", "bfloat16"}
-        bfloat16 means autocast: weights stay float32.
-    reason : str
-        Why this precision, for the log.
+    bfloat16 means autocast: weights stay float32.
     """
 
     device: torch.device

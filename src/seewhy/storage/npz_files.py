@@ -108,14 +108,8 @@ def write_header(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]
 class ArraySpec:
     """What an array of a file must be before it is read.
 
-    Attributes
-    ----------
-    dtype : str
-        A type's name; ``str`` for text.
-    shape : tuple of int or None
-        None leaves an axis' length open, up to `most`.
-    most : int, default 4096
-        Largest length of an open axis, and of a text.
+    `dtype` is a type's name, ``str`` for text. In `shape`, None leaves an axis' length open, up to
+    `most`, which also limits the length of a text.
     """
 
     dtype: str

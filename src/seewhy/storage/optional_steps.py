@@ -22,19 +22,9 @@ from seewhy.storage.titles import failure
 
 
 class Failures:
-    """The optional steps of one study that failed.
+    """The optional steps of one study that failed, in this order: `found`.
 
-    Parameters
-    ----------
-    run : RunDirectory
-        Its ``study.log`` gets the tracebacks.
-    progress : Progress
-        Shows each failure.
-
-    Attributes
-    ----------
-    found : list of FailedStep
-        In the order in which they failed.
+    The `study.log` of `run` gets the tracebacks, and `progress` shows each failure.
     """
 
     def __init__(self, run: RunDirectory, progress: Progress) -> None:
@@ -53,16 +43,9 @@ class Failures:
     ) -> Iterator[None]:
         """Record what goes wrong inside, and continue after it.
 
-        Parameters
-        ----------
-        step : str
-        backbone : str, optional
-            Its slug, where the step is one backbone's.
-        stage : {"adaptation", "finetuning"}, optional
-        part : str, optional
-            Which part of the step it is, such as a section of the report; for the reason.
-        refusals : bool, default True
-            Whether a SeewhyError is recorded too; else it is raised.
+        `backbone` is a slug, where the step is one backbone's; `part` is the part of the step, such
+        as a section of the report, for the reason. With `refusals` a SeewhyError is recorded too;
+        else it is raised.
         """
         try:
             yield

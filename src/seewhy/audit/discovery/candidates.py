@@ -58,21 +58,11 @@ class Candidate:
 class DiscoveryImages:
     """The N images that candidates are searched for in.
 
-    Attributes
-    ----------
-    numbers : ndarray of int64, (N,)
-        Their numbers in the data set, ascending; candidates name images by these.
-    pictures : ndarray of float32, (N, R, R, 3)
-        See `details.reduced`.
-    labels : ndarray of int64, (N,)
-    near : ndarray of int64, (M,)
-        Rows of those whose evidence is known, ascending.
-    hottest : ndarray of float64, (M, 2)
-        Their hottest places; NaN for an empty map.
-    reach : float
-        Half the side of a hot place's box, as a share of the side.
-    size : int
-        Side S of the pixels that are exchanged.
+    `numbers` are theirs in the data set, ascending; candidates name images by these. For `pictures`
+    (N, R, R, 3) see `details.reduced`. `near` (M,) are the rows of those whose evidence is known,
+    ascending, `hottest` (M, 2) their hottest places, NaN for an empty map. `reach` is half the side
+    of a hot place's box, as a share of the side; `size` the side S of the pixels that are
+    exchanged.
     """
 
     numbers: NDArray[np.int64]

@@ -38,20 +38,12 @@ Pictures = NDArray[np.float32]  # (N, R, R, 3), 0 … 255
 
 @dataclass(frozen=True)
 class Detail:
-    """A same-looking spot.
+    """A spot that looks the same in several images.
 
-    Attributes
-    ----------
-    look : ndarray of float32, (h, w, 3)
-        What it looks like, 0 … 255, at the size at which it was found.
-    shape : ndarray of bool, (h, w)
-        Which of these pixels belong to it.
-    at : (int, int), optional
-        Its top and left, where these are the same in all images.
-    places : dict of int to (int, int)
-        Top and left of `look` in each image that carries it, by the image's number.
-    own, others : float
-        Share of the class's images, and of the others, that carry it.
+    `look` (h, w, 3), 0 … 255, is at the size at which it was found; `shape` (h, w) marks its
+    pixels. `at` is its top and left where these are the same in all images, `places` those in each
+    image that carries it, by the image's number. `own` and `others` are the shares of the class's
+    images and of the others that carry it.
     """
 
     look: NDArray[np.float32]
@@ -195,20 +187,11 @@ def moving_details(
 ) -> list[Detail]:
     """Find at most `most` details that one class's images carry at places that differ.
 
-    Windows around each image's hottest place are compared with those of the class's other
-    images; the most shared are then searched for everywhere in every image.
+    Windows around each image's hottest place are compared with those of the class's other images;
+    the most shared are then searched for everywhere in every image.
 
-    Parameters
-    ----------
-    pictures : ndarray of float32, (N, R, R, 3)
-    labels : ndarray of int64, (N,)
-    label : int
-    hottest : ndarray of float64, (N, 2)
-        Middle of each image's hottest place, as shares of the height and width; NaN where the
-        image has none.
-    reach : float
-        Half the side of the box around it that is searched, as a share of the side.
-    most : int
+    `hottest` (N, 2) is the middle of each image's hottest place, as shares of height and width, NaN
+    where it has none; `reach` is half the side of the box around it, as a share of the side.
     """
     own = np.flatnonzero(labels == label)
     others = np.flatnonzero(labels != label)

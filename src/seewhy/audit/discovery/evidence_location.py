@@ -20,19 +20,11 @@ HOTTEST_SHARE = 0.1
 class EvidenceLocation:
     """How one class's evidence is spread.
 
-    Attributes
-    ----------
-    excess : float
-        The largest ratio of the class's mean map to that of the other classes, over all places.
-    peak : (float, float)
-        Where it is: middle of the place, as shares of height and width.
-    concentration : float
-        Share of an image's evidence in the hottest tenth of its places, mean over the images.
-    border, corners : float
-        Share of the evidence in the outermost places, and in the four corner places.
-    outside : float or None
-        Share of the evidence off the object, where there are masks.
-    images : int
+    `excess` is the largest ratio of the class's mean map to that of the other classes, over all
+    places; `peak` is the middle of that place, as shares of height and width. `concentration` is
+    the share of an image's evidence in the hottest tenth of its places, mean over the images.
+    `border`, `corners` and `outside` are its shares in the outermost places, in the four corner
+    places, and off the object where there are masks.
     """
 
     excess: float

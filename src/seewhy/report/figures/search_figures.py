@@ -98,15 +98,8 @@ def course(
 ) -> SvgFigure:
     """Draw every trial of one layer count and the best so far, against the trial's number.
 
-    Parameters
-    ----------
-    trials : sequence of Trial
-        In the order of their numbers.
-    best_trial : int, optional
-        The number of the trial that gets a ring; none where no trial succeeded.
-    before : float, optional
-        The best value with fewer hidden layers, which this layer count had to beat.
-    scale : (float, float)
+    The trial numbered `best_trial` gets a ring. `before` is the best value with fewer hidden
+    layers, which this layer count had to beat.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 2.6), layout="constrained")
@@ -134,14 +127,8 @@ def against(
 ) -> SvgFigure:
     """Draw the trials' values against one searched parameter, one of a row of small multiples.
 
-    Parameters
-    ----------
-    trials : sequence of Trial
-        Those in which the parameter was searched, of any layer counts.
-    parameter : str
-        A field of `Trial`; ``learning_rate`` is drawn on a logarithmic axis, ``batch_size`` and
-        ``loss`` as columns.
-    scale : (float, float)
+    The `parameter` is a field of `Trial`; ``learning_rate`` is drawn on a logarithmic axis,
+    ``batch_size`` and ``loss`` as columns. It was searched in all `trials`, of any layer counts.
     """
     with rc_context(_PANEL_STYLE):
         figure = Figure(figsize=_PANEL_INCHES)

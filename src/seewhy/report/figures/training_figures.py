@@ -37,15 +37,10 @@ from seewhy.wording import plain
 
 @dataclass(frozen=True)
 class DotSeries:
-    """Values per class, drawn as one kind of dot; a class may be missing.
+    """Shares per class, drawn as one kind of dot; a class may be missing.
 
-    Attributes
-    ----------
-    name : str
-    values : mapping of str to float
-        Shares in 0 … 1.
-    paint : str
-        ``baseline``, ``adaptation``, ``finetuning``, ``human``, or a backbone's number, from 0.
+    `paint` is ``baseline``, ``adaptation``, ``finetuning``, ``human``, or a backbone's number, from
+    0.
     """
 
     name: str
@@ -62,12 +57,8 @@ def curves(
 ) -> SvgFigure:
     """Draw the curves of both stages, side by side on one scale.
 
-    Parameters
-    ----------
-    history : mapping of stage to sequence of Epoch
-    best : mapping of stage to int
-        The epoch whose weights were kept; 0 where none was better than the start.
-    quantity : {"loss", "accuracy"}
+    `quantity` is ``loss`` or ``accuracy``; `best` are the epochs whose weights were kept, 0 where
+    none was better than the start.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 2.7), layout="constrained")

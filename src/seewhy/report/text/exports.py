@@ -35,13 +35,7 @@ _PALETTE = re.compile(r"--([a-z0-9-]+):\s*(#[0-9a-f]{6});")
 def write_parts(run: RunDirectory, page: Mapping[str, Any], style: str) -> None:
     """Write every table and drawing of the page into ``report/tables`` and ``report/figures``.
 
-    Parameters
-    ----------
-    run : RunDirectory
-    page : mapping
-        The page's values, one section each.
-    style : str
-        The page's style sheet, whose first colours are those of the light page.
+    The first colours of the style sheet are those of the light page.
     """
     folder = run.report.path.parent
     for table in found_in(dict(page), ReportTable):

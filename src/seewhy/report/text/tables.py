@@ -26,17 +26,9 @@ Value = str | int | float | Interval | None
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table.
+    """A table; its file's `name` has letters, digits, dot, hyphen and underscore.
 
-    Attributes
-    ----------
-    name : str
-        Of its file; letters, digits, dot, hyphen and underscore.
-    title : str
-        What it shows.
-    columns : tuple of str
-    rows : tuple of tuple of Value
-        The first of each names the row. None is shown as missing.
+    The first cell of each row names the row. None is shown as missing.
     """
 
     name: str

@@ -50,14 +50,8 @@ class AuditRepository(Repository):
     ) -> None:
         """Write audit.npz, audit-details.npz and, last, audit.json.
 
-        Parameters
-        ----------
-        slug : str
-        audit : Audit
-        pictures : mapping of str to ndarray of uint8, (n, 3, S, S, 3)
-            Examples of what was found, by ``CLASS-FINDING``.
-        details : mapping of str to mapping of str to ndarray
-            What details look like, likewise: see `read_details`.
+        `pictures` are examples of what was found, (n, 3, S, S, 3), by ``CLASS-FINDING``; `details`
+        are the arrays of `read_details`, likewise.
         """
         path = self.path(slug, audit.stage)
         parts = {f"{key}.{part}": a for key, one in details.items() for part, a in one.items()}

@@ -23,21 +23,11 @@ from seewhy.storage.schemas.training import Epoch, FeaturesRecord
 class BackboneRecords:
     """All records under ``backbones/SLUG/``, as the report reads them.
 
-    Attributes
-    ----------
-    validation : dict of Stage to Predictions
-        Of the validation images, by stage.
-    baseline_predictions : Predictions or None
-        The baseline's scores of the test images; None where the baseline was skipped.
-    out_of_fold : Predictions or None
-        Of every training and validation image, by a head that was not trained on it; None where
-        small classes could not be divided into folds.
-    folds : FoldsRecord or None
-        The stages on folds and with other seeds.
-    mitigation : MitigationRecord or None
-        Of the second classifier, where one was made because of the audit.
-    has_mitigated_report : bool
-        Whether the mitigated study still has its own report.
+    `baseline_predictions` is None where the baseline was skipped. `out_of_fold` has predictions of
+    every training and validation image by a head that was not trained on it; None where small
+    classes could not be divided into folds. `mitigation` is of the second classifier, where the
+    audit led to one; `has_mitigated_report` says whether the mitigated study still has its own
+    report.
     """
 
     slug: str

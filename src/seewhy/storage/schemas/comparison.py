@@ -188,15 +188,9 @@ class FoldScores(FrozenRecord):
 class FoldDifference(FrozenRecord):
     """Two backbones over folds or seeds.
 
-    Attributes
-    ----------
-    first, second : str
-    difference : float
-        Mean difference in accuracy, the first less the second.
-    low, high : float, optional
-        Its 95 % interval, of this pair alone.
-    p, p_holm : float, optional
-        Two-sided; the latter corrected for all pairs after Holm. None where nothing was tested.
+    `difference` is the mean difference in accuracy, the first less the second; `low` and `high` are
+    its 95 % interval, of this pair alone. `p` and `p_holm` are two-sided, the latter corrected for
+    all pairs after Holm; None where nothing was tested.
     """
 
     first: str

@@ -20,13 +20,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class Preprocess:
     """How pixels become a backbone's input; it follows the weights.
 
-    Attributes
-    ----------
-    size : int
-        Side of the square input, pixels.
-    mean, std : tuple of float
-        Three each, red green blue, for values in 0 … 1.
-    interpolation : {"bilinear", "bicubic"}
+    `size` is the side of the square input in pixels; `mean` and `std` are for red, green and blue
+    in 0 … 1.
     """
 
     size: int

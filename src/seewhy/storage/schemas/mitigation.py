@@ -39,18 +39,10 @@ class MitigationData(Record):
 class MitigationScores(Record):
     """One classifier on the test images, before or after mitigation.
 
-    Attributes
-    ----------
-    verdict : {"shortcut", "needs judgement", "too few images", "none"}
-        Of the class, by the audit of this classifier.
-    recall : float
-        Share of the class's test images that are classified correctly, as they are.
-    freed : float
-        The same, with the shortcut ablated from all that carry it.
-    with_it, without_it : CarrierScore
-        Those that carry it and those that do not, as they are.
-    others : float
-        Accuracy on the other classes' test images.
+    `verdict` is that of the class by the audit of this classifier. `recall` is the share of the
+    class's test images that are classified correctly as they are, `freed` the same with the
+    shortcut ablated from all that carry it; `with_it` and `without_it` are those that carry it and
+    those that do not. `others` is the accuracy on the other classes' test images.
     """
 
     verdict: Verdict

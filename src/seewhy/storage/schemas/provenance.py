@@ -53,18 +53,10 @@ class RunFingerprint(Record):
 class SourceFile:
     """One file that a study was made of.
 
-    Attributes
-    ----------
-    part : str
-        ``data``, or ``backbone.K`` for the weights of the configuration's backbone K.
-    name : str
-        Its name within its part: an image's place in its folder.
-    label, split : str
-        What its place says of an image; else empty.
-    size, modified : int
-        Bytes, and nanoseconds since 1970; -1 where it could not be read.
-    sha256 : str
-        Of its content, hexadecimal; empty where it could not be read.
+    `part` is ``data``, or ``backbone.K`` for the weights of the configuration's backbone K; `name`
+    is within its part. `label` and `split` are what its place says of an image, else empty. `size`
+    is in bytes, `modified` in nanoseconds since 1970; -1 where it could not be read, `sha256` then
+    is empty.
     """
 
     part: str

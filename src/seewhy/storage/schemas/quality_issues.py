@@ -14,16 +14,8 @@ from seewhy.storage.schemas.dataset import Split
 class QualityIssue(Record):
     """One image that may be mislabelled, or may belong to no class.
 
-    Attributes
-    ----------
-    id, path, split, label
-        The image, its split and the label it was given.
-    suggested : str or None
-        The class the classifier would give it; None for an outlier.
-    score : float
-        In 0 … 1, the higher the more likely; comparable within one list only.
-    reason : str
-        What speaks against it, with the numbers.
+    `suggested` is the class the classifier would give it, None for an outlier. `score` is the
+    higher the more likely; comparable within one list only. `reason` says why, with the numbers.
     """
 
     id: str

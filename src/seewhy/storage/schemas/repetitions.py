@@ -17,14 +17,8 @@ from seewhy.storage.schemas.training import HeadSummary
 class RepetitionPredictions:
     """What one stage predicted when it was trained again, on a fold or with another seed.
 
-    Attributes
-    ----------
-    epochs : int
-        It was trained.
-    held_out : ndarray of float32, (M, K)
-        Probabilities of the fold's images; M is 0 where only the seed was another.
-    test : ndarray of float32, (T, K)
-        Of the test images.
+    `held_out` (M, K) are probabilities of the fold's images, M is 0 where only the seed was
+    another; `test` (T, K) are those of the test images.
     """
 
     epochs: int

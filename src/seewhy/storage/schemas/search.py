@@ -17,25 +17,10 @@ TrialState = Literal["complete", "pruned", "failed"]
 class Trial:
     """One line of trials.csv: a head that the search tried.
 
-    Attributes
-    ----------
-    layers, number : int
-        Hidden layers, and the trial's number among those with as many, from 0.
-    state : {"complete", "pruned", "failed"}
-    value : float or None
-        The objective: mean validation accuracy of the last 5 epochs; of a pruned trial what it
-        had reached; None where it failed.
-    best_validation_accuracy : float or None
-        Of its best epoch.
-    units_p : int
-        The searched p, from which `units` follow.
-    units : tuple of int
-    dropout, learning_rate, batch_size, loss
-        The head's.
-    epochs : int
-    seconds : float
-    reason : str
-        Why it failed; else empty.
+    `number` is among the trials with as many hidden layers, from 0. `value` is the objective, the
+    mean validation accuracy of the last 5 epochs: of a pruned trial what it had reached, None where
+    it failed, for the `reason`. `units` follow from the searched `units_p`.
+    `best_validation_accuracy` is that of its best epoch.
     """
 
     layers: int
