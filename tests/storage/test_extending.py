@@ -8,8 +8,7 @@ import pytest
 
 from seewhy.errors import RunError
 from seewhy.statistics.bootstrap import Interval
-from seewhy.storage.json_files import record_where_there, write_record
-from seewhy.storage.repositories.base import Repository
+from seewhy.storage.repositories.base import RecordRepository
 from seewhy.storage.run_directory import RunDirectory, refuse_study_files
 from seewhy.storage.schemas.base import FrozenRecord, Stage
 
@@ -19,17 +18,9 @@ class BrierScores(FrozenRecord):
     stages: dict[Stage, Interval]
 
 
-class BrierRepository(Repository):
+class BrierRepository(RecordRepository[BrierScores]):
     root_names = ("brier_table.csv",)
-
-    def path(self, slug: str) -> Path:
-        return self.layout.backbone(slug) / "brier.json"
-
-    def write(self, slug: str, scores: BrierScores) -> None:
-        write_record(self.path(slug), scores)
-
-    def read(self, slug: str) -> BrierScores | None:
-        return record_where_there(self.path(slug), BrierScores)
+    file, model = "brier.json", BrierScores
 
     @property
     def table_path(self) -> Path:

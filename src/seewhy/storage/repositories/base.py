@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
 
+from seewhy.storage.json_files import record_where_there, write_record
 from seewhy.storage.layout import Layout
+from seewhy.storage.schemas.base import Record
+
+Model = TypeVar("Model", bound=Record)
 
 
 class Repository:
@@ -19,6 +24,25 @@ class Repository:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+
+
+class RecordRepository(Repository, Generic[Model]):
+    """One record of each backbone, the JSON file `file` in its folder."""
+
+    file: ClassVar[str]
+    model: type[Model]
+
+    def path(self, slug: str) -> Path:
+        """Return the file of one backbone."""
+        return self.layout.backbone(slug) / self.file
+
+    def write(self, slug: str, record: Model) -> None:
+        """Write the record of one backbone."""
+        write_record(self.path(slug), record)
+
+    def read(self, slug: str) -> Model | None:
+        """Read the record of one backbone; None where there is none."""
+        return record_where_there(self.path(slug), self.model)
 
 
 def all_root_names() -> Iterator[str]:

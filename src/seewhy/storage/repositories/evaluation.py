@@ -5,27 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from seewhy.storage.json_files import record_where_there, write_record
-from seewhy.storage.repositories.base import Repository
+from seewhy.storage.repositories.base import RecordRepository
 from seewhy.storage.schemas.comparison import Comparison
 from seewhy.storage.schemas.evaluation import Evaluation
 
 
-class EvaluationRepository(Repository):
-    """The evaluation of each backbone, and the comparison of all."""
+class EvaluationRepository(RecordRepository[Evaluation]):
+    """The evaluation of each backbone, and the comparison of all; missing where these failed."""
 
     root_names = ("comparison.json",)
-
-    def path(self, slug: str) -> Path:
-        """Return one backbone's evaluation.json."""
-        return self.layout.backbone(slug) / "evaluation.json"
-
-    def write(self, slug: str, evaluation: Evaluation) -> None:
-        """Write evaluation.json."""
-        write_record(self.path(slug), evaluation)
-
-    def read(self, slug: str) -> Evaluation | None:
-        """Read evaluation.json; None where this step failed."""
-        return record_where_there(self.path(slug), Evaluation)
+    file, model = "evaluation.json", Evaluation
 
     @property
     def comparison_path(self) -> Path:

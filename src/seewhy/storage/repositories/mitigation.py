@@ -5,28 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from seewhy.storage.json_files import record_where_there, write_record
-from seewhy.storage.repositories.base import Repository
+from seewhy.storage.repositories.base import RecordRepository
 from seewhy.storage.schemas.mitigation import MitigationData, MitigationRecord
 
 
-class MitigationRepository(Repository):
-    """The result of a backbone's mitigation, and the record of how its images were changed."""
+class MitigationRepository(RecordRepository[MitigationRecord]):
+    """The result of a backbone's mitigation, and the record of how its images were changed.
+
+    mitigation.json is written when the mitigated study has ended.
+    """
+
+    file, model = "mitigation.json", MitigationRecord
 
     def folder(self, slug: str) -> Path:
         """Return the run directory of a backbone's mitigated study."""
         return self.layout.mitigated(slug)
-
-    def path(self, slug: str) -> Path:
-        """Return one backbone's mitigation.json."""
-        return self.layout.backbone(slug) / "mitigation.json"
-
-    def write(self, slug: str, mitigation: MitigationRecord) -> None:
-        """Write mitigation.json; call it when the mitigated study has ended."""
-        write_record(self.path(slug), mitigation)
-
-    def read(self, slug: str) -> MitigationRecord | None:
-        """Read mitigation.json; None where nothing was mitigated."""
-        return record_where_there(self.path(slug), MitigationRecord)
 
     def delete(self, slug: str) -> bool:
         """Delete mitigation.json, which is out of date; return whether there was one."""

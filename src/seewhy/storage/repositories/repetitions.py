@@ -13,29 +13,21 @@ import numpy as np
 
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
-from seewhy.storage.json_files import record_where_there, write_record
 from seewhy.storage.npz_files import ArraySpec, read_npz
 from seewhy.storage.predictions_csv import predictions_where_there, write_predictions
-from seewhy.storage.repositories.base import Repository
+from seewhy.storage.repositories.base import RecordRepository
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.predictions import Predictions
 from seewhy.storage.schemas.repetitions import FoldsRecord, RepetitionPredictions
 
 
-class RepetitionsRepository(Repository):
-    """The results over folds and seeds, and what a resumed study needs of each training."""
+class RepetitionsRepository(RecordRepository[FoldsRecord]):
+    """The results over folds and seeds, and what a resumed study needs of each training.
 
-    def path(self, slug: str) -> Path:
-        """Return one backbone's folds.json."""
-        return self.layout.backbone(slug) / "folds.json"
+    There is no folds.json where neither folds nor several seeds were configured.
+    """
 
-    def write(self, slug: str, folds: FoldsRecord) -> None:
-        """Write folds.json."""
-        write_record(self.path(slug), folds)
-
-    def read(self, slug: str) -> FoldsRecord | None:
-        """Read folds.json; None where neither folds nor several seeds were configured."""
-        return record_where_there(self.path(slug), FoldsRecord)
+    file, model = "folds.json", FoldsRecord
 
     def out_of_fold_path(self, slug: str) -> Path:
         """Return out_of_fold.csv: predictions of each image by a head not trained on it."""
