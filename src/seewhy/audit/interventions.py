@@ -29,7 +29,7 @@ RECIPIENTS = {"screening": 24, "confirmation": 96}
 Step = Literal["screening", "confirmation"]
 # Equal holes elsewhere in an image, whose mean is the control.
 HOLES = 2
-# More images of other classes are looked at than are used, for some carry the detail too.
+# More images of other classes are examined than are used, since some carry the detail too.
 SPARE = 1.25
 
 

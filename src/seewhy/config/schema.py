@@ -272,7 +272,7 @@ class SearchConfig(_Section):
         At most so many hidden layers, where each improved the objective.
     objective : {"adaptation", "both"}, default "adaptation"
         The validation accuracy, mean of the last 5 epochs, of adaptation alone, or of the
-        fine-tuning behind it.
+        fine-tuning after it.
     pruner : {"median", "hyperband", "none"}, default "median"
         Ends hopeless trials early.
     storage : str, optional

@@ -90,13 +90,13 @@ def folds(found: EvaluationResults) -> Iterator[str]:
     for one in found.folds:
         stage = "fine-tuning" if one.stage == "finetuning" else "adaptation"
         order = sorted(one.backbones, key=lambda slug: -one.backbones[slug].mean)
-        said = [
+        means = [
             f"{f'{found.names[slug]} ' if len(found.names) > 1 else ''}"
             f"{share(one.backbones[slug].mean, 3)} ± {share(one.backbones[slug].deviation, 3)}"
             for slug in order
         ]
         times = count(len(one.repetitions), one.over.removesuffix("s"))
-        yield f"Accuracy of {stage} over {times}, mean ± standard deviation: {listing(said)}."
+        yield f"Accuracy of {stage} over {times}, mean ± standard deviation: {listing(means)}."
         yield from _tested(found, one)
 
 

@@ -29,20 +29,9 @@ _MOST_VANISHED = 100
 def opened_run(root: Path, config: StudyConfig, fresh: bool = False) -> Iterator[RunDirectory]:
     """Hold a run directory for this process while the context is open.
 
-    Parameters
-    ----------
-    root : Path
-        New, empty, or holding a study that the same configuration started.
-    config : StudyConfig
-        Written where there is none yet.
-    fresh : bool, default False
-        Delete the study that is there, finished or not; other files stay.
-
-    Yields
-    ------
-    RunDirectory
-        If this process started the study and an error passes before there are data, what it made
-        is removed.
+    The folder is new, empty, or holds a study that the same configuration started; `fresh` deletes
+    that study, finished or not, and leaves other files. If this process started the study and an
+    error passes before there are data, what it made is removed.
 
     Raises
     ------

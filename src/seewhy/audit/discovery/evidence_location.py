@@ -1,6 +1,6 @@
 """Where a class's evidence is, compared with all classes: numbers from maps, nothing else.
 
-A class whose mean map peaks where no other class's does is looked at more closely. The numbers
+A class whose mean map peaks where no other class's does is examined more closely. The numbers
 say where a classifier looks, never that it is wrong to look there.
 """
 

@@ -57,7 +57,7 @@ class Finding(Record):
     kind : {"detail", "moving detail", "place", "colour", "texture"}
     verdict : {"shortcut", "needs judgement"}
     sentence : str
-        The finding in plain words, with its numbers.
+        The finding in words, with its numbers.
     where : str
         In words.
     box : list of float or None
@@ -157,8 +157,8 @@ class AuditImages(Record):
 class Audit(Record):
     """audit.json: shortcuts of one classifier, discovered, screened and confirmed.
 
-    `candidates` were tried; `sentences` open the report, the gravest first; `searched` says what
-    was looked for, in how many images, and where these were too few.
+    `candidates` were tried; `sentences` open the report, the most severe first; `searched` says
+    what was searched for, in how many images, and where these were too few.
     """
 
     stage: Stage

@@ -55,25 +55,14 @@ class MapDifference(FrozenRecord):
 class MapAgreement(FrozenRecord):
     """How alike two classifiers' maps of the same images are, each for the image's label.
 
-    Attributes
-    ----------
-    images, left_out : int
-        Images compared; images left out because a map is empty, or the same everywhere.
-    grid : tuple of int
-        Height and width of the common grid.
-    pearson, spearman : Interval, optional
-        Mean correlation over the places of an image; None where no image is left.
-    overlap : Interval, optional
-        Mean intersection over union of the highest fifth of the places.
-    overlap_by_chance : float, optional
-        What two random choices of as many places overlap on average.
-    pearson_other_image, overlap_other_image : float, optional
-        The same for maps of two different images: what the maps of a classifier have in common
-        whatever they show, such as a habit of looking at the middle.
-    classes : dict of str to float
-        Mean Pearson correlation over the images of each class that has any.
-    least_alike : list of MapDifference
-        The images with the lowest Pearson correlation, lowest first.
+    `left_out` images have a map that is empty, or the same everywhere; `grid` is the common height
+    and width. `pearson` and `spearman` are mean correlations over the places of an image, None
+    where no image is left; `overlap` is the mean intersection over union of the highest fifth of
+    the places, and `overlap_by_chance` that of two random choices of as many places.
+    `pearson_other_image` and `overlap_other_image` are the same for maps of two different images:
+    what the maps of a classifier have in common whatever they show, such as high values in the
+    middle. `classes` has the mean Pearson correlation of each class, `least_alike` the images with
+    the lowest, lowest first.
     """
 
     images: int
@@ -90,30 +79,15 @@ class MapAgreement(FrozenRecord):
 
 
 class ClassifierPair(FrozenRecord):
-    """Two classifiers on the same test images at the same stage.
+    """Two classifiers on the same test images at the same stage, by the slugs of their backbones.
 
-    Attributes
-    ----------
-    first, second : str
-        Slugs of the backbones.
-    images, both_right, first_only, second_only, both_wrong : int
-        How many images both, one or none of the two predicts correctly.
-    difference : Interval
-        Accuracy of the first less that of the second, images paired.
-    test : {"exact binomial", "chi-squared"}
-        McNemar's test: exact below 25 discordant images, else chi-squared with continuity
-        correction.
-    statistic : float, optional
-        Chi-squared, one degree of freedom.
-    p, p_holm : float
-        Two-sided; the latter corrected for all pairs of the stage after Holm.
-    agreement : float
-        Share of images with the same prediction.
-    kappa : float, optional
-        Cohen's; None where both always predict one and the same class.
-    disagreements : list of Disagreement
-        The images with different predictions, the most confident first.
-    maps : MapAgreement, optional
+    `both_right`, `first_only`, `second_only` and `both_wrong` count the images that both, one or
+    none predicts correctly. `difference` is the accuracy of the first less that of the second,
+    images paired. McNemar's `test` is exact below 25 discordant images, else chi-squared with
+    continuity correction and its `statistic`; `p` and `p_holm` are two-sided, the latter corrected
+    for all pairs of the stage after Holm. `agreement` is the share of images with the same
+    prediction, `kappa` Cohen's, None where both always predict one and the same class.
+    `disagreements` are the images with different predictions, the most confident first.
     """
 
     stage: Stage
@@ -136,20 +110,11 @@ class ClassifierPair(FrozenRecord):
 
 
 class MapMovement(FrozenRecord):
-    """How the maps moved from adaptation to fine-tuning.
+    """How the maps moved from adaptation to fine-tuning, with the `agreement` of both stages' maps.
 
-    Attributes
-    ----------
-    agreement : MapAgreement
-        Between the two stages' maps of the same images.
-    shift : Interval, optional
-        Mean distance between their centres of mass, as a share of the image's side.
-    right, down : float, optional
-        Mean movement to the right and downwards, as shares of the side.
-    class_shift : dict of str to float
-        Mean distance over the images of each class.
-    most_moved : list of str
-        Ids of the images whose centre moved farthest, farthest first.
+    `shift` is the mean distance between their centres of mass, `right` and `down` the mean
+    movement, as shares of the image's side. `class_shift` is the mean distance over the images of
+    each class; `most_moved` are the ids of the images whose centre moved farthest, farthest first.
     """
 
     agreement: MapAgreement
@@ -205,23 +170,12 @@ class FoldDifference(FrozenRecord):
 class FoldComparison(FrozenRecord):
     """Backbones over the same folds, or seeds, of one stage.
 
-    Attributes
-    ----------
-    stage : Stage
-    over : {"folds", "seeds"}
-        Over folds the values are of the held-out images, over seeds of the test images.
-    repetitions : list of str
-        Such as ``fold 1``.
-    backbones : dict of str to FoldScores
-    test : {"corrected t", "paired t"}, optional
-        Of every pair: the corrected resampled t-test over folds, the paired t-test over seeds,
-        which share all their images. None where there is nothing to test, and `untested` says why.
-    held_out_ratio : float, optional
-        Images held out over images trained on, the mean over the folds; what the test is corrected
-        by.
-    mean_ranks : dict of str to float
-        1 is best; ties share their ranks. A description: no test is made of them.
-    pairs : list of FoldDifference
+    Over folds the values are of the held-out images, over seeds of the test images. `test` is that
+    of every pair: the corrected resampled t-test over folds, the paired t-test over seeds, which
+    share all their images; None where there is nothing to test, and `untested` says why.
+    `held_out_ratio` is images held out over images trained on, the mean over the folds, by which
+    the test is corrected. In `mean_ranks` 1 is best and ties share their ranks: a description,
+    which is not tested.
     """
 
     stage: Stage
@@ -243,20 +197,10 @@ class Sentence(FrozenRecord):
 
 
 class Comparison(FrozenRecord):
-    """comparison.json: backbones, stages and folds side by side, and what that says in words.
+    """comparison.json: backbones, stages and folds side by side, and what that says in sentences.
 
-    Attributes
-    ----------
-    names : dict of str to str
-        What each backbone is called in the sentences, by slug.
-    images : int
-        Test images.
-    pairs : list of ClassifierPair
-        Every pair of backbones at every stage; empty with one backbone.
-    changes : dict of str to StageChange
-        By slug.
-    folds : list of FoldComparison
-        Empty where the study has no folds.
+    `names` has what each backbone is called in the sentences, by slug. `images` counts test images.
+    `pairs` are all pairs of backbones at every stage.
     """
 
     names: dict[str, str]
