@@ -98,7 +98,7 @@ def _draw_whole(
 ) -> tuple[Split, ...]:
     """Draw the missing splits group by group; a group of a given split stays where it is."""
     splits: list[Split] = [split or "train" for split in listing.splits]
-    given = np.array([not _drawable(listing, i) for i in range(len(splits))], dtype=bool)
+    given = np.array([split in ("validation", "test") for split in listing.splits], dtype=bool)
     given |= (groups >= 0) & np.isin(groups, groups[given])
     for split in missing_splits(listing):
         pool = np.flatnonzero(~given & (np.array(splits) == "train"))

@@ -243,13 +243,16 @@ def _value(
     right = (predictions.predicted == predictions.labels).astype(np.float64)
     scores = score(labels, predicted, classes)
     there = [classes[k] for k in np.unique(labels)]
+    recall = np.array([scores.per_class_recall[k] for k in there])
+    precision = np.array([scores.per_class_precision[k] for k in there])
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return GroupScores(
         value=name,
         images=int(mine.sum()),
         accuracy=_accuracy(right, mine, clusters, seed, draws),
-        recall=float(np.mean([scores.per_class_recall[k] for k in there])),
-        precision=float(np.mean([scores.per_class_precision[k] for k in there])),
-        f1=float(np.mean([scores.per_class_f1[k] for k in there])),
+        recall=float(recall.mean()),
+        precision=float(precision.mean()),
+        f1=float(f1.mean()),
     )
 
 

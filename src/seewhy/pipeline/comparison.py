@@ -17,7 +17,6 @@ from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
 from seewhy.report.text.tables import ReportTable
 from seewhy.runtime.arguments import run_root
-from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.atomic_writing import write_text
 from seewhy.storage.run_directory import RunDirectory, refuse_study_files
 from seewhy.storage.schemas.backbone import BackboneRecords

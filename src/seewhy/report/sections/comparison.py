@@ -9,7 +9,7 @@ from seewhy.report.figures.svg import key_entry
 from seewhy.report.sections.gallery import GalleryBuilder
 from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
 from seewhy.report.text.tables import ReportTable, Value
-from seewhy.storage.schemas.base import Interval
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.schemas.comparison import (
     ClassifierPair,
     Comparison,

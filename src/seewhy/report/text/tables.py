@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from seewhy.storage.schemas.base import Interval
+from seewhy.statistics.bootstrap import Interval
 from seewhy.wording import share
 
 Part = TypeVar("Part")
