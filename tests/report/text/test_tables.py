@@ -14,7 +14,7 @@ from seewhy.report.text.tables import (
     cell,
     found_in,
 )
-from seewhy.storage.schemas.base import Interval
+from seewhy.statistics.bootstrap import Interval
 
 TABLE = ReportTable(
     "scores",
