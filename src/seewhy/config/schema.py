@@ -87,6 +87,8 @@ class DataConfig(_Section):
         on two sides of a split or of a fold that is drawn.
     leave_out : str, optional
         A column: all training and validation images of one of its values are held out at a time.
+    breakdown : "auto" or tuple of str, default "auto"
+        Columns by whose values test results are broken down; ``auto``: all with few values.
     validation : float, default 0.1
         Share of the training images held out for validation, stratified.
     held_out : float, default 0.2
@@ -123,6 +125,7 @@ class DataConfig(_Section):
     root: str | None = None
     group: tuple[str, ...] = ()
     leave_out: str | None = None
+    breakdown: Literal["auto"] | tuple[str, ...] = "auto"
     validation: Share = 0.1
     held_out: Share = 0.2
     top_folders: Literal["auto", "classes", "splits"] = "auto"
@@ -137,10 +140,10 @@ class DataConfig(_Section):
     demo_test: Annotated[int, Field(ge=4, le=MOST)] = 40
     demo_size: Annotated[int, Field(ge=96, le=512)] = 128
 
-    @field_validator("group", mode="before")
+    @field_validator("group", "breakdown", mode="before")
     @classmethod
     def _one_column(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
+        return (value,) if isinstance(value, str) and value != "auto" else value
 
     @model_validator(mode="after")
     def _folds_or_values(self) -> DataConfig:

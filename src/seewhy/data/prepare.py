@@ -175,6 +175,8 @@ def _check_columns(listing: Listing, config: StudyConfig) -> None:
     """Refuse names of columns that are not there, before anything is decoded."""
     data = config.data
     named = [("data.group", name) for name in data.group]
+    if data.breakdown != "auto":
+        named += [("data.breakdown", name) for name in data.breakdown]
     if data.leave_out is not None:
         named.append(("data.leave_out", data.leave_out))
     for key, name in named:

@@ -219,8 +219,8 @@ def _sentences(one: ColumnBreakdown) -> list[str]:
         depends = "depend" if one.p < SIGNIFICANT else "do not depend measurably"
         said.append(
             f"Errors {depends} on {one.column!r} ({p_value(one.p)}, permutation test within "
-            f"classes); accuracy is {share(one.gap.value)} higher for {one.best_value!r} than for "
-            f"{one.worst_value!r} (95 % CI {share(one.gap.low)} to {share(one.gap.high)})."
+            f"classes); over all classes accuracy is {share(one.gap.value)} higher for "
+            f"{one.best_value!r} than for {one.worst_value!r} (95 % CI {share(one.gap.low)} to {share(one.gap.high)})."
         )
     if one.association is not None and one.association >= ASSOCIATED:
         said.append(

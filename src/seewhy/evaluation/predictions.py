@@ -52,9 +52,10 @@ def predict_at_cut(
 def as_predictions(
     data: Dataset, indices: NDArray[np.int64], probabilities: NDArray[np.float32]
 ) -> Predictions:
-    """Put ids and labels beside the probabilities (M, K) of the images at `indices`."""
+    """Put ids, labels and metadata beside the probabilities (M, K) of the images at `indices`."""
     return Predictions(
         ids=tuple(data.ids[i] for i in indices),
         labels=data.labels[indices],
         probabilities=probabilities,
+        metadata={name: tuple(cells[i] for i in indices) for name, cells in data.metadata.items()},
     )

@@ -11,6 +11,7 @@ from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
 from seewhy.evaluation.repetitions import over_repetitions
+from seewhy.pipeline.breakdown import write_breakdown
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import redraw_report
 from seewhy.runtime.arguments import listener, run_root
@@ -37,6 +38,7 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
             )
             run.evaluation.write(slug, found)
             records[slug], evaluations[slug] = one, found
+            write_breakdown(run, slug, one.predictions["finetuning"], seed)
     with failures.optional("comparison"):
         if not records:
             raise RunError("no backbone could be evaluated")

@@ -179,6 +179,7 @@ def _read(run: RunDirectory, summary: Summary) -> ReportInput:
         provenance=run.provenance.read(),
         config=config,
         evaluations={slug: run.evaluation.read(slug) for slug in summary.backbones},
+        breakdowns={slug: run.breakdown.read(slug) for slug in summary.backbones},
         comparison=run.evaluation.read_comparison(),
         findings=run.data.read_checks().findings,
     )

@@ -12,16 +12,18 @@ from seewhy.storage.schemas.predictions import Predictions
 
 
 def write_predictions(path: Path, predictions: Predictions, classes: Sequence[str]) -> None:
-    """Write one line per image: id, label, predicted, confidence, and ``p:CLASS`` per class."""
+    """Write a line per image: id, label, predicted, confidence, ``p:CLASS``, ``data.COLUMN``."""
     header = ("id", "label", "predicted", "confidence", *(f"p:{name}" for name in classes))
+    header += tuple(f"data.{name}" for name in predictions.metadata)
     rows = (
-        (id_, classes[label], classes[best], repr(float(top)), *map(repr, row.tolist()))
-        for id_, label, best, top, row in zip(
+        (id_, classes[label], classes[best], repr(float(top)), *map(repr, row.tolist()), *cells)
+        for id_, label, best, top, row, *cells in zip(
             predictions.ids,
             predictions.labels,
             predictions.predicted,
             predictions.confidence,
             predictions.probabilities,
+            *predictions.metadata.values(),
             strict=True,
         )
     )

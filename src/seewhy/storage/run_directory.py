@@ -17,6 +17,7 @@ from seewhy.storage.repositories.audit import AuditRepository
 from seewhy.storage.repositories.backbones import BackboneRepository
 from seewhy.storage.repositories.base import all_root_names
 from seewhy.storage.repositories.baseline import BaselineRepository
+from seewhy.storage.repositories.breakdown import BreakdownRepository
 from seewhy.storage.repositories.data import DataRepository
 from seewhy.storage.repositories.evaluation import EvaluationRepository
 from seewhy.storage.repositories.explanations import ExplanationRepository
@@ -57,6 +58,7 @@ class RunDirectory:
         self.mitigation = MitigationRepository(self.layout)
         self.backbones = BackboneRepository(self.layout)
         self.evaluation = EvaluationRepository(self.layout)
+        self.breakdown = BreakdownRepository(self.layout)
         self.provenance = ProvenanceRepository(self.layout)
         self.summary = SummaryRepository(self.layout)
         self.report = ReportRepository(self.layout)

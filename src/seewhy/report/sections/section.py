@@ -9,6 +9,7 @@ from typing import Any
 from seewhy.evaluation.published_results import HUMAN_ACCURACY, has_cifar10_classes
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.breakdown import Breakdown
 from seewhy.storage.schemas.comparison import Comparison
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
@@ -33,6 +34,7 @@ class ReportInput:
     provenance: Provenance | None
     config: str
     evaluations: Mapping[str, Evaluation | None] = field(default_factory=dict)
+    breakdowns: Mapping[str, Breakdown | None] = field(default_factory=dict)
     comparison: Comparison | None = None
     findings: DataFindings | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seewhy.report.sections.breakdown import worst_groups
 from seewhy.report.sections.failed_steps import MissingResults
 from seewhy.report.sections.gallery import GalleryBuilder
 from seewhy.report.sections.section import ReportInput, Section
@@ -35,7 +36,11 @@ def summary_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
     highlights = gallery.surest(best, HIGHLIGHTS)
     return {
         "table": _table(groups),
-        "sentences": [*MissingResults(study).opening(), *_lead(study)],
+        "sentences": [
+            *MissingResults(study).opening(),
+            *_lead(study),
+            *worst_groups(study.breakdowns.get(best_backbone(study.summary))),
+        ],
         "warnings": warnings(study),
         "reading": _reading(study),
         "groups": groups,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ class Predictions:
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    # Further columns of the images' table; written beside the predictions, not read back.
+    metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def predicted(self) -> NDArray[np.int64]:
