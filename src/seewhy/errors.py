@@ -11,7 +11,17 @@ from collections.abc import Iterable
 
 
 class SeewhyError(Exception):
-    """Base of all errors that name something the user can fix."""
+    """Base of all errors that name something the user can fix.
+
+    Examples
+    --------
+    >>> from seewhy import SeewhyError, load_config
+    >>> try:
+    ...     load_config("demo", settings="head.dropout=2")
+    ... except SeewhyError as error:
+    ...     print(error)
+    demo: head.dropout: input should be less than 1, but got 2
+    """
 
 
 class ConfigError(SeewhyError):

@@ -66,6 +66,7 @@ def load_config(
 
     Examples
     --------
+    >>> from seewhy import load_config
     >>> load_config("demo", settings=["head.dropout=0.1"]).head.dropout
     0.1
     >>> load_config({"data": {"source": "photos"}, "seed": 3}).name

@@ -436,6 +436,13 @@ class StudyConfig(_Section):
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : {"auto", "float32", "bfloat16"}, default "auto"
         ``auto``: bfloat16 where the processor multiplies matrices in it, else float32.
+
+    Examples
+    --------
+    >>> from seewhy import StudyConfig
+    >>> config = StudyConfig(name="pets", seed=3, data={"source": "photos"})
+    >>> config.data.source, config.search.trials
+    ('photos', 35)
     """
 
     name: Annotated[str, Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")] = "study"

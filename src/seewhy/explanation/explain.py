@@ -60,6 +60,17 @@ class Explanation:
         The images' height and width.
     by_layer : dict of Tensor
         Each layer's own maps, (N, K, h, w), not normalised.
+
+    Examples
+    --------
+    >>> import torch, timm
+    >>> from seewhy import explain
+    >>> model = timm.create_model("resnet10t")
+    >>> found = explain(model, torch.zeros(1, 3, 64, 64), classes="top3")
+    >>> found.maps.shape, found.layer
+    (torch.Size([1, 3, 2, 2]), 'layer4')
+    >>> found.resized().shape, bool(found.normalised().max() <= 1)
+    (torch.Size([1, 3, 64, 64]), True)
     """
 
     maps: Tensor

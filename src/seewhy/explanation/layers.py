@@ -147,6 +147,17 @@ def list_layers(model: nn.Module, image: Tensor) -> list[LayerInfo]:
     -------
     list of LayerInfo
         Those that put out a tensor; a layer that runs several times comes with its last output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from seewhy import list_layers
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten())
+    >>> for layer in list_layers(model, torch.zeros(1, 3, 5, 5)):
+    ...     print(repr(layer.name), layer.shape, layer.is_map)
+    '0' (1, 8, 3, 3) True
+    '1' (1, 72) False
+    '' (1, 72) False
     """
     model, image = unwrapped(check_model(model)), check_images(model, image)
     with evaluating(model):

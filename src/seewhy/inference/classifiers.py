@@ -64,6 +64,13 @@ class NamedClassifier:
     levels : Levels
         What is black and white in pictures of more than 8 bits a value; empty where the weights
         come from no study, or from one without such pictures.
+
+    Examples
+    --------
+    >>> from seewhy import open_classifier
+    >>> named = open_classifier("runs/photos")
+    >>> named.classes, named.find_class("Dog")
+    (('cat', 'dog'), 1)
     """
 
     name: str
@@ -172,6 +179,13 @@ def open_classifier(
     ------
     SeewhyError
         Where there is no such classifier, or an option does not go with it.
+
+    Examples
+    --------
+    >>> from seewhy import open_classifier
+    >>> named = open_classifier("timm:resnet10t", weights="none", size=64)
+    >>> len(named.classes), named.layer
+    (1000, 'layer4')
     """
     if isinstance(word, nn.Module):
         raise ConfigError(
@@ -230,6 +244,12 @@ def load_classifier(
     ------
     RunError
         Where there is no such study or backbone, or the file is damaged.
+
+    Examples
+    --------
+    >>> from seewhy import load_classifier
+    >>> load_classifier("runs/photos", stage="adaptation").classes
+    ('cat', 'dog')
     """
     run = RunDirectory.open(run_root(root))
     if stage not in STAGES:

@@ -119,6 +119,16 @@ class Classifier(nn.Module):
     design : ClassifierSpec
     map_layer : str
         Name of the module whose output is the last spatial map, for `seewhy.explain`.
+
+    Examples
+    --------
+    Of the study in ``runs/photos``, with two classes:
+
+    >>> import torch
+    >>> from seewhy import load_classifier
+    >>> classifier = load_classifier("runs/photos")
+    >>> classifier(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 2])
     """
 
     def __init__(self, cut: Cut, head: Head, design: ClassifierSpec) -> None:

@@ -122,6 +122,14 @@ def mitigate_run(
     RunError
         Where there is no finished study or a mitigated one, a classifier has not been audited, a
         record is damaged, or what is there was mitigated for other findings or started differently.
+
+    Examples
+    --------
+    The audit of the study in ``runs/photos`` has confirmed no shortcut:
+
+    >>> from seewhy import mitigate_run
+    >>> mitigate_run("runs/photos")
+    {'resnet10t': None}
     """
     progress = listener(progress)
     run = RunDirectory.open(run_root(root))

@@ -55,7 +55,16 @@ Cuts = dict[str, tuple[Backbone, Cut, tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Study:
-    """A finished study: its folder, its numbers, its report; None where that failed."""
+    """A finished study: its folder, its numbers, its report; None where that failed.
+
+    Examples
+    --------
+    >>> from seewhy import run_study
+    >>> study = run_study("photos.toml")
+    >>> for slug, numbers in study.summary.backbones.items():
+    ...     print(slug, 0 <= numbers.finetuning.accuracy <= 1)
+    resnet10t True
+    """
 
     root: Path
     summary: Summary
@@ -94,6 +103,15 @@ def run_study(
     ------
     SeewhyError
         For input that cannot be used; nothing stays behind where no backbone was started.
+
+    Examples
+    --------
+    With ``photos.toml``, which names a folder of images:
+
+    >>> from seewhy import run_study
+    >>> study = run_study("photos.toml")
+    >>> study.report.as_posix()
+    'runs/photos/report/index.html'
     """
     progress = listener(progress)
     config = config if isinstance(config, StudyConfig) else load_config(config)

@@ -97,6 +97,12 @@ def redraw_report(root: Path | str) -> Path:
     ------
     RunError
         Where there is no finished study, or a record is missing or damaged.
+
+    Examples
+    --------
+    >>> from seewhy import redraw_report
+    >>> redraw_report("runs/photos").as_posix()
+    'runs/photos/report/index.html'
     """
     run = RunDirectory.open(run_root(root))
     summary = run.summary.read()
