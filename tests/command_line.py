@@ -1,11 +1,12 @@
-"""Runs seewhy's command line again and again, each time in a forked process of its own.
+"""Runs seewhy's command line or programs, each time in a forked process of its own.
 
     python tests/command_line.py
 
 Reads one JSON object a line: ``arguments``, ``cwd``, ``environment``, the files ``stdout`` and
 ``stderr`` go to, and ``seconds`` after which the process is killed; answers with a line that holds
-the exit code, negative for a signal. Forking spares each command the imports, which take longer
-than most of what the tests ask of it.
+the exit code, negative for a signal. Where the first argument is a path that ends in ``.py``, that
+program runs with the others instead of the command line. Forking spares each of them the imports,
+which take longer than most of what the tests ask of it.
 
 ``BREAK`` in the environment names functions that are to fail in that process, as in
 ``seewhy.pipeline.study:build_report=OSError
@@ -18,6 +19,7 @@ import builtins
 import importlib
 import json
 import os
+import runpy
 import signal
 import sys
 from typing import Any
@@ -58,15 +60,20 @@ def run(asked: dict[str, Any]) -> int:
 
 
 def _command() -> int:
-    """Run the command line; return what its process would exit with."""
+    """Run the command line or a program; return what its process would exit with."""
     code: Any = 0
+    program = sys.argv[1].endswith(".py") if sys.argv[1:] else False
     for broken in os.environ.get("BREAK", "").split():
         _break(*broken.partition("=")[::2])
     # Imported again, since its consoles read the environment when they are created.
     for name in [name for name in sys.modules if name.startswith("seewhy.cli")]:
         del sys.modules[name]
     try:
-        importlib.import_module("seewhy.cli.app").main()
+        if program:
+            sys.argv = sys.argv[1:]
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            importlib.import_module("seewhy.cli.app").main()
     except SystemExit as ended:
         code = ended.code
     except BaseException:

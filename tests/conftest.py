@@ -76,11 +76,14 @@ def command_line() -> Iterator[subprocess.Popen[str]]:
 def seewhy(
     command_line: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command line as a user runs it, in a process of its own, away from any network."""
+    """The command line as a user runs it, in a process of its own, away from any network.
+
+    A path that ends in ``.py`` as the first argument is run as a program instead.
+    """
     said = tmp_path_factory.mktemp("said")
 
     def run(
-        *arguments: str | Path, cwd: Path, **environment: str
+        *arguments: str | Path, cwd: Path, seconds: int = 240, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         words = [str(argument) for argument in arguments]
         asked = {
@@ -96,7 +99,7 @@ def seewhy(
             },
             "stdout": str(said / "stdout"),
             "stderr": str(said / "stderr"),
-            "seconds": 240,
+            "seconds": seconds,
         }
         assert command_line.stdin is not None
         assert command_line.stdout is not None

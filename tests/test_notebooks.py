@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Instead of the cell that is tagged "parameters".
 SMALL = {
     "maps_of_a_timm_model": None,
     "maps_of_a_hugging_face_model": 'NAME = "nowhere/no-such-model"',
     "a_study_and_its_audit": (
-        'SETTINGS = ["data.demo_train=16", "data.demo_test=8", "data.demo_size=96", '
+        'SETTINGS = ["data.demo_train=10", "data.demo_test=4", "data.demo_size=96", '
         '"input.size=64", "search.trials=0", "adaptation.epochs=2", "finetuning.epochs=1", '
         '"explanation.faithfulness=0"]\nOUT = "out"'
     ),
@@ -51,38 +51,31 @@ def test_a_notebook_is_stored_without_outputs(name: str) -> None:
     assert len({cell["id"] for cell in cells}) == len(cells)
 
 
-def run(name: str, folder: Path) -> list[str]:
+def run(name: str, folder: Path, seewhy: CommandLine) -> list[str]:
     """Run a notebook as a program in `folder`; return the lines it prints."""
     program = folder / "notebook.py"
     program.write_text(script(read(name), SMALL[name]), "utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(program)],
-        cwd=folder,
-        env={**os.environ, "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = seewhy(program, cwd=folder, MPLBACKEND="Agg")
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-def test_maps_of_a_timm_model(tmp_path: Path) -> None:
-    said = run("maps_of_a_timm_model", tmp_path)
+def test_maps_of_a_timm_model(tmp_path: Path, seewhy: CommandLine) -> None:
+    said = run("maps_of_a_timm_model", tmp_path, seewhy)
     assert "daisy" in said[0]
     assert "palace" in said[1]
     assert said[-1] == "eigencam rank correlation, output layer shuffled: 1.0"
 
 
-def test_maps_of_a_hugging_face_model(tmp_path: Path) -> None:
-    said = run("maps_of_a_hugging_face_model", tmp_path)
+def test_maps_of_a_hugging_face_model(tmp_path: Path, seewhy: CommandLine) -> None:
+    said = run("maps_of_a_hugging_face_model", tmp_path, seewhy)
     assert said[0].startswith("nowhere/no-such-model is not available")
     assert said[-2].startswith("layer: encoder")
     assert "encoder.0" in said[-1]
 
 
-def test_a_study_and_its_audit(tmp_path: Path) -> None:
-    said = run("a_study_and_its_audit", tmp_path)
+def test_a_study_and_its_audit(tmp_path: Path, seewhy: CommandLine) -> None:
+    said = run("a_study_and_its_audit", tmp_path, seewhy)
     assert said[0] == str(Path("out", "report", "index.html"))
     assert (tmp_path / said[0]).is_file()
     assert any("'boat': " in line for line in said)
