@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 import timm
@@ -309,23 +310,26 @@ def test_a_layer_that_runs_twice_is_explained_by_its_last_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"),
+    ("name", "options", "layer"),
     [
-        ("resnet18", "layer4"),
-        ("densenet121", "features.norm5"),
-        ("tf_efficientnet_lite0", "bn2"),
-        ("mixer_s16_224", "norm"),
-        ("swin_tiny_patch4_window7_224", "norm"),
+        ("resnet18", {}, "layer4"),
+        ("densenet121", {}, "features.norm5"),
+        ("tf_efficientnet_lite0", {}, "bn2"),
+        ("mixer_s16_224", {"img_size": 64}, "norm"),
+        (
+            "swin_tiny_patch4_window7_224",
+            {"img_size": 64, "window_size": 2, "depths": (1, 1, 1, 1)},
+            "norm",
+        ),
     ],
 )
 def test_the_closed_form_is_what_backward_gives(
-    name: str, layer: str, monkeypatch: pytest.MonkeyPatch
+    name: str, options: dict[str, Any], layer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=6).eval()
+    model = timm.create_model(name, num_classes=6, **options).eval()
     nn.init.normal_(model.get_classifier().weight)
-    side = 224 if "224" in name else 64
-    images = torch.randn(2, 3, side, side)
+    images = torch.randn(2, 3, 64, 64)
     with monkeypatch.context() as patched:
         patched.setattr(torch.autograd, "grad", _forbidden)
         closed = {m: explain(model, images, "all", layer, m).maps for m in GRADIENT_METHODS}

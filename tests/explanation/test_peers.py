@@ -23,6 +23,7 @@ from seewhy import explain
 from seewhy.explanation.methods import gradient
 
 CLASSES = [1, 6, 3]
+NARROW = "resnet18 narrow"
 NETWORKS = [
     ("resnet18", "layer4"),
     ("resnet18", "layer3"),
@@ -32,13 +33,19 @@ NETWORKS = [
 ]
 
 
+OPTIONS: dict[str, Any] = {
+    # VGG's own 4096 hidden units would only take time.
+    "vgg11": {"mlp_ratio": 0.02},
+    # For methods that leave out channel after channel.
+    NARROW: {"channels": (8, 16, 32, 64)},
+}
+
+
 @functools.cache
 def _case(name: str) -> tuple[nn.Module, Tensor]:
     """A network with random weights and lively normalisation; the peers need in-place ReLUs off."""
     torch.manual_seed(0)
-    # VGG's own 4096 hidden units would only take time.
-    options = {"mlp_ratio": 0.02} if name == "vgg11" else {}
-    model = timm.create_model(name, num_classes=7, **options).eval()
+    model = timm.create_model(name.split()[0], num_classes=7, **OPTIONS.get(name, {})).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -132,7 +139,7 @@ def test_cam_is_torchcams(name: str, layer: str) -> None:
 def test_scorecam_is_torchcams() -> None:
     # torchcam scales a channel to 0 … 1 before it is resized, the paper afterwards: the maps
     # differ by up to 5e-3 of the largest value.
-    model, images = _case("resnet18")
+    model, images = _case(NARROW)
     ours = explain(model, images[:2], CLASSES[:2], "layer2", "scorecam", batch_size=64).maps[:, 0]
     _assert_equal(ours, _torchcam_peer("ScoreCAM", model, "layer2", images[:2]), 1e-2)
 
@@ -140,7 +147,7 @@ def test_scorecam_is_torchcams() -> None:
 def test_scorecam_is_pytorch_grad_cams_but_for_its_corners(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, images = _case("resnet18")
+    model, images = _case(NARROW)
     ours = explain(model, images[:1], CLASSES[:1], "layer2", "scorecam", batch_size=64).maps[:, 0]
     # It aligns the map's corner cells with the image's corner pixels, which shifts the masks.
     shifted = _gradcam_peer("ScoreCAM", model, "layer2", images[:1])
@@ -279,11 +286,10 @@ def test_finercam_weighs_comparisons_alike_where_pytorch_grad_cam_takes_probabil
 )
 def test_transformers_with_a_reshape_written_by_hand(name: str, layer: str) -> None:
     torch.manual_seed(0)
-    options = {"img_size": 64, "depth": 2} if "vit" in name else {"depths": (1, 1, 1, 2)}
-    model = timm.create_model(name, num_classes=7, **options).eval()
+    own = {"depth": 2} if "vit" in name else {"depths": (1, 1, 1, 2), "window_size": 2}
+    model = timm.create_model(name, num_classes=7, img_size=64, **own).eval()
     nn.init.normal_(model.get_classifier().weight)
-    side = 64 if "vit" in name else 224
-    images = torch.randn(3, 3, side, side)
+    images = torch.randn(3, 3, 64, 64)
 
     def reshape(tokens: Tensor) -> Tensor:
         if tokens.ndim == 3:
