@@ -15,7 +15,7 @@ from seewhy.models.catalogue import CatalogueRow, catalogue
 def rows() -> dict[str, CatalogueRow]:
     started = time.process_time()
     found = {row.name: row for row in catalogue()}
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 20  # building the networks would take minutes
     return found
 
 
