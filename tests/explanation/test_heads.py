@@ -102,7 +102,7 @@ QUIET = {
 }
 
 
-@settings(max_examples=150, **QUIET)
+@settings(max_examples=75, **QUIET)
 @given(plans())
 def test_all_classes_at_once_are_each_class_alone(plan: Plan) -> None:
     compare(plan, Tally())
