@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from seewhy.audit.stage_audit import audit_run
 from seewhy.config import StudyConfig, load_config
 from seewhy.errors import ConfigError, RunError
-from seewhy.models.backbones import create_architecture
 from seewhy.pipeline.mitigation import check_mitigation, mitigate_run
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import Prepare, run_study
@@ -30,6 +27,8 @@ from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.audit import Audit
 from seewhy.storage.schemas.mitigation import MitigationRecord
+
+from .conftest import save_local
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 Stops = Callable[[int], Any]
@@ -74,33 +73,17 @@ def save_images(path: Path, count: int, marked: int, seed: int) -> None:
     np.savez(path, images=images, labels=labels, label_names=np.array(["coarse", "fine"]))
 
 
-def save_backbone(folder: Path) -> None:
-    """Write a small network with random weights in timm's local-dir layout."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = create_architecture("resnet10t")
-    tensors = {n: t for n, t in model.state_dict().items() if not n.startswith("fc.")}
-    folder.mkdir()
-    save_file(tensors, folder / "model.safetensors")
-    cfg = {"input_size": [3, 64, 64], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0,
-           "interpolation": "bilinear"}  # fmt: skip
-    text = json.dumps({"architecture": "resnet10t", "num_classes": 0, "pretrained_cfg": cfg})
-    (folder / "config.json").write_text(text)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with images, a backbone, and a study that has ended; the tests stand in it."""
     place = tmp_path_factory.mktemp("mitigated")
     save_images(place / "train.npz", 60, 48, 0)
     save_images(place / "test.npz", 20, 10, 1)
-    save_backbone(place / "resnet10t")
+    save_local(place / SLUG, SLUG)
     (place / "planted.toml").write_text(CONFIG)
-    before = Path.cwd()
-    os.chdir(place)
-    run_study(load_config("planted.toml"), "ended")
-    yield place
-    os.chdir(before)
+    with chdir(place):
+        run_study(load_config("planted.toml"), "ended")
+        yield place
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,18 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-from safetensors.torch import save_file
 
 from seewhy.config import load_config
 from seewhy.data import prepare
 from seewhy.errors import DataError, RunError
-from seewhy.models.backbones import create_architecture
 from seewhy.pipeline.data_check import check_images
 from seewhy.runtime.progress import Silent
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.summary import FailedStep, Step
+
+from .conftest import draw_folder, save_local
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 Stops = Callable[[int], Silent]
@@ -50,23 +47,8 @@ RUN = ["run", "colours", "--backbone", f"local-dir:{SLUG}", "--out", "out", "--q
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pictures of two classes and a small network."""
     place = tmp_path_factory.mktemp("failures")
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(("green", "red")):
-        (place / "colours" / name).mkdir(parents=True)
-        for number in range(10):
-            pixels = rng.integers(0, 120, (32, 32, 3), dtype=np.uint8)
-            pixels[..., 1 - k] += 60
-            Image.fromarray(pixels).save(place / "colours" / name / f"{number:02}.png")
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = create_architecture(SLUG)
-    tensors = {n: t for n, t in model.state_dict().items() if not n.startswith("fc.")}
-    (place / SLUG).mkdir()
-    save_file(tensors, place / SLUG / "model.safetensors")
-    cfg = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 0,
-           "interpolation": "bilinear"}  # fmt: skip
-    text = json.dumps({"architecture": SLUG, "num_classes": 0, "pretrained_cfg": cfg})
-    (place / SLUG / "config.json").write_text(text)
+    draw_folder(place / "colours", ("green", "red"), size=(32, 32), tint=60)
+    save_local(place / SLUG, SLUG, 32)
     return place
 
 

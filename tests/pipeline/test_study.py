@@ -22,27 +22,13 @@ from seewhy.models.classifier import read_classifier
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.base import STAGES, Stage
 
-from .conftest import save_local
+from .conftest import draw_folder, save_local
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 TINY = [
     "--set=input.size=64", "--set=adaptation.epochs=4", "--set=finetuning.epochs=2",
     "--set=head.units=[8]", "--set=head.batch_size=8", "--set=search.trials=0", "--device=cpu",
 ]  # fmt: skip
-
-
-def draw_folder(
-    root: Path, classes: tuple[str, ...] = ("blue", "green", "red"), each: int = 10
-) -> Path:
-    """Make class folders of plain-coloured noise that any network can tell apart."""
-    rng = np.random.default_rng(0)
-    for k, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for number in range(each):
-            pixels = rng.integers(0, 60, (40, 48, 3), dtype=np.uint8)
-            pixels[..., 2 - k % 3] += 180
-            Image.fromarray(pixels).save(root / name / f"{number:02}.png")
-    return root
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -54,7 +40,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def finished(tmp_path_factory: pytest.TempPathFactory, seewhy: CommandLine) -> Path:
     """A finished study of a folder, two backbones, weights from local directories."""
     place = tmp_path_factory.mktemp("study")
-    draw_folder(place / "colours")
+    draw_folder(place / "colours", noise=60, tint=180)
     for name in ("resnet18", "vgg11"):
         save_local(place / name, name)
     done = seewhy(
@@ -339,8 +325,8 @@ def test_report_redraws_from_the_records_alone(finished: Path, seewhy: CommandLi
 
 
 def test_the_papers_other_backbones_go_the_same_way(tmp_path: Path, seewhy: CommandLine) -> None:
-    draw_folder(tmp_path / "colours", each=4)
-    study = '[data]\nsource = "colours"\n[input]\nsize = 96\n'
+    draw_folder(tmp_path / "colours", each=4, noise=60, tint=180)
+    study = '[data]\nsource = "colours"\n[input]\nsize = 80\n'
     save_local(tmp_path / "my_resnet50", "resnet50")
     for name, weights in (("resnet50", "local-dir:my_resnet50"), ("inception_v3", "none")):
         study += f'[[backbone]]\nname = "{name}"\nweights = "{weights}"\n'
@@ -367,7 +353,7 @@ def test_the_papers_other_backbones_go_the_same_way(tmp_path: Path, seewhy: Comm
 def test_an_augmented_study_computes_training_activations_anew(
     tmp_path: Path, seewhy: CommandLine
 ) -> None:
-    draw_folder(tmp_path / "colours", each=5)
+    draw_folder(tmp_path / "colours", each=5, noise=60, tint=180)
     save_local(tmp_path / "resnet18", "resnet18")
     done = seewhy(
         "run", "colours", "--backbone", "local-dir:resnet18", "--out", "out", "--quiet",
