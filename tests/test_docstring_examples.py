@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(place / "photos" / label / f"{number}.png")
     (place / "photos.toml").write_text(CONFIG)
-    before = Path.cwd()
-    os.chdir(place)
-    yield place
-    os.chdir(before)
+    with chdir(place):
+        yield place
 
 
 @pytest.fixture(scope="module")
