@@ -66,8 +66,8 @@ def test_its_sentences() -> None:
     assert summarise_breakdown([found]).sentences == [
         "Worst group by 'artefact': class 'malignant' with 'ruler', accuracy 0.40 (95 % CI 0.26 to "
         "0.55, 40 test images); the same class has 0.80 with 'none'.",
-        "Errors depend on 'artefact' (p < 0.001, permutation test within classes); over all classes "
-        "accuracy is 0.17 higher for 'none' than for 'ruler' (95 % CI 0.05 to 0.29).",
+        "Errors depend on 'artefact' (p < 0.001, permutation test within classes); over all "
+        "classes accuracy is 0.17 higher for 'none' than for 'ruler' (95 % CI 0.05 to 0.29).",
         "The label can partly be told from 'artefact' (Cramér's V 0.62): a classifier that "
         "recognises it looks better than it is.",
     ]

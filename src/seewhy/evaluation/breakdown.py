@@ -220,7 +220,8 @@ def _sentences(one: ColumnBreakdown) -> list[str]:
         said.append(
             f"Errors {depends} on {one.column!r} ({p_value(one.p)}, permutation test within "
             f"classes); over all classes accuracy is {share(one.gap.value)} higher for "
-            f"{one.best_value!r} than for {one.worst_value!r} (95 % CI {share(one.gap.low)} to {share(one.gap.high)})."
+            f"{one.best_value!r} than for {one.worst_value!r} (95 % CI {share(one.gap.low)} to "
+            f"{share(one.gap.high)})."
         )
     if one.association is not None and one.association >= ASSOCIATED:
         said.append(
