@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "seewhy check my_photos/",
+    "seewhy check labels.csv --set data.label=species --set data.group=camera",
     "seewhy check train.npz --test test.npz --out checked/",
     "seewhy check my_photos/ --strict --set data.near_duplicates=0.9",
 )

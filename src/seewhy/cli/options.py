@@ -13,7 +13,8 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="demo, paper, cifar10.2, a folder of class folders, an .npz file or a .toml file.",
+        help="demo, paper, cifar10.2, a folder of class folders, a table (.csv, .tsv, .jsonl, .json, "
+        ".parquet), an .npz file or a .toml file.",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory of a study.")]
@@ -25,7 +26,7 @@ ModelArgument = Annotated[
     ),
 ]
 TestOption = Annotated[
-    str | None, typer.Option("--test", help="Test images: an .npz file or a folder.")
+    str | None, typer.Option("--test", help="Test images: a folder, a table or an .npz file.")
 ]
 SeedOption = Annotated[
     int | None,

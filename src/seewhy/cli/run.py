@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "seewhy run demo",
     "seewhy run my_photos/ --backbone resnet50 --set input.size=160",
+    "seewhy run labels.csv --set data.group=patient",
     "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
     "seewhy run paper --out runs/paper",
     "seewhy run my_photos/ --set search.trials=0   (no search: the head as configured)",

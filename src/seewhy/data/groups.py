@@ -154,38 +154,28 @@ def hold_out_groups(
 ) -> NDArray[np.bool_] | None:
     """Hold out whole groups: about a share of the images, and of each class.
 
-    One of 1 / `share` folds is taken; of ten draws the fold whose classes are nearest to the share.
-
-    Parameters
-    ----------
-    labels, groups : ndarray of int64, (M,)
-    share : float
-        In 0 … 1.
-    seed : int
-
-    Returns
-    -------
-    ndarray of bool, (M,), or None
-        None where no draw leaves images of each class on both sides.
+    One of 1 / `share` folds is taken; of ten draws the fold whose classes are nearest to the
+    share. Where a class is in too few groups for so many folds, fewer and larger ones are drawn.
+    Returns a bool per image, or None where no draw leaves images of each class on both sides.
     """
     _, places = np.unique(labels, return_inverse=True)
     totals = np.bincount(places)
     most = min(len(np.unique(units(groups))), int(totals.max()))
-    folds = min(max(2, round(1 / share)), most)
-    if folds < 2:
-        return None
-    best: tuple[float, NDArray[np.bool_]] | None = None
-    for draw in range(_DRAWS):
-        fold_of = group_folds(labels, groups, folds, (seed + draw) % 2**32)
-        for k in range(folds):
-            held_out = fold_of == k
-            mine = np.bincount(places[held_out], minlength=len(totals))
-            if (mine == 0).any() or (mine == totals).any():
-                continue
-            off = float(np.abs(mine / totals - share).sum())
-            if best is None or off < best[0]:
-                best = off, held_out
-    return None if best is None else best[1]
+    for folds in range(min(max(2, round(1 / share)), most), 1, -1):
+        best: tuple[float, NDArray[np.bool_]] | None = None
+        for draw in range(_DRAWS):
+            fold_of = group_folds(labels, groups, folds, (seed + draw) % 2**32)
+            for k in range(folds):
+                held_out = fold_of == k
+                mine = np.bincount(places[held_out], minlength=len(totals))
+                if (mine == 0).any() or (mine == totals).any():
+                    continue
+                off = float(np.abs(mine / totals - share).sum())
+                if best is None or off < best[0]:
+                    best = off, held_out
+        if best is not None:
+            return best[1]
+    return None
 
 
 def straddling(groups: NDArray[np.int64], splits: Sequence[str]) -> dict[int, tuple[str, ...]]:

@@ -96,7 +96,18 @@ def folds(found: EvaluationResults) -> Iterator[str]:
             for slug in order
         ]
         times = count(len(one.repetitions), one.over.removesuffix("s"))
-        yield f"Accuracy of {stage} over {times}, mean ± standard deviation: {listing(means)}."
+        if one.left_out is None:
+            yield (
+                f"Accuracy of {stage} over {times}, mean ± standard deviation: {listing(means)}."
+            )
+        else:
+            best = one.backbones[order[0]]
+            lowest = one.repetitions[best.values.index(min(best.values))]
+            yield (
+                f"With each value of {one.left_out!r} left out of training, accuracy of {stage} "
+                f"on the images left out is {listing(means)} (mean ± standard deviation over "
+                f"{len(one.repetitions)}); the lowest is {share(min(best.values), 3)}, for {lowest}."
+            )
         yield from _tested(found, one)
 
 

@@ -45,7 +45,9 @@ def _over(over: Over, stage: Stage, records: Mapping[str, FoldsRecord]) -> FoldC
     }
     # Paired trainings have the same images, so one backbone's numbers are everyone's.
     ratio = held_out_ratio(next(iter(repeats.values())).repeats) if over == "folds" else 0.0
-    return over_folds(stage, accuracies, names, ratio, over)
+    found = over_folds(stage, accuracies, names, ratio, over)
+    left_out = next(iter(records.values())).left_out if over == "folds" else None
+    return found.model_copy(update={"left_out": left_out})
 
 
 def held_out_ratio(folds: Sequence[RepetitionScores]) -> float:

@@ -161,6 +161,8 @@ def _over_folds(study: ReportInput, found: FoldComparison) -> Section:
     stage = STAGE_TITLES[found.stage].lower()
     title = f"Accuracy over {count(len(found.repetitions), found.over.removesuffix('s'))}"
     title += f" of {stage}"
+    if found.left_out is not None:
+        title = f"Accuracy of {stage} on each value of {found.left_out!r}, left out of training"
     file = f"{found.over}-{found.stage}"
     names = {slug: study.names.get(slug, slug) for slug in found.backbones}
     ranks = {slug: f"{rank:.2f}" for slug, rank in found.mean_ranks.items()}

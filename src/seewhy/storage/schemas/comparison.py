@@ -175,7 +175,7 @@ class FoldComparison(FrozenRecord):
     share all their images; None where there is nothing to test, and `untested` says why.
     `held_out_ratio` is images held out over images trained on, the mean over the folds, by which
     the test is corrected. In `mean_ranks` 1 is best and ties share their ranks: a description,
-    which is not tested.
+    which is not tested. `left_out` is the column of which each fold is one value, if any.
     """
 
     stage: Stage
@@ -185,6 +185,7 @@ class FoldComparison(FrozenRecord):
     test: FoldTest | None = None
     untested: str | None = None
     held_out_ratio: float | None = None
+    left_out: str | None = None
     mean_ranks: dict[str, float] = Field(default_factory=dict)
     pairs: list[FoldDifference] = Field(default_factory=list)
 
