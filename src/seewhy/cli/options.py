@@ -13,8 +13,8 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="demo, paper, cifar10.2, a folder of class folders, a table (.csv, .tsv, .jsonl, .json, "
-        ".parquet), an .npz file or a .toml file.",
+        help="demo, paper, cifar10.2, a folder of class folders, a table (.csv, .tsv, .jsonl, "
+        ".json, .parquet), an .npz file or a .toml file.",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory of a study.")]

@@ -106,7 +106,8 @@ def folds(found: EvaluationResults) -> Iterator[str]:
             yield (
                 f"With each value of {one.left_out!r} left out of training, accuracy of {stage} "
                 f"on the images left out is {listing(means)} (mean ± standard deviation over "
-                f"{len(one.repetitions)}); the lowest is {share(min(best.values), 3)}, for {lowest}."
+                f"{len(one.repetitions)}); the lowest is {share(min(best.values), 3)}, for "
+                f"{lowest}."
             )
         yield from _tested(found, one)
 
