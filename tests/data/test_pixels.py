@@ -101,10 +101,22 @@ def test_masks_follow_the_kept_images(tmp_path: Path) -> None:
         mask[index % 8] = True
         return mask
 
-    masks = keep_masks(load_mask, np.array([1, 5]), 8, tmp_path / "masks.npy")
+    masks, refused = keep_masks(load_mask, np.array([1, 5]), 8, tmp_path / "masks.npy")
+    assert refused == {}
     assert masks.dtype == bool
     assert isinstance(masks, np.memmap)
     assert (masks == np.stack([load_mask(1), load_mask(5)])).all()
+
+
+def test_a_mask_that_cannot_be_used_is_empty_and_named(tmp_path: Path) -> None:
+    def load_mask(index: int) -> np.ndarray:
+        if index == 5:
+            raise UnreadableImageError("its mask is damaged")
+        return np.ones((16, 16), bool)
+
+    masks, refused = keep_masks(load_mask, np.array([1, 5, 7]), 8, tmp_path / "masks.npy")
+    assert masks.mean(axis=(1, 2)).tolist() == [1, 0, 1]
+    assert refused == {1: "its mask is damaged"}
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(

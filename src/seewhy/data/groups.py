@@ -16,7 +16,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from seewhy.data.quality.duplicates import Duplicates
 from seewhy.errors import DataError, near_names
-from seewhy.wording import some
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.wording import count, listing, some
+
+_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 # Draws of which the one is taken whose held-out share of every class is nearest to what is wanted.
 _DRAWS = 10
@@ -185,3 +188,21 @@ def straddling(groups: NDArray[np.int64], splits: Sequence[str]) -> dict[int, tu
         if group >= 0:
             found.setdefault(group, set()).add(split)
     return {group: tuple(sorted(there)) for group, there in found.items() if len(there) > 1}
+
+
+def straddling_sentences(data: Dataset, groups: NDArray[np.int64] | None) -> list[str]:
+    """Name the groups of the table that a given split divides."""
+    torn = {} if groups is None else straddling(groups, data.splits)
+    if groups is None or not torn:
+        return []
+    names = []
+    for group, splits in torn.items():
+        place = int(np.flatnonzero(groups == group)[0])
+        values = ", ".join(data.metadata[name][place] for name in data.group_by)
+        names.append(f"{values} ({listing([_SPLITS[split] for split in splits])})")
+    tested = any("test" in splits for splits in torn.values())
+    end = "; test accuracy is too optimistic for these" if tested else ""
+    return [
+        f"{count(len(torn), 'group')} of {listing([repr(one) for one in data.group_by])} "
+        f"{'is' if len(torn) == 1 else 'are'} in more than one split: {some(names, 5)}{end}."
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,8 @@ from seewhy.errors import ConfigError, UnreadableImageError, near_names
 from seewhy.runtime.progress import Progress
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.npz_files import write_header
-from seewhy.storage.schemas.dataset import Preprocess, SetAside
+from seewhy.storage.schemas.dataset import Dataset, Preprocess, SetAside
+from seewhy.wording import count, some
 
 CHUNK = 16
 ERASE_AREA = (0.02, 0.2)
@@ -116,6 +117,14 @@ def keep_masks(
     _write_rows(path, rows(), (size, size), np.dtype(np.bool_))
     masks: NDArray[np.bool_] = np.load(path, mmap_mode="r", allow_pickle=False)
     return masks, refused
+
+
+def mask_sentences(data: Dataset, refused: Mapping[int, str]) -> list[str]:
+    """Name the masks that cannot be used; see `keep_masks`."""
+    if not refused:
+        return []
+    reasons = [f"{data.paths[place]}: {reason}" for place, reason in refused.items()]
+    return [f"{count(len(reasons), 'object mask')} cannot be used: {some(reasons, 3)}."]
 
 
 def in_threads(work: Callable[[int], Item], count: int) -> Iterator[Item]:

@@ -6,21 +6,22 @@ It calls the other modules of this package in the order of the data and knows no
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.config import StudyConfig
 from seewhy.data.decoding.white_level import settle_levels
-from seewhy.data.groups import column, column_groups, groupings, straddling
-from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels
+from seewhy.data.groups import column, column_groups, groupings, straddling_sentences
+from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels, mask_sentences
 from seewhy.data.quality.associations import (
     association_sentences,
     image_properties,
     told_labels,
 )
 from seewhy.data.quality.checks import check_data
+from seewhy.data.quality.cropping import cropped_share, cropping_sentences
 from seewhy.data.quality.duplicates import find_duplicates
 from seewhy.data.quality.faults import find_faults
 from seewhy.data.quality.measurements import measure_images
@@ -34,10 +35,7 @@ from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
-from seewhy.wording import count, some
-from seewhy.wording import listing as listing_of
-
-_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+from seewhy.wording import count
 
 
 def prepare_data(
@@ -151,21 +149,30 @@ def _decode_and_check(
     if measures is None or duplicates is None:
         return dataset, None
     with failures.optional("data checks"):
-        faults = find_faults(measures, kept.sizes, size)
+        drawn = together and bool(missing_splits(readable))
+        found = check_data(
+            dataset,
+            find_faults(measures, kept.sizes, size),
+            duplicates,
+            threshold,
+            drawn,
+            division.torn,
+        )
+        cropped = cropped_share(kept.sizes)
         files = [listing.files[i] for i in places] if listing.files else []
         properties = image_properties(files, kept.sizes, measures.thumbs)
-        drawn = together and bool(missing_splits(readable))
-        found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
         updates = {
             "notes": [*listing.notes, *decision.notes],
             "sentences": [
                 *decision.warnings,
                 *found.sentences,
-                *_mask_sentences(dataset, no_mask),
-                *_group_sentences(dataset, by_column),
+                *mask_sentences(dataset, no_mask),
+                *straddling_sentences(dataset, by_column),
+                *cropping_sentences(cropped),
                 *association_sentences(told_labels(dataset.labels, properties, config.seed)),
             ],
             "other_files": list(listing.other_files),
+            "cropped": cropped,
         }
         return dataset, found.model_copy(update=updates)
     return dataset, None
@@ -181,34 +188,6 @@ def _check_columns(listing: Listing, config: StudyConfig) -> None:
         named.append(("data.leave_out", data.leave_out))
     for key, name in named:
         column(listing.metadata, name, key, listing.source)
-
-
-def _mask_sentences(data: Dataset, refused: Mapping[int, str]) -> list[str]:
-    if not refused:
-        return []
-    said = [f"{data.paths[place]}: {reason}" for place, reason in refused.items()]
-    return [f"{count(len(said), 'object mask')} cannot be used: {some(said, 3)}."]
-
-
-def _group_sentences(data: Dataset, groups: NDArray[np.int64] | None) -> list[str]:
-    """Name the groups of the table that a given split divides."""
-    if groups is None:
-        return []
-    torn = straddling(groups, data.splits)
-    if not torn:
-        return []
-    first = {group: int(np.flatnonzero(groups == group)[0]) for group in torn}
-    names = [
-        f"{', '.join(data.metadata[name][place] for name in data.group_by)} "
-        f"({listing_of([_SPLITS[split] for split in torn[group]])})"
-        for group, place in first.items()
-    ]
-    tested = sum("test" in splits for splits in torn.values())
-    end = "; test accuracy is too optimistic for these" if tested else ""
-    return [
-        f"{count(len(torn), 'group')} of {listing_of([repr(one) for one in data.group_by])} "
-        f"{'is' if len(torn) == 1 else 'are'} in more than one split: {some(names, 5)}{end}."
-    ]
 
 
 def _divide(

@@ -40,6 +40,7 @@ def data_section(
         "totals": {split: sum(counts[split].values()) for split in counts},
         "source": study.data.source,
         "set_aside": study.data.set_aside,
+        "cropped": study.findings.cropped if study.findings else 0.0,
         "size": int(study.data.pixels.shape[1]),
         "many": len(lines) > MOST_ROWS,
     }

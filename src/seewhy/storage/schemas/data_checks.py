@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from seewhy.storage.schemas.base import Record
+from seewhy.storage.schemas.base import Rate, Record
 from seewhy.storage.schemas.dataset import Split
 from seewhy.storage.schemas.levels import ValueLevel
 
@@ -134,7 +134,7 @@ class DataFindings(Record):
     `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes`
     say how the source was read: which folder is which split, what was not read; and which values of
     the images are black and white. `other_files` are files that are no pictures, the most frequent
-    kind first.
+    kind first. `cropped` is the share of an image outside the square in its middle, the median.
     """
 
     images: int
@@ -144,6 +144,7 @@ class DataFindings(Record):
     sentences: list[str]
     notes: list[str] = Field(default_factory=list)
     other_files: list[OtherFiles] = Field(default_factory=list)
+    cropped: Rate = 0.0
 
 
 class DataChecks(Record):
