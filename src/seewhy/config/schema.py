@@ -82,6 +82,8 @@ class DataConfig(_Section):
         default: found by their names and by what they hold.
     root : str, optional
         The folder that relative paths of a table start from; default: the table's own.
+    corrections : str, optional
+        A table of paths with a corrected label each, or ``drop``.
     group : tuple of str, default ()
         Columns of a table, or one: images with equal values (one patient, one camera) are never
         on two sides of a split or of a fold that is drawn.
@@ -123,6 +125,7 @@ class DataConfig(_Section):
     split: str | None = None
     mask: str | None = None
     root: str | None = None
+    corrections: str | None = None
     group: tuple[str, ...] = ()
     leave_out: str | None = None
     breakdown: Literal["auto"] | tuple[str, ...] = "auto"

@@ -26,6 +26,7 @@ from seewhy.data.quality.duplicates import find_duplicates
 from seewhy.data.quality.faults import find_faults
 from seewhy.data.quality.measurements import measure_images
 from seewhy.data.sources.class_names import count_classes
+from seewhy.data.sources.corrections import without_dropped
 from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.open_source import find_images
 from seewhy.data.splits import SplitAssignment, check_classes, divide, missing_splits
@@ -105,7 +106,7 @@ def _decode_and_check(
     failures: Failures,
 ) -> tuple[Dataset, DataFindings | None]:
     listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
-    kept = keep_pixels(listing, size, run.data.pixels_path, progress)
+    kept = keep_pixels(without_dropped(listing), size, run.data.pixels_path, progress)
     if kept.set_aside:
         progress.say(f"{count(len(kept.set_aside), 'image')} set aside; the report lists them")
     places = kept.indices.tolist()

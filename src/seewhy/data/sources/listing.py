@@ -61,6 +61,8 @@ class Listing:
     # Further columns of a table, one cell per image.
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     other_sources: tuple[Path, ...] = ()  # what else was read: tables, masks
+    # Why images are left out by corrections, by their place; see ``corrections.py``.
+    dropped: Mapping[int, str] = field(default_factory=dict)
 
     def subset(self, places: Sequence[int]) -> Listing:
         """Return the listing of some of its images; what loads them still counts all."""

@@ -16,6 +16,7 @@ from seewhy.config import PRESETS, StudyConfig
 from seewhy.config.schema import DataConfig
 from seewhy.data.sources.arrays import list_arrays
 from seewhy.data.sources.cifar102 import BASE_URL, fetch_cifar102
+from seewhy.data.sources.corrections import correct
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.data.sources.folder import list_folder
 from seewhy.data.sources.listing import Listing
@@ -32,7 +33,7 @@ EXPECTED = (
 
 
 def find_images(config: StudyConfig, progress: Progress, at_least: int | None = None) -> Listing:
-    """Find the images of a study.
+    """Find the images of a study, with the corrections of their labels.
 
     Parameters
     ----------
@@ -46,10 +47,19 @@ def find_images(config: StudyConfig, progress: Progress, at_least: int | None = 
     Raises
     ------
     DataError
-        For a source that is not there, or not one of the kinds.
+        For a source that is not there, or not one of the kinds; for corrections that do not
+        fit it.
     DownloadError
         Where CIFAR-10.2 cannot be downloaded.
     """
+    listing = _find(config, progress, at_least)
+    if config.data.corrections is None:
+        return listing
+    expected = "expected a table of paths and labels"
+    return correct(listing, _existing(config.data.corrections, expected))
+
+
+def _find(config: StudyConfig, progress: Progress, at_least: int | None) -> Listing:
     data = config.data
     if data.source in ("demo", CIFAR102):
         if data.test is not None:

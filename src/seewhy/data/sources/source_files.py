@@ -71,8 +71,9 @@ def named_places(config: StudyConfig) -> dict[str, Path]:
         named["data.source"] = config.data.source
     if config.data.test is not None:
         named["data.test"] = config.data.test
-    if config.data.root is not None:
-        named["data.root"] = config.data.root
+    for key in ("root", "corrections"):
+        if getattr(config.data, key) is not None:
+            named[f"data.{key}"] = getattr(config.data, key)
     for number, backbone in enumerate(config.backbone):
         for key in ("name", "weights"):
             text: str = getattr(backbone, key)
