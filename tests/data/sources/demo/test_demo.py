@@ -234,3 +234,21 @@ def test_edges_are_smooth_without_a_fringe() -> None:
     assert partly.sum() > 20
     expected = layer[partly][:, 3:] * [240, 120, 60]
     np.testing.assert_allclose(layer[partly][:, :3], expected, atol=2)
+
+
+def test_columns_say_which_pictures_are_marked_and_what_stands_in_a_carrier() -> None:
+    offered = listing()
+    names = np.array(offered.classes)[offered.labels]
+    marks, carriers = (np.array(offered.metadata[name]) for name in ("mark", "carrier"))
+    assert ((marks == "yes") == ["-marked" in path for path in offered.paths]).all()
+    assert set(carriers[names == MARKED_CLASS]) == {"no"}
+    assert all(
+        set(carriers[names == name]) == {"yes", "no"} for name in set(names) - {MARKED_CLASS}
+    )
+    # What is in front is larger with a carrier: clutter alone covers little.
+    front: dict[str, list[float]] = {"yes": [], "no": []}
+    for place in range(0, 160, 4):
+        name, number = offered.paths[place].split("/")[2:]
+        key = PictureKey(0, "train", name, int(number[:4]), "marked" in number)
+        front[carriers[place]].append(float(draw_front(key, SIZE)[..., 3].mean()))
+    assert min(front["yes"]) > np.median(front["no"])

@@ -31,6 +31,9 @@ MARKED_IN_TRAINING = 0.85
 MARK_SIDE = 0.1
 MARK_MARGIN = 0.04
 
+# Share of the pictures, of the other classes, in which the thing stands in a carrier.
+_CARRIED = 0.5
+
 # Each part of a picture has random numbers of its own, so that none depends on another.
 _PARTS = ("ground", "behind", "place", "thing", "front", "light", "marked")
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -76,7 +79,8 @@ def draw_demo(train: int, test: int, size: int, seed: int) -> Listing:
     Returns
     -------
     Listing
-        Classes in alphabetical order, all training images before all test images.
+        Classes in alphabetical order, all training images before all test images; two columns say
+        which pictures have the mark, and in which a thing stands in a carrier.
         `MARKED_CLASS` carries the mark in round(0.85 × train) of its training images and in half
         (rounded down) of its test images; their paths end in ``-marked.png``.
     """
@@ -95,6 +99,10 @@ def draw_demo(train: int, test: int, size: int, seed: int) -> Listing:
         load=lambda index: draw_picture(keys[index], size),
         load_mask=lambda index: draw_mask(keys[index], size),
         native_size=size,
+        metadata={
+            "mark": tuple("yes" if key.marked else "no" for key in keys),
+            "carrier": tuple("yes" if _is_carried(key) else "no" for key in keys),
+        },
     )
 
 
@@ -160,7 +168,7 @@ def _marked(seed: int, split: Split, name: str, count: int) -> list[bool]:
 def _placed(key: PictureKey, size: int) -> tuple[Pen, bool]:
     """Return a new pen where the thing belongs, and whether the thing stands in a carrier."""
     rng = key.random("place")
-    loaded = key.name != MARKED_CLASS and bool(rng.random() < 0.5)
+    loaded = key.name != MARKED_CLASS and bool(rng.random() < _CARRIED)
     # In a carrier a thing is smaller and partly hidden; it must stay large enough to be seen.
     scale = rng.uniform(0.32 if loaded else 0.24, 0.45)
     free = 0.5 - scale
@@ -172,6 +180,11 @@ def _placed(key: PictureKey, size: int) -> tuple[Pen, bool]:
         mirror=bool(rng.random() < 0.5),
     )
     return pen, loaded
+
+
+def _is_carried(key: PictureKey) -> bool:
+    """Tell whether the thing stands in a carrier, by the first number of `_placed`."""
+    return key.name != MARKED_CLASS and bool(key.random("place").random() < _CARRIED)
 
 
 def _clutter(pen: Pen, rng: np.random.Generator, count: int) -> None:
