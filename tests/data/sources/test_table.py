@@ -298,7 +298,6 @@ def test_a_column_that_is_not_there_is_named_with_near_ones(write: Write) -> Non
         ("x.jsonl", "[1, 2]\n", "x.jsonl, line 1: expected an object with a path and a label"),
         ("x.json", "{}", "x.json: is JSON of another kind; expected a list of objects"),
         ("x.json", "[" * 100_000, "x.json: is no JSON ("),
-        ("x.parquet", "no", "x.parquet: cannot be read as Parquet ("),
         (
             "x.json",
             '{"images": [1], "annotations": [], "categories": []}',
@@ -316,6 +315,11 @@ def test_bad_files_are_named(write: Write, name: str, text: str, sentence: str) 
         _list(write(text, name))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_parquet_file_is_named(write: Write) -> None:
+    with pytest.raises(DataError, match=r"x.parquet: cannot be read as Parquet \("):
+        _list(write("no", "x.parquet"))
 
 
 @pytest.mark.parametrize(
