@@ -72,7 +72,8 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         expected |= {f"{folder}/explanations/{n}" for n in ("index.csv", "faithfulness.json")}
         expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
-        expected |= {f"{folder}/{n}.json" for n in ("evaluation", "quality_issues", "audit")}
+        expected |= {f"{folder}/{n}.json" for n in ("evaluation", "imbalance")}
+        expected |= {f"{folder}/{n}.json" for n in ("quality_issues", "audit")}
         expected |= {f"{folder}/{n}" for n in ("out_of_fold.csv", "audit.npz", "audit-details.npz")}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected

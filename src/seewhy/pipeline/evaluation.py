@@ -12,6 +12,7 @@ from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
 from seewhy.evaluation.repetitions import over_repetitions
 from seewhy.pipeline.breakdown import write_breakdown
+from seewhy.pipeline.imbalance import write_imbalance
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import redraw_report
 from seewhy.runtime.arguments import listener, run_root
@@ -38,6 +39,7 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
             )
             run.evaluation.write(slug, found)
             records[slug], evaluations[slug] = one, found
+            write_imbalance(run, slug, one, seed)
             write_breakdown(run, slug, one.predictions["finetuning"], seed)
     with failures.optional("comparison"):
         if not records:

@@ -185,6 +185,7 @@ def _read(run: RunDirectory, summary: Summary) -> ReportInput:
         provenance=run.provenance.read(),
         config=config,
         evaluations={slug: run.evaluation.read(slug) for slug in summary.backbones},
+        imbalances={slug: run.imbalance.read(slug) for slug in summary.backbones},
         breakdowns={slug: run.breakdown.read(slug) for slug in summary.backbones},
         comparison=run.evaluation.read_comparison(),
         findings=run.data.read_checks().findings,

@@ -13,6 +13,7 @@ from seewhy.report.figures import photographs as pictures
 from seewhy.report.figures.svg import key_entry
 from seewhy.report.figures.training_figures import DotSeries, confusion_matrix, recall_dots
 from seewhy.report.sections.breakdown import breakdown_section
+from seewhy.report.sections.imbalance import imbalance_section
 from seewhy.report.sections.performance import performance_section
 from seewhy.report.sections.section import MOST_ROWS, ReportInput, Section
 from seewhy.report.text.statements import confusions
@@ -51,6 +52,7 @@ def evaluation_section(study: ReportInput) -> Section:
         )
     return {
         "performance": performance_section(study),
+        "imbalance": imbalance_section(study),
         "breakdowns": breakdown_section(study),
         "bins": BINS,
         "parts": parts,

@@ -14,6 +14,7 @@ from seewhy.storage.schemas.comparison import Comparison
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.evaluation import Evaluation
+from seewhy.storage.schemas.imbalance import Imbalance
 from seewhy.storage.schemas.provenance import Provenance
 from seewhy.storage.schemas.summary import Summary
 from seewhy.storage.titles import display_names
@@ -34,6 +35,7 @@ class ReportInput:
     provenance: Provenance | None
     config: str
     evaluations: Mapping[str, Evaluation | None] = field(default_factory=dict)
+    imbalances: Mapping[str, Imbalance | None] = field(default_factory=dict)
     breakdowns: Mapping[str, Breakdown | None] = field(default_factory=dict)
     comparison: Comparison | None = None
     findings: DataFindings | None = None

@@ -1,0 +1,64 @@
+"""Measures for classes of unequal sizes and unequal costs: imbalance.json."""
+
+from __future__ import annotations
+
+from seewhy.statistics.bootstrap import Interval
+from seewhy.storage.schemas.base import FrozenRecord, Stage
+
+
+class ClassRanking(FrozenRecord):
+    """How well the probability of one class separates its test images from all others.
+
+    `auroc` and `average_precision` are None where no image, or every image, is of the class.
+    """
+
+    images: int
+    auroc: Interval | None = None
+    average_precision: Interval | None = None
+
+
+class ImbalanceScores(FrozenRecord):
+    """One stage (or the baseline) on the test images.
+
+    Attributes
+    ----------
+    images : int
+    balanced_accuracy : Interval
+        Mean recall over the classes that have test images.
+    auroc, average_precision : Interval, optional
+        Means over the classes whose own value is not None.
+    log_loss : Interval, optional
+        None for the baseline: the scores of its groups are not probabilities of the classes.
+    kappa : Interval, optional
+        Cohen's; None where all labels and all predictions are one class.
+    matthews : Interval
+        Matthews' correlation of labels and predictions; 0 where either is one class.
+    sensitivity, specificity : Interval, optional
+        Of the positive class of two: the recall of this class and that of the other.
+    classes : dict of str to ClassRanking
+        In the order of the classes.
+    """
+
+    images: int
+    balanced_accuracy: Interval
+    auroc: Interval | None = None
+    average_precision: Interval | None = None
+    log_loss: Interval | None = None
+    kappa: Interval | None = None
+    matthews: Interval
+    sensitivity: Interval | None = None
+    specificity: Interval | None = None
+    classes: dict[str, ClassRanking]
+
+
+class Imbalance(FrozenRecord):
+    """imbalance.json: one backbone on the test images, with 95 % bootstrap intervals.
+
+    `draws` and `seed` are the bootstrap's. `positive` is the positive class of two, else None.
+    """
+
+    draws: int
+    seed: int
+    positive: str | None = None
+    baseline: ImbalanceScores | None = None
+    stages: dict[Stage, ImbalanceScores]
