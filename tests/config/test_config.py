@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -161,3 +162,22 @@ def test_cam_goes_with_a_linear_head() -> None:
     assert load_config("demo", settings=linear).explanation.method == "cam"
     with pytest.raises(ConfigError, match="expected a linear head"):
         load_config("demo", settings=[*linear, "explanation.layer=blocks.6"])
+
+
+@pytest.mark.parametrize("text", ["sensitivity=0.95", " sensitivity = 95e-2 "])
+def test_an_operating_point_is_a_measure_and_a_value(text: str) -> None:
+    config = load_config("demo", settings=[f"evaluation.operating_point={text}"])
+    assert config.evaluation.target == ("sensitivity", 0.95)
+    assert load_config("demo").evaluation.target is None
+
+
+@pytest.mark.parametrize(
+    "text", ["sensitivity", "recall=0.9", "precision=0", "precision=1.1", "specificity=1e", "0.9"]
+)
+def test_a_wrong_operating_point_is_one_sentence(text: str) -> None:
+    message = (
+        "demo: evaluation.operating_point: expected sensitivity=, specificity= or precision= and a "
+        f"number above 0 and at most 1, such as 'sensitivity=0.95', but got '{text}'"
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        load_config("demo", settings={"evaluation.operating_point": text})

@@ -111,6 +111,23 @@ def test_a_single_class_is_refused_before_anything_is_decoded(tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("classes", "setting", "sentence"),
+    [
+        ("ab", "positive=c", "evaluation.positive: expected 'a' or 'b', but got 'c'"),
+        ("abc", "positive=c", "evaluation.positive: expected two classes, but "),
+        ("abc", "operating_point=precision=1", "evaluation.operating_point: expected two classes"),
+    ],
+)
+def test_a_positive_class_that_cannot_be_is_refused_before_anything_is_decoded(
+    tmp_path: Path, classes: str, setting: str, sentence: str
+) -> None:
+    root = photos(tmp_path / "mine", dict.fromkeys(classes, 10))
+    with pytest.raises(DataError, match=sentence):
+        prepare(root, tmp_path / "run", settings=[f"evaluation.{setting}"])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("size", "expected"), [(96, 32), (32, 32), (16, 16)])
 def test_arrays_are_never_enlarged_on_disk(tmp_path: Path, size: int, expected: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)

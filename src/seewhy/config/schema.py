@@ -7,7 +7,8 @@ directories.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, NamedTuple, cast
 
 from pydantic import (
     BaseModel,
@@ -50,6 +51,16 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 DropShare = Annotated[float, Field(ge=0, lt=1)]
 BatchSize = Annotated[int, Field(ge=2, le=MOST)]
 Loss = Literal["cross-entropy", "kl-divergence"]
+
+
+_OPERATING_POINT = re.compile(r"(sensitivity|specificity|precision)\s*=\s*([\d.eE+-]+)")
+
+
+class OperatingTarget(NamedTuple):
+    """What an operating point has to reach: a measure of the positive class, and its value."""
+
+    measure: Literal["sensitivity", "specificity", "precision"]
+    value: float
 
 
 class _Section(BaseModel):
@@ -378,6 +389,50 @@ class FinetuningConfig(_Section):
     disk_gib: Annotated[float, Field(ge=0)] | None = None
 
 
+class EvaluationConfig(_Section):
+    """How the test results of two classes are weighed against each other.
+
+    Attributes
+    ----------
+    positive : str, optional
+        The positive class of two; default: the one with fewer training images.
+    operating_point : str, optional
+        ``sensitivity=0.95``, or ``specificity=`` or ``precision=``: the threshold nearest to 0.5
+        that reaches it on the validation images is measured on the test images.
+    """
+
+    positive: str | None = None
+    operating_point: str | None = None
+
+    @field_validator("operating_point")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and _target(value) is None:
+            raise ValueError(
+                "expected sensitivity=, specificity= or precision= and a number above 0 and at "
+                f"most 1, such as 'sensitivity=0.95', but got {value!r}"
+            )
+        return value
+
+    @property
+    def target(self) -> OperatingTarget | None:
+        """The measure and the value of `operating_point`."""
+        return None if self.operating_point is None else _target(self.operating_point)
+
+
+def _target(text: str) -> OperatingTarget | None:
+    """Read an operating point; None where the text is none."""
+    found = _OPERATING_POINT.fullmatch(text.strip())
+    try:
+        value = float(found[2]) if found else 0.0
+    except ValueError:
+        return None
+    if found is None or not 0 < value <= 1:
+        return None
+    measure = cast(Literal["sensitivity", "specificity", "precision"], found[1])
+    return OperatingTarget(measure, value)
+
+
 class ExplanationConfig(_Section):
     """The maps, and how faithful they are.
 
@@ -463,6 +518,7 @@ class StudyConfig(_Section):
     search: SearchConfig = Field(default_factory=SearchConfig)
     adaptation: AdaptationConfig = Field(default_factory=AdaptationConfig)
     finetuning: FinetuningConfig = Field(default_factory=FinetuningConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     explanation: ExplanationConfig = Field(default_factory=ExplanationConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)
 

@@ -73,6 +73,7 @@ def prepare_data(
     # Once before the work, and once more in `divide` without what could not be read.
     check_classes(listing)
     _check_columns(listing, config)
+    _check_positive(listing, config)
     try:
         size = working_size(listing, input_size)
         failures = Failures(run, progress)
@@ -189,6 +190,21 @@ def _check_columns(listing: Listing, config: StudyConfig) -> None:
         named.append(("data.leave_out", data.leave_out))
     for key, name in named:
         column(listing.metadata, name, key, listing.source)
+
+
+def _check_positive(listing: Listing, config: StudyConfig) -> None:
+    """Refuse a positive class or an operating point that these classes cannot have."""
+    wanted, classes = config.evaluation, listing.classes
+    for key in ("positive", "operating_point"):
+        if getattr(wanted, key) is not None and len(classes) != 2:
+            raise DataError(
+                f"evaluation.{key}: expected two classes, but {listing.source} has {len(classes)}"
+            )
+    if wanted.positive is not None and wanted.positive not in classes:
+        raise DataError(
+            f"evaluation.positive: expected {' or '.join(map(repr, classes))}, "
+            f"but got {wanted.positive!r}"
+        )
 
 
 def _divide(

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from seewhy.evaluation.imbalance import imbalance, rarer_class
+from seewhy.evaluation.operating_point import operating_point
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.backbone import BackboneRecords
 
 
 def write_imbalance(run: RunDirectory, slug: str, records: BackboneRecords, seed: int) -> None:
-    """Write imbalance.json; the positive class of two is the one with fewer training images."""
-    data = run.data.read()
-    positive = rarer_class(data.labels[data.where("train")], len(data.classes))
-    found = imbalance(
-        records.predictions, records.baseline_predictions, data.classes, positive, seed
-    )
-    run.imbalance.write(slug, found)
+    """Write imbalance.json.
+
+    The positive class of two is the configuration's, else the one with fewer training images.
+    """
+    data, wanted = run.data.read(), run.config.read().evaluation
+    classes, predictions = data.classes, records.predictions
+    positive = rarer_class(data.labels[data.where("train")], len(classes))
+    if positive is not None and wanted.positive is not None:
+        positive = classes.index(wanted.positive)
+    found = imbalance(predictions, records.baseline_predictions, classes, positive, seed)
+    point = None
+    if wanted.target is not None and positive is not None:
+        validation = records.validation.get("finetuning")
+        point = operating_point(
+            wanted.target, validation, predictions["finetuning"], classes, positive
+        )
+    named = positive is not None and wanted.positive is not None
+    update = {"operating_point": point, "positive_was_named": named}
+    run.imbalance.write(slug, found.model_copy(update=update))

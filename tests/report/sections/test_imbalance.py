@@ -8,9 +8,11 @@ import re
 import numpy as np
 import pytest
 
+from seewhy.config import validate
 from seewhy.evaluation.metrics import score
 from seewhy.pipeline.imbalance import write_imbalance
-from seewhy.report.build import build_report
+from seewhy.report.build import _read, build_report
+from seewhy.report.sections.imbalance import imbalance_section
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.summary import Summary
 from tests.report.conftest import Make
@@ -49,6 +51,35 @@ def test_the_table_has_every_backbone_and_stage(make_run: Make) -> None:
     assert float(rows[1]["Sensitivity"]) == pytest.approx(recall["yes"]) == pytest.approx(2 / 3)
     assert float(rows[1]["Specificity"]) == pytest.approx(recall["no"]) == pytest.approx(5 / 6)
     assert float(rows[1]["Balanced accuracy"]) == pytest.approx(np.mean([2 / 3, 5 / 6]))
+
+
+def test_the_operating_point_is_a_sentence_a_table_and_a_mark(make_run: Make) -> None:
+    run, summary = made = make_run(("no", "yes"), backbones=("net_a",), answers=TWO)
+    config = {"evaluation": {"positive": "no", "operating_point": "specificity=0.9"}}
+    run.config.write(validate(config, "test"))
+    for stage in ("adaptation", "finetuning"):
+        test = run.backbones.read("net_a", ("no", "yes")).predictions["finetuning"]
+        run.training.write_validation("net_a", stage, test, ("no", "yes"))
+    judge(made)
+    words = _words(build_report(run, summary).read_text("utf-8"))
+    assert "The positive class is &#39;no&#39;: sensitivity is" in words
+    # The negative image with 0.55 for "no" is rejected from above 0.55 on.
+    assert "Predict &#39;no&#39; from a probability of 0.725 on" in words
+    assert "◇ operating point" in words
+    path = run.report.path.parent / "tables" / "operating-point.csv"
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    assert [float(row["Specificity"]) for row in rows] == [pytest.approx(2 / 3), 1]
+    assert [float(row["Threshold"]) for row in rows] == [0.5, pytest.approx(0.725)]
+    drawn = (run.report.path.parent / "figures" / "ranking-curves-net_a.svg").read_text("utf-8")
+    assert "Precision and recall" in drawn
+
+
+def test_curves_of_more_classes_are_not_drawn(make_run: Make) -> None:
+    run, summary = made = make_run(backbones=("net_a",))
+    judge(made)
+    study = _read(run, summary)
+    found = imbalance_section(study)
+    assert (found["curves"], found["points"], found["thresholds"]) == ([], [], None)
 
 
 def test_a_class_without_test_images_is_missing(make_run: Make) -> None:

@@ -1,7 +1,10 @@
-"""The part of the evaluation on unequal classes: measures that rare classes count in."""
+"""The part of the evaluation on unequal classes: measures, curves and an operating point."""
 
 from __future__ import annotations
 
+from seewhy.evaluation.operating_point import DEFAULT_THRESHOLD, ranking_curves
+from seewhy.report.figures.ranking_figures import roc_and_precision
+from seewhy.report.figures.svg import SvgFigure
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.base import STAGES
@@ -31,6 +34,17 @@ def imbalance_section(study: ReportInput) -> Section:
         "classes": [_classes(study.of(slug), slug, one) for slug, one in found.items()],
         "draws": any_one.draws,
         "positive": _positive(any_one),
+        "points": [
+            {"name": study.names[slug], "sentence": one.operating_point.sentence}
+            for slug, one in found.items()
+            if one.operating_point is not None
+        ],
+        "thresholds": _thresholds(study, found),
+        "curves": [
+            {"name": study.names[slug], "figure": figure}
+            for slug, one in found.items()
+            if (figure := _curves(study, slug, one)) is not None
+        ],
     }
 
 
@@ -38,9 +52,51 @@ def _positive(one: Imbalance) -> str:
     if one.positive is None:
         return ""
     return (
-        f"The positive class is {one.positive!r}, which has fewer training images: sensitivity is "
+        f"The positive class is {one.positive!r}"
+        f"{'' if one.positive_was_named else ', which has fewer training images'}: sensitivity is "
         "its recall, specificity the recall of the other class."
     )
+
+
+def _thresholds(study: ReportInput, found: dict[str, Imbalance]) -> ReportTable | None:
+    """Return the table of what 0.5 and the chosen thresholds give on the test images."""
+    rows: list[tuple[Value, ...]] = []
+    for slug, one in found.items():
+        point = one.operating_point
+        if point is None:
+            continue
+        for threshold, rates in (
+            (DEFAULT_THRESHOLD, point.usual),
+            (point.threshold, point.chosen),
+        ):
+            if rates is not None:
+                three = (rates.sensitivity, rates.specificity, rates.precision)
+                rows.append((study.names[slug], threshold, *three))
+    if not rows:
+        return None
+    return ReportTable(
+        "operating-point",
+        "Operating point of the fine-tuned classifier, with Wilson’s 95 % CI",
+        ("Backbone", "Threshold", "Sensitivity", "Specificity", "Precision"),
+        tuple(rows),
+    )
+
+
+def _curves(study: ReportInput, slug: str, one: Imbalance) -> SvgFigure | None:
+    """Return the curves of two classes; None where the test images do not define them."""
+    if one.positive is None:
+        return None
+    positive = study.data.classes.index(one.positive)
+    found = {
+        stage: curves
+        for stage in STAGES
+        if (curves := ranking_curves(study.records[slug].predictions[stage], positive)) is not None
+    }
+    if not found:
+        return None
+    point = one.operating_point.chosen if one.operating_point else None
+    alt = f"ROC and precision-recall curves of {study.names[slug]} for class {one.positive}"
+    return roc_and_precision(found, point, f"ranking-curves-{slug}", alt)
 
 
 def _rows(one: Imbalance) -> list[tuple[str, ImbalanceScores]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from seewhy.statistics.bootstrap import Interval
-from seewhy.storage.schemas.base import FrozenRecord, Stage
+from seewhy.storage.schemas.base import FrozenRecord, Rate, Stage
 
 
 class ClassRanking(FrozenRecord):
@@ -51,14 +53,54 @@ class ImbalanceScores(FrozenRecord):
     classes: dict[str, ClassRanking]
 
 
+class ThresholdRates(FrozenRecord):
+    """Sensitivity, specificity and precision at one threshold, with Wilson's 95 % intervals.
+
+    None where there is no image that the share is of.
+    """
+
+    sensitivity: Interval | None = None
+    specificity: Interval | None = None
+    precision: Interval | None = None
+
+
+class OperatingPoint(FrozenRecord):
+    """A threshold of the fine-tuned classifier for the probability of the positive class.
+
+    Attributes
+    ----------
+    measure : {"sensitivity", "specificity", "precision"}
+    target : float
+        What `measure` has to reach on the validation images.
+    validation_images : int
+    threshold : float, optional
+        The one nearest to 0.5 that reaches it; None where none does.
+    usual, chosen : ThresholdRates
+        On the test images, at 0.5 and at `threshold`.
+    sentence : str
+    """
+
+    measure: Literal["sensitivity", "specificity", "precision"]
+    target: Rate
+    validation_images: int
+    threshold: float | None = None
+    usual: ThresholdRates
+    chosen: ThresholdRates | None = None
+    sentence: str
+
+
 class Imbalance(FrozenRecord):
     """imbalance.json: one backbone on the test images, with 95 % bootstrap intervals.
 
-    `draws` and `seed` are the bootstrap's. `positive` is the positive class of two, else None.
+    `draws` and `seed` are the bootstrap's. `positive` is the positive class of two, else None;
+    `positive_was_named` says whether the configuration names it. `operating_point` is None where
+    the configuration asks for none.
     """
 
     draws: int
     seed: int
     positive: str | None = None
+    positive_was_named: bool = False
+    operating_point: OperatingPoint | None = None
     baseline: ImbalanceScores | None = None
     stages: dict[Stage, ImbalanceScores]
