@@ -114,17 +114,18 @@ def test_a_single_class_is_refused_before_anything_is_decoded(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("classes", "setting", "sentence"),
     [
-        ("ab", "positive=c", "evaluation.positive: expected 'a' or 'b', but got 'c'"),
-        ("abc", "positive=c", "evaluation.positive: expected two classes, but "),
-        ("abc", "operating_point=precision=1", "evaluation.operating_point: expected two classes"),
+        ("ab", "evaluation.positive=c", "evaluation.positive: expected 'a' or 'b', but got 'c'"),
+        ("abc", "evaluation.positive=c", "evaluation.positive: expected two classes, but "),
+        ("abc", "evaluation.operating_point=precision=1", "operating_point: expected two classes"),
+        ("abc", "data.ordered=['a', 'b']", "data.ordered: expected each class once .'a', 'b', 'c'"),
     ],
 )
-def test_a_positive_class_that_cannot_be_is_refused_before_anything_is_decoded(
+def test_classes_that_do_not_fit_are_refused_before_anything_is_decoded(
     tmp_path: Path, classes: str, setting: str, sentence: str
 ) -> None:
     root = photos(tmp_path / "mine", dict.fromkeys(classes, 10))
     with pytest.raises(DataError, match=sentence):
-        prepare(root, tmp_path / "run", settings=[f"evaluation.{setting}"])
+        prepare(root, tmp_path / "run", settings=[setting])
     assert not (tmp_path / "run").exists()
 
 

@@ -12,6 +12,7 @@ from seewhy.evaluation.imbalance import (
     imbalance,
     imbalance_scores,
     measures,
+    ordered_measures,
     ranking,
     rarer_class,
 )
@@ -140,3 +141,38 @@ def test_the_rarer_of_two_classes_is_positive() -> None:
     assert rarer_class(np.array([0, 0, 1]), 2) == 1
     assert rarer_class(np.array([0, 1]), 2) == 1
     assert rarer_class(np.array([0, 1, 2]), 3) is None
+
+
+def test_ordered_measures_are_scikit_learns_whatever_the_weights() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 5, 80)
+    predicted = np.clip(labels + rng.integers(-1, 3, 80), 0, 4)
+    weight = np.stack([np.ones(80), rng.integers(0, 4, 80).astype(float)])
+    ours = ordered_measures(labels, predicted, weight)
+    for row, one in enumerate(weight):
+        kappa = metrics.cohen_kappa_score(labels, predicted, weights="quadratic", sample_weight=one)
+        error = metrics.mean_absolute_error(labels, predicted, sample_weight=one)
+        assert ours["quadratic_kappa"][row] == pytest.approx(kappa, **CLOSE)
+        assert ours["mean_absolute_error"][row] == pytest.approx(error, **CLOSE)
+    same = np.ones(4, np.int64)
+    alone = ordered_measures(same, same, np.ones((1, 4)))
+    assert np.isnan(alone["quadratic_kappa"][0])
+    assert alone["mean_absolute_error"][0] == 0
+
+
+def test_the_order_is_that_of_the_names() -> None:
+    """In the order mild, none, severe each error of the first image is 2 classes wide."""
+    shares = np.eye(3, dtype=np.float32)[[2, 1, 2]]
+    found = Predictions(("x", "y", "z"), np.array([0, 1, 2]), shares)
+    for order, error in ((("mild", "none", "severe"), 2 / 3), (("none", "mild", "severe"), 1 / 3)):
+        made = imbalance(
+            {"adaptation": found}, found, ("mild", "none", "severe"), draws=20, order=order
+        )
+        assert made.order == list(order)
+        for one in (made.baseline, made.stages["adaptation"]):
+            assert one is not None
+            assert one.mean_absolute_error is not None
+            assert one.mean_absolute_error.value == pytest.approx(error)
+            assert one.quadratic_kappa is not None
+    plain = imbalance({"adaptation": found}, None, ("mild", "none", "severe"), draws=20)
+    assert plain.stages["adaptation"].quadratic_kappa is None

@@ -8,7 +8,7 @@ directories.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple, cast, get_args
 
 from pydantic import (
     BaseModel,
@@ -74,7 +74,8 @@ class _Section(BaseModel):
         """Refuse true and false where a number is meant: Python takes them for 1 and 0."""
         items = value if isinstance(value, (list, tuple)) else (value,)
         hint = cls.model_fields[str(info.field_name)].annotation
-        if hint is not bool and any(isinstance(item, bool) for item in items):
+        may_be_true = hint is bool or bool in get_args(hint)
+        if not may_be_true and any(isinstance(item, bool) for item in items):
             raise ValueError(f"expected no truth value, but got {str(value).lower()}")
         return value
 
@@ -102,6 +103,9 @@ class DataConfig(_Section):
         A column: all training and validation images of one of its values are held out at a time.
     breakdown : "auto" or tuple of str, default "auto"
         Columns by whose values test results are broken down; ``auto``: all with few values.
+    ordered : bool or tuple of str, default False
+        Whether the classes are degrees of one thing, in the order in which they are listed; or
+        their names from the lowest to the highest.
     validation : float, default 0.1
         Share of the training images held out for validation, stratified.
     held_out : float, default 0.2
@@ -140,6 +144,7 @@ class DataConfig(_Section):
     group: tuple[str, ...] = ()
     leave_out: str | None = None
     breakdown: Literal["auto"] | tuple[str, ...] = "auto"
+    ordered: bool | Annotated[tuple[str, ...], Field(min_length=2)] = False
     validation: Share = 0.1
     held_out: Share = 0.2
     top_folders: Literal["auto", "classes", "splits"] = "auto"

@@ -74,6 +74,7 @@ def prepare_data(
     check_classes(listing)
     _check_columns(listing, config)
     _check_positive(listing, config)
+    _check_order(listing, config)
     try:
         size = working_size(listing, input_size)
         failures = Failures(run, progress)
@@ -204,6 +205,16 @@ def _check_positive(listing: Listing, config: StudyConfig) -> None:
         raise DataError(
             f"evaluation.positive: expected {' or '.join(map(repr, classes))}, "
             f"but got {wanted.positive!r}"
+        )
+
+
+def _check_order(listing: Listing, config: StudyConfig) -> None:
+    """Refuse an order that does not have each class once."""
+    order = config.data.ordered
+    if not isinstance(order, bool) and sorted(order) != sorted(listing.classes):
+        raise DataError(
+            f"data.ordered: expected each class once ({some([repr(c) for c in listing.classes])}), "
+            f"but got {some([repr(name) for name in order])}"
         )
 
 

@@ -37,6 +37,7 @@ def imbalance(
     positive: int | None = None,
     seed: int = 0,
     draws: int = DRAWS,
+    order: Sequence[str] | None = None,
 ) -> Imbalance:
     """Measure a backbone's baseline, adaptation and fine-tuning on the test images.
 
@@ -51,16 +52,24 @@ def imbalance(
         The positive class of two; default: no sensitivity and specificity.
     seed, draws : int
         Of the bootstrap; where N · K is large, at least 200 draws are made.
+    order : sequence of str, optional
+        The classes from the lowest to the highest, where they are ordered.
     """
+    degrees = None if order is None else np.array([order.index(name) for name in classes])
     images = max((len(one.ids) for one in predictions.values()), default=0)
     draws = min(draws, max(FEWEST_DRAWS, MOST_PASSES // max(1, images * len(classes))))
     return Imbalance(
         draws=draws,
         seed=seed,
         positive=None if positive is None else classes[positive],
-        baseline=imbalance_scores(baseline, classes, positive, seed, draws) if baseline else None,
+        order=None if order is None else list(order),
+        baseline=(
+            imbalance_scores(baseline, classes, positive, seed, draws, degrees)
+            if baseline
+            else None
+        ),
         stages={
-            stage: imbalance_scores(found, classes, positive, seed, draws)
+            stage: imbalance_scores(found, classes, positive, seed, draws, degrees)
             for stage, found in predictions.items()
         },
     )
@@ -72,8 +81,11 @@ def imbalance_scores(
     positive: int | None = None,
     seed: int = 0,
     draws: int = DRAWS,
+    degrees: NDArray[np.int64] | None = None,
 ) -> ImbalanceScores:
     """Measure one set of predictions of N test images, at least one.
+
+    `degrees` (K,) are the places of the classes in their order, where they are ordered.
 
     Returns
     -------
@@ -84,6 +96,9 @@ def imbalance_scores(
 
     def statistics(weight: Weights) -> NDArray[np.float64]:
         found = measures(predictions, len(classes), weight, positive)
+        if degrees is not None:
+            labels, predicted = degrees[predictions.labels], degrees[predictions.predicted]
+            found |= ordered_measures(labels, predicted, weight)
         names[:] = found
         return np.stack(list(found.values()), axis=1)
 
@@ -150,6 +165,38 @@ def measures(
         own = probabilities[np.arange(len(labels)), labels] / sums
         found["log_loss"] = -(weight @ np.log(np.clip(own, tiny, 1 - tiny))) / weight.sum(axis=1)
     return found
+
+
+def ordered_measures(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], weight: Weights
+) -> Measures:
+    """Compute quadratically weighted kappa and mean absolute error for each row of weights.
+
+    Both come from moments: the disagreement that chance would show is the mean squared difference
+    of a label and the prediction of another image.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of int64, (N,)
+        Places in the order of the classes.
+    weight : ndarray of float64, (B, N)
+
+    Examples
+    --------
+    >>> places = np.array([0, 1, 2])
+    >>> ordered_measures(places, places, np.ones((1, 3)))["quadratic_kappa"]
+    array([1.])
+    """
+    total, difference = weight.sum(axis=1), (labels - predicted).astype(np.float64)
+    means = (weight @ labels) * (weight @ predicted) / total
+    chance = weight @ (labels**2 + predicted**2) - 2 * means
+    observed = weight @ difference**2
+    # Whole numbers but for the division by the total.
+    defined = chance > 1e-9 * total
+    return {
+        "quadratic_kappa": np.where(defined, 1 - _ratio(observed, chance), np.nan),
+        "mean_absolute_error": weight @ np.abs(difference) / total,
+    }
 
 
 def ranking(

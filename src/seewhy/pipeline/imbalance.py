@@ -13,12 +13,15 @@ def write_imbalance(run: RunDirectory, slug: str, records: BackboneRecords, seed
 
     The positive class of two is the configuration's, else the one with fewer training images.
     """
-    data, wanted = run.data.read(), run.config.read().evaluation
+    data, config = run.data.read(), run.config.read()
+    wanted, order = config.evaluation, config.data.ordered
     classes, predictions = data.classes, records.predictions
     positive = rarer_class(data.labels[data.where("train")], len(classes))
     if positive is not None and wanted.positive is not None:
         positive = classes.index(wanted.positive)
-    found = imbalance(predictions, records.baseline_predictions, classes, positive, seed)
+    ordered = (classes if order else None) if isinstance(order, bool) else order
+    baseline = records.baseline_predictions
+    found = imbalance(predictions, baseline, classes, positive, seed, order=ordered)
     point = None
     if wanted.target is not None and positive is not None:
         validation = records.validation.get("finetuning")

@@ -82,6 +82,23 @@ def test_curves_of_more_classes_are_not_drawn(make_run: Make) -> None:
     assert (found["curves"], found["points"], found["thresholds"]) == ([], [], None)
 
 
+@pytest.mark.parametrize(
+    ("ordered", "order"),
+    [(True, ["cat", "dog", "frog"]), (["frog", "cat", "dog"], ["frog", "cat", "dog"])],
+)
+def test_ordered_classes_have_their_measures(
+    make_run: Make, ordered: object, order: list[str]
+) -> None:
+    run, summary = made = make_run(backbones=("net_a",))
+    run.config.write(validate({"data": {"ordered": ordered}}, "test"))
+    judge(made)
+    found = imbalance_section(_read(run, summary))
+    assert found["order"].startswith(f"The classes are ordered: {', '.join(order)}. Quadratic")
+    assert found["table"].columns[-2:] == ("Quadratic kappa", "Mean absolute error")
+    # Fine-tuning takes two dogs for cats: neighbours in both orders.
+    assert found["table"].rows[1][-1].value == pytest.approx(2 / 8)
+
+
 def test_a_class_without_test_images_is_missing(make_run: Make) -> None:
     run, summary = made = make_run(("cat", "dog", "frog", "newt"))
     judge(made)

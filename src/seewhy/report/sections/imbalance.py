@@ -20,6 +20,10 @@ MEASURES = {
     "kappa": "Cohen’s kappa",
     "matthews": "Matthews’ correlation",
 }
+OF_ORDERED = {
+    "quadratic_kappa": "Quadratic kappa",
+    "mean_absolute_error": "Mean absolute error",
+}
 OF_TWO = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 
 
@@ -34,6 +38,7 @@ def imbalance_section(study: ReportInput) -> Section:
         "classes": [_classes(study.of(slug), slug, one) for slug, one in found.items()],
         "draws": any_one.draws,
         "positive": _positive(any_one),
+        "order": _order(any_one),
         "points": [
             {"name": study.names[slug], "sentence": one.operating_point.sentence}
             for slug, one in found.items()
@@ -99,6 +104,15 @@ def _curves(study: ReportInput, slug: str, one: Imbalance) -> SvgFigure | None:
     return roc_and_precision(found, point, f"ranking-curves-{slug}", alt)
 
 
+def _order(one: Imbalance) -> str:
+    if one.order is None:
+        return ""
+    return (
+        f"The classes are ordered: {', '.join(one.order)}. Quadratic kappa weighs an error by the "
+        "square of its distance, and the mean absolute error is the mean distance, in classes."
+    )
+
+
 def _rows(one: Imbalance) -> list[tuple[str, ImbalanceScores]]:
     first = [("Baseline", one.baseline)] if one.baseline else []
     return first + [(STAGE_TITLES[s], one.stages[s]) for s in STAGES if s in one.stages]
@@ -108,6 +122,8 @@ def _measures(study: ReportInput, found: dict[str, Imbalance]) -> ReportTable:
     shown = dict(MEASURES)
     if any(one.positive is not None for one in found.values()):
         shown |= OF_TWO
+    if any(one.order for one in found.values()):
+        shown |= OF_ORDERED
     rows: list[tuple[Value, ...]] = [
         (study.names[slug], stage, *(getattr(part, name) for name in shown))
         for slug, one in found.items()

@@ -37,6 +37,9 @@ class ImbalanceScores(FrozenRecord):
         Matthews' correlation of labels and predictions; 0 where either is one class.
     sensitivity, specificity : Interval, optional
         Of the positive class of two: the recall of this class and that of the other.
+    quadratic_kappa, mean_absolute_error : Interval, optional
+        Of ordered classes: kappa with quadratic weights, and the mean distance of label and
+        prediction in classes.
     classes : dict of str to ClassRanking
         In the order of the classes.
     """
@@ -50,6 +53,8 @@ class ImbalanceScores(FrozenRecord):
     matthews: Interval
     sensitivity: Interval | None = None
     specificity: Interval | None = None
+    quadratic_kappa: Interval | None = None
+    mean_absolute_error: Interval | None = None
     classes: dict[str, ClassRanking]
 
 
@@ -94,7 +99,8 @@ class Imbalance(FrozenRecord):
 
     `draws` and `seed` are the bootstrap's. `positive` is the positive class of two, else None;
     `positive_was_named` says whether the configuration names it. `operating_point` is None where
-    the configuration asks for none.
+    the configuration asks for none. `order` has the classes from the lowest to the highest where
+    they are ordered.
     """
 
     draws: int
@@ -102,5 +108,6 @@ class Imbalance(FrozenRecord):
     positive: str | None = None
     positive_was_named: bool = False
     operating_point: OperatingPoint | None = None
+    order: list[str] | None = None
     baseline: ImbalanceScores | None = None
     stages: dict[Stage, ImbalanceScores]
