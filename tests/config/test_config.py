@@ -181,3 +181,22 @@ def test_a_wrong_operating_point_is_one_sentence(text: str) -> None:
     )
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         load_config("demo", settings={"evaluation.operating_point": text})
+
+
+def test_class_weights_are_read_from_the_command_line() -> None:
+    for text, expected in (("balanced", "balanced"), ("{ dog = 2 }", {"dog": 2.0})):
+        config = load_config("demo", settings=[f"head.class_weights={text}"])
+        assert config.head.class_weights == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["even", "{}", "{ dog = 0 }", "{ dog = -1 }", "{ dog = true }", "{ dog = 'x' }", "2"]
+)
+def test_wrong_class_weights_are_one_sentence(value: str) -> None:
+    message = (
+        "demo: head.class_weights: expected 'none', 'balanced' or a number above 0 per class, such "
+        "as { defect = 5.0 }, but got "
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}") as caught:
+        load_config("demo", settings=[f"head.class_weights={value}"])
+    assert "\n" not in str(caught.value)

@@ -117,6 +117,7 @@ def test_a_single_class_is_refused_before_anything_is_decoded(tmp_path: Path) ->
         ("ab", "evaluation.positive=c", "evaluation.positive: expected 'a' or 'b', but got 'c'"),
         ("abc", "evaluation.positive=c", "evaluation.positive: expected two classes, but "),
         ("abc", "evaluation.operating_point=precision=1", "operating_point: expected two classes"),
+        ("ab", "head.class_weights={ad=2}", "head.class_weights: .*mine has no class 'ad'"),
         ("abc", "data.ordered=['a', 'b']", "data.ordered: expected each class once .'a', 'b', 'c'"),
     ],
 )

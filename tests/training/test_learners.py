@@ -436,3 +436,59 @@ def test_training_batches_alone_are_augmented_from_a_chance_of_their_own() -> No
     # And what it gives back is what is learnt from.
     other = trained(lambda batch, labels, generator: torch.zeros_like(batch))
     assert not torch.equal(other[0][0], plain[0][0])
+
+
+WEIGHTS = (0.25, 3.0, 1.0, 0.5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("units", UNITS)
+def test_weighted_gradients_are_those_of_autograd(units: tuple[int, ...], smoothing: float) -> None:
+    theirs, learner = _head(units), _learner(_head(units))
+    pooled, labels = _pooled(11)
+    targets = torch.from_numpy(labels)
+    for parameter in _trained(learner):
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    weights = torch.tensor(WEIGHTS)[targets]
+    with torch.no_grad():
+        learner._gradients(pooled, label_shares(targets, CLASSES, smoothing), [], weights)
+    losses = nn.functional.cross_entropy(
+        theirs.classify(pooled), targets, reduction="none", label_smoothing=smoothing
+    )
+    (losses * weights).mean().backward()
+    _same(
+        [one.grad.t() if one.dim() == 2 else one.grad for one in _trained(learner)],
+        [parameter.grad for parameter in theirs.parameters()],
+    )
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "kl-divergence"])
+def test_weighted_epochs_of_both_learners_are_the_same(loss: str) -> None:
+    settings = replace(
+        SETTINGS, loss=loss, epochs=4, class_weights=WEIGHTS, label_smoothing=0.1, patience=9
+    )
+    ours, theirs, plain = _head((5,)), _head((5,)), _head((5,))
+    history = [
+        train_stage(learner, settings, Silent(), "a test").history
+        for learner in (_learner(ours, settings), _module_learner(theirs, settings))
+    ]
+    for one, other in zip(*history, strict=True):
+        assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-5)
+    _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+    train_stage(_learner(plain, replace(settings, class_weights=())), settings, Silent(), "a test")
+    assert not torch.allclose(plain.layers[0].weight, ours.layers[0].weight)
+
+
+@pytest.mark.parametrize("make", [_learner, _module_learner])
+def test_weights_of_one_and_validation_change_nothing(
+    make: Callable[..., HeadLearner | ModuleLearner],
+) -> None:
+    ones = replace(SETTINGS, class_weights=(1.0,) * CLASSES)
+    heads = _head((5,)), _head((5,))
+    learned = [make(head, given) for head, given in zip(heads, (SETTINGS, ones), strict=True)]
+    epochs = [one.train_epoch(1, lambda steps: None) for one in learned]
+    assert epochs[0] == pytest.approx(epochs[1], rel=1e-6)
+    _same(*(list(head.state_dict().values()) for head in heads))
+    # The validation loss of one and the same head, whatever the weights.
+    weighted = make(_head((5,)), replace(SETTINGS, class_weights=WEIGHTS))
+    assert weighted.validate() == make(_head((5,)), SETTINGS).validate()

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from seewhy.training.losses import label_shares, loss_of
+from seewhy.training.losses import class_weights, label_shares, loss_of
 
 
 def _value_and_gradient(
@@ -94,3 +95,33 @@ def test_label_shares_by_hand() -> None:
     expected = torch.tensor([[0.05, 0.05, 0.85, 0.05], [0.85, 0.05, 0.05, 0.05]])
     torch.testing.assert_close(shares, expected)
     assert torch.equal(label_shares(torch.tensor([1]), 3), torch.tensor([[0.0, 1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "kl-divergence"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weights_multiply_each_images_loss(name: str, smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(5, 3, generator=generator), torch.tensor([0, 2, 1, 1, 0])
+    weights = torch.tensor([2.0, 0.5, 1.0, 3.0, 0.0])
+    alone = [
+        loss_of(name, logits[k : k + 1], labels[k : k + 1], "sum", smoothing) for k in range(5)
+    ]
+    expected = sum(float(one * weight) for one, weight in zip(alone, weights, strict=True))
+    found = [loss_of(name, logits, labels, how, smoothing, weights) for how in ("sum", "mean")]
+    assert [float(one) for one in found] == pytest.approx([expected, expected / 5], rel=1e-5)
+
+
+def test_class_weights_by_hand_and_scikit_learn() -> None:
+    labels, classes = np.array([0] * 6 + [1] * 3 + [2]), ("a", "b", "c")
+    assert class_weights("none", classes, labels) == ()
+    balanced = class_weights("balanced", classes, labels)
+    theirs = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert balanced == pytest.approx(theirs.tolist(), rel=1e-12)
+    # Weights 1, 1 and 5 of six, three and one image: 14 in all.
+    own = class_weights({"c": 5.0}, classes, labels)
+    assert own == pytest.approx([10 / 14, 10 / 14, 50 / 14])
+    for weights in (balanced, own):
+        assert np.array(weights)[labels].mean() == pytest.approx(1)
+    # A class that a fold leaves out has none; the others share what there is.
+    assert class_weights("balanced", classes, labels[:9]) == pytest.approx([0.75, 1.5, 0])
+    assert class_weights({"c": 5.0}, classes, labels[:9]) == pytest.approx([1, 1, 0])

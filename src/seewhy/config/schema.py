@@ -7,6 +7,7 @@ directories.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Literal, NamedTuple, cast, get_args
 
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from seewhy.config.validation_messages import sentence
+from seewhy.config.validation_messages import brief, sentence
 from seewhy.errors import ConfigError, near_names
 
 AUGMENTATIONS = ("crop", "translate", "flip", "erase")
@@ -51,6 +52,7 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 DropShare = Annotated[float, Field(ge=0, lt=1)]
 BatchSize = Annotated[int, Field(ge=2, le=MOST)]
 Loss = Literal["cross-entropy", "kl-divergence"]
+ClassWeights = Literal["none", "balanced"] | dict[str, float]
 
 
 _OPERATING_POINT = re.compile(r"(sensitivity|specificity|precision)\s*=\s*([\d.eE+-]+)")
@@ -256,7 +258,9 @@ class BaselineConfig(_Section):
 
 
 class HeadConfig(_Section):
-    """The head and how it is trained; the search, where it is on, finds all but label_smoothing.
+    """The head and how it is trained.
+
+    The search, where it is on, finds all but label_smoothing and class_weights.
 
     Attributes
     ----------
@@ -271,6 +275,10 @@ class HeadConfig(_Section):
         Their gradients are equal, so this choice cannot change a classifier.
     label_smoothing : float, default 0
         Share of each label that is spread evenly over all classes.
+    class_weights : {"none", "balanced"} or dict of str to float, default "none"
+        How much an image counts in the training loss of both stages, by its class; ``balanced``:
+        all classes count the same, however many images they have. Classes that a dictionary does
+        not name have 1. Weights are scaled so that their mean over the training images is 1.
     """
 
     units: tuple[Positive, ...] = (256,)
@@ -279,6 +287,22 @@ class HeadConfig(_Section):
     batch_size: BatchSize = 64
     loss: Loss = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: ClassWeights = "none"
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights(cls, value: object) -> object:
+        weights = list(value.values()) if isinstance(value, dict) else []
+        numbers = all(
+            isinstance(one, (int, float)) and not isinstance(one, bool) and 0 < one < math.inf
+            for one in weights
+        )
+        if value in ("none", "balanced") or (weights and numbers):
+            return value
+        raise ValueError(
+            "expected 'none', 'balanced' or a number above 0 per class, such as "
+            f"{{ defect = 5.0 }}, but got {brief(value)}"
+        )
 
 
 class SearchConfig(_Section):

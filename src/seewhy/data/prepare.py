@@ -30,7 +30,7 @@ from seewhy.data.sources.corrections import without_dropped
 from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.open_source import find_images
 from seewhy.data.splits import SplitAssignment, check_classes, divide, missing_splits
-from seewhy.errors import DataError
+from seewhy.errors import DataError, near_names
 from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
@@ -75,6 +75,7 @@ def prepare_data(
     _check_columns(listing, config)
     _check_positive(listing, config)
     _check_order(listing, config)
+    _check_weights(listing, config)
     try:
         size = working_size(listing, input_size)
         failures = Failures(run, progress)
@@ -216,6 +217,17 @@ def _check_order(listing: Listing, config: StudyConfig) -> None:
             f"data.ordered: expected each class once ({some([repr(c) for c in listing.classes])}), "
             f"but got {some([repr(name) for name in order])}"
         )
+
+
+def _check_weights(listing: Listing, config: StudyConfig) -> None:
+    """Refuse a weight of a class that is not there."""
+    weights = config.head.class_weights
+    for name in weights if isinstance(weights, dict) else ():
+        if name not in listing.classes:
+            raise DataError(
+                f"head.class_weights: {listing.source} has no class {name!r}"
+                f"{near_names(name, listing.classes)}"
+            )
 
 
 def _divide(

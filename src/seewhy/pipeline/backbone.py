@@ -238,6 +238,9 @@ def _search_key(work: StudyContext, backbone: Backbone) -> str:
         backbone.weights_key,
         backbone.preprocess,
     ]
+    # Only where there are any: the keys of studies without them stay as they were.
+    if config.head.class_weights != "none":
+        parts.append(config.head.class_weights)
     if search.objective == "both":
         parts.append(config.finetuning.model_dump(exclude={"keep", "memory_gib", "disk_gib"}))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

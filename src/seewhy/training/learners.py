@@ -70,6 +70,7 @@ class ModuleLearner:
         self.images = len(train)
         self._batches, self._augment = batches, augment
         self._targets = torch.from_numpy(labels).to(compute.device)
+        self._weights = _class_weights(settings, compute.device)
         self._train, self._validation = train, validation
         self._settings, self._compute = settings, compute
 
@@ -89,7 +90,7 @@ class ModuleLearner:
                 inputs = self._batches(indices, generator)
                 if self._augment is not None:
                     inputs = self._augment(inputs, self._wanted(indices), chance)
-                logits, loss = self._loss(inputs, indices, "mean")
+                logits, loss = self._loss(inputs, indices, "mean", self._weights)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
@@ -115,22 +116,28 @@ class ModuleLearner:
         return self._targets[torch.from_numpy(indices).to(self._targets.device)]
 
     def _loss(
-        self, inputs: Tensor, indices: NDArray[np.int64], reduction: str
+        self,
+        inputs: Tensor,
+        indices: NDArray[np.int64],
+        reduction: str,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return logits (B, K) and their loss."""
+        """Return logits (B, K) and their loss; `weights` (K,) are those of the classes."""
         settings = self._settings
         with self._compute.autocast():
             logits = self.module(inputs)
         wanted = self._wanted(indices)
         smoothing = settings.label_smoothing
-        return logits, loss_of(settings.loss, logits.float(), wanted, reduction, smoothing)
+        each = None if weights is None else weights[wanted]
+        return logits, loss_of(settings.loss, logits.float(), wanted, reduction, smoothing, each)
 
 
 class HeadLearner:
     r"""Trains a head on pooled features with gradients worked out by hand.
 
     A head is a few small matrices: autograd and the optimiser's wrapper take longer than their
-    products. The gradient of either loss with respect to the logits is softmax(z) − y, and
+    products. The gradient of either loss with respect to the logits is softmax(z) − y, times the
+    weight of the image's class where there are weights, and
 
     .. math:: \partial W_i = a_{i-1}^T \delta_i, \qquad
               \delta_{i-1} = (\delta_i W_i^T) \odot m_{i-1} \odot [a_{i-1} > 0]
@@ -165,6 +172,7 @@ class HeadLearner:
         self.optimizer = Adam(self._parameters, settings.learning_rate, fused=True)
         self._pooled = pooled
         self._targets = torch.from_numpy(labels).to(pooled.device)
+        self._weights = _class_weights(settings, pooled.device)
         self._train = train
         self._validation = torch.from_numpy(validation).to(pooled.device)
         self._settings = settings
@@ -184,7 +192,7 @@ class HeadLearner:
             rows = torch.from_numpy(order[start : start + block]).to(self._pooled.device)
             labels = self._targets[rows]
             logits = self._train_rows(self._pooled[rows], labels)
-            loss_sum += float(self._loss(logits, labels))
+            loss_sum += float(self._loss(logits, labels, self._weights))
             right += int((logits.argmax(dim=1) == labels).sum())
             advance(len(rows))
         self.optimizer.zero_grad()
@@ -201,9 +209,10 @@ class HeadLearner:
             right += int((logits.argmax(dim=1) == labels).sum())
         return loss_sum / len(self._validation), right / len(self._validation)
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         smoothing = self._settings.label_smoothing
-        return loss_of(self._settings.loss, logits, labels, "sum", smoothing)
+        each = None if weights is None else weights[labels]
+        return loss_of(self._settings.loss, logits, labels, "sum", smoothing, each)
 
     def _train_rows(self, rows: Tensor, labels: Tensor) -> Tensor:
         """Take a step for each batch of `rows` (R, C); return the logits each was taken at."""
@@ -217,15 +226,26 @@ class HeadLearner:
             if dropout > 0
         ]
         logits = torch.empty_like(wanted)
+        weights = None if self._weights is None else self._weights[labels]
         for start in range(0, len(rows), self._settings.batch_size):
             part = slice(start, start + self._settings.batch_size)
             chosen = [mask[part] for mask in masks]
-            logits[part] = self._gradients(rows[part], wanted[part], chosen)
+            each = None if weights is None else weights[part]
+            logits[part] = self._gradients(rows[part], wanted[part], chosen, each)
             self.optimizer.step()
         return logits
 
-    def _gradients(self, rows: Tensor, wanted: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        """Set every gradient of the mean loss over `rows` (B, C); return the logits (B, K)."""
+    def _gradients(
+        self,
+        rows: Tensor,
+        wanted: Tensor,
+        masks: Sequence[Tensor],
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Set every gradient of the mean loss over `rows` (B, C); return the logits (B, K).
+
+        `weights` (B,) multiply the losses of the rows.
+        """
         inputs = [rows]
         *hidden, (last_weight, last_bias) = self._layers
         for k, (weight, bias) in enumerate(hidden):
@@ -233,6 +253,8 @@ class HeadLearner:
             inputs.append(active.mul_(masks[k]) if masks else active)
         logits = torch.addmm(last_bias, inputs[-1], last_weight)
         delta = logits.softmax(dim=1).sub_(wanted).div_(len(rows))
+        if weights is not None:
+            delta.mul_(weights[:, None])
         for k in reversed(range(len(self._layers))):
             weight, bias = self._layers[k]
             torch.mm(inputs[k].t(), delta, out=weight.grad)
@@ -242,6 +264,13 @@ class HeadLearner:
                 if masks:
                     delta.mul_(masks[k - 1])
         return logits
+
+
+def _class_weights(settings: StageSettings, device: torch.device) -> Tensor | None:
+    """Return the weights of the classes, (K,) float32; None where all count alike."""
+    if not settings.class_weights:
+        return None
+    return torch.tensor(settings.class_weights, dtype=torch.float32, device=device)
 
 
 def _laid_out(linear: nn.Linear) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,24 @@
-"""The losses of both stages, against labels that may be smoothed."""
+"""The losses of both stages: labels may be smoothed, classes may have weights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+
+from seewhy.config import ClassWeights
 
 
 def loss_of(
-    name: str, logits: Tensor, labels: Tensor, reduction: str = "mean", smoothing: float = 0.0
+    name: str,
+    logits: Tensor,
+    labels: Tensor,
+    reduction: str = "mean",
+    smoothing: float = 0.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Return the loss against labels.
 
@@ -23,15 +34,56 @@ def loss_of(
     reduction : {"mean", "sum"}, default "mean"
     smoothing : float, default 0
         Share of each label that is spread evenly over all K classes.
+    weights : Tensor, (B,), optional
+        Each image's loss is multiplied by its weight; the mean still divides by B.
     """
+    if weights is not None:
+        each = weights * _each_loss(name, logits, labels, smoothing)
+        return each.mean() if reduction == "mean" else each.sum()
     if name == "cross-entropy":
         return F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=smoothing)
-    wanted = label_shares(labels, logits.shape[1], smoothing).to(logits.dtype)
-    divergence = F.kl_div(logits.log_softmax(dim=1), wanted, reduction="none").sum(dim=1)
+    divergence = _each_loss(name, logits, labels, smoothing)
     return divergence.mean() if reduction == "mean" else divergence.sum()
+
+
+def class_weights(
+    wanted: ClassWeights, classes: Sequence[str], labels: NDArray[np.int64]
+) -> tuple[float, ...]:
+    """Return the weight of each class, with mean 1 over the training images.
+
+    Parameters
+    ----------
+    wanted : {"none", "balanced"} or mapping of str to float
+        ``balanced``: n / (K · n_k), for K classes with n_k of n images. Classes that a mapping
+        does not name have 1 before scaling.
+    classes : sequence of str
+    labels : ndarray of int64, (n,)
+        Of the training images; a class without any has no weight, 0.
+
+    Returns
+    -------
+    tuple of float
+        One per class; empty for ``none``.
+    """
+    if wanted == "none":
+        return ()
+    images = np.bincount(labels, minlength=len(classes))
+    if isinstance(wanted, str):
+        raw = 1 / np.maximum(images, 1)
+    else:
+        raw = np.array([wanted.get(name, 1.0) for name in classes])
+    return tuple((np.where(images > 0, raw, 0) * len(labels) / (raw * images).sum()).tolist())
 
 
 def label_shares(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
     """Return each label as a distribution over the classes, (B, K) float32."""
     one_hot = F.one_hot(labels, classes).float()
     return one_hot * (1 - smoothing) + smoothing / classes
+
+
+def _each_loss(name: str, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the loss of each image, (B,)."""
+    if name == "cross-entropy":
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    wanted = label_shares(labels, logits.shape[1], smoothing).to(logits.dtype)
+    return F.kl_div(logits.log_softmax(dim=1), wanted, reduction="none").sum(dim=1)

@@ -20,6 +20,7 @@ from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
+from seewhy.training.losses import class_weights
 from seewhy.training.trainer import OnEpoch, StageResult, seed_of, stage_settings, train_stage
 
 
@@ -51,7 +52,13 @@ def adapt(
     """
     stage = config.adaptation
     settings = stage_settings(
-        "adaptation", config.head, stage.epochs, stage.patience, 1.0, config.seed
+        "adaptation",
+        config.head,
+        stage.epochs,
+        stage.patience,
+        1.0,
+        config.seed,
+        _weights(config, data),
     )
     train, validation = data.where("train"), data.where("validation")
     learner = HeadLearner(head, pooled, data.labels, train, validation, settings)
@@ -82,6 +89,7 @@ def finetune(
         stage.patience,
         stage.learning_rate_factor,
         config.seed,
+        _weights(config, data),
     )
     tail_and_head.requires_grad_(True)
     where = stage.augmentation
@@ -102,3 +110,8 @@ def finetune(
     result = train_stage(learner, settings, progress, title, keeper, on_epoch)
     tail_and_head.requires_grad_(False)
     return result
+
+
+def _weights(config: StudyConfig, data: Dataset) -> tuple[float, ...]:
+    """Return how much an image of each class counts, from the images that are trained on."""
+    return class_weights(config.head.class_weights, data.classes, data.labels[data.where("train")])

@@ -48,6 +48,8 @@ class StageSettings:
         ``cross-entropy`` or ``kl-divergence``.
     seed : int
     label_smoothing : float, default 0
+    class_weights : tuple of float, default ()
+        How much an image of each class counts in the training loss; empty: all alike.
     """
 
     stage: Stage
@@ -58,6 +60,7 @@ class StageSettings:
     loss: str
     seed: int
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,18 @@ class BestEpoch:
 
 
 def stage_settings(
-    stage: Stage, head: HeadConfig, epochs: int, patience: int, factor: float, seed: int
+    stage: Stage,
+    head: HeadConfig,
+    epochs: int,
+    patience: int,
+    factor: float,
+    seed: int,
+    weights: tuple[float, ...] = (),
 ) -> StageSettings:
-    """Put a stage's settings together; `factor` scales the head's learning rate."""
+    """Put a stage's settings together.
+
+    `factor` scales the head's learning rate; `weights` are those of the classes.
+    """
     return StageSettings(
         stage=stage,
         epochs=epochs,
@@ -152,6 +164,7 @@ def stage_settings(
         loss=head.loss,
         seed=seed,
         label_smoothing=head.label_smoothing,
+        class_weights=weights,
     )
 
 

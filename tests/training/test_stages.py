@@ -1,0 +1,56 @@
+"""Both stages weigh the classes by the images that they are trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seewhy.config import load_config
+from seewhy.runtime.device import Compute
+from seewhy.runtime.progress import Silent
+from seewhy.storage.schemas.dataset import Dataset
+from seewhy.training import stages
+from seewhy.training.trainer import StageResult, StageSettings
+
+CPU = Compute(torch.device("cpu"), "float32", "a test")
+
+
+@pytest.mark.parametrize(
+    ("setting", "weights"),
+    [("none", ()), ("balanced", (2 / 3, 2)), ("{ b = 3 }", (2 / 3, 2))],
+)
+def test_the_weights_are_those_of_the_training_images(
+    setting: str, weights: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six training images of a and two of b; validation and test images, mostly b, do not count."""
+    given: list[StageSettings] = []
+
+    def train_stage(learner: object, settings: StageSettings, *rest: object) -> StageResult:
+        given.append(settings)
+        return StageResult((), 0, 0.0)
+
+    monkeypatch.setattr(stages, "train_stage", train_stage)
+    labels = np.array([0] * 6 + [1] * 2 + [1] * 6)
+    data = Dataset(
+        source="made up",
+        classes=("a", "b"),
+        ids=tuple(map(str, range(14))),
+        paths=tuple(map(str, range(14))),
+        labels=labels,
+        splits=("train",) * 8 + ("validation",) * 3 + ("test",) * 3,
+        pixels=np.zeros((14, 2, 2, 3), np.uint8),
+    )
+    config = load_config("demo", settings=[f"head.class_weights={setting}", "head.units=[]"])
+    pooled = torch.zeros(14, 3)
+    head = stages.new_head(pooled, config, data.classes)
+    stages.adapt(head, pooled, data, config, Silent(), "adaptation")
+
+    class AtCut:
+        batch = staticmethod(lambda indices, generator: pooled)
+
+    stages.finetune(nn.Linear(3, 2), AtCut(), data, config, CPU, Silent(), "fine-tuning")  # type: ignore[arg-type]
+    assert [one.stage for one in given] == ["adaptation", "finetuning"]
+    for one in given:
+        assert one.class_weights == pytest.approx(weights)
