@@ -161,10 +161,10 @@ def test_ordered_measures_are_scikit_learns_whatever_the_weights() -> None:
 
 
 def test_the_order_is_that_of_the_names() -> None:
-    """In the order mild, none, severe each error of the first image is 2 classes wide."""
-    shares = np.eye(3, dtype=np.float32)[[2, 1, 2]]
+    """One of three images is mild and predicted as none: neighbours in one of the orders."""
+    shares = np.eye(3, dtype=np.float32)[[1, 1, 2]]
     found = Predictions(("x", "y", "z"), np.array([0, 1, 2]), shares)
-    for order, error in ((("mild", "none", "severe"), 2 / 3), (("none", "mild", "severe"), 1 / 3)):
+    for order, error in ((("mild", "none", "severe"), 1 / 3), (("none", "severe", "mild"), 2 / 3)):
         made = imbalance(
             {"adaptation": found}, found, ("mild", "none", "severe"), draws=20, order=order
         )
