@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.config import StudyConfig
+from seewhy.data.configured_names import check_names
 from seewhy.data.decoding.white_level import settle_levels
-from seewhy.data.groups import column, column_groups, groupings, straddling_sentences
+from seewhy.data.groups import column_groups, groupings, straddling_sentences
 from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels, mask_sentences
 from seewhy.data.quality.associations import (
     association_sentences,
@@ -30,7 +31,7 @@ from seewhy.data.sources.corrections import without_dropped
 from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.open_source import find_images
 from seewhy.data.splits import SplitAssignment, check_classes, divide, missing_splits
-from seewhy.errors import DataError, near_names
+from seewhy.errors import DataError
 from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
@@ -72,10 +73,7 @@ def prepare_data(
     progress.say(count_classes(listing))
     # Once before the work, and once more in `divide` without what could not be read.
     check_classes(listing)
-    _check_columns(listing, config)
-    _check_positive(listing, config)
-    _check_order(listing, config)
-    _check_weights(listing, config)
+    check_names(listing, config)
     try:
         size = working_size(listing, input_size)
         failures = Failures(run, progress)
@@ -180,54 +178,6 @@ def _decode_and_check(
         }
         return dataset, found.model_copy(update=updates)
     return dataset, None
-
-
-def _check_columns(listing: Listing, config: StudyConfig) -> None:
-    """Refuse names of columns that are not there, before anything is decoded."""
-    data = config.data
-    named = [("data.group", name) for name in data.group]
-    if data.breakdown != "auto":
-        named += [("data.breakdown", name) for name in data.breakdown]
-    if data.leave_out is not None:
-        named.append(("data.leave_out", data.leave_out))
-    for key, name in named:
-        column(listing.metadata, name, key, listing.source)
-
-
-def _check_positive(listing: Listing, config: StudyConfig) -> None:
-    """Refuse a positive class or an operating point that these classes cannot have."""
-    wanted, classes = config.evaluation, listing.classes
-    for key in ("positive", "operating_point"):
-        if getattr(wanted, key) is not None and len(classes) != 2:
-            raise DataError(
-                f"evaluation.{key}: expected two classes, but {listing.source} has {len(classes)}"
-            )
-    if wanted.positive is not None and wanted.positive not in classes:
-        raise DataError(
-            f"evaluation.positive: expected {' or '.join(map(repr, classes))}, "
-            f"but got {wanted.positive!r}"
-        )
-
-
-def _check_order(listing: Listing, config: StudyConfig) -> None:
-    """Refuse an order that does not have each class once."""
-    order = config.data.ordered
-    if not isinstance(order, bool) and sorted(order) != sorted(listing.classes):
-        raise DataError(
-            f"data.ordered: expected each class once ({some([repr(c) for c in listing.classes])}), "
-            f"but got {some([repr(name) for name in order])}"
-        )
-
-
-def _check_weights(listing: Listing, config: StudyConfig) -> None:
-    """Refuse a weight of a class that is not there."""
-    weights = config.head.class_weights
-    for name in weights if isinstance(weights, dict) else ():
-        if name not in listing.classes:
-            raise DataError(
-                f"head.class_weights: {listing.source} has no class {name!r}"
-                f"{near_names(name, listing.classes)}"
-            )
 
 
 def _divide(
