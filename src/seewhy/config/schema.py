@@ -497,6 +497,19 @@ class ExplanationConfig(_Section):
         return (self.layer,) if isinstance(self.layer, str) else tuple(dict.fromkeys(self.layer))
 
 
+class EvaluationConfig(_Section):
+    """The evaluation on the test images.
+
+    Attributes
+    ----------
+    abstain_error : float, optional
+        The error rate that predictions may have: below the confidence at which the validation
+        images reach it, the classifier abstains. Default: no threshold.
+    """
+
+    abstain_error: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
 class AuditConfig(_Section):
     """The search for shortcuts.
 
@@ -549,6 +562,7 @@ class StudyConfig(_Section):
     finetuning: FinetuningConfig = Field(default_factory=FinetuningConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     explanation: ExplanationConfig = Field(default_factory=ExplanationConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     audit: AuditConfig = Field(default_factory=AuditConfig)
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
 from seewhy.evaluation.repetitions import over_repetitions
+from seewhy.pipeline.abstention import write_abstention
 from seewhy.pipeline.breakdown import write_breakdown
 from seewhy.pipeline.imbalance import write_imbalance
 from seewhy.pipeline.run_opening import opened_run
@@ -41,6 +42,7 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
             records[slug], evaluations[slug] = one, found
             write_imbalance(run, slug, one, seed)
             write_breakdown(run, slug, one.predictions["finetuning"], seed)
+            write_abstention(run, slug, one, found)
     with failures.optional("comparison"):
         if not records:
             raise RunError("no backbone could be evaluated")

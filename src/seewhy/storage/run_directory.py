@@ -13,6 +13,7 @@ from pathlib import Path
 
 from seewhy.errors import RunError
 from seewhy.storage.layout import Layout
+from seewhy.storage.repositories.abstention import AbstentionRepository
 from seewhy.storage.repositories.audit import AuditRepository
 from seewhy.storage.repositories.backbones import BackboneRepository
 from seewhy.storage.repositories.base import all_root_names
@@ -61,6 +62,7 @@ class RunDirectory:
         self.evaluation = EvaluationRepository(self.layout)
         self.imbalance = ImbalanceRepository(self.layout)
         self.breakdown = BreakdownRepository(self.layout)
+        self.abstention = AbstentionRepository(self.layout)
         self.provenance = ProvenanceRepository(self.layout)
         self.summary = SummaryRepository(self.layout)
         self.report = ReportRepository(self.layout)
