@@ -27,7 +27,7 @@ from typing import Any
 # What most commands import; done once here.
 for name in (
     "seewhy.cli.app",
-    "seewhy.inference.explain_pictures",
+    "seewhy.inference.predict_pictures",
     "seewhy.pipeline.comparison",
     "seewhy.pipeline.data_check",
     "seewhy.pipeline.mitigation",

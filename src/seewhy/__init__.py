@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from seewhy.explanation.layers import list_layers
     from seewhy.inference.classifiers import NamedClassifier, load_classifier, open_classifier
     from seewhy.inference.picture_input import read_images
+    from seewhy.inference.predict_pictures import predict_pictures
     from seewhy.models.classifier import Classifier
     from seewhy.pipeline.mitigation import mitigate_run
     from seewhy.pipeline.study import Study, run_study
@@ -35,6 +36,7 @@ _HOMES = {
     "NamedClassifier": "seewhy.inference.classifiers",
     "load_classifier": "seewhy.inference.classifiers",
     "open_classifier": "seewhy.inference.classifiers",
+    "predict_pictures": "seewhy.inference.predict_pictures",
     "read_images": "seewhy.inference.picture_input",
     "Study": "seewhy.pipeline.study",
     "redraw_report": "seewhy.report.build",
@@ -54,6 +56,7 @@ __all__ = [
     "load_config",
     "mitigate_run",
     "open_classifier",
+    "predict_pictures",
     "read_images",
     "redraw_report",
     "run_study",

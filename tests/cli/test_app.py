@@ -18,7 +18,7 @@ Function = Callable[..., None]
 SEEWHY = [sys.executable, "-c", "from seewhy.cli.app import main; main()"]
 COMMANDS = {
     "Studies": ["run", "check", "audit", "report", "evaluate", "compare"],
-    "Any classifier": ["explain", "layers"],
+    "Any classifier": ["predict", "explain", "layers"],
     "Information": ["models"],
 }
 

@@ -14,7 +14,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from seewhy import __version__
-from seewhy.cli import audit, check, compare, evaluate, explain, layers, models, report, run
+from seewhy.cli import (
+    audit,
+    check,
+    compare,
+    evaluate,
+    explain,
+    layers,
+    models,
+    predict,
+    report,
+    run,
+)
 from seewhy.cli.console import fit_encoding, print_message, print_result
 from seewhy.errors import SeewhyError
 
@@ -49,7 +60,7 @@ def main() -> None:
             raise
         _fail(
             "not enough memory; try a smaller head.batch_size or input.size, or "
-            "finetuning.keep=recompute; with explain, a smaller --batch-size or --size"
+            "finetuning.keep=recompute; with explain or predict, a smaller --batch-size or --size"
         )
 
 
@@ -101,6 +112,7 @@ _add("Studies", audit.audit, audit.EXAMPLES)
 _add("Studies", report.report, report.EXAMPLES)
 _add("Studies", evaluate.evaluate, evaluate.EXAMPLES)
 _add("Studies", compare.compare, compare.EXAMPLES)
+_add("Any classifier", predict.predict, predict.EXAMPLES)
 _add("Any classifier", explain.explain, explain.EXAMPLES)
 _add("Any classifier", layers.layers, layers.EXAMPLES)
 _add("Information", models.models, models.EXAMPLES)

@@ -20,6 +20,7 @@ from seewhy.config import DataConfig, name_backbone
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
 from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import LayerInfo, list_layers
+from seewhy.inference.decision_rule import NO_RULE, DecisionRule, read_decision_rule
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.imagenet import NoImageNetClassError, class_names, group_classes
@@ -64,6 +65,8 @@ class NamedClassifier:
     levels : Levels
         What is black and white in pictures of more than 8 bits a value; empty where the weights
         come from no study, or from one without such pictures.
+    rule : DecisionRule
+        How a study calibrates its probabilities, and when it abstains; empty without a study.
 
     Examples
     --------
@@ -83,6 +86,7 @@ class NamedClassifier:
     layer: str
     max_megapixels: float
     levels: Levels = NO_LEVELS
+    rule: DecisionRule = NO_RULE
 
     def find_class(self, word: str | int) -> int:
         """Return the output that a word names.
@@ -326,6 +330,7 @@ def _of_run(
         layer=classifier.map_layer,
         max_megapixels=RunDirectory(root).config.read().data.max_megapixels,
         levels=design.levels,
+        rule=read_decision_rule(RunDirectory(root), slug, stage),
     )
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.data.decoding.picture import is_deep, measure_image
-from seewhy.data.decoding.value_levels import decide_levels
 from seewhy.errors import ConfigError, UnreadableImageError
 from seewhy.explanation.explain import Explanation
 from seewhy.explanation.methods.registry import Method
@@ -23,11 +21,10 @@ from seewhy.inference.explanation_request import ExplanationRequest, ResolvedReq
 from seewhy.inference.manifest import NAME as MANIFEST
 from seewhy.inference.manifest import FailedPicture, Manifest, Picture, write_manifest
 from seewhy.inference.overlays import OverlayWriter
-from seewhy.inference.picture_input import read_square, squares_to_input
+from seewhy.inference.picture_input import find_levels, read_square, squares_to_input
 from seewhy.inference.picture_names import PictureFile, find_pictures
 from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.run_directory import refuse_study_files
-from seewhy.storage.schemas.levels import Levels
 
 
 def explain_pictures(
@@ -70,7 +67,9 @@ def explain_pictures(
     question = read_question(classifier, asking)
     against = tuple(classifier.classes[k] for k in question.against)
     found, failures = find_pictures([Path(path) for path in paths], without=folder)
-    classifier = replace(classifier, levels=_find_levels(classifier, asking, found, progress))
+    files = [(one.shown, one.path) for one in found]
+    levels = find_levels(classifier, files, progress, asking.white, asking.black)
+    classifier = replace(classifier, levels=levels)
     artist = OverlayWriter(
         folder,
         classifier.classes,
@@ -137,24 +136,6 @@ def _explain_batch(
     for _, answer in answers:
         _check_names(classifier, answer)
     return [asked[row] for row in kept], answers
-
-
-def _find_levels(
-    classifier: NamedClassifier,
-    asking: ExplanationRequest,
-    found: Sequence[PictureFile],
-    progress: Progress,
-) -> Levels:
-    """Return what is black and white in the pictures: as in the study, else found from them all."""
-    deep = [one for one in found if is_deep(one.path)]
-    measured = [(one.shown, measure_image(one.path, classifier.max_megapixels)) for one in deep]
-    spans = [(name, span) for name, span in measured if span is not None]
-    if asking.white is None and asking.black is None:
-        spans = [one for one in spans if classifier.levels.of(one[1].kind) is None]
-    decision = decide_levels(spans, asking.white, asking.black)
-    for sentence in (*decision.notes, *decision.warnings):
-        progress.say(sentence)
-    return decision.levels.and_of(classifier.levels)
 
 
 def _check_names(classifier: NamedClassifier, answer: Explanation) -> None:

@@ -23,6 +23,7 @@ from seewhy.data.pixels import to_input
 from seewhy.errors import ConfigError, DataError, UnreadableImageError
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.models.classifier import Classifier
+from seewhy.runtime.progress import Progress
 from seewhy.storage.schemas.levels import Levels
 
 MAX_MEGAPIXELS = 100.0
@@ -103,6 +104,28 @@ def read_square(path: Path, size: int, max_megapixels: float, levels: Levels) ->
     Raises UnreadableImageError where it cannot be decoded.
     """
     return fit_square(decode_image(path, max_megapixels, size, levels), size)
+
+
+def find_levels(
+    classifier: NamedClassifier,
+    files: Iterable[tuple[str, Path]],
+    progress: Progress,
+    white: float | None = None,
+    black: float | None = None,
+) -> Levels:
+    """Return what is black and white in picture files: as in the study, else found from them all.
+
+    `files` has the name and the path of each; `progress` receives what was found.
+    """
+    deep = [one for one in files if is_deep(one[1])]
+    measured = [(name, measure_image(path, classifier.max_megapixels)) for name, path in deep]
+    spans = [(name, span) for name, span in measured if span is not None]
+    if white is None and black is None:
+        spans = [one for one in spans if classifier.levels.of(one[1].kind) is None]
+    decision = decide_levels(spans, white, black)
+    for sentence in (*decision.notes, *decision.warnings):
+        progress.say(sentence)
+    return decision.levels.and_of(classifier.levels)
 
 
 def squares_to_input(

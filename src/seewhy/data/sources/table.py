@@ -155,7 +155,7 @@ class _Rows:
             place = self._inside(row, cell) if cell else self._root
             there = pictures.get(str(place)) if cell else None
             if there is None and not reason:
-                file = _existing(place)
+                file = existing_picture(place)
                 if file is None:
                     reason = "there is no such file"
                 else:
@@ -273,7 +273,7 @@ def _role(cell: str) -> Split | None:
     return "test" if named.role == "eval" else _ROLES.get(named.role)
 
 
-def _existing(place: Path) -> Path | None:
+def existing_picture(place: Path) -> Path | None:
     """Return the file that a table names, with its suffix where the table leaves that out."""
     try:
         if place.is_file():

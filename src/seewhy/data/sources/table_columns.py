@@ -82,7 +82,7 @@ def find_columns(table: Table, data: DataConfig) -> TableColumns:
     for key in ("path", "label", "split", "mask"):
         _check(table, f"data.{key}", getattr(data, key))
     boxes = next((four for four in BOXES if set(four) <= set(names)), ())
-    path = data.path or _path(table)
+    path = path_column(table, data.path)
     split = data.split or _named(names, SPLITS)
     mask = data.mask or _named(names, MASKS)
     taken = {path, split, mask, *boxes}
@@ -92,6 +92,27 @@ def find_columns(table: Table, data: DataConfig) -> TableColumns:
             raise DataError(f"data.{key} and data.label both name {label!r}; expected two columns")
     metadata = tuple(name for name in names if name not in {path, label, mask, *boxes})
     return TableColumns(path, label, split, mask, boxes, metadata)
+
+
+def path_column(table: Table, name: str | None = None, key: str = "data.path") -> str:
+    """Return the column of paths.
+
+    Parameters
+    ----------
+    table : Table
+    name : str, optional
+        What the column is called; default: the one whose cells look like names of pictures, else
+        the one that is called like paths.
+    key : str, default "data.path"
+        What can name the column; for messages.
+
+    Raises
+    ------
+    DataError
+        For a column that is not there, and where it is not clear.
+    """
+    _check(table, key, name)
+    return name or _path(table, key)
 
 
 def _check(table: Table, key: str, name: str | None) -> None:
@@ -111,8 +132,7 @@ def _named(names: Sequence[str], known: Sequence[str]) -> str | None:
     return next((plain[name] for name in known if name in plain), None)
 
 
-def _path(table: Table) -> str:
-    """Return the column of paths: the one whose cells look like names of pictures."""
+def _path(table: Table, key: str) -> str:
     looking = [name for name, cells in table.columns.items() if _pictures(cells)]
     masks = _named(tuple(table.columns), MASKS)
     looking = [name for name in looking if name != masks]
@@ -124,11 +144,11 @@ def _path(table: Table) -> str:
     if looking:
         raise DataError(
             f"{printable(table.file)}: several columns hold names of pictures "
-            f"({listing([repr(name) for name in looking])}); choose one with data.path"
+            f"({listing([repr(name) for name in looking])}); choose one with {key}"
         )
     raise DataError(
         f"{printable(table.file)}: no column holds names of pictures; name it with "
-        f"data.path{_there(table)}"
+        f"{key}{_there(table)}"
     )
 
 

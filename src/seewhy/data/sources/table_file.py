@@ -68,13 +68,15 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
-def read_table(file: Path) -> Table:
+def read_table(file: Path, fewest_columns: int = 2) -> Table:
     """Read a table.
 
     Parameters
     ----------
     file : Path
         ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json`` or ``.parquet``.
+    fewest_columns : int, default 2
+        1 where a column of paths is enough; only text tables are checked for it.
 
     Returns
     -------
@@ -94,7 +96,7 @@ def read_table(file: Path) -> Table:
     elif suffix == ".json":
         table = _from_records(file, enumerate(_json_entries(file), start=1), "entry")
     else:
-        table = _delimited(file)
+        table = _delimited(file, fewest_columns)
     if not len(table):
         raise DataError(f"{printable(file)}: holds no rows; expected a row per image")
     return table
@@ -120,16 +122,16 @@ def _text(file: Path) -> str:
     raise DataError(f"{printable(file)}: is neither UTF-8, UTF-16 nor Windows-1252 text")
 
 
-def _delimited(file: Path) -> Table:
+def _delimited(file: Path, fewest_columns: int) -> Table:
     text = _text(file)
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else _delimiter(text)
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else _delimiter(text, fewest_columns)
     rows = _rows(file, text, delimiter)
     first = next(rows, None)
     if first is None:
         return Table(file, {}, [], "line")
     header = not _is_data(first[1])
     names = first[1] if header else [f"column {k + 1}" for k in range(len(first[1]))]
-    _check_names(file, names)
+    _check_names(file, names, fewest_columns)
     columns: list[list[str]] = [[] for _ in names]
     places: list[int] = []
     for line, cells in rows if header else (row for part in ([first], rows) for row in part):
@@ -161,7 +163,7 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str
         raise DataError(f"{printable(file)}, line {line:,}: is no CSV ({error})") from error
 
 
-def _delimiter(text: str) -> str:
+def _delimiter(text: str, fewest_columns: int) -> str:
     """Return the delimiter that divides the first rows into equally many cells, the most."""
     head = text[: 1 << 16].splitlines()[:_LOOKED_AT]
     best, score = ",", (False, 1)
@@ -171,6 +173,9 @@ def _delimiter(text: str) -> str:
                 row for row in csv.reader(head, delimiter=delimiter, skipinitialspace=True) if row
             ]
         except csv.Error:
+            continue
+        # A single column may hold names with blanks.
+        if delimiter == " " and fewest_columns == 1 and not _is_data(rows[-1][:1] if rows else ()):
             continue
         widths = {len(row) for row in rows}
         found = (len(widths) == 1, min(widths, default=1))
@@ -187,11 +192,11 @@ def _is_data(cells: Sequence[str]) -> bool:
     return any(suffix_of(cell) in picture_suffixes() for cell in cells)
 
 
-def _check_names(file: Path, names: Sequence[str]) -> None:
+def _check_names(file: Path, names: Sequence[str], fewest: int) -> None:
     where = printable(file)
     if len(names) > MOST_COLUMNS:
         raise DataError(f"{where}: has {len(names):,} columns; expected at most {MOST_COLUMNS:,}")
-    if len(names) < 2:
+    if len(names) < fewest:
         raise DataError(
             f"{where}: has the single column {names[0]!r}; expected a column of paths and one of "
             "labels, divided by commas, semicolons or tabs"

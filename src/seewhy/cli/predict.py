@@ -1,0 +1,102 @@
+"""``seewhy predict``: predictions of any classifier for images without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seewhy.cli.console import print_message, print_result
+from seewhy.cli.options import (
+    BackboneOption,
+    DeviceOption,
+    ModelArgument,
+    QuietOption,
+    SizeOption,
+    StageOption,
+    WeightsOption,
+    check_stage,
+)
+from seewhy.cli.progress_bars import choose_progress
+from seewhy.wording import count
+
+EXAMPLES = (
+    "seewhy predict runs/demo new_photos/",
+    "seewhy predict runs/demo new_photos.csv --out answers.csv --maps maps/",
+    "seewhy predict timm:tf_efficientnet_lite0 cat.jpg dog.png",
+)
+
+ImagesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="IMAGE...", help="Image files, folders of them, or tables with a column of paths."
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="CSV file for the predictions.")]
+MapsOption = Annotated[
+    Path | None,
+    typer.Option("--maps", help="Folder for maps and overlays, as `seewhy explain` writes them."),
+]
+PathColumnOption = Annotated[
+    str | None,
+    typer.Option(help="The tables' column of paths.", show_default="found by its content"),
+]
+UncalibratedOption = Annotated[
+    bool, typer.Option("--uncalibrated", help="Write probabilities as the network gives them.")
+]
+
+
+def predict(
+    model: ModelArgument,
+    images: ImagesArgument,
+    out_file: OutOption = Path("predictions.csv"),
+    maps: MapsOption = None,
+    path_column: PathColumnOption = None,
+    uncalibrated: UncalibratedOption = False,
+    weights: WeightsOption = None,
+    size: SizeOption = None,
+    backbone: BackboneOption = None,
+    stage: StageOption = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    device: DeviceOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Predict images without labels.
+
+    Writes a CSV file with a line per image: path, predicted class, confidence, a probability per
+    class, the table's further columns, and why an image could not be read. Where the study has a
+    threshold (evaluation.abstain_error), the column abstain says which predictions are below it.
+    """
+    from seewhy.inference.classifiers import open_classifier
+    from seewhy.inference.predict_pictures import explain_predicted, predict_pictures
+
+    classifier = open_classifier(
+        model,
+        weights=weights,
+        size=size,
+        backbone=backbone,
+        stage=check_stage(stage),
+        device=device or "auto",
+    )
+    progress = choose_progress(quiet)
+    found = predict_pictures(
+        classifier,
+        images,
+        out_file,
+        calibrated=not uncalibrated,
+        batch_size=batch_size,
+        path_column=path_column,
+        without=maps,
+        progress=progress,
+    )
+    if found.failed:
+        print_message(
+            f"seewhy: {count(found.failed, 'image')} could not be read; the column error of "
+            f"{out_file} says why"
+        )
+    abstained = "" if found.abstained is None else f", {found.abstained:,} of them abstained"
+    print_result(f"{out_file}: {count(found.predicted, 'prediction')}{abstained}")
+    if maps is not None:
+        drawn = explain_predicted(classifier, images, maps, path_column, progress)
+        print_result(f"{maps}: maps of {count(drawn, 'image')}")
