@@ -180,7 +180,7 @@ def test_an_unlabelled_test_folder_is_told(tmp_path: Path, inside: str) -> None:
     assert found.notes == (
         "Split folders: train/ is training.",
         f"{inside}/ holds 5 pictures in no class folders, so their classes are not known: they are "
-        "not the test images, a test set is drawn from the training images; `seewhy explain RUN "
+        "not the test images, a test set is drawn from the training images; `seewhy predict RUN "
         f"{where}` predicts them.",
     )
 
@@ -199,9 +199,9 @@ def test_what_lies_beside_the_splits_is_told(tmp_path: Path) -> None:
         "Split folders: train/ is training and test/ is test.",
         "extra/ (4 pictures) is beside the split folders and was not read.",
         "pred/ (1 picture) is beside the split folders and was not read; "
-        f"`seewhy explain RUN {tmp_path / 'pred'}` predicts them.",
+        f"`seewhy predict RUN {tmp_path / 'pred'}` predicts them.",
         "seg_pred/ (1 picture) is beside the split folders and was not read; "
-        f"`seewhy explain RUN {tmp_path / 'seg_pred'}` predicts them.",
+        f"`seewhy predict RUN {tmp_path / 'seg_pred'}` predicts them.",
     )
     assert [item.path for item in found.set_aside] == ["cover.png"]
 
@@ -212,7 +212,7 @@ def test_a_named_test_folder_is_used_or_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         listed(source, loose)
     assert str(caught.value).startswith(f"--test {loose}: holds 2 pictures, but no class folders")
-    assert f"`seewhy explain RUN {loose}` predicts them" in str(caught.value)
+    assert f"`seewhy predict RUN {loose}` predicts them" in str(caught.value)
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"--test .*none: holds no pictures"):
         listed(source, tmp_path / "none")

@@ -213,7 +213,7 @@ def _unlabelled(look: FolderTree, folder: Path, instead: str) -> str:
     return (
         f"{look.place(folder)} holds {count(look.pictures(folder), 'picture')} in no class "
         f"folders, so their classes are not known: they are not the test images, {instead}; "
-        f"`seewhy explain RUN {where}` predicts them."
+        f"`seewhy predict RUN {where}` predicts them."
     )
 
 
@@ -222,7 +222,7 @@ def _beside(look: FolderTree, folder: Path) -> str:
     split_name = read_name(folder.name)
     hint = ""
     if number and split_name is not None and split_name.role == "unlabelled":
-        hint = f"; `seewhy explain RUN {argument(folder)}` predicts them"
+        hint = f"; `seewhy predict RUN {argument(folder)}` predicts them"
     return (
         f"{name_of(folder)} ({count(number, 'picture')}) is beside the split folders and was not "
         f"read{hint}."
@@ -249,7 +249,7 @@ def _with_test(look: FolderTree, layout: FolderLayout, test: Path, sure: bool) -
     if not found:
         number = inside.pictures(test)
         holds = f"{count(number, 'picture')}, but no class folders" if number else "no pictures"
-        how = f"; `seewhy explain RUN {argument(test)}` predicts them" if number else ""
+        how = f"; `seewhy predict RUN {argument(test)}` predicts them" if number else ""
         raise DataError(
             f"--test {printable(test)}: holds {holds}, so there is nothing to test with; expected "
             f"CLASS/IMAGE.jpg with the classes of {printable(look.root)} "

@@ -1,4 +1,4 @@
-"""Figures of the statistics: reliability, changes, folds, faithfulness.
+"""Figures of the statistics: reliability, abstention, changes, folds, faithfulness.
 
 Every figure has a `name`, unique in the page, and a text alternative, `alt`.
 """
@@ -23,6 +23,7 @@ from seewhy.report.figures.svg import (
     series_look,
 )
 from seewhy.statistics.bootstrap import Interval
+from seewhy.storage.schemas.abstention import StageAbstention
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.comparison import FoldComparison
 from seewhy.storage.schemas.evaluation import Calibration
@@ -132,6 +133,35 @@ def faithfulness_curves(curves: Mapping[str, FaithfulnessCurve], name: str, alt:
             axes.set_xlabel("share of pixels")
             axes.set_ylim(0, 1.02)
         panels[0].set_ylabel("probability")
+        return inline(figure, name, alt)
+
+
+def risk_coverage_curves(
+    stages: Mapping[Stage, StageAbstention], error: float, name: str, alt: str
+) -> SvgFigure:
+    """Draw the error rate of the kept test images against coverage, a line per stage.
+
+    A square (adaptation) or a dot (fine-tuning) marks the threshold; the dashed line is the `error`
+    that was asked for.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, 2.5), layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(error, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
+        for stage, found in stages.items():
+            colour = STAGE_PAINT[stage]
+            coverage = [point.coverage for point in found.curve]
+            risk = [point.risk for point in found.curve]
+            axes.plot(coverage, risk, color=colour, linewidth=1.6)
+            kept = found.test
+            if kept is not None and kept.accuracy is not None:
+                place = ([kept.coverage], [1 - kept.accuracy.value])
+                sign = "s" if stage == "adaptation" else "o"
+                axes.plot(*place, linestyle="none", marker=sign, markersize=6, color=colour, mew=0)
+        axes.set_xlabel("coverage: share of test images that are kept")
+        axes.set_ylabel("error rate")
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(bottom=0)
         return inline(figure, name, alt)
 
 
