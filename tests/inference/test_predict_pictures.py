@@ -64,8 +64,8 @@ def test_a_threshold_is_of_the_calibrated_confidence(
     roots = np.sqrt(raw)
     calibrated = roots / roots.sum(axis=1, keepdims=True)
     # Between the calibrated confidences, and below the uncalibrated ones of both pictures.
-    threshold = float(calibrated[:, 0].mean())
-    assert calibrated[0, 0] < raw[0, 0]
+    threshold = float(calibrated[0, 0] + min(raw[0, 0], calibrated[1, 0])) / 2
+    assert calibrated[0, 0] < threshold < min(raw[0, 0], calibrated[1, 0])
     sure = replace(colours, rule=DecisionRule(temperature=2.0, threshold=threshold))
     for option, expected in ((True, calibrated), (False, raw)):
         found = predict_pictures(sure, paths, tmp_path / "a.csv", calibrated=option)
