@@ -1,24 +1,24 @@
 """What a study is made of, and how it is read from what a person typed."""
 
+from seewhy.config.data_config import AUGMENTATIONS, DataConfig, InputConfig
 from seewhy.config.loading import PRESETS, Source, load_config, name_backbone, validate
-from seewhy.config.schema import (
-    AUGMENTATIONS,
+from seewhy.config.results_config import (
     CAM_METHODS,
+    AuditConfig,
+    EvaluationConfig,
+    ExplanationConfig,
+    OperatingTarget,
+)
+from seewhy.config.schema import StudyConfig
+from seewhy.config.training_config import (
     DEFAULT_BACKBONE,
     AdaptationConfig,
-    AuditConfig,
     BackboneConfig,
     BaselineConfig,
     ClassWeights,
-    DataConfig,
-    EvaluationConfig,
-    ExplanationConfig,
     FinetuningConfig,
     HeadConfig,
-    InputConfig,
-    OperatingTarget,
     SearchConfig,
-    StudyConfig,
 )
 
 __all__ = [

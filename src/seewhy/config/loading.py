@@ -17,7 +17,8 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from seewhy.config.schema import DEFAULT_BACKBONE, BackboneConfig, StudyConfig
+from seewhy.config.schema import StudyConfig
+from seewhy.config.training_config import DEFAULT_BACKBONE, BackboneConfig
 from seewhy.config.validation_messages import brief, sentence, shown
 from seewhy.errors import ConfigError
 from seewhy.runtime.arguments import path_text

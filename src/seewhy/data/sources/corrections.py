@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.config.schema import DataConfig
+from seewhy.config import DataConfig
 from seewhy.data.sources.class_names import class_name, printable
 from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.table_columns import find_columns

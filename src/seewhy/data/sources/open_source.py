@@ -12,8 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
-from seewhy.config import PRESETS, StudyConfig
-from seewhy.config.schema import DataConfig
+from seewhy.config import PRESETS, DataConfig, StudyConfig
 from seewhy.data.sources.arrays import list_arrays
 from seewhy.data.sources.cifar102 import BASE_URL, fetch_cifar102
 from seewhy.data.sources.corrections import correct

@@ -28,7 +28,7 @@ from seewhy.storage.schemas.dataset import SetAside, Split
 from seewhy.wording import count, some
 
 if TYPE_CHECKING:
-    from seewhy.config.schema import DataConfig
+    from seewhy.config import DataConfig
 
 # A folder that holds one of these is read as a table.
 IN_FOLDERS = ("labels", "metadata")

@@ -16,7 +16,7 @@ from seewhy.errors import DataError, near_names
 from seewhy.wording import listing, some
 
 if TYPE_CHECKING:
-    from seewhy.config.schema import DataConfig
+    from seewhy.config import DataConfig
     from seewhy.data.sources.table_file import Table
 
 # Names in the order in which they are preferred.

@@ -1,0 +1,218 @@
+"""The keys of a configuration on backbones, the head, its search and the two stages."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from seewhy.config.base import MOST, BatchSize, DropShare, Positive, Rate, Section, Share
+from seewhy.config.validation_messages import brief
+
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+Loss = Literal["cross-entropy", "kl-divergence"]
+ClassWeights = Literal["none", "balanced"] | dict[str, float]
+
+
+class BackboneConfig(Section):
+    """One backbone: its name and where its weights come from.
+
+    Attributes
+    ----------
+    name : str
+        A timm name, one of the paper's short names, or ``local-dir:PATH``.
+    weights : str, default "pretrained"
+        ``pretrained`` (the hub, or the installed package for tf_efficientnet_lite0), ``none``
+        (random), or ``local-dir:PATH``.
+    """
+
+    name: str
+    weights: str = "pretrained"
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ("pretrained", "none") and not value.startswith("local-dir:"):
+            raise ValueError(f"expected pretrained, none or local-dir:PATH, but got {value!r}")
+        return value
+
+
+class BaselineConfig(Section):
+    """How ImageNet's 1000 classes become the data set's.
+
+    Attributes
+    ----------
+    grouping : {"max", "sum"}, default "max"
+        A group scores its largest probability, or their sum.
+    words : dict of str to str
+        WordNet words for classes whose own name is none, ``deer = "bovid"``.
+    """
+
+    grouping: Literal["max", "sum"] = "max"
+    words: dict[str, str] = Field(default_factory=dict)
+
+
+class HeadConfig(Section):
+    """The head and how it is trained.
+
+    The search, where it is on, finds all but label_smoothing and class_weights.
+
+    Attributes
+    ----------
+    units : tuple of int, default (256,)
+        Width of each added hidden layer; empty for a linear head.
+    dropout : float, default 0.3
+        Dropout after each hidden layer.
+    learning_rate : float, default 1e-3
+        Adam's, in adaptation.
+    batch_size : int, default 64
+    loss : {"cross-entropy", "kl-divergence"}, default "cross-entropy"
+        Their gradients are equal, so this choice cannot change a classifier.
+    label_smoothing : float, default 0
+        Share of each label that is spread evenly over all classes.
+    class_weights : {"none", "balanced"} or dict of str to float, default "none"
+        How much an image counts in the training loss of both stages, by its class; ``balanced``:
+        all classes count the same, however many images they have. Classes that a dictionary does
+        not name have 1. Weights are scaled so that their mean over the training images is 1.
+    """
+
+    units: tuple[Positive, ...] = (256,)
+    dropout: DropShare = 0.3
+    learning_rate: Rate = 1e-3
+    batch_size: BatchSize = 64
+    loss: Loss = "cross-entropy"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: ClassWeights = "none"
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights(cls, value: object) -> object:
+        weights = list(value.values()) if isinstance(value, dict) else []
+        numbers = all(
+            isinstance(one, (int, float)) and not isinstance(one, bool) and 0 < one < math.inf
+            for one in weights
+        )
+        if value in ("none", "balanced") or (weights and numbers):
+            return value
+        raise ValueError(
+            "expected 'none', 'balanced' or a number above 0 per class, such as "
+            f"{{ defect = 5.0 }}, but got {brief(value)}"
+        )
+
+
+class SearchConfig(Section):
+    """The search for the head, one added hidden layer at a time.
+
+    Attributes
+    ----------
+    trials : int, default 35
+        Trials a layer count, as a total also after a continuation; 0 switches the search off.
+    sampler : {"gp", "tpe", "random"}, default "gp"
+        Gaussian process, tree-structured Parzen estimator, or chance.
+    max_layers : int, default 3
+        At most so many hidden layers, where each improved the objective.
+    objective : {"adaptation", "both"}, default "adaptation"
+        The validation accuracy, mean of the last 5 epochs, of adaptation alone, or of the
+        fine-tuning after it.
+    pruner : {"median", "hyperband", "none"}, default "median"
+        Ends hopeless trials early.
+    storage : str, optional
+        URL of an Optuna storage that several processes may share,
+        ``postgresql+psycopg://host/name``; default: a file in the run directory.
+    learning_rate : (float, float), default (1e-5, 1e-3)
+        Searched on a logarithmic scale.
+    dropout : (float, float), default (0, 0.6)
+    batch_size : tuple of int, default (16, 32, 64)
+    loss : tuple of str, default both
+    units : (int, int), default (16, 512)
+        Range of p: hidden layer i gets ``trunc(p / 2**i)`` units.
+    """
+
+    trials: Annotated[int, Field(ge=0, le=MOST)] = 35
+    sampler: Literal["gp", "tpe", "random"] = "gp"
+    max_layers: Annotated[int, Field(ge=1, le=8)] = 3
+    objective: Literal["adaptation", "both"] = "adaptation"
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    storage: str | None = None
+    learning_rate: tuple[Rate, Rate] = (1e-5, 1e-3)
+    dropout: tuple[DropShare, DropShare] = (0.0, 0.6)
+    batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1)] = (16, 32, 64)
+    loss: Annotated[tuple[Loss, ...], Field(min_length=1)] = ("cross-entropy", "kl-divergence")
+    units: tuple[Positive, Positive] = (16, 512)
+
+    @field_validator("learning_rate", "dropout", "units")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"expected the smaller bound first, but got {list(value)}")
+        return value
+
+    @field_validator("batch_size", "loss")
+    @classmethod
+    def _distinct(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"expected each choice once, but got {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _wide_enough(self) -> SearchConfig:
+        if self.units[0] < 2 ** (self.max_layers - 1):
+            raise ValueError(
+                f"expected units of at least {2 ** (self.max_layers - 1)}, so that each of "
+                f"{self.max_layers} hidden layers has one, but got {list(self.units)}"
+            )
+        return self
+
+
+class AdaptationConfig(Section):
+    """Stage 1: the trunk frozen, the head trained.
+
+    Attributes
+    ----------
+    epochs : int, default 60
+        At most this many.
+    patience : int, default 5
+        Epochs without improvement of the validation accuracy before the stage ends.
+    """
+
+    epochs: Positive = 60
+    patience: Positive = 5
+
+
+class FinetuningConfig(Section):
+    """Stage 2: tail and head trained at a tenth of the learning rate.
+
+    Attributes
+    ----------
+    epochs : int, default 6
+    patience : int, default 5
+    open : float, default 0.5
+        Share of the trunk's weighted layers that the tail holds.
+    learning_rate_factor : float, default 0.1
+    batch_norm : {"fixed", "train"}, default "fixed"
+        Whether batch normalisation after the cut keeps its running statistics, or takes each
+        batch's own and moves them: small batches at small learning rates recover slowly from that.
+    augmentation : {"none", "erasing", "focus"}, default "none"
+        Whether half of each class's training images have a region replaced at the cut, by another
+        image's: one taken by chance, or the hottest one for the image's label, as the classifier
+        sees it at that moment.
+    keep : {"auto", "memory", "disk", "recompute"}, default "auto"
+        Where the activations at the cut are between epochs.
+    memory_gib, disk_gib : float, optional
+        Budgets for them; default: half of the memory and of the disk space that are free.
+    """
+
+    epochs: Positive = 6
+    patience: Positive = 5
+    open: Share = 0.5
+    learning_rate_factor: Rate = 0.1
+    batch_norm: Literal["fixed", "train"] = "fixed"
+    augmentation: Literal["none", "erasing", "focus"] = "none"
+    keep: Literal["auto", "memory", "disk", "recompute"] = "auto"
+    memory_gib: Annotated[float, Field(ge=0)] | None = None
+    disk_gib: Annotated[float, Field(ge=0)] | None = None
