@@ -96,7 +96,8 @@ def test_a_study_ends_without_any_of_its_optional_steps(
     )
     log = (root / "study.log").read_text("utf-8")
     assert log.count("Traceback (most recent call last)") == len(BREAKS)
-    for path in ("adaptation/metrics.json", "finetuning/predictions.csv", "explanations/maps.npz",
+    for path in ("adaptation/metrics.json", "finetuning/predictions.csv",
+                 "explanations/finetuning/maps.npz",
                  "finetuning/model.safetensors", "summary.json"):  # fmt: skip
         assert (root / "backbones" / SLUG / path).is_file()
 

@@ -68,9 +68,9 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
     }  # fmt: skip
     for slug in ("resnet18", "vgg11"):
         folder = f"backbones/{slug}"
-        expected |= {f"{folder}/baseline.json", f"{folder}/explanations/maps.npz"}
-        expected |= {f"{folder}/explanations/{n}" for n in ("index.csv", "faithfulness.json")}
-        expected |= {f"{folder}/explanations/adaptation/{n}" for n in ("maps.npz", "index.csv")}
+        expected |= {f"{folder}/baseline.json", f"{folder}/explanations/faithfulness.json"}
+        for stage in ("adaptation", "finetuning"):
+            expected |= {f"{folder}/explanations/{stage}/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
         expected |= {f"{folder}/{n}.json" for n in ("evaluation", "imbalance")}
         expected |= {f"{folder}/{n}.json" for n in ("quality_issues", "audit")}
@@ -115,8 +115,11 @@ def test_the_numbers_agree_with_each_other(finished: Path) -> None:
             metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
             right = sum(row["label"] == row["predicted"] for row in seen)
             assert metrics["best_validation_accuracy"] == pytest.approx(right / len(seen))
-        maps = np.load(run / "backbones" / slug / "explanations" / "maps.npz", allow_pickle=False)
-        shown = read_csv(run / "backbones" / slug / "explanations" / "index.csv")
+        maps = np.load(
+            run / "backbones" / slug / "explanations" / "finetuning" / "maps.npz",
+            allow_pickle=False,
+        )
+        shown = read_csv(run / "backbones" / slug / "explanations" / "finetuning" / "index.csv")
         assert maps["ids"].tolist() == [row["id"] for row in rows] == [row["id"] for row in shown]
     assert summary["backbones"]["vgg11"]["explanation"]["layer"] == "features.19"
 

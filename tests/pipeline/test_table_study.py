@@ -64,7 +64,7 @@ def test_a_table_and_its_folders_are_the_same_study(
     # Byte for byte, but for the columns that only a table has.
     assert [{k: v for k, v in row.items() if not k.startswith("data.")} for row in rows] == others
     assert set(rows[0]) - set(others[0]) == {"data.camera", "data.day"}
-    (maps,) = by_table.root.glob("backbones/*/explanations/maps.npz")
+    (maps,) = by_table.root.glob("backbones/*/explanations/finetuning/maps.npz")
     assert maps.read_bytes() == (by_folder.root / maps.relative_to(by_table.root)).read_bytes()
     run = RunDirectory(by_table.root)
     found = run.breakdown.read("small")

@@ -74,19 +74,22 @@ def test_index_predictions_and_maps_have_the_same_ids_in_the_same_order(
     write_backbone(run)
     folder = run.layout.backbone("net")
     rows = {}
-    for name in ("finetuning/predictions.csv", "explanations/index.csv"):
+    for name in ("finetuning/predictions.csv", "explanations/finetuning/index.csv"):
         with (folder / name).open(encoding="utf-8", newline="") as stream:
             rows[name] = list(csv.DictReader(stream))
     assert [row["id"] for row in rows["finetuning/predictions.csv"]] == ["d", "f"]
-    assert [row["id"] for row in rows["explanations/index.csv"]] == ["d", "f"]
+    assert [row["id"] for row in rows["explanations/finetuning/index.csv"]] == ["d", "f"]
     first = rows["finetuning/predictions.csv"][0]
     assert list(first)[:4] == ["id", "label", "predicted", "confidence"]
     assert (first["label"], first["predicted"]) == (classes[0], classes[0])
     # The peak is what it was before the map was scaled.
-    peaks = [(row["peak"], row["empty"]) for row in rows["explanations/index.csv"]]
+    peaks = [(row["peak"], row["empty"]) for row in rows["explanations/finetuning/index.csv"]]
     assert peaks == [("0.75", "False"), ("0.0", "True")]
-    assert [row["explained"] for row in rows["explanations/index.csv"]] == [classes[0], classes[2]]
-    with np.load(folder / "explanations" / "maps.npz", allow_pickle=False) as stored:
+    assert [row["explained"] for row in rows["explanations/finetuning/index.csv"]] == [
+        classes[0],
+        classes[2],
+    ]
+    with np.load(folder / "explanations" / "finetuning" / "maps.npz", allow_pickle=False) as stored:
         assert stored["ids"].tolist() == ["d", "f"]
         assert stored["maps"].dtype == np.float16
 
@@ -96,7 +99,7 @@ def test_damaged_tables_and_maps_are_named(
 ) -> None:
     run = RunDirectory(tmp_path)
     write_backbone(run)
-    maps = run.layout.backbone("net") / "explanations" / "maps.npz"
+    maps = run.layout.backbone("net") / "explanations" / "finetuning" / "maps.npz"
     kept = maps.read_bytes()
     np.savez(maps.with_suffix(""), ids=np.array([{"a": 1}], dtype=object), maps=np.zeros(1))
     with pytest.raises(RunError, match=r"maps\.npz: cannot be read"):

@@ -41,9 +41,8 @@ class ExplanationRepository(Repository):
         return self.layout.backbone(slug) / "explanations"
 
     def maps_path(self, slug: str, stage: Stage) -> Path:
-        """Return one stage's maps.npz; fine-tuning's is directly in ``explanations/``."""
-        folder = self._folder(slug)
-        return (folder if stage == "finetuning" else folder / stage) / "maps.npz"
+        """Return one stage's maps.npz."""
+        return self._folder(slug) / stage / "maps.npz"
 
     def write_maps(
         self,
