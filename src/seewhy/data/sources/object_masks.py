@@ -6,7 +6,7 @@ A mask that is damaged or does not fit its picture is refused by itself; the pic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from seewhy.data.decoding.formats import known_formats, quietly
+from seewhy.data.sources.class_names import printable
+from seewhy.data.sources.listing import Listing
 from seewhy.errors import UnreadableImageError
+from seewhy.wording import count
 
 Box = tuple[float, float, float, float]
 # Of a mask's width over its height, against its picture's: rounding when both were made smaller.
@@ -93,3 +96,34 @@ def _size(picture: Path, max_megapixels: float) -> tuple[int, int]:
             return (image.height, image.width) if turned else image.size
     except Exception as error:  # over damaged files Pillow raises nearly anything
         raise UnreadableImageError(f"its size cannot be read ({error})") from error
+
+
+def with_masks_beside(listing: Listing, root: Path, max_megapixels: float) -> Listing:
+    """Return a folder's listing with the object masks in ``masks/`` beside the folder, if any.
+
+    ``masks/cat/1.png`` is the mask of ``photos/cat/1.jpg``: the same place and stem, as PNG or with
+    the picture's own suffix.
+    """
+    folder = root.absolute().parent / "masks"
+    if not folder.is_dir() or folder == root.absolute():
+        return listing
+    masks = tuple(_mask_of(file, root, folder) for file in listing.files)
+    known = [mask for mask in masks if mask is not None]
+    if not known:
+        return listing
+    files = ObjectMasks(listing.files, masks, ((),) * len(masks), max_megapixels)
+    images = count(len(masks), "image")
+    note = f"{len(known):,} of {images} have an object mask in {printable(folder)}."
+    return replace(
+        listing,
+        load_mask=files.load,
+        notes=(*listing.notes, note),
+        other_sources=(*listing.other_sources, *known),
+    )
+
+
+def _mask_of(file: Path, root: Path, folder: Path) -> Path | None:
+    if not file.is_relative_to(root):
+        return None
+    place = folder / file.relative_to(root)
+    return next((one for one in (place.with_suffix(".png"), place) if one.is_file()), None)

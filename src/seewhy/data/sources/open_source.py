@@ -19,6 +19,7 @@ from seewhy.data.sources.corrections import correct
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.data.sources.folder import list_folder
 from seewhy.data.sources.listing import Listing
+from seewhy.data.sources.object_masks import with_masks_beside
 from seewhy.data.sources.table import list_table, table_in_folder
 from seewhy.data.sources.table_file import is_table
 from seewhy.errors import DataError, near_names
@@ -81,7 +82,8 @@ def _find(config: StudyConfig, progress: Progress, at_least: int | None) -> List
             raise DataError(f"{test}: is no table, but {source} is; expected {wanted}")
         return list_table(table, test_table, data, at_least)
     if source.is_dir():
-        return list_folder(source, test, data.max_megapixels, at_least, data.top_folders)
+        found = list_folder(source, test, data.max_megapixels, at_least, data.top_folders)
+        return with_masks_beside(found, source, data.max_megapixels)
     if source.suffix.lower() != ".npz":
         raise DataError(f"{source}: is a file of another kind; {EXPECTED}")
     if test is not None and test.is_dir():
