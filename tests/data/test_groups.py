@@ -145,6 +145,11 @@ def test_splits_and_folds_of_a_study_keep_groups_whole(tmp_path: Path) -> None:
     for fold in fold_repetitions(data, 3, 0.1, 0):
         parts = np.array(fold.data.splits)
         assert all(len(set(parts[sites == site])) == 1 for site in set(sites))
+    findings = run.data.read_checks().findings
+    assert findings is not None
+    assert findings.notes[-1] == (
+        "12 groups of 'site', 6 to 6 images each: 9 in training, 1 in validation and 2 in test."
+    )
     # What a resumed study reads is what was written.
     read = run.data.read()
     assert read.metadata == data.metadata

@@ -190,6 +190,21 @@ def straddling(groups: NDArray[np.int64], splits: Sequence[str]) -> dict[int, tu
     return {group: tuple(sorted(there)) for group, there in found.items() if len(there) > 1}
 
 
+def group_notes(data: Dataset, groups: NDArray[np.int64] | None) -> list[str]:
+    """Say how many groups there are, how large, and how many are in each split."""
+    if groups is None:
+        return []
+    members, splits = units(groups), np.asarray(data.splits)
+    _, sizes = np.unique(members, return_counts=True)
+    parts = [
+        f"{len(np.unique(members[splits == split])):,} in {word}" for split, word in _SPLITS.items()
+    ]
+    return [
+        f"{count(len(sizes), 'group')} of {listing([repr(one) for one in data.group_by])}, "
+        f"{sizes.min():,} to {sizes.max():,} images each: {listing(parts)}."
+    ]
+
+
 def straddling_sentences(data: Dataset, groups: NDArray[np.int64] | None) -> list[str]:
     """Name the groups of the table that a given split divides."""
     torn = {} if groups is None else straddling(groups, data.splits)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seewhy.config import StudyConfig
 from seewhy.data.configured_names import check_names
 from seewhy.data.decoding.white_level import settle_levels
-from seewhy.data.groups import column_groups, groupings, straddling_sentences
+from seewhy.data.groups import column_groups, group_notes, groupings, straddling_sentences
 from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels, mask_sentences
 from seewhy.data.quality.associations import (
     association_sentences,
@@ -164,7 +164,7 @@ def _decode_and_check(
         files = [listing.files[i] for i in places] if listing.files else []
         properties = image_properties(files, kept.sizes, measures.thumbs)
         updates = {
-            "notes": [*listing.notes, *decision.notes],
+            "notes": [*listing.notes, *group_notes(dataset, by_column), *decision.notes],
             "sentences": [
                 *decision.warnings,
                 *found.sentences,
