@@ -90,7 +90,8 @@ def join(
         mine = np.flatnonzero(groups >= 0)
         _, firsts, places = np.unique(groups[mine], return_index=True, return_inverse=True)
         links.append(np.stack([mine, mine[firsts][places]]))
-    rows, columns = np.concatenate(links, axis=1)
+    # SciPy 1.11 takes no larger indices here.
+    rows, columns = np.concatenate(links, axis=1).astype(np.int32)
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
     _, found = connected_components(graph, directed=False)
     grouped = (first >= 0) | (second >= 0)
