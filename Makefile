@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-test: install  ## run the tests (about 14 minutes on two cores)
+test: install  ## run the tests (about 10 minutes on two cores)
 	$(BIN)/python -m pytest -m "not soak"
 
 lint: install  ## ruff, formatting, types

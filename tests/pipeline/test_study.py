@@ -69,8 +69,8 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
     for slug in ("resnet18", "vgg11"):
         folder = f"backbones/{slug}"
         expected |= {f"{folder}/baseline.json", f"{folder}/explanations/faithfulness.json"}
-        for stage in ("adaptation", "finetuning"):
-            expected |= {f"{folder}/explanations/{stage}/{n}" for n in ("maps.npz", "index.csv")}
+        for maps in ("explanations/adaptation", "explanations/finetuning"):
+            expected |= {f"{folder}/{maps}/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
         expected |= {f"{folder}/{n}.json" for n in ("evaluation", "imbalance")}
         expected |= {f"{folder}/{n}.json" for n in ("quality_issues", "audit")}
