@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from benchmarks import audit, audit_table
 from benchmarks.augmentation import table
 from benchmarks.explain import LIBRARIES, Case, _only_behind, agreement, plain, seewhy, supported
+from benchmarks.localisation import read_boxes
 from seewhy import explain
 from seewhy.audit.discovery.details import Detail
 from seewhy.audit.mitigation import ConfirmedCue
@@ -151,3 +153,17 @@ def test_clean_data_are_counted_by_set_and_setting() -> None:
     assert rows[2] == "| skin | lite0 | 2 | 0.50 | 4 | 1 (0.250, 0.006 … 0.806) | 1 |"
     assert rows[3] == "| skin | vgg16 | 1 | 0.50 | 2 | 0 (0.000, 0.000 … 0.842) | 0 |"
     assert rows[4].startswith("| all | | 3 | | 6 | 1 (0.167,")
+
+
+def test_boxes_of_one_picture_are_together(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text(
+        "path,wnid,left,top,right,bottom\na.jpg,n01440764,1,2,3,4\nb.jpg,n15075141,5,6,7,8\n"
+        "a.jpg,n01440764,0,0,9,9\n"
+    )
+    # The first and the last of ImageNet's classes: tench and toilet tissue.
+    assert read_boxes(tmp_path, 2) == (
+        [tmp_path / "a.jpg", tmp_path / "b.jpg"],
+        [0, 999],
+        [[(1, 2, 3, 4), (0, 0, 9, 9)], [(5, 6, 7, 8)]],
+    )
+    assert read_boxes(tmp_path, 1)[1] == [0]
