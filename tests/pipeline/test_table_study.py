@@ -11,6 +11,7 @@ import pytest
 from seewhy import run_study
 from seewhy.config import load_config
 from seewhy.errors import OtherStudyError
+from seewhy.pipeline.evaluation import evaluate_run
 from seewhy.pipeline.study import Study
 from seewhy.storage.run_directory import RunDirectory
 from tests.pipeline.conftest import draw_folder, save_local
@@ -77,6 +78,12 @@ def test_a_table_and_its_folders_are_the_same_study(
     page = run.report.path.read_text("utf-8")
     assert "Test performance by camera" in page
     assert RunDirectory(by_folder.root).breakdown.read("small") is None
+    # Evaluated again without columns, nothing out of date stays.
+    text = run.config.path.read_text("utf-8")
+    assert 'breakdown = [\n    "camera",\n]' in text
+    run.config.path.write_text(text.replace('breakdown = [\n    "camera",\n]', "breakdown = []"))
+    evaluate_run(by_table.root)
+    assert run.breakdown.read("small") is None
 
 
 def test_groups_are_whole_everywhere_and_a_value_is_left_out(

@@ -25,7 +25,7 @@ from seewhy.data.quality.checks import check_data
 from seewhy.data.quality.cropping import cropped_share, cropping_sentences
 from seewhy.data.quality.duplicates import find_duplicates
 from seewhy.data.quality.faults import find_faults
-from seewhy.data.quality.measurements import measure_images
+from seewhy.data.quality.measurements import ImageMeasurements, measure_images
 from seewhy.data.sources.class_names import count_classes
 from seewhy.data.sources.corrections import without_dropped
 from seewhy.data.sources.listing import Listing
@@ -112,13 +112,7 @@ def _decode_and_check(
         progress.say(f"{count(len(kept.set_aside), 'image')} set aside; the report lists them")
     places = kept.indices.tolist()
     readable = listing.subset(places)
-    for split in ("test", "validation"):
-        if split in listing.splits and split not in readable.splits:
-            # Drawing another part in its place would change what the person has divided.
-            raise DataError(
-                f"{listing.source}: none of its {split} images can be read; the first: "
-                f"{kept.set_aside[0].path}: {kept.set_aside[0].reason}"
-            )
+    _refuse_lost_splits(listing, readable, kept)
     measures, duplicates, threshold = None, None, config.data.near_duplicates
     with failures.optional("data checks"):
         measures = measure_images(kept.pixels, progress)
@@ -148,36 +142,54 @@ def _decode_and_check(
         metadata=readable.metadata,
         group_by=config.data.group,
     )
-    if measures is None or duplicates is None:
-        return dataset, None
-    with failures.optional("data checks"):
-        drawn = together and bool(missing_splits(readable))
-        found = check_data(
-            dataset,
-            find_faults(measures, kept.sizes, size),
-            duplicates,
-            threshold,
-            drawn,
-            division.torn,
-        )
-        cropped = cropped_share(kept.sizes)
-        files = [listing.files[i] for i in places] if listing.files else []
-        properties = image_properties(files, kept.sizes, measures.thumbs)
-        updates = {
-            "notes": [*listing.notes, *group_notes(dataset, by_column), *decision.notes],
-            "sentences": [
+    findings = None
+    if measures is not None and duplicates is not None:
+        with failures.optional("data checks"):
+            drawn = together and bool(missing_splits(readable))
+            faults = find_faults(measures, kept.sizes, size)
+            found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
+            sentences = [
                 *decision.warnings,
                 *found.sentences,
                 *mask_sentences(dataset, no_mask),
                 *straddling_sentences(dataset, by_column),
-                *cropping_sentences(cropped),
-                *association_sentences(told_labels(dataset.labels, properties, config.seed)),
-            ],
-            "other_files": list(listing.other_files),
-            "cropped": cropped,
-        }
-        return dataset, found.model_copy(update=updates)
-    return dataset, None
+                *_association_sentences(listing, dataset, kept, measures, config.seed),
+            ]
+            cropped = cropped_share(kept.sizes)
+            updates = {
+                "notes": [*listing.notes, *group_notes(dataset, by_column), *decision.notes],
+                "sentences": [*sentences, *cropping_sentences(cropped)],
+                "other_files": list(listing.other_files),
+                "cropped": cropped,
+            }
+            findings = found.model_copy(update=updates)
+    return dataset, findings
+
+
+def _refuse_lost_splits(listing: Listing, readable: Listing, kept: DecodedImages) -> None:
+    """Refuse a given split of which nothing can be read.
+
+    Drawing another part in its place would change what the person has divided.
+    """
+    for split in ("test", "validation"):
+        if split in listing.splits and split not in readable.splits:
+            raise DataError(
+                f"{listing.source}: none of its {split} images can be read; the first: "
+                f"{kept.set_aside[0].path}: {kept.set_aside[0].reason}"
+            )
+
+
+def _association_sentences(
+    listing: Listing,
+    data: Dataset,
+    kept: DecodedImages,
+    measures: ImageMeasurements,
+    seed: int,
+) -> list[str]:
+    """Name what labels can be told from without looking at an image's content."""
+    files = [listing.files[i] for i in kept.indices] if listing.files else []
+    properties = image_properties(files, kept.sizes, measures.thumbs)
+    return association_sentences(told_labels(data.labels, properties, seed))
 
 
 def _divide(

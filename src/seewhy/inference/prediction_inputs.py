@@ -5,14 +5,13 @@ Pictures are named one by one, by folders, or by the rows of tables. Nothing is 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seewhy.data.sources.class_names import printable
 from seewhy.data.sources.folder import list_pictures
-from seewhy.data.sources.table import existing_picture
+from seewhy.data.sources.table import existing_picture, native_path
 from seewhy.data.sources.table_columns import path_column
 from seewhy.data.sources.table_file import Table, is_table, read_table
 from seewhy.errors import DataError
@@ -108,8 +107,7 @@ def _of_file(file: Path, shown: str | None = None) -> GivenPicture:
 
 
 def _in_row(table: Table, row: int, cell: str) -> GivenPicture:
-    if os.sep == "/" and "\\" in cell and "/" not in cell:
-        cell = cell.replace("\\", "/")
+    cell = native_path(cell)
     place = table.file.parent / cell
     shown, error = printable(cell), ""
     if not cell or "\0" in cell:

@@ -27,6 +27,7 @@ def write_breakdown(run: RunDirectory, slug: str, predictions: Predictions, seed
     }
     columns = columns_to_show(metadata, None if wanted == "auto" else wanted)
     if not columns:
+        run.breakdown.delete(slug)
         return
     clusters = None
     if data.group_by:

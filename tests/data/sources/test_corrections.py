@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from seewhy.config import load_config
 from seewhy.data.prepare import prepare_data
@@ -15,17 +13,6 @@ from seewhy.data.sources.open_source import find_images
 from seewhy.errors import DataError
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for label in ("cat", "dog"):
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for k in range(8):
-            pixels = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{k}.png")
-    return tmp_path / "photos"
 
 
 def _corrected(photos: Path, text: str) -> Listing:
@@ -37,10 +24,10 @@ def _corrected(photos: Path, text: str) -> Listing:
 
 def test_labels_change_and_images_are_dropped(photos: Path) -> None:
     # The columns of the report's own table of label issues.
-    text = "Image,Split,Class,Suggested,Score\ncat/3.png,training,dog,dog,0.9\n"
-    listing = _corrected(photos, text + "dog/1.png,test,drop,,0.5\ncat/0.png,training,cat,,0.4\n")
+    text = "Image,Split,Class,Suggested,Score\ncat/3.jpg,training,dog,dog,0.9\n"
+    listing = _corrected(photos, text + "dog/1.jpg,test,drop,,0.5\ncat/0.jpg,training,cat,,0.4\n")
     labels = dict(zip(listing.paths, listing.labels.tolist(), strict=True))
-    assert labels["cat/3.png"] == 1
+    assert labels["cat/3.jpg"] == 1
     assert sum(labels.values()) == 9
     assert listing.dropped == {9: "dropped by corrections.csv, line 3"}
     assert listing.notes[-1] == (
@@ -52,34 +39,34 @@ def test_labels_change_and_images_are_dropped(photos: Path) -> None:
 
 def test_a_study_goes_without_what_was_dropped(photos: Path) -> None:
     file = photos.parent / "corrections.csv"
-    file.write_text("path,label\ndog/1.png,drop\ncat/3.png,dog\n")
+    file.write_text("path,label\ndog/1.jpg,drop\ncat/3.jpg,dog\n")
     config = load_config(str(photos), settings={"data.corrections": str(file)})
     data = prepare_data(config, 16, RunDirectory(photos.parent / "run"), Silent())
     assert len(data.ids) == 15
-    assert "dog/1.png" not in data.paths
+    assert "dog/1.jpg" not in data.paths
     assert [(one.path, one.reason) for one in data.set_aside] == [
-        ("dog/1.png", "dropped by corrections.csv, line 2")
+        ("dog/1.jpg", "dropped by corrections.csv, line 2")
     ]
-    assert data.labels[data.paths.index("cat/3.png")] == 1
+    assert data.labels[data.paths.index("cat/3.jpg")] == 1
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         (
-            "path,label\ncat/99.png,dog\n",
-            "corrections.csv, line 2: 'cat/99.png' is no image of ",
+            "path,label\ncat/99.jpg,dog\n",
+            "corrections.csv, line 2: 'cat/99.jpg' is no image of ",
         ),
         (
-            "path,label\ncat/1.png,dog\ncat/1.png,cat\n",
-            "corrections.csv, line 3: 'cat/1.png' is in line 2 too; correct it once",
+            "path,label\ncat/1.jpg,dog\ncat/1.jpg,cat\n",
+            "corrections.csv, line 3: 'cat/1.jpg' is in line 2 too; correct it once",
         ),
         (
-            "path,label\ncat/1.png,dgo\n",
+            "path,label\ncat/1.jpg,dgo\n",
             "line 2: expected a class or 'drop' as label, but got 'dgo'; did you mean dog?",
         ),
-        ("path,label\ncat/1.png,\n", "expected a class or 'drop' as label, but got ''"),
-        ("path\ncat/1.png\n", "corrections.csv: has the single column 'path';"),
+        ("path,label\ncat/1.jpg,\n", "expected a class or 'drop' as label, but got ''"),
+        ("path\ncat/1.jpg\n", "corrections.csv: has the single column 'path';"),
     ],
 )
 def test_mistakes_are_named(photos: Path, text: str, sentence: str) -> None:

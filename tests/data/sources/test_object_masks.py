@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from seewhy.config import load_config
@@ -14,17 +13,6 @@ from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.open_source import find_images
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for label in ("cat", "dog"):
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        for k in range(5):
-            pixels = rng.integers(0, 255, (32, 48, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{k}.jpg")
-    return tmp_path / "photos"
 
 
 def _mask(place: Path, size: tuple[int, int] = (48, 32)) -> None:
@@ -50,7 +38,7 @@ def test_masks_are_found_by_place_and_stem(photos: Path) -> None:
         assert not mask[16:].any()
     assert not listing.load_mask(places["cat/1.jpg"]).any()
     folder = photos.parent / "masks"
-    assert listing.notes[-1] == f"2 of 10 images have an object mask in {folder}."
+    assert listing.notes[-1] == f"2 of 16 images have an object mask in {folder}."
     assert {file.name for file in listing.other_sources} == {"0.png", "3.jpg"}
 
 
@@ -67,7 +55,7 @@ def test_a_mask_that_does_not_fit_is_listed_and_the_image_stays(photos: Path) ->
     run = RunDirectory(photos.parent / "run")
     data = prepare_data(load_config(str(photos)), 32, run, Silent())
     assert data.masks is not None
-    assert data.masks.reshape(10, -1).mean(axis=1).tolist() == [0.5, *[0.0] * 9]
+    assert data.masks.reshape(16, -1).mean(axis=1).tolist() == [0.5, *[0.0] * 15]
     findings = run.data.read_checks().findings
     assert findings is not None
     assert (

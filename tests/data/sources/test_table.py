@@ -102,6 +102,25 @@ def test_a_folder_with_class_folders_can_still_be_read_by_them(write: Write) -> 
     assert _list(folder, top_folders="classes").classes == ("a", "b")
 
 
+def test_a_table_in_a_folder_that_is_not_clear_names_the_way_to_the_class_folders(
+    write: Write,
+) -> None:
+    folder = write(
+        "file_name,text\na/1.png,one\na/2.png,two\nb/3.png,three\n", "metadata.csv"
+    ).parent
+    with pytest.raises(DataError) as caught:
+        _list(folder)
+    assert "metadata.csv: no column looks like labels; name it with data.label" in str(caught.value)
+    assert str(caught.value).endswith(
+        "; set data.top_folders=classes to read the folder's class folders instead"
+    )
+
+
+def test_paths_with_backslashes_are_read(write: Write) -> None:
+    rows = [(path.replace("/", "\\"), label) for path, label in ROWS]
+    assert _labels(_list(write(_csv(rows)))) == ROWS
+
+
 def test_columns_can_be_named(write: Write) -> None:
     rows = [(str(k), path, label, "x") for k, (path, label) in enumerate(ROWS)]
     source = write(_csv(rows, "label,where,kind,class"))

@@ -80,7 +80,13 @@ def _find(config: StudyConfig, progress: Progress, at_least: int | None) -> List
         test_table = None if test is None else _table_of(test, data)
         if test is not None and test_table is None:
             raise DataError(f"{test}: is no table, but {source} is; expected {wanted}")
-        return list_table(table, test_table, data, at_least)
+        try:
+            return list_table(table, test_table, data, at_least)
+        except DataError as error:
+            if not source.is_dir():
+                raise
+            how = "set data.top_folders=classes to read the folder's class folders instead"
+            raise DataError(f"{error}; {how}") from error
     if source.is_dir():
         found = list_folder(source, test, data.max_megapixels, at_least, data.top_folders)
         return with_masks_beside(found, source, data.max_megapixels)

@@ -89,7 +89,7 @@ def list_table(
         path with two labels, a label that occurs once, a split that is none; where no picture is
         there.
     """
-    pictures: dict[str, _Picture] = {}
+    pictures: dict[Path, _Picture] = {}
     set_aside: list[SetAside] = []
     notes: list[str] = []
     for part, split in ((file, None), (test, "test")):
@@ -139,9 +139,10 @@ class _Rows:
         self._root = Path.cwd() / os.path.normpath(root)
         self._metadata = {name: table.columns[name] for name in columns.metadata}
         self._splits = self._read_splits()
+        self._files: dict[str, Path | None] = {}
 
     def read(
-        self, pictures: dict[str, _Picture], set_aside: list[SetAside], split: Split | None
+        self, pictures: dict[Path, _Picture], set_aside: list[SetAside], split: Split | None
     ) -> None:
         """Add the table's pictures; a row of a picture that is there adds its boxes."""
         table, columns = self._table, self._columns
@@ -149,23 +150,14 @@ class _Rows:
         for row, cell in enumerate(table.columns[columns.path]):
             label = class_name(labels[row])
             self._check_label(row, label)
-            reason = "" if cell else "has no path"
-            if not reason and not label:
-                reason = "has no label"
-            place = self._inside(row, cell) if cell else self._root
-            there = pictures.get(str(place)) if cell else None
-            if there is None and not reason:
-                file = existing_picture(place)
-                if file is None:
-                    reason = "there is no such file"
-                else:
-                    place = file
-                    there = pictures.get(str(place))
-            if reason:
+            file, reason = self._find(row, cell)
+            if file is None or not label:
+                reason = reason or "has no label"
                 set_aside.append(SetAside(cell or "?", f"{table.place(row)}: {reason}"))
                 continue
+            there = pictures.get(file)
             if there is None:
-                there = pictures[str(place)] = self._picture(row, place, label, split)
+                there = pictures[file] = self._picture(row, file, label, split)
             elif there.label != label:
                 raise DataError(
                     f"{table.where(row)}: {cell!r} is labelled {label!r}, but {there.label!r} in "
@@ -207,13 +199,20 @@ class _Rows:
             values={name: cells[row] for name, cells in self._metadata.items()},
         )
 
+    def _find(self, row: int, cell: str) -> tuple[Path | None, str]:
+        """Return the file that a cell names, looked up once, or why there is none."""
+        if not cell:
+            return None, "has no path"
+        if cell not in self._files:
+            self._files[cell] = existing_picture(self._inside(row, cell))
+        file = self._files[cell]
+        return file, "" if file else "there is no such file"
+
     def _inside(self, row: int, cell: str) -> Path:
         """Return the place that a cell names; refused where it is outside the root."""
-        if os.sep == "/" and "\\" in cell and "/" not in cell:
-            cell = cell.replace("\\", "/")
         if "\0" in cell:
             raise DataError(f"{self._table.where(row)}: {cell!r} is no path")
-        place = Path(os.path.normpath(self._root / cell))
+        place = Path(os.path.normpath(self._root / native_path(cell)))
         if not place.is_relative_to(self._root):
             raise DataError(
                 f"{self._table.where(row)}: {printable(cell)!r} is outside "
@@ -273,6 +272,12 @@ def _role(cell: str) -> Split | None:
     return "test" if named.role == "eval" else _ROLES.get(named.role)
 
 
+def native_path(cell: str) -> str:
+    """Return a path as this system writes it: tables from Windows have backslashes."""
+    windows = os.sep == "/" and "\\" in cell and "/" not in cell
+    return cell.replace("\\", "/") if windows else cell
+
+
 def existing_picture(place: Path) -> Path | None:
     """Return the file that a table names, with its suffix where the table leaves that out."""
     try:
@@ -300,7 +305,7 @@ def _refuse_single(found: Sequence[_Picture]) -> None:
     """Refuse labels that occur once: no class can be made of them, and many are misspelled."""
     numbers = Counter(one.label for one in found)
     single = [one for one in found if numbers[one.label] == 1]
-    if not single or len(found) < 3:
+    if not single:
         return
     others = [name for name, number in numbers.items() if number > 1]
     said = [f"{one.label!r} ({one.place})" for one in single]

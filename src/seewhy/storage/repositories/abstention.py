@@ -10,7 +10,3 @@ class AbstentionRepository(RecordRepository[Abstention]):
     """abstention.json of each backbone; none where ``evaluation.abstain_error`` is not set."""
 
     file, model = "abstention.json", Abstention
-
-    def delete(self, slug: str) -> None:
-        """Delete the record of one backbone, where there is one."""
-        self.path(slug).unlink(missing_ok=True)

@@ -44,6 +44,13 @@ class RecordRepository(Repository, Generic[Model]):
         """Read the record of one backbone; None where there is none."""
         return record_where_there(self.path(slug), self.model)
 
+    def delete(self, slug: str) -> bool:
+        """Delete the record of one backbone, which is out of date; return whether there was one."""
+        path = self.path(slug)
+        there = path.is_file()
+        path.unlink(missing_ok=True)
+        return there
+
 
 def all_root_names() -> Iterator[str]:
     """Yield what the repositories of all subjects have directly in a run directory."""

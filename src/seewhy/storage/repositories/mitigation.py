@@ -21,13 +21,6 @@ class MitigationRepository(RecordRepository[MitigationRecord]):
         """Return the run directory of a backbone's mitigated study."""
         return self.layout.mitigated(slug)
 
-    def delete(self, slug: str) -> bool:
-        """Delete mitigation.json, which is out of date; return whether there was one."""
-        path = self.path(slug)
-        there = path.is_file()
-        path.unlink(missing_ok=True)
-        return there
-
     @property
     def data_path(self) -> Path:
         """mitigation_data.json; only a mitigated study has one."""
