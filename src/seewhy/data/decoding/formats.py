@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError, _imaging
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, _imaging
 
+from seewhy.data.decoding.dicom import is_dicom, open_dicom
 from seewhy.errors import UnreadableImageError
 
 # Tried in this order: the content decides, not the suffix.
@@ -41,18 +42,24 @@ FORMATS = (
 )
 # Formats without a mark of their own at the beginning: only the suffix tells them.
 BY_SUFFIX = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA"}
-NAMES = "JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP, TIFF, JPEG 2000, PNM or TGA"
+NAMES = "JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP, TIFF, JPEG 2000, PNM, TGA or DICOM"
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-HEAD = 64
-_MODULES = r"(PIL|pillow_heif|seewhy\.data)\."
+HEAD = 132
+_MODULES = r"(PIL|pillow_heif|pydicom|seewhy\.data)\."
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# TIFF tags: what the channels are, how many there are, what the further ones are.
+PHOTOMETRIC, SAMPLES, EXTRA = 262, 277, 338
+# Channels that show a picture, by its photometric interpretation: grey, colours, a palette, inks.
+_SHOWN = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
+_TRANSPARENCY = (1, 2)
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Open a picture file without decoding it; call it within `quietly`.
+    """Open a picture file; call it within `quietly`. DICOM files alone are decoded here.
 
-    Raises UnreadableImageError for a HEIC file without the package that reads it, and for what is
-    no picture.
+    Raises UnreadableImageError for a HEIC or DICOM file without the package that reads it, for a
+    TIFF with channels that are neither colours nor transparency, and for what is no picture.
     """
     with path.open("rb") as stream:
         head = stream.read(HEAD)
@@ -60,11 +67,36 @@ def open_picture(path: Path) -> Image.Image:
         raise UnreadableImageError("is an empty file")
     if is_heif(head):
         return _open_heif(path)
+    if is_dicom(head):
+        return open_dicom(path, Image.MAX_IMAGE_PIXELS)
+    if head.startswith(_TIFF):
+        _check_channels(path)
     formats = [*known_formats(), *filter(None, [BY_SUFFIX.get(path.suffix.lower())])]
     try:
         return Image.open(path, formats=formats)
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"is no {NAMES} image, or its beginning is damaged") from error
+
+
+def _check_channels(path: Path) -> None:
+    """Refuse a TIFF whose channels are not all shown: Pillow reads the first, or none at all."""
+    tags: Any = {}
+    # A damaged directory is for Pillow to name.
+    with suppress(Exception), path.open("rb") as stream:
+        head = stream.read(8)
+        if head[2] == 43:  # BigTIFF has longer offsets
+            head += stream.read(8)
+        found = TiffImagePlugin.ImageFileDirectory_v2(head)
+        stream.seek(found.next)
+        found.load(stream)
+        tags = dict(found)
+    extra = tags.get(EXTRA, ())
+    channels = int(tags.get(SAMPLES, 1))
+    unseen = channels - sum(one in _TRANSPARENCY for one in extra)
+    if unseen > _SHOWN.get(tags.get(PHOTOMETRIC, -1), channels):
+        raise UnreadableImageError(
+            f"has {channels} channels; expected grey, three colours or four inks, and transparency"
+        )
 
 
 def may_be_deep(head: bytes) -> bool:

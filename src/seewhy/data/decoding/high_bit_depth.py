@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seewhy.data.decoding.dicom import FORMAT, INVERTED, WINDOW, Window
 from seewhy.data.decoding.value_levels import ValueRange, choose_level
 from seewhy.errors import UnreadableImageError
 from seewhy.storage.schemas.levels import Kind, Levels, ValueLevel
@@ -31,10 +32,13 @@ class ValueFormat:
     # Whether 32-bit values have no sign; Pillow takes all of them for signed.
     unsigned: bool = False
     white_is_zero: bool = False
+    window: Window | None = None  # how a DICOM file wants its values to be shown
 
 
 def storage_of(image: Image.Image) -> ValueFormat | None:
     """Tell how a picture is stored; None for 8 bits. Ask before it is loaded."""
+    if image.format == FORMAT:
+        return _storage_of_dicom(image)
     raw = _raw_mode(image)
     tags = getattr(image, "tag_v2", {})
     white_is_zero = image.format == "TIFF" and tags.get(PHOTOMETRIC) == 0
@@ -45,6 +49,14 @@ def storage_of(image: Image.Image) -> ValueFormat | None:
     if image.mode == "F":
         return ValueFormat("float", white_is_zero=white_is_zero)
     return ValueFormat("16-bit", coarse=True) if ";16" in raw else None
+
+
+def _storage_of_dicom(image: Image.Image) -> ValueFormat | None:
+    if image.mode != "F":
+        return None
+    window = image.info[WINDOW]
+    inverted = image.info[INVERTED]
+    return ValueFormat("windowed" if window else "float", white_is_zero=inverted, window=window)
 
 
 def span_of(image: Image.Image, storage: ValueFormat) -> ValueRange:
@@ -66,7 +78,7 @@ def span_of_values(values: NDArray[Any], kind: Kind) -> ValueRange:
     Raises UnreadableImageError where no value is finite.
     """
     odd = False
-    if kind == "float":
+    if kind in ("float", "windowed"):
         finite = np.isfinite(values)
         if not finite.all():
             values, odd = values[finite], True
@@ -78,7 +90,8 @@ def span_of_values(values: NDArray[Any], kind: Kind) -> ValueRange:
 def deep_to_rgb(image: Image.Image, storage: ValueFormat, levels: Levels) -> Image.Image:
     """Make a loaded picture of more than 8 bits one of 8 bits: L, RGB, or with alpha.
 
-    A kind that is not in the levels is judged by this picture alone.
+    A kind that is not in the levels is shown with the picture's own window, or judged by this
+    picture alone.
     """
     if storage.coarse:
         level = levels.of(storage.kind)
@@ -87,7 +100,10 @@ def deep_to_rgb(image: Image.Image, storage: ValueFormat, levels: Levels) -> Ima
             level = choose_level(span.kind, span.low, span.high)
         return _stretched(image, level)
     values = _values(image, storage)
-    grey = values_to_8_bit(values, storage.kind, levels)
+    if storage.window is not None and levels.of(storage.kind) is None:
+        grey = storage.window.to_8_bit(values)
+    else:
+        grey = values_to_8_bit(values, storage.kind, levels)
     if storage.white_is_zero:
         grey = 255 - grey
     transparent = image.info.get("transparency")

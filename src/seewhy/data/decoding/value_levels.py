@@ -14,16 +14,17 @@ from seewhy.errors import DataError
 from seewhy.storage.schemas.levels import NO_LEVELS, Kind, Levels, ValueLevel
 from seewhy.wording import count
 
-KINDS: tuple[Kind, ...] = ("16-bit", "integer", "float")
+KINDS: tuple[Kind, ...] = ("16-bit", "integer", "float", "windowed")
 # What 8, 10, 12, 14 and 16 bits can hold.
 _WHOLE = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 USUAL_WHITE: Mapping[Kind, tuple[float, ...]] = {
     "16-bit": _WHOLE,
     "integer": _WHOLE,
     "float": (1.0, *_WHOLE),
+    "windowed": _WHOLE,
 }
 # Resampling with a bicubic or Lanczos filter leaves floats that pass black and white a little.
-OVERSHOOT: Mapping[Kind, float] = {"16-bit": 0.0, "integer": 0.0, "float": 0.1}
+OVERSHOOT: Mapping[Kind, float] = {"16-bit": 0.0, "integer": 0.0, "float": 0.1, "windowed": 0.0}
 # Pictures that fill less of a usual range than this would be nearly black in it.
 LEAST_FILLED = 1 / 16
 
@@ -88,16 +89,29 @@ def decide_levels(
     """
     kinds = [kind for kind in KINDS if any(span.kind == kind for _, span in spans)]
     asked = white is not None or black is not None
-    if asked and len(kinds) > 1:
+    # DICOM files with and without a window of their own measure the same thing.
+    if asked and len(kinds) > 1 and kinds != ["float", "windowed"]:
         raise DataError(
             f"data.white and data.black: there are pictures of {' and of '.join(kinds)} values, "
             "which have no white in common; leave both out, or convert the pictures to one kind"
         )
-    decided = [_decide(kind, spans, white, black) for kind in kinds]
+    shown = [kind for kind in kinds if asked or kind != "windowed"]
+    decided = [_decide(kind, spans, white, black) for kind in shown]
+    windowed = sum(span.kind == "windowed" for _, span in spans) if not asked else 0
     return LevelDecision(
         Levels(tuple(level for level, _, _ in decided)),
-        tuple(note for _, note, _ in decided),
+        (*(note for _, note, _ in decided), *_windowed_note(windowed)),
         tuple(sentence for _, _, sentences in decided for sentence in sentences),
+    )
+
+
+def _windowed_note(windowed: int) -> tuple[str, ...]:
+    if not windowed:
+        return ()
+    files = count(windowed, "DICOM file is", "DICOM files are")
+    return (
+        f"{files} shown with the window that each file names (data.black and data.white set one "
+        "for all of them).",
     )
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from seewhy.data.decoding.dicom import SUFFIXES as DICOM_SUFFIXES
+from seewhy.data.decoding.dicom import is_dicom
 from seewhy.data.decoding.formats import BY_SUFFIX, HEAD, is_heif, known_formats, quietly
 
 # Pictures whatever is installed: where they are unreadable, each is set aside with the reason.
-_ALWAYS = frozenset({".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".mpo"})
+_ALWAYS = frozenset({".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".mpo", *DICOM_SUFFIXES})
 # A larger picture is one too, and refused when it is decoded.
 _MEGAPIXELS = 100.0
 # A suffix as people write them; "scan 1.2" and "Mr. Smith" have none.
@@ -44,7 +46,8 @@ def is_picture(file: Path) -> bool:
 def _opens(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
-            if is_heif(stream.read(HEAD)):
+            head = stream.read(HEAD)
+            if is_heif(head) or is_dicom(head):
                 return True  # without the package that reads it, it is set aside with the reason
         with quietly(_MEGAPIXELS), Image.open(file, formats=known_formats()):
             return True

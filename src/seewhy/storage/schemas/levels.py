@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["16-bit", "integer", "float"]
+# windowed: DICOM files that say which of their values are to be shown.
+Kind = Literal["16-bit", "integer", "float", "windowed"]
 
 
 @dataclass(frozen=True)
