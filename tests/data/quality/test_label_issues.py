@@ -167,7 +167,7 @@ def test_planted_label_issues_and_outliers_are_found(planted: Planted) -> None:
     assert found.label_issues.looked_at == found.outliers.looked_at == 240
     wrong = (planted.judged.predicted != planted.judged.labels).sum()
     assert found.label_issues.expected is None
-    assert f"It disagrees with {wrong} of 240 labels." in found.label_issues.expectation
+    assert f"The classifier disagrees with {wrong} of 240 labels." in found.label_issues.expectation
     assert found.outliers.expectation.startswith("Expected by chance: about 5 of 240 images")
 
 

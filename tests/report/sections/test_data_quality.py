@@ -129,16 +129,18 @@ def test_nothing_found_is_said(make_run: Callable) -> None:
 def test_a_list_begins_with_what_chance_explains_and_is_folded_by_it(make_run: Callable) -> None:
     run, summary = make_run(backbones=["net_a"])
     issues = _issues()
-    few = issues.label_issues.model_copy(
-        update={"expected": 2.4, "expectation": "Expected by chance: about 2 of 17 images."}
-    )
-    run.quality.write("net_a", issues.model_copy(update={"label_issues": few}))
+    chance = {"expected": 2.4, "expectation": "Expected by chance: about 2 of 17 images."}
+    far = [one.model_copy(update={"suggested": None}) for one in issues.label_issues.first]
+    few = issues.label_issues.model_copy(update={**chance, "rule": "Far away.", "first": far})
+    run.quality.write("net_a", issues.model_copy(update={"outliers": few}))
     page = build_report(run, summary).read_text("utf-8")
-    section = page[page.index("Likely label issues: 2 of 17 images") :]
-    assert section.index("Expected by chance: about 2") < section.index("Confident learning.")
+    section = page[page.index("Outliers: 2 of 17 images") :]
+    assert section.index("Expected by chance: about 2") < section.index("Far away.")
     assert section.index('<details class="by-chance">') < section.index('class="issues many"')
     more = few.model_copy(update={"expected": 0.1})
-    run.quality.write("net_a", issues.model_copy(update={"label_issues": more}))
+    # Which label issues are chance is estimated under an assumption: they are never folded.
+    errors = issues.label_issues.model_copy(update=chance)
+    run.quality.write("net_a", QualityIssues(label_issues=errors, outliers=more))
     assert '<details class="by-chance">' not in build_report(run, summary).read_text("utf-8")
 
 

@@ -13,10 +13,12 @@ from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from seewhy.data.quality.label_noise import LEAST, estimate_label_noise
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.predictions import Predictions
 from seewhy.storage.schemas.quality_issues import QualityIssue, QualityIssueList, QualityIssues
 from seewhy.wording import count as counted
+from seewhy.wording import share
 
 MOST = 100
 NEIGHBOURS = 10
@@ -79,9 +81,7 @@ def label_issues(
     labels, arXiv:1911.00068; as the package cleanlab computes it.
     """
     known, numbered = np.unique(labels, return_inverse=True)
-    # A class without images among those judged has no mean.
-    shares = probabilities[:, known].astype(np.float64)
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    shares = _of_classes(probabilities, known)
     found = np.empty(0, dtype=np.int64)
     if len(known) > 1:
         issues = find_label_issues(numbered, shares, filter_by="both", n_jobs=1)
@@ -89,6 +89,12 @@ def label_issues(
     scores = 1 - probabilities[np.arange(len(labels)), labels].astype(np.float64)
     order = np.argsort(-scores[found], kind="stable")
     return found[order], scores[found[order]]
+
+
+def _of_classes(probabilities: Floats, known: NDArray[np.int64]) -> Floats:
+    """Return probabilities of the classes that have labels: one without images has no mean."""
+    shares = probabilities[:, known].astype(np.float64)
+    return np.asarray(shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12))
 
 
 def outliers_by_chance(images: int) -> float:
@@ -164,6 +170,7 @@ def _label_list(data: Dataset, judged: Predictions) -> QualityIssueList:
         )
     found, scores = label_issues(judged.labels, judged.probabilities)
     number = {id_: i for i, id_ in enumerate(data.ids)}
+    expected, expectation = _label_expectation(judged, found)
     issues = []
     for row, score in zip(found[:MOST].tolist(), scores[:MOST].tolist(), strict=True):
         given = int(judged.labels[row])
@@ -179,28 +186,29 @@ def _label_list(data: Dataset, judged: Predictions) -> QualityIssueList:
         rule=LABEL_RULE,
         looked_at=len(judged.ids),
         count=len(found),
-        expectation=_label_expectation(judged),
+        expected=expected,
+        expectation=expectation,
         first=issues,
     )
 
 
-def _label_expectation(judged: Predictions) -> str:
-    """Say what to expect of a list of label issues where every label is correct.
-
-    There is no number to give. With correct labels the rule flags confident errors of the
-    classifier, and how many of those there are cannot be known from its probabilities without
-    knowing which labels are wrong: a temperature that calibrates it on all images counts wrong
-    labels as its errors, one that is fitted without the flagged images counts none so. Labels
-    drawn from either (3,000 images of 4 classes, 150 labels swapped, 496 flagged; 340 flagged
-    before the swap) gave 516 and 9 as the number to expect. Systematic confusions, such as of the
-    demo's boats that carry other things, exceed both. What is known is with how many labels the
-    classifier disagrees: flagged images are among these.
-    """
+def _label_expectation(judged: Predictions, found: NDArray[np.int64]) -> tuple[float | None, str]:
+    """Estimate how many of the listed labels are correct, and say it."""
     wrong = int((judged.predicted != judged.labels).sum())
-    return (
-        "How many to expect by chance cannot be estimated: in its probabilities, errors of the "
-        f"classifier look like wrong labels. It disagrees with {wrong:,} of "
-        f"{counted(len(judged.ids), 'label')}."
+    disagrees = f"The classifier disagrees with {wrong:,} of {counted(len(judged.ids), 'label')}."
+    known, numbered = np.unique(judged.labels, return_inverse=True)
+    noise = estimate_label_noise(numbered, _of_classes(judged.probabilities, known))
+    if noise is None:
+        return None, (
+            "How many to expect by chance cannot be estimated from fewer than "
+            f"{LEAST} labels: errors of the classifier look like wrong labels. {disagrees}"
+        )
+    expected = float(noise.correct[found].sum())
+    return expected, (
+        f"Expected by chance: about {expected:.0f} of the {len(found):,}, errors of the classifier "
+        f"whose label is correct; a share of {share(noise.share, 3)} of all labels is estimated to "
+        "be wrong. Both hold where wrong labels are spread over the classes: a mistake that always "
+        f"swaps the same two looks like an error of the classifier. {disagrees}"
     )
 
 

@@ -133,9 +133,17 @@ def _issues(
 
 
 def _by_chance(found: QualityIssueList) -> bool:
-    """Whether chance explains the length of a list: at most two deviations of a count above it."""
+    """Whether chance explains the length of a list: at most two deviations of a count above it.
+
+    Never of label issues: which of them are chance is estimated under an assumption.
+    """
     expected = found.expected
-    return expected is not None and 0 < found.count <= expected + 2 * math.sqrt(expected)
+    suggests = any(one.suggested for one in found.first)
+    return (
+        not suggests
+        and expected is not None
+        and 0 < found.count <= expected + 2 * math.sqrt(expected)
+    )
 
 
 def _most_frequent_label(found: QualityIssueList) -> str:
