@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -117,8 +119,53 @@ def test_where_nothing_can_be_tested() -> None:
     )
     clusters = np.array([0, 0, 1, 1, 2, 2])
     assert independence(np.ones(6), values, labels, clusters)[1] == (
-        "images of one group depend on each other"
+        "no group of images of one class has both right and wrong predictions for several values"
     )
+    two = np.array(["a", "a", "b", "b"])
+    assert independence(np.ones(4), two, labels[:4], clusters[:4])[1] == (
+        "every value is that of a single group of images"
+    )
+
+
+def test_clusters_of_one_value_exchange_it_as_a_whole() -> None:
+    # Four clusters of three images: those with "a" wrong, those with "b" right. Of the six ways to
+    # give two of four clusters an "a", two are as far apart: p = 1/3, where 12 images alone would
+    # give 2 / C(12, 6).
+    clusters = np.repeat(np.arange(4), 3)
+    errors = (clusters < 2).astype(float)
+    values, labels = np.where(clusters < 2, "a", "b"), np.zeros(12, dtype=np.int64)
+    assert independence(errors, values, labels, clusters)[0] == pytest.approx(1 / 3, abs=0.02)
+    assert independence(errors, values, labels)[0] == pytest.approx(2 / 924, abs=0.002)
+
+
+def test_clusters_with_several_values_are_permuted_within() -> None:
+    # In each of two clusters two images with "a" are wrong, two with "b" right: one of the six
+    # ways in each, or both mirrored, so 2 of 36 are as far. (χ² of each cluster is at its highest
+    # either way round, so all four of those count.)
+    clusters, values = np.repeat([0, 1], 4), np.array(["a", "a", "b", "b"] * 2)
+    errors = (values == "a").astype(float)
+    p, _ = independence(errors, values, np.zeros(8, dtype=np.int64), clusters)
+    assert p == pytest.approx(4 / 36, abs=0.015)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_independent_errors_of_clusters_are_rarely_called_dependent(constant: bool) -> None:
+    rng = np.random.default_rng(0)
+    rejected = alone = 0
+    for seed in range(200):
+        clusters = np.repeat(np.arange(12), 8)
+        labels = (clusters % 2).astype(np.int64)
+        values = (
+            rng.choice(["a", "b", "c"], 12)[clusters] if constant else rng.choice(["a", "b"], 96)
+        )
+        errors = (rng.random(96) < rng.choice([0.1, 0.8], 12)[clusters]).astype(float)
+        p, _ = independence(errors, values, labels, clusters, seed=seed, permutations=300)
+        rejected += p is not None and p < 0.05
+        p, _ = independence(errors, values, labels, seed=seed, permutations=300)
+        alone += p is not None and p < 0.05
+    assert rejected / 200 <= 0.09
+    # Images of one cluster are alike: taken one by one they call most columns a cause.
+    assert alone / 200 > 0.3 or not constant
 
 
 def test_clusters_widen_the_intervals() -> None:
@@ -126,9 +173,9 @@ def test_clusters_widen_the_intervals() -> None:
     right = np.repeat(rng.random(20) < 0.7, 10)
     labels = np.zeros(200, dtype=int)
     predictions = _predictions(labels.tolist(), np.where(right, 0, 1).tolist())
-    clusters = np.repeat(np.arange(20), 10)
+    grouped = replace(predictions, groups=np.repeat(np.arange(20), 10))
     alone = break_down(predictions, CLASSES, "c", ["a"] * 200)
-    together = break_down(predictions, CLASSES, "c", ["a"] * 200, clusters)
+    together = break_down(grouped, CLASSES, "c", ["a"] * 200)
     width = [one.values[0].accuracy.high - one.values[0].accuracy.low for one in (alone, together)]
     assert width[1] > 2 * width[0]
 

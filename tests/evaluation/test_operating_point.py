@@ -13,7 +13,6 @@ from seewhy.evaluation.operating_point import (
     operating_point,
     ranking_curves,
     rates,
-    wilson,
 )
 from seewhy.storage.schemas.predictions import Predictions
 from tests.evaluation.conftest import answers
@@ -93,7 +92,6 @@ def test_rates_and_their_intervals() -> None:
     )
     sure = stats.binomtest(3, 4).proportion_ci(method="wilson")
     assert (found.precision.low, found.precision.high) == (sure.low, sure.high)
-    assert wilson(0, 0) is None
     assert rates(POSITIVE, SCORES, 2.0).precision is None
 
 

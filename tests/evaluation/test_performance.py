@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,3 +102,22 @@ def test_the_whole_record_survives_json() -> None:
     again = evaluate(stages, validation, None, CLASSES, draws=20)  # type: ignore[arg-type]
     assert again == found
     assert evaluate(stages, {}, stages["adaptation"], CLASSES, draws=5).baseline is not None  # type: ignore[arg-type]
+
+
+def test_groups_widen_every_interval() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(20) % 2, 10)
+    right = np.repeat(rng.random(20) < 0.7, 10)
+    sure = np.where(right, labels, 1 - labels)
+    probabilities = np.where(np.eye(2)[sure] > 0, 0.8, 0.2).astype(np.float32)
+    ids = tuple(f"{k}" for k in range(200))
+    alone = Predictions(ids, labels, probabilities)
+    grouped = replace(alone, groups=np.repeat(np.arange(20), 10))
+    apart = replace(alone, groups=np.arange(200))
+    found = [evaluate_stage(one, ("a", "b"), draws=300) for one in (alone, grouped, apart)]
+    width = [one.accuracy.high - one.accuracy.low for one in found]
+    assert width[1] > 2 * width[0]
+    assert width[2] == pytest.approx(width[0], rel=0.2)
+    errors = [one.calibration.error for one in found if one.calibration]
+    assert errors[1].high - errors[1].low > 1.5 * (errors[0].high - errors[0].low)
+    assert found[0].accuracy.value == found[1].accuracy.value

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from seewhy.evaluation.significance import compare_pair, holm, kappa, mcnemar
+from seewhy.evaluation.significance import compare_pair, equal_errors, holm, kappa, mcnemar
 from seewhy.storage.schemas.predictions import Predictions
 
 CLASSES = ("cat", "dog", "frog")
@@ -126,3 +126,25 @@ def test_other_images_cannot_be_paired() -> None:
     ):
         with pytest.raises(ValueError, match="same images"):
             compare_pair("adaptation", ("a", "b"), (first, other), CLASSES)
+
+
+def test_groups_change_sign_together() -> None:
+    # Three patients of two images; the first classifier is right, the second wrong. Of the 8 ways
+    # to exchange the two per patient, two are as far apart.
+    right, wrong = np.ones(6, dtype=bool), np.zeros(6, dtype=bool)
+    found = equal_errors(right, wrong, np.array([0, 0, 1, 1, 2, 2]))
+    assert (found.test, found.p) == ("signs of groups", 0.25)
+    assert equal_errors(right, wrong, np.arange(6)) == mcnemar(6, 0)
+    assert equal_errors(right, right, np.zeros(6, dtype=np.int64)).p == 1
+
+
+def test_equal_classifiers_on_groups_are_rarely_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    rejected = alone = 0
+    for seed in range(300):
+        groups = np.repeat(np.arange(20), 6)
+        first, second = (rng.random(20)[groups] < 0.5 for _ in range(2))
+        rejected += equal_errors(first, second, groups, seed).p < 0.05
+        alone += equal_errors(first, second).p < 0.05
+    assert rejected / 300 <= 0.08
+    assert alone / 300 > 0.2

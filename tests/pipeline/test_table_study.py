@@ -13,6 +13,7 @@ from seewhy.config import load_config
 from seewhy.errors import OtherStudyError
 from seewhy.pipeline.evaluation import evaluate_run
 from seewhy.pipeline.study import Study
+from seewhy.statistics.bootstrap import mean_interval
 from seewhy.storage.run_directory import RunDirectory
 from tests.pipeline.conftest import draw_folder, save_local
 
@@ -102,6 +103,18 @@ def test_groups_are_whole_everywhere_and_a_value_is_left_out(
     repeats = folds.stages["adaptation"].folds
     assert repeats is not None
     assert [one.name for one in repeats.repeats] == ["camera A", "camera B"]
+    # Intervals draw whole days: the same from predictions.csv alone.
+    rows = _rows(study)
+    labels = np.unique([row["label"] for row in rows], return_inverse=True)[1]
+    right = [row["label"] == row["predicted"] for row in rows]
+    day = np.unique([row["data.day"] for row in rows], return_inverse=True)[1]
+    drawn = mean_interval(right, labels, 1000, 0, day)
+    evaluated = run.evaluation.read("small")
+    assert evaluated is not None
+    assert evaluated.stages["finetuning"].accuracy == drawn
+    compared = run.evaluation.read_comparison()
+    assert compared is not None
+    assert compared.changes["small"].test == "signs of groups"
     page = run.report.path.read_text("utf-8")
     assert "Accuracy of adaptation on each value of &#39;camera&#39;, left out of training" in page
     assert (

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from seewhy.evaluation.calibration import at_temperature
-from seewhy.statistics.bootstrap import Interval
+from seewhy.statistics.bootstrap import share_interval
 from seewhy.storage.schemas.abstention import KeptImages, RiskPoint, StageAbstention
 from seewhy.storage.schemas.predictions import Predictions
 
@@ -120,16 +119,21 @@ def abstention_threshold(
 
 
 def kept_images(
-    confidence: NDArray[np.float64], right: NDArray[np.bool_], threshold: float
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    threshold: float,
+    groups: NDArray[np.int64] | None = None,
 ) -> KeptImages:
-    """Count the images with at least a confidence, and their accuracy with Wilson's interval."""
-    kept = right[confidence >= threshold]
-    accuracy = None
-    if len(kept):
-        sure = stats.binomtest(int(kept.sum()), len(kept)).proportion_ci(method="wilson")
-        accuracy = Interval(float(kept.mean()), float(sure.low), float(sure.high))
+    """Count the images with at least a confidence, and their accuracy with its interval.
+
+    `groups` (N,) as for `seewhy.statistics.bootstrap.share_interval`.
+    """
+    kept = confidence >= threshold
     return KeptImages(
-        images=len(right), kept=len(kept), coverage=len(kept) / len(right), accuracy=accuracy
+        images=len(right),
+        kept=int(kept.sum()),
+        coverage=float(kept.mean()),
+        accuracy=share_interval(right[kept], None if groups is None else groups[kept]),
     )
 
 
@@ -161,7 +165,7 @@ def abstain(
         update={
             "threshold": threshold,
             "validation": kept_images(known, known_right, threshold),
-            "test": kept_images(confidence, right, threshold),
+            "test": kept_images(confidence, right, threshold, test.groups),
         }
     )
 

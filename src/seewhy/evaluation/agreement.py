@@ -32,6 +32,11 @@ class MapPair:
     labels: NDArray[np.int64]
     first: MapStack
     second: MapStack
+    groups: NDArray[np.int64] | None = None  # (N,), see `Predictions`
+
+    def clusters(self, kept: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the groups of some images, where there are groups."""
+        return None if self.groups is None else self.groups[kept]
 
     def kept(self) -> NDArray[np.int64]:
         """Return the indices of the images that can be compared: neither map is flat."""
@@ -116,7 +121,7 @@ def agreement(
     marked = highest(one), highest(two)
     shared = overlap(*marked)
     found = (pearson, spearman, shared)
-    means = mean_intervals(found, labels, draws, seed)
+    means = mean_intervals(found, labels, draws, seed, pair.clusters(kept))
     other = _other_images(one, two, marked, seed) if len(kept) > 1 else (None, None)
     return MapAgreement(
         images=base.images,
@@ -152,7 +157,7 @@ def movement(
     labels = pair.labels[kept]
     moved = centres(pair.second[kept]) - centres(pair.first[kept])  # (N, 2)
     far = np.hypot(moved[:, 0], moved[:, 1])
-    shift: Interval = mean_interval(far, labels, draws, seed)
+    shift: Interval = mean_interval(far, labels, draws, seed, pair.clusters(kept))
     farthest = kept[np.argsort(-far, kind="stable")][:SHOWN]
     return base.model_copy(
         update={

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.metrics import score
-from seewhy.statistics.bootstrap import DRAWS, Interval, Weights, bootstrap, interval, mean_interval
+from seewhy.statistics.bootstrap import (
+    DRAWS,
+    Interval,
+    Weights,
+    bootstrap,
+    interval,
+    share_interval,
+)
 from seewhy.storage.schemas.breakdown import Breakdown, ColumnBreakdown, GroupScores
 from seewhy.storage.schemas.predictions import Predictions
 from seewhy.wording import listing, p_value, share
@@ -66,7 +73,6 @@ def break_down(
     classes: Sequence[str],
     column: str,
     cells: Sequence[str],
-    clusters: NDArray[np.int64] | None = None,
     seed: int = 0,
     draws: int = DRAWS,
 ) -> ColumnBreakdown:
@@ -75,13 +81,11 @@ def break_down(
     Parameters
     ----------
     predictions : Predictions
-        Of N test images.
+        Of N test images. Where they have groups, intervals draw whole groups.
     classes : sequence of str
     column : str
     cells : sequence of str, length N
         The column's value per image; images without one are left out.
-    clusters : ndarray of int64, (N,), optional
-        Images that depend on each other have equal numbers: intervals then draw whole clusters.
     seed, draws : int
 
     Returns
@@ -89,6 +93,7 @@ def break_down(
     ColumnBreakdown
     """
     values, labels = np.asarray(cells, dtype=object), predictions.labels
+    clusters = predictions.groups
     right = (predictions.predicted == labels).astype(np.float64)
     names = sorted({str(value) for value in values if value}, key=_by_number)
     found, groups = [], []
@@ -137,7 +142,10 @@ def independence(
     """Test whether errors depend on a column, within each class.
 
     The statistic is the sum, over classes, of χ² of errors against values. Its distribution under
-    independence comes from permuting errors within each class: exact whatever the counts.
+    independence comes from permuting errors within each class: exact whatever the counts. Where
+    images depend on each other, errors are permuted within each class and cluster. Where each
+    cluster has one value, whole clusters exchange their values instead, with clusters of the same
+    class (that of most of their images).
 
     Parameters
     ----------
@@ -146,7 +154,7 @@ def independence(
     values : ndarray of str, (N,)
     labels : ndarray of int64, (N,)
     clusters : ndarray of int64, (N,), optional
-        Where a cluster has several images nothing is tested: they cannot be permuted.
+        Images that depend on each other have equal numbers.
     seed, permutations : int
 
     Returns
@@ -155,15 +163,23 @@ def independence(
     untested : str or None
         Why there is no p.
     """
-    if clusters is not None and len(np.unique(clusters)) < len(clusters):
-        return None, "images of one group depend on each other"
     rng = np.random.default_rng(seed)
+    _, places = np.unique(values, return_inverse=True)
+    strata, within = labels, "class"
+    if clusters is not None and len(np.unique(clusters)) < len(clusters):
+        if _distinct(clusters, places) == len(np.unique(clusters)):
+            found = _exchanged(errors, places, labels, clusters, rng, permutations)
+            if found is None:
+                return None, "every value is that of a single group of images"
+            return _as_far(float(found[0]), found[1:]), None
+        _, strata = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)
+        within = "group of images of one class"
     observed, drawn, tested = 0.0, np.zeros(permutations), False
-    for label in np.unique(labels):
-        mine = labels == label
-        _, places = np.unique(values[mine], return_inverse=True)
-        totals = np.bincount(places)
-        wrong = np.bincount(places, weights=errors[mine], minlength=len(totals)).astype(np.int64)
+    for stratum in np.unique(strata):
+        mine = strata == stratum
+        _, own = np.unique(places[mine], return_inverse=True)
+        totals = np.bincount(own)
+        wrong = np.bincount(own, weights=errors[mine], minlength=len(totals)).astype(np.int64)
         if len(totals) < 2 or wrong.sum() in (0, totals.sum()):
             continue
         tested = True
@@ -171,8 +187,53 @@ def independence(
         random = rng.multivariate_hypergeometric(totals, int(wrong.sum()), size=permutations)
         drawn += _chi_squared(random, totals)
     if not tested:
-        return None, "no class has both right and wrong predictions for several values"
-    return float((1 + (drawn >= observed - 1e-9).sum()) / (1 + permutations)), None
+        return None, f"no {within} has both right and wrong predictions for several values"
+    return _as_far(observed, drawn), None
+
+
+def _exchanged(
+    errors: NDArray[np.float64],
+    places: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    clusters: NDArray[np.int64],
+    rng: np.random.Generator,
+    permutations: int,
+) -> NDArray[np.float64] | None:
+    """Return the statistic, then those after clusters exchanged their values.
+
+    `places` (N,) are the numbers of the values, equal within a cluster. None where no exchange can
+    change the statistic, since each value is that of a single cluster.
+    """
+    _, first, members = np.unique(clusters, return_index=True, return_inverse=True)
+    _, classes = np.unique(labels, return_inverse=True)
+    shape = len(first), int(classes.max()) + 1
+    images, wrong = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    np.add.at(images, (members, classes), 1)
+    np.add.at(wrong, (members, classes), errors.astype(np.int64))
+    own, kinds = places[first], images.argmax(axis=1)
+    of_kind = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+    if all(len(np.unique(own[some])) in (1, len(some)) for some in of_kind):
+        return None
+    found, order = np.empty(permutations + 1), np.arange(len(first))
+    for draw in range(permutations + 1):
+        table = np.zeros((2, int(own.max()) + 1, shape[1]), np.int64)
+        np.add.at(table[0], own[order], wrong)
+        np.add.at(table[1], own[order], images)
+        found[draw] = sum(
+            float(_chi_squared(table[0, :, k][None], table[1, :, k])[0]) for k in range(shape[1])
+        )
+        for some in of_kind:
+            order[some] = rng.permutation(some)
+    return found
+
+
+def _distinct(first: NDArray[np.int64], second: NDArray[np.int64]) -> int:
+    """Return how many pairs of two columns there are."""
+    return int(np.unique(np.stack([first, second]), axis=1).shape[1])
+
+
+def _as_far(observed: float, drawn: NDArray[np.float64]) -> float:
+    return float((1 + (drawn >= observed - 1e-9).sum()) / (1 + len(drawn)))
 
 
 def association(cells: Sequence[str], labels: NDArray[np.int64]) -> float | None:
@@ -264,12 +325,10 @@ def _accuracy(
     seed: int,
     draws: int,
 ) -> Interval:
-    """Return an accuracy with Wilson's interval, or one of whole clusters."""
-    values = right[mine]
-    if clusters is not None:
-        return mean_interval(values, None, draws, seed, clusters[mine])
-    sure = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
-    return Interval(float(values.mean()), float(sure.low), float(sure.high))
+    """Return the accuracy of some images, at least one, with its interval."""
+    found = share_interval(right[mine], _of(clusters, mine), draws, seed)
+    assert found is not None
+    return found
 
 
 def _extremes(found: Sequence[GroupScores]) -> tuple[str | None, str | None]:

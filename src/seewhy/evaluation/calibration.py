@@ -43,6 +43,7 @@ def calibration(
     probabilities: NDArray[np.float32] | NDArray[np.float64],
     draws: int = DRAWS,
     seed: int = 0,
+    clusters: NDArray[np.int64] | None = None,
 ) -> Calibration:
     """Measure calibration on images whose labels are known.
 
@@ -55,8 +56,8 @@ def calibration(
     labels : ndarray of int64, (N,)
     probabilities : ndarray of float, (N, K)
         Rows that sum to 1.
-    draws, seed : int
-        Of the bootstrap.
+    draws, seed, clusters
+        As for `seewhy.statistics.bootstrap.weights`.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def calibration(
     given = np.asarray(probabilities, dtype=np.float64)
     confidence = np.clip(given.max(axis=1), 0, 1)
     right = (given.argmax(axis=1) == labels).astype(np.float64)
-    (value,), drawn = bootstrap(weighted_error(confidence, right), labels, draws, seed)
+    (value,), drawn = bootstrap(weighted_error(confidence, right), labels, draws, seed, clusters)
     usual, high = _error_if_calibrated(confidence, draws, seed)
     return Calibration(
         error=interval(float(value), drawn[:, 0], "basic"),
@@ -94,7 +95,7 @@ def weighted_error(
 
     def error(weight: Weights) -> NDArray[np.float64]:
         off = member @ (weight * (right - confidence)).T  # (bins, B)
-        return np.asarray(np.abs(off).sum(axis=0) / len(confidence))[:, None]
+        return np.asarray(np.abs(off).sum(axis=0) / weight.sum(axis=1))[:, None]
 
     return error
 
@@ -167,7 +168,7 @@ def scale_temperature(
     return TemperatureScaling(
         images=images,
         temperature=temperature,
-        scaled=calibration(test.labels, scaled, draws, seed),
+        scaled=calibration(test.labels, scaled, draws, seed, test.groups),
     )
 
 

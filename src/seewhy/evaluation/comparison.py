@@ -13,7 +13,7 @@ import numpy as np
 
 from seewhy.evaluation.agreement import MapPair, agreement, movement
 from seewhy.evaluation.conclusions import read
-from seewhy.evaluation.significance import compare_pair, holm, mcnemar
+from seewhy.evaluation.significance import compare_pair, equal_errors, holm
 from seewhy.evaluation.statements import EvaluationResults
 from seewhy.statistics.bootstrap import DRAWS, Interval, mean_interval
 from seewhy.storage.schemas.backbone import BackboneRecords
@@ -103,15 +103,16 @@ def stage_change(
     labels = before.labels
     was, is_ = (found.predicted == labels for found in (before, after))
     gained = is_.astype(np.float64) - was
-    tested = mcnemar(int((was & ~is_).sum()), int((is_ & ~was).sum()))
+    tested = equal_errors(was, is_, before.groups, seed)
     recall: dict[str, Interval] = {}
     for k, name in enumerate(classes):
-        own = gained[labels == k]
-        if len(own):
-            recall[name] = mean_interval(own, np.zeros(len(own), dtype=np.int64), draws, seed)
+        own = labels == k
+        if own.any():
+            groups = None if before.groups is None else before.groups[own]
+            recall[name] = mean_interval(gained[own], None, draws, seed, groups)
     maps = _map_pair(before, *(records.maps.get(stage) for stage in STAGES))
     return StageChange(
-        accuracy=mean_interval(gained, labels, draws, seed),
+        accuracy=mean_interval(gained, labels, draws, seed, before.groups),
         recall=recall,
         first_only=int((was & ~is_).sum()),
         second_only=int((is_ & ~was).sum()),
@@ -124,4 +125,4 @@ def stage_change(
 def _map_pair(answers: Predictions, first: Maps | None, second: Maps | None) -> MapPair | None:
     if first is None or second is None:
         return None
-    return MapPair(answers.ids, answers.labels, first.label_maps, second.label_maps)
+    return MapPair(answers.ids, answers.labels, first.label_maps, second.label_maps, answers.groups)

@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator
 from scipy import stats
 
 from seewhy.evaluation import class_conclusions, pair_conclusions
-from seewhy.evaluation.statements import EvaluationResults, between, number, significant
+from seewhy.evaluation.statements import (
+    EvaluationResults,
+    between,
+    name_of_test,
+    number,
+    significant,
+)
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.comparison import Sentence, Topic
@@ -77,10 +83,12 @@ def _significance(found: EvaluationResults) -> Iterator[str]:
         verdict = "significant" if significant(pair.p_holm) else "not significant"
         yield (
             f"The difference in accuracy is {number(abs(value), 3)} (95 % CI {number(low, 3)} to "
-            f"{number(high, 3)}, McNemar {p_value(pair.p_holm)}): {verdict}."
+            f"{number(high, 3)}, {name_of_test(pair.test)} {p_value(pair.p_holm)}): {verdict}."
         )
         return
-    test = "McNemar's test, Holm-corrected"
+    grouped = pairs[0].test == "signs of groups"
+    name = "test by groups" if grouped else "McNemar's test"
+    test = f"{name}, Holm-corrected"
     apart: list[str] = []
     alike: list[str] = []
     for pair in pairs:
@@ -150,7 +158,8 @@ def _fine_tuning(found: EvaluationResults, slug: str, before: float, after: floa
     return (
         f"Fine-tuning {verb} {found.accuracy_of(slug)} from {share(before, 3)} to "
         f"{share(after, 3)} ({signed(change.accuracy.value, 3)}, {between(change.accuracy)}, "
-        f"McNemar {p_value(change.p)}){'' if is_significant else ', not significantly'}."
+        f"{name_of_test(change.test)} {p_value(change.p)})"
+        f"{'' if is_significant else ', not significantly'}."
     )
 
 

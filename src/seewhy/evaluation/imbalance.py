@@ -102,7 +102,7 @@ def imbalance_scores(
         names[:] = found
         return np.stack(list(found.values()), axis=1)
 
-    values, drawn = bootstrap(statistics, predictions.labels, draws, seed)
+    values, drawn = bootstrap(statistics, predictions.labels, draws, seed, predictions.groups)
     found = {
         name: _interval(float(value), column)
         for name, value, column in zip(names, values, drawn.T, strict=True)

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from seewhy.config import OperatingTarget
-from seewhy.statistics.bootstrap import Interval
+from seewhy.statistics.bootstrap import share_interval
 from seewhy.storage.schemas.imbalance import OperatingPoint, ThresholdRates
 from seewhy.storage.schemas.predictions import Predictions
 from seewhy.wording import count, share
@@ -77,8 +76,8 @@ def operating_point(
         target=target.value,
         validation_images=images,
         threshold=threshold,
-        usual=rates(of, scores, DEFAULT_THRESHOLD),
-        chosen=None if threshold is None else rates(of, scores, threshold),
+        usual=rates(of, scores, DEFAULT_THRESHOLD, test.groups),
+        chosen=None if threshold is None else rates(of, scores, threshold, test.groups),
         sentence="",
     )
     sentence = _sentence(found, classes[positive])
@@ -125,19 +124,27 @@ def choose_threshold(
 
 
 def rates(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64], threshold: float
+    positive: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    threshold: float,
+    groups: NDArray[np.int64] | None = None,
 ) -> ThresholdRates:
-    """Return sensitivity, specificity and precision at a threshold, with Wilson's intervals."""
-    found = _counts(positive, scores, threshold)
-    return ThresholdRates.model_validate({name: wilson(*one) for name, one in found.items()})
+    """Return sensitivity, specificity and precision at a threshold, with intervals.
 
-
-def wilson(hits: int, of: int) -> Interval | None:
-    """Return a share with Wilson's 95 % interval; None of nothing."""
-    if not of:
-        return None
-    sure = stats.binomtest(hits, of).proportion_ci(method="wilson")
-    return Interval(hits / of, float(sure.low), float(sure.high))
+    `groups` (N,) as for `seewhy.statistics.bootstrap.share_interval`.
+    """
+    answered = scores >= threshold
+    found = {
+        "sensitivity": (answered, positive),
+        "specificity": (~answered, ~positive),
+        "precision": (positive, answered),
+    }
+    return ThresholdRates.model_validate(
+        {
+            name: share_interval(right[among], None if groups is None else groups[among])
+            for name, (right, among) in found.items()
+        }
+    )
 
 
 def ranking_curves(predictions: Predictions, positive: int) -> RankingCurves | None:
@@ -157,19 +164,6 @@ def ranking_curves(predictions: Predictions, positive: int) -> RankingCurves | N
         precision=_thinned(precision),
         prevalence=float(of.mean()),
     )
-
-
-def _counts(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64], threshold: float
-) -> dict[str, tuple[int, int]]:
-    """Return, for each measure, how many images are right and of how many."""
-    answered = scores >= threshold
-    hits = int((answered & positive).sum())
-    return {
-        "sensitivity": (hits, int(positive.sum())),
-        "specificity": (int((~answered & ~positive).sum()), int((~positive).sum())),
-        "precision": (hits, int(answered.sum())),
-    }
 
 
 def _scores(predictions: Predictions, positive: int) -> NDArray[np.float64]:

@@ -67,7 +67,7 @@ def evaluate_stage(
     Parameters
     ----------
     predictions : Predictions
-        Of N test images, at least one.
+        Of N test images, at least one. Where they have groups, whole groups are drawn.
     classes : sequence of str, length K
     seed, draws : int
         Of the bootstrap.
@@ -82,10 +82,13 @@ def evaluate_stage(
     scores = score(labels, predictions.predicted, classes)
     tops = [k for k in TOP if k < len(classes)]
     statistics = _statistics(predictions, len(classes), tops)
-    values, drawn = bootstrap(statistics, labels, draws, seed)
+    values, drawn = bootstrap(statistics, labels, draws, seed, predictions.groups)
     found = [interval(float(v), d) for v, d in zip(values, drawn.T, strict=True)]
     heads, top, rest = found[:4], found[4 : 4 + len(tops)], found[4 + len(tops) :]
     sums_to_one = bool(np.allclose(probabilities.sum(axis=1, dtype=np.float64), 1, atol=1e-3))
+    calibrated = (
+        calibration(labels, probabilities, draws, seed, predictions.groups) if sums_to_one else None
+    )
     return StageEvaluation(
         images=len(predictions.ids),
         accuracy=heads[0],
@@ -95,7 +98,7 @@ def evaluate_stage(
         top=dict(zip(tops, top, strict=True)),
         classes=_class_scores(scores.confusion, classes, rest),
         confusion=confusion_cells(scores.confusion, classes),
-        calibration=calibration(labels, probabilities, draws, seed) if sums_to_one else None,
+        calibration=calibrated,
     )
 
 
@@ -133,7 +136,7 @@ def _statistics(
         hit, images, answers = hits @ columns, of_label @ columns, of_predicted @ columns  # (K, B)
         recall, precision = _ratio(hit, images), _ratio(hit, answers)
         f1 = _ratio(2 * hit, images + answers)
-        shares = among @ columns / len(labels)  # (1 + tops, B)
+        shares = among @ columns / weight.sum(axis=1)  # (1 + tops, B)
         macro = np.stack([precision.mean(axis=0), recall.mean(axis=0), f1.mean(axis=0)])
         return np.concatenate([shares[:1], macro, shares[1:], precision, recall, f1]).T
 

@@ -31,19 +31,21 @@ from seewhy.storage.schemas.predictions import Predictions
 
 # From so many discordant images on, chi-squared is close enough to the exact test.
 FEWEST_DISCORDANT = 25
+# Changes of sign that are tried where groups are too many for all of them.
+SIGNS = 10_000
 SHOWN = 10
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """The outcome of `mcnemar`; `statistic` is None for the exact test."""
+class PairedTest:
+    """Whether two classifiers err equally often; `statistic` is None but for chi-squared."""
 
     test: PairTest
     statistic: float | None
     p: float
 
 
-def mcnemar(first_only: int, second_only: int) -> McNemar:
+def mcnemar(first_only: int, second_only: int) -> PairedTest:
     """Test whether two classifiers err equally often on the same images; two-sided.
 
     Only the discordant images count, which one classifier alone predicts correctly: b by the first
@@ -55,10 +57,55 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
     if discordant < FEWEST_DISCORDANT:
         fewer = min(first_only, second_only)
         p = min(1.0, 2 * float(stats.binom.cdf(fewer, discordant, 0.5))) if discordant else 1.0
-        return McNemar("exact binomial", None, p)
+        return PairedTest("exact binomial", None, p)
     apart = max(abs(first_only - second_only) - 1, 0)
     statistic = apart**2 / discordant
-    return McNemar("chi-squared", statistic, min(1.0, float(stats.chi2.sf(statistic, 1))))
+    return PairedTest("chi-squared", statistic, min(1.0, float(stats.chi2.sf(statistic, 1))))
+
+
+def equal_errors(
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> PairedTest:
+    """Test whether two classifiers are right equally often on the same images; two-sided.
+
+    `mcnemar` where each image stands alone. Where groups of images depend on each other, each
+    group's difference keeps or changes its sign at random: under equality the two classifiers
+    could as well be exchanged, but only for a whole group at once.
+
+    Parameters
+    ----------
+    first, second : ndarray of bool, (N,)
+        Whether each classifier is right.
+    groups : ndarray of int64, (N,), optional
+    seed : int
+        Of the signs.
+
+    Examples
+    --------
+    Six images of which the first classifier alone is right are three patients:
+
+    >>> import numpy as np
+    >>> right, wrong = np.ones(6, bool), np.zeros(6, bool)
+    >>> equal_errors(right, wrong).p, equal_errors(right, wrong, np.arange(6) // 2).p
+    (0.03125, 0.25)
+    """
+    if groups is None or len(np.unique(groups)) == len(groups):
+        return mcnemar(int((first & ~second).sum()), int((~first & second).sum()))
+    _, places = np.unique(groups, return_inverse=True)
+    sums = np.bincount(places, weights=first.astype(np.float64) - second)
+    sums = sums[sums != 0]
+    if 2 ** len(sums) <= SIGNS:
+        signs = 1 - 2 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
+        extra = 0
+    else:
+        rng = np.random.default_rng(seed)
+        signs = rng.integers(0, 2, (SIGNS, len(sums)), dtype=np.int8) * 2 - 1
+        extra = 1
+    as_far = int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).sum())
+    return PairedTest("signs of groups", None, (as_far + extra) / (len(signs) + extra))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -127,7 +174,7 @@ def compare_pair(
         raise ValueError("expected predictions of the same images in the same order")
     one, two = (found.predicted == found.labels for found in predictions)
     first_only, second_only = int((one & ~two).sum()), int((~one & two).sum())
-    tested = mcnemar(first_only, second_only)
+    tested = equal_errors(one, two, first.groups, seed)
     return ClassifierPair(
         stage=stage,
         first=names[0],
@@ -137,7 +184,7 @@ def compare_pair(
         first_only=first_only,
         second_only=second_only,
         both_wrong=int((~one & ~two).sum()),
-        difference=mean_interval(one.astype(float) - two, first.labels, draws, seed),
+        difference=mean_interval(one.astype(float) - two, first.labels, draws, seed, first.groups),
         test=tested.test,
         statistic=tested.statistic,
         p=tested.p,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.schemas.backbone import BackboneRecords
-from seewhy.storage.schemas.comparison import ClassifierPair, FoldComparison, StageChange
+from seewhy.storage.schemas.comparison import ClassifierPair, FoldComparison, PairTest, StageChange
 from seewhy.storage.schemas.evaluation import Evaluation
 from seewhy.wording import share, signed
 
@@ -61,6 +61,11 @@ def between(found: Interval) -> str:
 def number(value: float, digits: int = 2) -> str:
     """Write a number of −1 … 1 without a plus sign."""
     return share(value, digits) if value >= 0 else signed(value, digits)
+
+
+def name_of_test(test: PairTest) -> str:
+    """Return what a test of two classifiers is called in a sentence."""
+    return "test by groups" if test == "signs of groups" else "McNemar"
 
 
 def significant(p: float) -> bool:

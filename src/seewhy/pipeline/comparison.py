@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
+from seewhy.pipeline.dependent_images import with_groups
 from seewhy.report.text.tables import ReportTable
 from seewhy.runtime.arguments import run_root
 from seewhy.storage.atomic_writing import write_text
@@ -73,7 +74,7 @@ def compare_studies(
         columns = np.array([summary.data.classes.index(name) for name in classes])
         for slug in summary.backbones:
             name = f"{label}/{slug}" if _several(runs) else label
-            read = run.backbones.read(slug, summary.data.classes)
+            read = with_groups(run, run.backbones.read(slug, summary.data.classes))
             records[name] = _aligned(read, order, columns)
     evaluations = {
         name: evaluate(one.predictions, one.validation, one.baseline_predictions, classes, seed)
@@ -156,6 +157,7 @@ def _aligned(
             ids=tuple(given.ids[k] for k in places),
             labels=new[given.labels[places]].astype(np.int64),
             probabilities=given.probabilities[places][:, columns],
+            groups=None if given.groups is None else given.groups[places],
         )
 
     def maps(given: Maps) -> Maps:
@@ -210,7 +212,7 @@ def _pairs(found: Comparison) -> ReportTable:
         )
     return ReportTable(
         name="pairs",
-        title="Differences in accuracy with 95 % intervals; McNemar's test, corrected after Holm",
+        title="Differences in accuracy with 95 % intervals; p corrected after Holm",
         columns=("pair", "stage", "difference", "test", "same answers", "maps' correlation"),
         rows=tuple(rows),
     )

@@ -13,6 +13,7 @@ from seewhy.evaluation.performance import evaluate
 from seewhy.evaluation.repetitions import over_repetitions
 from seewhy.pipeline.abstention import write_abstention
 from seewhy.pipeline.breakdown import write_breakdown
+from seewhy.pipeline.dependent_images import with_groups
 from seewhy.pipeline.imbalance import write_imbalance
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import redraw_report
@@ -34,7 +35,7 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
     records, evaluations = {}, {}
     for slug in summary.backbones:
         with failures.optional("evaluation", slug):
-            one = run.backbones.read(slug, classes)
+            one = with_groups(run, run.backbones.read(slug, classes))
             found = evaluate(
                 one.predictions, one.validation, one.baseline_predictions, classes, seed
             )

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from seewhy.errors import ConfigError
 
@@ -211,3 +212,38 @@ def mean_intervals(
         lambda w: w @ each / w.sum(axis=1, keepdims=True), strata, draws, seed, clusters
     )
     return [interval(float(mean), one) for mean, one in zip(means, drawn.T, strict=True)]
+
+
+def share_interval(
+    right: ArrayLike,
+    clusters: NDArray[np.int64] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval | None:
+    """Return a share with its 95 % interval; None of nothing.
+
+    Wilson's interval, which is right for few images and for shares of 0 and 1, where no draw can
+    differ. With clusters the bootstrap's, of whole clusters.
+
+    Parameters
+    ----------
+    right : array-like of bool or float, (N,)
+        0 or 1 per image.
+    clusters : ndarray of int64, (N,), optional
+        Images that depend on each other have equal numbers.
+    draws, seed : int
+        Of the bootstrap.
+
+    Examples
+    --------
+    >>> found = share_interval([True, True, True])
+    >>> round(found.low, 3), found.high
+    (0.439, 1.0)
+    """
+    values = np.asarray(right, dtype=np.float64)
+    if not len(values):
+        return None
+    if clusters is not None and len(np.unique(clusters)) < len(clusters):
+        return mean_interval(values, None, draws, seed, clusters)
+    sure = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
+    return Interval(float(values.mean()), float(sure.low), float(sure.high))

@@ -60,7 +60,7 @@ def _pairs(study: ReportInput, found: Comparison) -> ReportTable | None:
     ]
     columns = (
         *("Stage", "First", "Second", "Both correct", "Only the first", "Only the second"),
-        *("Both wrong", "Difference in accuracy", "McNemar’s test", "p", "p, Holm", "Agreement"),
+        *("Both wrong", "Difference in accuracy", "Test", "p", "p, Holm", "Agreement"),
         "Cohen’s kappa",
     )
     title = "Pairs of backbones on the same test images"
@@ -131,7 +131,7 @@ def _change_tables(study: ReportInput, found: Comparison) -> dict[str, Any]:
         "Change by fine-tuning",
         (
             *("Backbone", "Change in accuracy", "Correct only after adaptation"),
-            *("Correct only after fine-tuning", "McNemar’s test", "p"),
+            *("Correct only after fine-tuning", "Test", "p"),
         ),
         tuple(
             (name, one.accuracy, one.first_only, one.second_only, one.test, one.p)

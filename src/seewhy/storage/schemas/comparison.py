@@ -15,7 +15,7 @@ from seewhy.storage.schemas.base import Correlation, FrozenRecord, Rate, Stage
 
 Over = Literal["folds", "seeds"]
 FoldTest = Literal["corrected t", "paired t"]
-PairTest = Literal["exact binomial", "chi-squared"]
+PairTest = Literal["exact binomial", "chi-squared", "signs of groups"]
 Topic = Literal[
     "ranking",
     "overfitting",

@@ -21,13 +21,18 @@ class Predictions:
     ids : tuple of str
     labels : ndarray of int64, (N,)
     probabilities : ndarray of float32, (N, K)
+    metadata : mapping of str to tuple of str
+        Further columns of the images' table; written beside the predictions, not read back.
+    groups : ndarray of int64, (N,), optional
+        Equal for images that depend on each other (of one patient, of one film); default: each
+        image stands alone.
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
-    # Further columns of the images' table; written beside the predictions, not read back.
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: NDArray[np.int64] | None = None
 
     @property
     def predicted(self) -> NDArray[np.int64]:
