@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-# With fewer labels the two cannot be told apart: of 24 clean draws of 100 to 400 images, three got
-# a share of 2 to 10 % wrong labels; of 12 with 800, none more than 1.2 % (docs/log.md).
+# With fewer labels the two cannot be told apart: of 36 clean draws of 100 to 400 images, ten got
+# a share of 2 % wrong labels or more; of 12 with 800, none more than 1.2 % (docs/log.md).
 LEAST = 500
 # More labels make the fit no better, only slower.
 MOST_FITTED = 20_000
