@@ -180,6 +180,18 @@ def test_clusters_widen_the_intervals() -> None:
     assert width[1] > 2 * width[0]
 
 
+def test_a_negative_end_of_an_interval_has_a_minus_sign() -> None:
+    labels = [0] * 80 + [1] * 80
+    wrong = [k % 4 == 0 for k in range(160)]
+    predictions = _predictions(
+        labels, [1 - k if bad else k for k, bad in zip(labels, wrong, strict=True)]
+    )
+    cells = ["a" if k % 3 else "b" for k in range(160)]
+    found = summarise_breakdown([break_down(predictions, CLASSES, "c", cells)])
+    (said,) = [one for one in found.sentences if "do not depend" in one]
+    assert "95 % CI \u22120." in said
+
+
 def test_small_groups_are_shown_but_are_not_the_worst() -> None:
     predictions, cells = _skin()
     labels = [*predictions.labels.tolist(), 0, 0]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation.metrics import score
+from seewhy.evaluation.statements import number
 from seewhy.statistics.bootstrap import (
     DRAWS,
     Interval,
@@ -281,8 +282,8 @@ def _sentences(one: ColumnBreakdown) -> list[str]:
         said.append(
             f"Errors {depends} on {one.column!r} ({p_value(one.p)}, permutation test within "
             f"classes); over all classes accuracy is {share(one.gap.value)} higher for "
-            f"{one.best_value!r} than for {one.worst_value!r} (95 % CI {share(one.gap.low)} to "
-            f"{share(one.gap.high)})."
+            f"{one.best_value!r} than for {one.worst_value!r} (95 % CI {number(one.gap.low)} to "
+            f"{number(one.gap.high)})."
         )
     if one.association is not None and one.association >= ASSOCIATED:
         said.append(

@@ -81,7 +81,7 @@ def _thresholds(study: ReportInput, found: dict[str, Imbalance]) -> ReportTable 
         return None
     return ReportTable(
         "operating-point",
-        "Operating point of the fine-tuned classifier, with Wilson’s 95 % CI",
+        "Operating point of the fine-tuned classifier, with 95 % CI",
         ("Backbone", "Threshold", "Sensitivity", "Specificity", "Precision"),
         tuple(rows),
     )
