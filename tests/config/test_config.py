@@ -200,3 +200,11 @@ def test_wrong_class_weights_are_one_sentence(value: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}") as caught:
         load_config("demo", settings=[f"head.class_weights={value}"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["0.333", '"0.333"', "'0.333'"])
+def test_a_class_may_have_dots_in_its_name(written: str) -> None:
+    settings = [f"baseline.words.{written}=crack", f"head.class_weights.{written}=2.5"]
+    config = load_config("demo", settings=settings)
+    assert config.baseline.words == {"0.333": "crack"}
+    assert config.head.class_weights == {"0.333": 2.5}

@@ -31,6 +31,8 @@ Source = str | os.PathLike[str] | Mapping[str, Any] | StudyConfig
 
 # A source that is a file of these kinds names its study by its stem, or by its folder's name.
 _FILES = (".npz", ".toml", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+# Dictionaries whose keys are names of classes.
+_OF_CLASSES = ("baseline.words.", "head.class_weights.")
 _SAYING_NOTHING = ("labels", "metadata", "annotations", "index")
 
 
@@ -224,7 +226,7 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
         for inner, one in value.items():
             _assign(values, f"{key}.{inner}", one)
         return
-    *sections, last = key.split(".")
+    *sections, last = _parts(key)
     if sections == ["backbone"] and isinstance(values.get("backbone", []), list):
         # What is set for "backbone" is set for each of them.
         for one in values.setdefault("backbone", [{"name": DEFAULT_BACKBONE}]):
@@ -239,6 +241,16 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
             )
         values = inner
     values[last] = value
+
+
+def _parts(key: str) -> list[str]:
+    """Return the parts of a dotted key; a class's name is one part, whatever dots it has."""
+    for prefix in _OF_CLASSES:
+        name = key.removeprefix(prefix)
+        if name != key and name:
+            quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "\"'"
+            return [*prefix.rstrip(".").split("."), name[1:-1] if quoted else name]
+    return key.split(".")
 
 
 def _value(key: str, text: str) -> object:
