@@ -16,14 +16,14 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from seewhy.data.decoding.picture import fit_square, fit_square_mask
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.sources.object_masks import Box, ObjectMasks
 from seewhy.data.sources.picture_files import PictureFiles
 from seewhy.data.sources.table_file import read_table
 from seewhy.explanation.explain import explain
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
 from seewhy.inference.classifiers import open_classifier
-from seewhy.inference.picture_input import squares_to_input
+from seewhy.inference.picture_input import fitted_to_input
 from seewhy.models.imagenet import imagenet_wnids
 
 METHODS = ("gradcam", "gradcam++", "layercam", "eigencam")
@@ -59,12 +59,12 @@ def main() -> None:
     paths, labels, boxes = read_boxes(given.data / "boxes", given.images)
     size = classifier.working_size
     files = PictureFiles(tuple(paths), MEGAPIXELS, size)
-    squares = [fit_square(files.load(k), size) for k in range(len(paths))]
+    squares = [Fit(size).picture(files.load(k)) for k in range(len(paths))]
     none = (None,) * len(paths)
     masks = ObjectMasks(tuple(paths), none, tuple(boxes), MEGAPIXELS)
-    objects = np.stack([fit_square_mask(masks.load(k), size) for k in range(len(paths))])
+    objects = np.stack([Fit(size).mask(masks.load(k)) for k in range(len(paths))])
     batches = [
-        squares_to_input(squares[k : k + BATCH], classifier.preprocess, classifier.module)
+        fitted_to_input(squares[k : k + BATCH], classifier.preprocess, classifier.module)
         for k in range(0, len(paths), BATCH)
     ]
     print(f"{len(paths)} images, {objects.mean():.2f} of the area is object, {given.backbone}\n")

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from seewhy import load_config, run_study
-from seewhy.data.decoding.picture import decode_image, fit_square
+from seewhy.data.decoding.fit import Fit
+from seewhy.data.decoding.picture import decode_image
 from seewhy.data.sources.arrays import list_arrays
 from seewhy.data.sources.demo.demo import draw_demo
 from seewhy.storage.run_directory import RunDirectory
@@ -99,7 +100,7 @@ def _foreign(photos: Path, side: int, rng: np.random.Generator) -> NDArray[np.ui
     listing = draw_demo(10, 4, 96, 0)
     some += [listing.load(int(i)) for i in rng.choice(len(listing.paths), 3, replace=False)]
     noise = rng.integers(0, 256, (3, side, side, 3), dtype=np.uint8)
-    return np.stack([*(fit_square(image, side) for image in some), *noise])
+    return np.stack([*(Fit(side).picture(image) for image in some), *noise])
 
 
 def _as_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

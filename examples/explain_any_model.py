@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from seewhy import explain, open_classifier, read_images
-from seewhy.data.decoding.picture import decode_image, middle_square
+from seewhy.data.decoding.picture import decode_image
 from seewhy.explanation.overlay import overlay_within
 
 
@@ -28,7 +28,8 @@ def main(path: Path) -> None:
     for share, number in zip(shares.tolist(), numbers.tolist(), strict=True):
         print(f"{share:.3f} {classes[number]}")
     picture = decode_image(path)
-    laid = overlay_within(picture, found.maps[0, 0].cpu().numpy(), middle_square(picture.shape))
+    seen = named.fit.place(picture.shape).kept  # the square in the middle
+    laid = overlay_within(picture, found.maps[0, 0].cpu().numpy(), seen)
     target = path.with_name(f"{path.stem}-overlay.png")
     Image.fromarray(laid).save(target)
     print(target)

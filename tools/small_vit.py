@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seewhy import NamedClassifier, open_classifier
-from seewhy.data.decoding.picture import fit_square
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.pixels import to_input
 from seewhy.data.sources.folder import list_folder
 from seewhy.errors import DataError
@@ -83,7 +83,7 @@ def train_small_vit(folder: Path, held_out: Sequence[Path], pooling: str) -> Sma
             raise DataError(f"{path}: expected a photograph in a class folder of {folder}")
     first = [places[path.resolve()] for path in held_out]
     folds, labels = divide(listing.labels, first), torch.from_numpy(listing.labels)
-    squares = np.stack([fit_square(listing.load(k), SIZE) for k in range(len(labels))])
+    squares = np.stack([Fit(SIZE).picture(listing.load(k)) for k in range(len(labels))])
     features = keep_features(stem, torch.from_numpy(squares), base)
     networks, right = [], []
     for fold in range(FOLDS):

@@ -208,3 +208,25 @@ def test_a_class_may_have_dots_in_its_name(written: str) -> None:
     config = load_config("demo", settings=settings)
     assert config.baseline.words == {"0.333": "crack"}
     assert config.head.class_weights == {"0.333": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("input.size=224", 224),
+        ("input.size=[192,256]", (192, 256)),
+        ("input.size=[96, 96]", 96),
+    ],
+)
+def test_an_input_has_one_side_or_two(setting: str, expected: object) -> None:
+    config = load_config("demo", settings=[setting])
+    assert config.input.size == expected
+    assert load_config(config.model_dump(exclude_none=True)).input.size == expected
+
+
+@pytest.mark.parametrize("value", ["[96]", "[96,96,96]", "[16,96]", "2000", "1e2", "'a'", "[]"])
+def test_an_input_of_no_size_is_named(value: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"input\.size: expected a side of 32 … 1024 pixels, or \["
+    ):
+        load_config("demo", settings=[f"input.size={value}"])

@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from seewhy.data import pixels as module
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.pixels import augment, keep_masks, keep_pixels, to_input
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import ConfigError, RunError, UnreadableImageError
@@ -63,7 +64,7 @@ class Counting(Silent):
 
 def test_images_are_kept_in_order_and_bad_ones_set_aside(tmp_path: Path) -> None:
     bad, progress = (0, 17, 99), Counting()
-    kept = keep_pixels(listing(100, bad), 8, tmp_path / "new" / "pixels.npy", progress)
+    kept = keep_pixels(listing(100, bad), Fit(8), tmp_path / "new" / "pixels.npy", progress)
     good = [i for i in range(100) if i not in bad]
     assert kept.indices.tolist() == good
     assert isinstance(kept.pixels, np.memmap)
@@ -79,18 +80,18 @@ def test_images_are_kept_in_order_and_bad_ones_set_aside(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17])
 def test_any_number_of_images(tmp_path: Path, count: int) -> None:
-    kept = keep_pixels(listing(count), 8, tmp_path / "pixels.npy", Silent())
+    kept = keep_pixels(listing(count), Fit(8), tmp_path / "pixels.npy", Silent())
     assert kept.pixels.shape == (count, 8, 8, 3)
 
 
 def test_all_images_bad(tmp_path: Path) -> None:
-    kept = keep_pixels(listing(3, (0, 1, 2)), 8, tmp_path / "pixels.npy", Silent())
+    kept = keep_pixels(listing(3, (0, 1, 2)), Fit(8), tmp_path / "pixels.npy", Silent())
     assert kept.pixels.shape == (0, 8, 8, 3)
     assert len(kept.set_aside) == 3
 
 
 def test_images_are_brought_to_the_working_size(tmp_path: Path) -> None:
-    kept = keep_pixels(listing(2, side=12), 6, tmp_path / "pixels.npy", Silent())
+    kept = keep_pixels(listing(2, side=12), Fit(6), tmp_path / "pixels.npy", Silent())
     expected = Image.fromarray(picture(1, 12)).resize((6, 6), Image.Resampling.BICUBIC)
     assert (kept.pixels[1] == np.asarray(expected)).all()
 
@@ -101,7 +102,7 @@ def test_masks_follow_the_kept_images(tmp_path: Path) -> None:
         mask[index % 8] = True
         return mask
 
-    masks, refused = keep_masks(load_mask, np.array([1, 5]), 8, tmp_path / "masks.npy")
+    masks, refused = keep_masks(load_mask, np.array([1, 5]), Fit(8), tmp_path / "masks.npy")
     assert refused == {}
     assert masks.dtype == bool
     assert isinstance(masks, np.memmap)
@@ -114,7 +115,7 @@ def test_a_mask_that_cannot_be_used_is_empty_and_named(tmp_path: Path) -> None:
             raise UnreadableImageError("its mask is damaged")
         return np.ones((16, 16), bool)
 
-    masks, refused = keep_masks(load_mask, np.array([1, 5, 7]), 8, tmp_path / "masks.npy")
+    masks, refused = keep_masks(load_mask, np.array([1, 5, 7]), Fit(8), tmp_path / "masks.npy")
     assert masks.mean(axis=(1, 2)).tolist() == [1, 0, 1]
     assert refused == {1: "its mask is damaged"}
 
@@ -134,7 +135,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
         module, "write_header", lambda stream, *rest: write_header(Full(stream), *rest)
     )
     with pytest.raises(RunError, match="no space left on the disk; free some"):
-        keep_pixels(listing(100), 8, tmp_path / "pixels.npy", Silent())
+        keep_pixels(listing(100), Fit(8), tmp_path / "pixels.npy", Silent())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,7 +146,7 @@ def test_another_error_ends_the_work_and_leaves_nothing(tmp_path: Path) -> None:
     broken = listing(500)
     object.__setattr__(broken, "load", load)
     with pytest.raises(KeyError):
-        keep_pixels(broken, 8, tmp_path / "pixels.npy", Silent())
+        keep_pixels(broken, Fit(8), tmp_path / "pixels.npy", Silent())
     assert list(tmp_path.iterdir()) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
 

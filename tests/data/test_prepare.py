@@ -14,6 +14,7 @@ from seewhy.errors import DataError
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.input_size import InputSize
 
 
 class Hearing(Silent):
@@ -26,7 +27,7 @@ class Hearing(Silent):
         self.heard.append(message)
 
 
-def prepare(source: Path | str, run: Path, size: int = 32, **options: object) -> Dataset:
+def prepare(source: Path | str, run: Path, size: InputSize = 32, **options: object) -> Dataset:
     config = load_config(str(source), **options)  # type: ignore[arg-type]
     return prepare_data(config, size, RunDirectory(run), Silent())
 
@@ -187,6 +188,24 @@ def test_the_stand_in_for_cifar(shared: Path, tmp_path: Path) -> None:
 def test_working_size_of_pictures_without_one_of_their_own(tmp_path: Path) -> None:
     root = photos(tmp_path / "mine", {"a": 3, "b": 3})
     assert prepare(root, tmp_path / "run", 64).pixels.shape == (6, 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "shape"),
+    [
+        (96, "pad", (32, 32)),
+        ((64, 96), "crop", (64, 96)),  # squares of 32 do not have these proportions
+        ((24, 16), "squash", (24, 16)),
+    ],
+)
+def test_the_working_size_of_squares(
+    tmp_path: Path, size: InputSize, resize: str, shape: tuple[int, int]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(12) % 2)
+    settings = [f"input.resize={resize}"]
+    data = prepare(tmp_path / "a.npz", tmp_path / "run", size, settings=settings)
+    assert data.pixels.shape == (12, *shape, 3)
 
 
 def test_a_given_test_part_that_cannot_be_read_is_not_replaced_by_another(tmp_path: Path) -> None:

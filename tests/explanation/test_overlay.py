@@ -20,7 +20,7 @@ def test_resize_agrees_with_torch(height: int, width: int, size: int) -> None:
     expected = torch.nn.functional.interpolate(
         torch.tensor(map_)[None, None], size=(size, size), mode="bilinear", align_corners=False
     )[0, 0].numpy()
-    resized = render.resize_map(map_, size)
+    resized = render.resize_map(map_, (size, size))
     assert resized.dtype == np.float32
     np.testing.assert_allclose(resized, expected, atol=1e-6)
 
@@ -34,7 +34,7 @@ def test_normalised_by_its_own_maximum() -> None:
 
 def test_an_empty_map_stays_zero() -> None:
     assert not render.normalised(np.zeros((7, 7))).any()
-    assert not render.heat(np.zeros((7, 7)), 16)[..., 3].any()
+    assert not render.heat(np.zeros((7, 7)), (16, 16))[..., 3].any()
 
 
 def test_what_is_no_number_or_negative_counts_as_zero() -> None:
@@ -78,7 +78,7 @@ def test_overlay_is_what_laying_the_heat_layer_over_the_image_gives() -> None:
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
     map_ = rng.random((7, 7))
-    layer = Image.fromarray(render.heat(map_, 32))
+    layer = Image.fromarray(render.heat(map_, (32, 32)))
     stacked = Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer).convert("RGB")
     laid = render.overlay(image, map_, opacity=1.0).astype(int)
     assert np.abs(laid - np.asarray(stacked).astype(int)).max() <= 1
@@ -90,9 +90,9 @@ def test_nothing_to_show_leaves_the_image_alone() -> None:
     np.testing.assert_array_equal(render.overlay(image, np.ones((3, 3)), opacity=0), image)
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (4, 5, 3), (4, 4, 4)])
+@pytest.mark.parametrize("shape", [(4, 4), (2, 4, 4, 3), (4, 4, 4)])
 def test_overlay_names_a_wrong_image(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"expected argument `image` to be \(S, S, 3\)"):
+    with pytest.raises(ValueError, match=r"expected argument `image` to be \(H, W, 3\)"):
         render.overlay(np.zeros(shape, dtype=np.uint8), np.ones((2, 2)))
 
 
@@ -125,3 +125,29 @@ def test_a_fine_overlay_is_the_coarse_ones_colours_enlarged() -> None:
     laid = render.overlay_within(image, map_, (0, 0, 1400, 1400)).astype(int)
     exact = render.overlay(image, map_).astype(int)
     assert np.abs(laid - exact).max() <= 3
+
+
+def test_a_map_of_other_proportions_than_its_image_is_stretched() -> None:
+    map_ = np.array([[0.0, 1.0]])
+    layer = render.heat(map_, (20, 60))
+    assert layer.shape == (20, 60, 4)
+    # Half a cell on either side has the cells' own values; so it is whatever the rows.
+    assert (layer[:, :15, 3] == 0).all() and (layer[:, 45:, 3] == 255).all()
+    image = np.full((20, 60, 3), 90, np.uint8)
+    assert (render.overlay(image, map_)[:, :15] == 90).all()
+
+
+def test_of_a_padded_picture_only_its_own_part_of_the_map_is_drawn() -> None:
+    """Four rows of the map, the picture's are the middle two; the padding's are the largest."""
+    map_ = np.array([[4.0], [0.0], [1.0], [4.0]])
+    within = (0.0, 0.25, 1.0, 0.75)
+    part = render.resize_map(map_, (4, 1), within)[:, 0]
+    # Places at rows 1/4, 3/4, 5/4 and 7/4 of the two; 2 - 1/2 … in cells of the whole map.
+    np.testing.assert_allclose(part, [1.0, 0.25, 0.75, 1.75], atol=1e-6)
+    np.testing.assert_array_equal(part, render.resize_map(map_, (8, 1))[2:6, 0])
+    # On the whole map's scale: 1.75 of 4, and not the most there is in the part.
+    image = np.full((4, 1, 3), 100, np.uint8)
+    laid = render.overlay_within(image, map_, (0, 0, 1, 4), 1.0, within)
+    whole = np.full((8, 8, 3), 100, np.uint8)
+    expected = render.overlay_within(whole, map_, (0, 0, 8, 8), 1.0)[2:6, :1]
+    np.testing.assert_array_equal(laid, expected)

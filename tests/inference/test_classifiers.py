@@ -240,3 +240,14 @@ def test_what_is_no_classifier_is_named(
 def test_a_size_a_network_cannot_take_is_named_without_weights_too() -> None:
     with pytest.raises(BackboneError, match=r"cannot take 90×90 images"):
         describe_layers("timm:vit_tiny_patch16_224", size=90)
+
+
+def test_a_network_takes_two_sides_and_pictures_as_named() -> None:
+    named = open_classifier("timm:resnet10t", weights="none", size=(64, 96), resize="squash")
+    assert (named.preprocess.size, named.working_size) == ((64, 96), (64, 96))
+    assert named.fit.place((10, 40)).kept == (0, 0, 40, 10)
+    assert describe_layers("timm:resnet10t", size=(64, 64)).size == 64
+    with pytest.raises(ConfigError, match="resize: expected crop, pad or squash, but got 'fill'"):
+        open_classifier("timm:resnet10t", weights="none", resize="fill")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"size: expected 1 … 4096 pixels, or height and width"):
+        open_classifier("timm:resnet10t", weights="none", size=(64, 0))

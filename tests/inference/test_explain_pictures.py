@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from seewhy.config import Resize
 from seewhy.errors import ConfigError, RunError
 from seewhy.explanation.explain import explain
 from seewhy.inference import overlays as drawing
@@ -81,6 +82,40 @@ def test_a_turned_picture_is_drawn_upright(
         8 <= across < 24, 32 <= down < 48
     )  # fmt: skip
     assert expected == (True, True), (across, down, patch)
+
+
+@pytest.mark.parametrize(
+    ("resize", "within", "cells", "rows"),
+    [
+        # A quarter of its size, 8 rows from the top: the patch is at x 20 … 24, y 10 … 14. The two
+        # cells, y 8 … 16, are the picture's rows 0 … 32.
+        ("pad", (0, 0.25, 1, 0.75), {(2, 5), (3, 5)}, slice(4, 28)),
+        # Half as high: x 20 … 24, y 4 … 12; the cells are the rows 8 … 24.
+        ("squash", (0, 0, 1, 1), {(1, 5), (2, 5)}, slice(12, 20)),
+    ],
+)
+def test_the_overlay_of_a_whole_picture_marks_the_same_place(
+    colours: NamedClassifier,
+    draw: Draw,
+    tmp_path: Path,
+    resize: Resize,
+    within: tuple[float, ...],
+    cells: set[tuple[int, int]],
+    rows: slice,
+) -> None:
+    path = draw("a.png", colour=0)
+    done = explain_pictures(replace(colours, resize=resize), [path], tmp_path / "out")
+    (one,) = done.pictures
+    assert (done.resize, one.predicted) == (resize, "red")
+    assert (one.square, one.within, one.overlay_size) == ((0, 0, 128, 64), within, (128, 64))
+    map_ = np.load(tmp_path / "out" / one.maps[0].map, allow_pickle=False)
+    assert set(zip(*np.nonzero(map_ > map_.max() / 2), strict=True)) == cells
+    changed = np.abs(pixels(tmp_path / "out" / one.maps[0].overlay) - pixels(path)).sum(axis=2)
+    # The patch, 80 … 96 and 8 … 24, and a cell of 16 around it; no line is drawn. The border of a
+    # padded picture is not wholly grey, so its map is nowhere quite zero.
+    assert changed[rows, 84:92].min() > 40
+    assert changed[:, :62].max() < 20 and changed[:, 114:].max() < 20
+    assert changed[42:].max() < 20
 
 
 def test_a_large_picture_is_reduced_and_its_square_still_told_in_its_own_pixels(

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from seewhy.config import BackboneConfig
-from seewhy.data.decoding.picture import decode_image, fit_square
+from seewhy.data.decoding.fit import Fit
+from seewhy.data.decoding.picture import decode_image
 from seewhy.data.pixels import to_input
 from seewhy.errors import DataError, RunError, UnreadableImageError
 from seewhy.inference.classifiers import load_classifier
@@ -33,13 +34,13 @@ def test_a_picture_takes_the_same_two_steps(classifier: Classifier, tmp_path: Pa
     rng = np.random.default_rng(0)
     path = tmp_path / "new.png"
     Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(path)
-    square = fit_square(decode_image(path), 48)
+    square = Fit(48).picture(decode_image(path))
     expected = to_input(torch.from_numpy(square[None]), classifier.design.preprocess, "cpu")
     for named in (path, str(path), [path], (str(path),)):
         torch.testing.assert_close(read_images(named, classifier), expected, rtol=0, atol=0)
     assert expected.shape == (1, 3, 64, 64)
     # One step, straight to 64, would give other values.
-    direct = fit_square(decode_image(path), 64)
+    direct = Fit(64).picture(decode_image(path))
     other = to_input(torch.from_numpy(direct[None]), classifier.design.preprocess, "cpu")
     assert (other - expected).abs().max() > 0.1
 

@@ -16,7 +16,7 @@ from seewhy.errors import ConfigError, DataError
 from seewhy.inference import predict_pictures as module
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.inference.decision_rule import DecisionRule
-from seewhy.inference.predict_pictures import predict_pictures, predict_squares
+from seewhy.inference.predict_pictures import predict_fitted, predict_pictures
 from seewhy.inference.prediction_inputs import list_given
 
 Draw = Callable[..., Path]
@@ -59,8 +59,8 @@ def test_a_threshold_is_of_the_calibrated_confidence(
     """A temperature of 2 takes roots: red : green : blue of 9 : 1 : 1 becomes 3 : 1 : 1, or 3/5."""
     small, large = (80, 8, 82, 10), (64, 0, 96, 32)
     paths = [draw("small.png", patch=small), draw("large.png", patch=large)]
-    squares = [module.read_square(path, 32, 1.0, colours.levels) for path in paths]
-    raw = predict_squares(colours, squares).astype(np.float64)
+    squares = [module.read_fitted(colours, path) for path in paths]
+    raw = predict_fitted(colours, squares).astype(np.float64)
     roots = np.sqrt(raw)
     calibrated = roots / roots.sum(axis=1, keepdims=True)
     # Between the calibrated confidences, and below the uncalibrated ones of both pictures.
@@ -86,7 +86,7 @@ def test_only_a_few_batches_are_decoded_at_once(
     """However many pictures there are: what is decoded is at most so far ahead of what is said."""
     path = draw("a.png")
     decoded, said, ahead = [0], [0], [0]
-    read, say = module.read_square, module.predict_squares
+    read, say = module.read_fitted, module.predict_fitted
 
     def counted_read(*arguments: object) -> NDArray[np.uint8]:
         decoded[0] += 1
@@ -100,8 +100,8 @@ def test_only_a_few_batches_are_decoded_at_once(
         return say(classifier, squares)
 
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(module, "read_square", counted_read)
-    monkeypatch.setattr(module, "predict_squares", counted_say)
+    monkeypatch.setattr(module, "read_fitted", counted_read)
+    monkeypatch.setattr(module, "predict_fitted", counted_say)
     predict_pictures(colours, [path] * 600, tmp_path / "a.csv", batch_size=8)
     assert said[0] == 600
     assert ahead[0] <= 6 * 16 + 8

@@ -32,8 +32,11 @@ from seewhy.models.backbones import (
     sketch_network,
 )
 from seewhy.models.imagenet import imagenet_wnids
+from seewhy.models.inputs import largest_input
 from seewhy.models.names import slugs
 from seewhy.models.weights import read_local
+from seewhy.storage.schemas.dataset import Preprocess
+from seewhy.storage.schemas.input_size import InputSize
 
 PREPROCESSING = {
     "input_size": [3, 64, 64],
@@ -237,8 +240,8 @@ def test_pickled_weights_are_not_opened(
         ({"model_args": [{}]}, "model_args change the architecture ([{}])"),
         ({"pretrained_cfg": {**PREPROCESSING, "mean": [0.5, 0.5]}}, "cannot be read"),
         ({"pretrained_cfg": {**PREPROCESSING, "std": [0.5, 0, 0.5]}}, "a positive std, but got"),
-        ({"pretrained_cfg": {**PREPROCESSING, "input_size": [1, 64, 64]}}, "square RGB input"),
-        ({"pretrained_cfg": {**PREPROCESSING, "input_size": [3, 64, 32]}}, "square RGB input"),
+        ({"pretrained_cfg": {**PREPROCESSING, "input_size": [1, 64, 64]}}, "RGB input"),
+        ({"pretrained_cfg": {**PREPROCESSING, "input_size": [3, 64, 0]}}, "RGB input"),
         ({"pretrained_cfg": {**PREPROCESSING, "input_size": 64}}, "cannot be read"),
         ({"pretrained_cfg": {**PREPROCESSING, "interpolation": "nearest"}}, "interpolation"),
     ],
@@ -469,3 +472,32 @@ def test_weights_of_a_transformer_trained_at_another_size(
         torch.testing.assert_close(network.model(images), trained(images), rtol=0, atol=0)
     assert network.preprocess.size == 96
     assert load_network(config, 128, 0).model.patch_embed.grid_size == (8, 8)
+
+
+def test_weights_for_an_input_that_is_not_square(folder: Folder) -> None:
+    told = {**PREPROCESSING, "input_size": [3, 64, 96]}
+    network = load_network(BackboneConfig(name=f"local-dir:{folder(pretrained_cfg=told)}"), None, 0)
+    assert network.preprocess.size == (64, 96)
+    assert network.preprocess.sides == (64, 96)
+
+
+def test_a_transformer_takes_an_input_that_is_not_square() -> None:
+    network = load_network(BackboneConfig(name="test_vit", weights="none"), (64, 96), 0)
+    assert network.model.patch_embed.grid_size == (4, 6)
+    with pytest.raises(BackboneError, match="cannot take 64×100 images, as its patches have 16×16"):
+        load_network(BackboneConfig(name="test_vit", weights="none"), (64, 100), 0)
+
+
+def test_the_largest_input_of_several_networks() -> None:
+    def taking(size: InputSize) -> Preprocess:
+        return Preprocess(size, (0.5,) * 3, (0.5,) * 3, "bilinear")
+
+    assert largest_input({"a": taking(224), "b": taking(299)}) == 299
+    assert largest_input({"a": taking((64, 96)), "b": taking((32, 48))}) == (64, 96)
+    sentence = (
+        "expected inputs of equal proportions, but a takes 64×96 images and b 224×224; set "
+        "input.size for all of them"
+    )
+    with pytest.raises(BackboneError) as caught:
+        largest_input({"a": taking((64, 96)), "b": taking(224)})
+    assert str(caught.value) == sentence

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from seewhy import explain, read_images
 from seewhy.config import BackboneConfig
+from seewhy.data.decoding.fit import Fit
+from seewhy.data.pixels import to_input
 from seewhy.errors import RunError
 from seewhy.models.backbones import create_architecture, load_backbone
 from seewhy.models.classifier import (
@@ -68,6 +72,36 @@ def test_black_and_white_come_back(tmp_path: Path) -> None:
     classifier.design = replace(classifier.design, levels=levels)
     save_classifier(classifier, path)
     assert read_classifier(path).design.levels == levels
+
+
+def test_how_pictures_were_fitted_comes_back(tmp_path: Path) -> None:
+    backbone = load_backbone(BackboneConfig(name="resnet18", weights="none"), (64, 96), seed=2)
+    cut = cut_trunk(backbone.model, 0.5, (64, 96))
+    design = ClassifierSpec(
+        backbone.name, 0.5, (), 0.0, ("a", "b"), backbone.preprocess, (32, 48), resize="pad"
+    )
+    path = tmp_path / "model.safetensors"
+    save_classifier(Classifier(cut, Head(512, (), 0.0, 2, seed=1), design), path)
+    back = read_classifier(path)
+    assert back.design == design
+    # Pictures come the same way: padded at the working size, then enlarged.
+    picture = np.random.default_rng(0).integers(0, 256, (80, 50, 3), dtype=np.uint8)
+    fitted = torch.from_numpy(Fit((32, 48), "pad").picture(picture)[None])
+    expected = to_input(fitted, backbone.preprocess, "cpu")
+    assert expected.shape == (1, 3, 64, 96)
+    torch.testing.assert_close(read_images(picture, back), expected, rtol=0, atol=0)
+
+
+def test_a_file_that_does_not_say_how_pictures_were_fitted(tmp_path: Path) -> None:
+    """Those that were written before there was a choice: their pictures were cropped."""
+    path = tmp_path / "model.safetensors"
+    save_classifier(_classifier("resnet18"), path)
+    with safe_open(path, framework="pt") as stored:
+        told = json.loads(stored.metadata()["seewhy"])
+    del told["resize"]
+    save_file(load_file(path), path, metadata={"seewhy": json.dumps(told)})
+    design = read_classifier(path).design
+    assert (design.resize, design.working_size, design.preprocess.size) == ("crop", 48, 64)
 
 
 def test_the_prefix_stays_in_evaluation_mode() -> None:

@@ -315,7 +315,7 @@ def test_maps_are_drawn_as_elsewhere(page: Any, of: str, corner: int) -> None:
     found = page.locator("#images-cards .shot >> nth=0 >> canvas >> nth=0").evaluate(draw)
     map_ = np.ones((3, 3))
     map_[corner, corner] = 4
-    expected = heat(map_, 96).astype(int)
+    expected = heat(map_, (96, 96)).astype(int)
     shown = np.array(found).reshape(96, 96, 4)
     # A canvas keeps colours times their coverage, so that a faint one is rounded more.
     assert np.abs(shown[..., 3] - expected[..., 3]).max() <= 2

@@ -13,10 +13,13 @@ from seewhy.cli.options import (
     DeviceOption,
     ModelArgument,
     QuietOption,
+    ResizeOption,
     SizeOption,
     StageOption,
     WeightsOption,
+    check_resize,
     check_stage,
+    read_size,
 )
 from seewhy.cli.progress_bars import choose_progress
 
@@ -89,6 +92,7 @@ def explain(
     opacity: OpacityOption = 0.5,
     weights: WeightsOption = None,
     size: SizeOption = None,
+    resize: ResizeOption = None,
     backbone: BackboneOption = None,
     stage: StageOption = None,
     batch_size: Annotated[int, typer.Option(help="Images in memory at once.")] = 16,
@@ -109,7 +113,8 @@ def explain(
     classifier = open_classifier(
         model,
         weights=weights,
-        size=size,
+        size=read_size(size),
+        resize=check_resize(resize),
         backbone=backbone,
         stage=check_stage(stage),
         device=device or "auto",

@@ -9,6 +9,7 @@ from seewhy.cli.options import (
     SizeOption,
     StageOption,
     check_stage,
+    read_size,
 )
 
 EXAMPLES = ("seewhy layers timm:resnet50", "seewhy layers runs/demo")
@@ -26,8 +27,11 @@ def layers(
     explained by default.
     """
     from seewhy.inference.classifiers import describe_layers
+    from seewhy.storage.schemas.input_size import shown_size
 
-    network = describe_layers(model, size=size, backbone=backbone, stage=check_stage(stage))
+    network = describe_layers(
+        model, size=read_size(size), backbone=backbone, stage=check_stage(stage)
+    )
     rows = [("layer", "type", "output shape", "explained")]
     for layer in network.layers:
         if layer.name or layer.is_map:
@@ -38,4 +42,4 @@ def layers(
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print_result(line.rstrip())
-    print_result(f"{network.name}, for one image of {network.size}×{network.size}")
+    print_result(f"{network.name}, for one image of {shown_size(network.size)}")

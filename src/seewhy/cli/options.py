@@ -48,9 +48,17 @@ WeightsOption = Annotated[
     ),
 ]
 SizeOption = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        min=1, help="Side of the network's input, in pixels.", show_default="as in training"
+        help="The network's input in pixels: its side, or HEIGHTxWIDTH.",
+        show_default="as in training",
+    ),
+]
+ResizeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How an image of other proportions becomes the input: crop, pad or squash.",
+        show_default="as in the study, else crop",
     ),
 ]
 BackboneOption = Annotated[
@@ -63,6 +71,35 @@ StageOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print results only, no progress.")
 ]
+
+
+def read_size(size: str | None) -> int | tuple[int, int] | None:
+    """Return the value of ``--size``.
+
+    Raises
+    ------
+    SeewhyError
+        If it is neither a number nor two.
+    """
+    if size is None:
+        return None
+    found = [int(side) for side in size.lower().split("x") if side.isascii() and side.isdigit()]
+    if len(found) != size.lower().count("x") + 1 or len(found) > 2 or 0 in found:
+        raise SeewhyError(f"--size: expected a side such as 224, or 192x256, but got {size!r}")
+    return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def check_resize(resize: str | None) -> Literal["crop", "pad", "squash"] | None:
+    """Return the value of ``--resize``.
+
+    Raises
+    ------
+    SeewhyError
+        If it is none of the three.
+    """
+    if resize not in (None, "crop", "pad", "squash"):
+        raise SeewhyError(f"--resize: expected crop, pad or squash, but got {resize!r}")
+    return cast(Literal["crop", "pad", "squash"] | None, resize)
 
 
 def check_stage(stage: str | None) -> Literal["adaptation", "finetuning"] | None:

@@ -13,10 +13,13 @@ from seewhy.cli.options import (
     DeviceOption,
     ModelArgument,
     QuietOption,
+    ResizeOption,
     SizeOption,
     StageOption,
     WeightsOption,
+    check_resize,
     check_stage,
+    read_size,
 )
 from seewhy.cli.progress_bars import choose_progress
 from seewhy.wording import count
@@ -56,6 +59,7 @@ def predict(
     uncalibrated: UncalibratedOption = False,
     weights: WeightsOption = None,
     size: SizeOption = None,
+    resize: ResizeOption = None,
     backbone: BackboneOption = None,
     stage: StageOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
@@ -74,7 +78,8 @@ def predict(
     classifier = open_classifier(
         model,
         weights=weights,
-        size=size,
+        size=read_size(size),
+        resize=check_resize(resize),
         backbone=backbone,
         stage=check_stage(stage),
         device=device or "auto",

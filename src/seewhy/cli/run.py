@@ -32,6 +32,7 @@ EXAMPLES = (
     "seewhy run demo",
     "seewhy run my_photos/ --backbone resnet50 --set input.size=160",
     "seewhy run labels.csv --set data.group=patient",
+    "seewhy run my_photos/ --set input.resize=pad   (whole pictures instead of their middle)",
     "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
     "seewhy run paper --out runs/paper",
     "seewhy run my_photos/ --set search.trials=0   (no search: the head as configured)",

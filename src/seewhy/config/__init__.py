@@ -1,6 +1,6 @@
 """What a study is made of, and how it is read from what a person typed."""
 
-from seewhy.config.data_config import AUGMENTATIONS, DataConfig, InputConfig
+from seewhy.config.data_config import AUGMENTATIONS, DataConfig, InputConfig, Resize
 from seewhy.config.loading import PRESETS, Source, load_config, name_backbone, validate
 from seewhy.config.results_config import (
     CAM_METHODS,
@@ -38,6 +38,7 @@ __all__ = [
     "HeadConfig",
     "InputConfig",
     "OperatingTarget",
+    "Resize",
     "SearchConfig",
     "Source",
     "StudyConfig",

@@ -13,6 +13,8 @@ from pydantic import (
 from seewhy.config.base import MOST, Section, Share
 
 AUGMENTATIONS = ("crop", "translate", "flip", "erase")
+Resize = Literal["crop", "pad", "squash"]
+INPUT_SIDES = (32, 1024)  # least and most, pixels
 
 
 class DataConfig(Section):
@@ -126,14 +128,35 @@ class InputConfig(Section):
 
     Attributes
     ----------
-    size : int, optional
-        Side of the square input, pixels; default: what each backbone's weights were trained with.
+    size : int, or height and width, optional
+        Side of the square input, or its height and width, pixels; default: what each backbone's
+        weights were trained with.
+    resize : {"crop", "pad", "squash"}, default "crop"
+        How a picture of other proportions becomes the input: its middle alone, the whole with a
+        neutral colour around it, or the whole in the input's proportions.
     augmentation : str, default "none"
         ``none``, or any of crop, translate, flip, erase joined by ``+``; used in fine-tuning.
     """
 
-    size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    size: int | tuple[int, int] | None = None
+    resize: Resize = "crop"
     augmentation: str = "none"
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _sides(cls, value: object) -> object:
+        """Take one number for a square; a pair that is a square becomes one."""
+        if value is None:
+            return None
+        given = list(value) if isinstance(value, (list, tuple)) else [value, value]
+        low, high = INPUT_SIDES
+        fits = [isinstance(side, int) and low <= side <= high for side in given]
+        if len(given) != 2 or not all(fits):
+            raise ValueError(
+                f"expected a side of {low} … {high} pixels, or [height, width] of such sides, but "
+                f"got {value!r}"
+            )
+        return given[0] if given[0] == given[1] else tuple(given)
 
     @field_validator("augmentation")
     @classmethod

@@ -22,13 +22,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seewhy.config import AUGMENTATIONS
-from seewhy.data.decoding.picture import fit_square, fit_square_mask
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import ConfigError, UnreadableImageError, near_names
 from seewhy.runtime.progress import Progress
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.npz_files import write_header
 from seewhy.storage.schemas.dataset import Dataset, Preprocess, SetAside
+from seewhy.storage.schemas.input_size import sides
 from seewhy.wording import count, some
 
 CHUNK = 16
@@ -43,18 +44,18 @@ Item = TypeVar("Item")
 class DecodedImages:
     """What became of a listing's images."""
 
-    # (M, S, S, 3): the readable ones, memory-mapped, in the listing's order.
+    # (M, H, W, 3): the readable ones, memory-mapped, in the listing's order.
     pixels: NDArray[np.uint8]
     indices: NDArray[np.int64]  # (M,): their places in the listing
     sizes: NDArray[np.int64]  # (M, 2): their heights and widths as they were decoded, pixels
     set_aside: tuple[SetAside, ...]  # the others, and why
 
 
-def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> DecodedImages:
+def keep_pixels(listing: Listing, fit: Fit, path: Path, progress: Progress) -> DecodedImages:
     """Decode every image of a listing once, in threads, and keep the readable ones on disk.
 
-    The shorter side is resized to the working size S and the middle kept. The ``.npy`` file at
-    `path` appears when it is complete; raises RunError where it cannot be written.
+    `fit` brings each to the working size H × W. The ``.npy`` file at `path` appears when it is
+    complete; raises RunError where it cannot be written.
     """
     indices: list[int] = []
     sizes: list[tuple[int, ...]] = []
@@ -65,7 +66,7 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
             image = listing.load(index)
         except UnreadableImageError as error:
             return error
-        return fit_square(image, size), image.shape[:2]
+        return fit.picture(image), image.shape[:2]
 
     def readable() -> Iterator[NDArray[np.uint8]]:
         count = len(listing.paths)
@@ -74,13 +75,13 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
                 if isinstance(done, UnreadableImageError):
                     set_aside.append(SetAside(listing.paths[index], done.reason))
                 else:
-                    square, shape = done
+                    fitted, shape = done
                     indices.append(index)
                     sizes.append(shape)
-                    yield square
+                    yield fitted
                 advance(1)
 
-    _write_rows(path, readable(), (size, size, 3), np.dtype(np.uint8))
+    _write_rows(path, readable(), (*sides(fit.size), 3), np.dtype(np.uint8))
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     return DecodedImages(
         pixels,
@@ -93,12 +94,12 @@ def keep_pixels(listing: Listing, size: int, path: Path, progress: Progress) -> 
 def keep_masks(
     load_mask: Callable[[int], NDArray[np.bool_]],
     indices: NDArray[np.int64],
-    size: int,
+    fit: Fit,
     path: Path,
 ) -> tuple[NDArray[np.bool_], dict[int, str]]:
-    """Write the masks of the images that were kept, cut and resized as their images were.
+    """Write the masks of the images that were kept, fitted as their images were.
 
-    `load_mask` is the listing's, `indices` (M,) are those of `DecodedImages`; the masks (M, S, S)
+    `load_mask` is the listing's, `indices` (M,) are those of `DecodedImages`; the masks (M, H, W)
     are memory-mapped from the ``.npy`` file at `path`. A mask that cannot be used is all False;
     the dictionary says why, by its place in `indices`. Raises RunError where `path` cannot be
     written.
@@ -111,10 +112,10 @@ def keep_masks(
                 mask = load_mask(index)
             except UnreadableImageError as error:
                 refused[place] = error.reason
-                mask = np.zeros((size, size), dtype=bool)
-            yield fit_square_mask(mask, size)
+                mask = np.zeros(sides(fit.size), dtype=bool)
+            yield fit.mask(mask)
 
-    _write_rows(path, rows(), (size, size), np.dtype(np.bool_))
+    _write_rows(path, rows(), sides(fit.size), np.dtype(np.bool_))
     masks: NDArray[np.bool_] = np.load(path, mmap_mode="r", allow_pickle=False)
     return masks, refused
 
@@ -181,7 +182,7 @@ def to_input(
 
     Parameters
     ----------
-    pixels : Tensor of uint8, shape (B, S, S, 3)
+    pixels : Tensor of uint8, shape (B, H, W, 3)
     preprocess : Preprocess
         What the backbone's weights were trained with.
     device : torch.device or str
@@ -192,7 +193,7 @@ def to_input(
 
     Returns
     -------
-    Tensor of float32, shape (B, 3, size, size)
+    Tensor of float32, shape (B, 3, height, width)
         In channels-last memory.
     """
     # As bytes over the bus: a quarter of the floats.
@@ -201,11 +202,11 @@ def to_input(
         if generator is None:
             raise ValueError("expected a generator with augmentations, but got None")
         images = augment(images, augmentations, generator)
-    if images.shape[-1] != preprocess.size or images.shape[-2] != preprocess.size:
+    if images.shape[-2:] != preprocess.sides:
         # Channels first: the processor resizes these twice as fast as channels last.
         images = F.interpolate(
             images.contiguous(),
-            size=(preprocess.size, preprocess.size),
+            size=preprocess.sides,
             mode=preprocess.interpolation,
             align_corners=False,
             antialias=True,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.config import StudyConfig
 from seewhy.data.configured_names import check_names
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.decoding.white_level import settle_levels
 from seewhy.data.groups import column_groups, group_notes, groupings, straddling_sentences
 from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels, mask_sentences
@@ -22,10 +24,10 @@ from seewhy.data.quality.associations import (
     told_labels,
 )
 from seewhy.data.quality.checks import check_data
-from seewhy.data.quality.cropping import cropped_share, cropping_sentences
 from seewhy.data.quality.duplicates import find_duplicates
 from seewhy.data.quality.faults import find_faults
 from seewhy.data.quality.measurements import ImageMeasurements, measure_images
+from seewhy.data.quality.resizing import resizing_cost, resizing_sentences
 from seewhy.data.sources.class_names import count_classes
 from seewhy.data.sources.corrections import without_dropped
 from seewhy.data.sources.listing import Listing
@@ -37,18 +39,19 @@ from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.input_size import InputSize, sides
 from seewhy.wording import count
 
 
 def prepare_data(
-    config: StudyConfig, input_size: int, run: RunDirectory, progress: Progress
+    config: StudyConfig, input_size: InputSize, run: RunDirectory, progress: Progress
 ) -> Dataset:
     """Find, decode, check, divide and record the images of a study.
 
     Parameters
     ----------
     config : StudyConfig
-    input_size : int
+    input_size : int, or height and width
         The largest input of the study's backbones, pixels.
     run : RunDirectory
         Gets the pixels, the masks where there are any, index.csv and checks.json.
@@ -69,15 +72,15 @@ def prepare_data(
     RunError
         Where the run directory cannot be written.
     """
-    listing = find_images(config, progress, at_least=input_size)
+    listing = find_images(config, progress, at_least=max(sides(input_size)))
     progress.say(count_classes(listing))
     # Once before the work, and once more in `divide` without what could not be read.
     check_classes(listing)
     check_names(listing, config)
     try:
-        size = working_size(listing, input_size)
+        fit = Fit(working_size(listing, input_size), config.input.resize)
         failures = Failures(run, progress)
-        dataset, findings = _decode_and_check(listing, config, size, run, progress, failures)
+        dataset, findings = _decode_and_check(listing, config, fit, run, progress, failures)
         failed = failures.found[0].reason if failures.found else None
         run.data.write(dataset, findings, failed)
     except BaseException:
@@ -89,25 +92,27 @@ def prepare_data(
     return dataset
 
 
-def working_size(listing: Listing, input_size: int) -> int:
-    """Return the side at which images are kept, for networks with inputs of `input_size` at most.
+def working_size(listing: Listing, input_size: InputSize) -> InputSize:
+    """Return the size at which images are kept, for networks with inputs of `input_size` at most.
 
-    That is `input_size`, or the images' own size where all are squares of one smaller size: these
-    are enlarged on the device, batch by batch, not on disk.
+    That is `input_size`, or the images' own size where all are squares of one smaller size, as the
+    input is: these are enlarged on the device, batch by batch, not on disk.
     """
-    return min(listing.native_size or input_size, input_size)
+    if isinstance(input_size, int) and listing.native_size is not None:
+        return min(listing.native_size, input_size)
+    return input_size
 
 
 def _decode_and_check(
     listing: Listing,
     config: StudyConfig,
-    size: int,
+    fit: Fit,
     run: RunDirectory,
     progress: Progress,
     failures: Failures,
 ) -> tuple[Dataset, DataFindings | None]:
     listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
-    kept = keep_pixels(without_dropped(listing), size, run.data.pixels_path, progress)
+    kept = keep_pixels(without_dropped(listing), fit, run.data.pixels_path, progress)
     if kept.set_aside:
         progress.say(f"{count(len(kept.set_aside), 'image')} set aside; the report lists them")
     places = kept.indices.tolist()
@@ -115,7 +120,7 @@ def _decode_and_check(
     _refuse_lost_splits(listing, readable, kept)
     measures, duplicates, threshold = None, None, config.data.near_duplicates
     with failures.optional("data checks"):
-        measures = measure_images(kept.pixels, progress)
+        measures = measure_images(kept.pixels, progress, lambda k: fit.place(kept.sizes[k]).filled)
         duplicates = find_duplicates(measures.digests, measures.thumbs, threshold)
     together = config.data.keep_duplicates_together
     by_column = None
@@ -126,7 +131,7 @@ def _decode_and_check(
     masks: NDArray[np.bool_] | None = None
     no_mask: dict[int, str] = {}
     if listing.load_mask is not None:
-        masks, no_mask = keep_masks(listing.load_mask, kept.indices, size, run.data.masks_path)
+        masks, no_mask = keep_masks(listing.load_mask, kept.indices, fit, run.data.masks_path)
     dataset = Dataset(
         source=listing.source,
         classes=listing.classes,
@@ -146,7 +151,7 @@ def _decode_and_check(
     if measures is not None and duplicates is not None:
         with failures.optional("data checks"):
             drawn = together and bool(missing_splits(readable))
-            faults = find_faults(measures, kept.sizes, size)
+            faults = find_faults(measures, kept.sizes, fit)
             found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
             sentences = [
                 *decision.warnings,
@@ -155,12 +160,12 @@ def _decode_and_check(
                 *straddling_sentences(dataset, by_column),
                 *_association_sentences(listing, dataset, kept, measures, config.seed),
             ]
-            cropped = cropped_share(kept.sizes)
+            cost = resizing_cost(kept.sizes, fit)
             updates = {
                 "notes": [*listing.notes, *group_notes(dataset, by_column), *decision.notes],
-                "sentences": [*sentences, *cropping_sentences(cropped)],
+                "sentences": [*sentences, *resizing_sentences(cost, fit)],
                 "other_files": list(listing.other_files),
-                "cropped": cropped,
+                **asdict(cost),
             }
             findings = found.model_copy(update=updates)
     return dataset, findings

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import timm
 import torch
 from torch import nn
 
-from seewhy.config import DataConfig, name_backbone
+from seewhy.config import DataConfig, Resize, name_backbone
+from seewhy.data.decoding.fit import Fit
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
 from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import LayerInfo, list_layers
@@ -31,6 +33,7 @@ from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.run_version import refuse_other_version
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.dataset import Preprocess
+from seewhy.storage.schemas.input_size import InputSize, as_input_size, sides
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels
 from seewhy.wording import listing, some
 
@@ -49,15 +52,15 @@ class NamedClassifier:
     name, weights : str
         For people: the network, and where its weights come from.
     module : nn.Module
-        Turns preprocessed images (N, 3, size, size) into logits (N, M); in evaluation mode.
+        Turns preprocessed images (N, 3, height, width) into logits (N, M); in evaluation mode.
     classes : tuple of str
         Names of the M classes, two for a single logit, which decides for the second rather than
         the first; empty where the weights have no classifier.
     labels : tuple of str
         What the weights themselves call them, WordNet ids for ImageNet's.
     preprocess : Preprocess
-    working_size : int
-        Side of the squares that pictures are decoded to, pixels.
+    working_size : int, or height and width
+        Size that pictures are decoded to, pixels.
     layer : str
         The layer that ``auto`` explains.
     max_megapixels : float
@@ -67,6 +70,8 @@ class NamedClassifier:
         come from no study, or from one without such pictures.
     rule : DecisionRule
         How a study calibrates its probabilities, and when it abstains; empty without a study.
+    resize : {"crop", "pad", "squash"}
+        How pictures are brought to the working size.
 
     Examples
     --------
@@ -82,11 +87,17 @@ class NamedClassifier:
     classes: tuple[str, ...]
     labels: tuple[str, ...]
     preprocess: Preprocess
-    working_size: int
+    working_size: InputSize
     layer: str
     max_megapixels: float
     levels: Levels = NO_LEVELS
     rule: DecisionRule = NO_RULE
+    resize: Resize = "crop"
+
+    @property
+    def fit(self) -> Fit:
+        """What brings a decoded picture to the working size, and says where in it that is."""
+        return Fit(self.working_size, self.resize)
 
     def find_class(self, word: str | int) -> int:
         """Return the output that a word names.
@@ -159,7 +170,8 @@ def open_classifier(
     word: str,
     *,
     weights: str | None = None,
-    size: int | None = None,
+    size: InputSize | None = None,
+    resize: Resize | None = None,
     backbone: str | None = None,
     stage: Stage | None = None,
     device: str = "auto",
@@ -172,9 +184,12 @@ def open_classifier(
         ``timm:NAME``, ``local-dir:PATH`` (a folder in timm's layout) or a run directory.
     weights : str, optional
         For ``timm:NAME``: ``pretrained`` (the default), ``none`` or ``local-dir:PATH``.
-    size : int, optional
-        Side of the network's input, pixels; default what its weights were trained with. Not for
-        a run directory.
+    size : int, or height and width, optional
+        Of the network's input, pixels; default what its weights were trained with. Not for a run
+        directory.
+    resize : {"crop", "pad", "squash"}, optional
+        How pictures of other proportions become the input; default ``crop``. Not for a run
+        directory, which has its own.
     backbone, stage : str, optional
         For a run directory: which of its classifiers; default its first backbone, fine-tuned.
     device : str, default "auto"
@@ -196,11 +211,13 @@ def open_classifier(
             "classifier: expected a word, but got a network; seewhy.explain takes it as it is"
         )
     word = path_text(word, "classifier")
-    if size is not None and (not isinstance(size, int) or not 0 < size <= LARGEST_INPUT):
-        raise ConfigError(f"size: expected 1 … {LARGEST_INPUT} pixels, but got {size!r}")
+    size = _checked_size(size)
+    if resize not in (None, *get_args(Resize)):
+        raise ConfigError(f"resize: expected {listing(get_args(Resize), 'or')}, but got {resize!r}")
     where = choose_compute(device, "float32").device
     if not word.startswith((TIMM, LOCAL)):
-        _refuse(word, "a timm network or a folder of weights", weights=weights, size=size)
+        given = {"weights": weights, "size": size, "resize": resize}
+        _refuse(word, "a timm network or a folder of weights", **given)
         return _of_run(Path(word), backbone, stage or "finetuning", where)
     _refuse(word, "a run directory", backbone=backbone, stage=stage)
     if word.startswith(LOCAL):
@@ -224,7 +241,20 @@ def open_classifier(
         working_size=network.preprocess.size,
         layer=_chosen(network.name, module, image),
         max_megapixels=DataConfig().max_megapixels,
+        resize=resize or "crop",
     )
+
+
+def _checked_size(size: object) -> InputSize | None:
+    if size is None:
+        return None
+    given = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
+    fits = [isinstance(side, int) and 0 < side <= LARGEST_INPUT for side in given]
+    if len(given) != 2 or not all(fits):
+        raise ConfigError(
+            f"size: expected 1 … {LARGEST_INPUT} pixels, or height and width, but got {size!r}"
+        )
+    return as_input_size(*given)
 
 
 def load_classifier(
@@ -274,7 +304,7 @@ class NetworkLayers:
     """The layers of a network."""
 
     name: str  # the network, for people
-    size: int  # side of the input, pixels
+    size: InputSize  # of the input, pixels
     layers: tuple[LayerInfo, ...]  # in the order their outputs appear
     chosen: str | None  # the one that ``auto`` explains; None where none puts out a map
 
@@ -282,7 +312,7 @@ class NetworkLayers:
 def describe_layers(
     word: str,
     *,
-    size: int | None = None,
+    size: InputSize | None = None,
     backbone: str | None = None,
     stage: Stage | None = None,
 ) -> NetworkLayers:
@@ -301,9 +331,9 @@ def describe_layers(
     if word.startswith(TIMM):
         _refuse(word, "a run directory", backbone=backbone, stage=stage)
         name = word.removeprefix(TIMM)
-        module, side = sketch_network(name, size)
-        image = _image(side, torch.device("meta"))
-        return NetworkLayers(name, side, _layers(name, module, image), _choice(module, image))
+        module, found = sketch_network(name, _checked_size(size))
+        image = _image(found, torch.device("meta"))
+        return NetworkLayers(name, found, _layers(name, module, image), _choice(module, image))
     named = open_classifier(word, size=size, backbone=backbone, stage=stage, device="cpu")
     image = _image(named.preprocess.size, torch.device("cpu"))
     layers = _layers(named.name, named.module, image)
@@ -330,6 +360,7 @@ def _of_run(
         layer=classifier.map_layer,
         max_megapixels=RunDirectory(root).config.read().data.max_megapixels,
         levels=design.levels,
+        resize=design.resize,
         rule=read_decision_rule(RunDirectory(root), slug, stage),
     )
 
@@ -355,8 +386,8 @@ def _refuse(word: str, wanted: str, **options: object) -> None:
             raise ConfigError(f"{name}: goes with {wanted}, but the classifier is {word}")
 
 
-def _image(size: int, device: torch.device) -> torch.Tensor:
-    return torch.zeros(1, 3, size, size, device=device)
+def _image(size: InputSize, device: torch.device) -> torch.Tensor:
+    return torch.zeros(1, 3, *sides(size), device=device)
 
 
 def _outputs(name: str, module: nn.Module, image: torch.Tensor) -> int:

@@ -21,7 +21,7 @@ from seewhy.inference.explanation_request import ExplanationRequest, ResolvedReq
 from seewhy.inference.manifest import NAME as MANIFEST
 from seewhy.inference.manifest import FailedPicture, Manifest, Picture, write_manifest
 from seewhy.inference.overlays import OverlayWriter
-from seewhy.inference.picture_input import find_levels, read_square, squares_to_input
+from seewhy.inference.picture_input import find_levels, fitted_to_input, read_fitted
 from seewhy.inference.picture_names import PictureFile, find_pictures
 from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.run_directory import refuse_study_files
@@ -77,6 +77,7 @@ def explain_pictures(
         ", ".join(against),
         asking.opacity,
         classifier.max_megapixels,
+        classifier.fit,
         classifier.levels,
     )
     pictures: list[Picture] = []
@@ -97,6 +98,7 @@ def explain_pictures(
         classifier=classifier.name,
         weights=classifier.weights,
         input_size=classifier.preprocess.size,
+        resize=classifier.resize,
         classes=len(classifier.classes),
         against=against,
         pictures=tuple(pictures),
@@ -115,17 +117,16 @@ def _explain_batch(
 ) -> tuple[list[PictureFile], list[tuple[Method, Explanation]]]:
     """Explain what can be explained of a batch; add the rest to `failures`."""
     asked: list[PictureFile] = []
-    squares: list[NDArray[np.uint8]] = []
+    fitted: list[NDArray[np.uint8]] = []
     for one in batch:
         try:
-            size, most = classifier.working_size, classifier.max_megapixels
-            squares.append(read_square(one.path, size, most, classifier.levels))
+            fitted.append(read_fitted(classifier, one.path))
             asked.append(one)
         except UnreadableImageError as error:
             failures.append(FailedPicture(path=one.shown, reason=error.reason))
     if not asked:
         return [], []
-    images = squares_to_input(squares, classifier.preprocess, classifier.module)
+    images = fitted_to_input(fitted, classifier.preprocess, classifier.module)
     opposed = question.opposed(classifier.module, images)
     for one, k in zip(asked, opposed, strict=True):
         if k is not None:

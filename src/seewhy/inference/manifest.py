@@ -10,7 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from seewhy.config import Resize
 from seewhy.storage.atomic_writing import writing
+from seewhy.storage.schemas.input_size import InputSize
 
 NAME = "manifest.json"
 
@@ -27,7 +29,7 @@ class PictureMap(_Record):
     probability: float | None  # what the classifier gives it
     method: str
     layer: str
-    # The map, a ``.npy`` file of float32 (h, w), not normalised, over the picture's square.
+    # The map, a ``.npy`` file of float32 (h, w), not normalised, over the input.
     map: str
     overlay: str  # the picture with the map laid over it, PNG
     empty: bool  # True where nothing in the picture supported the class
@@ -38,8 +40,10 @@ class Picture(_Record):
 
     path: str  # as it was named, or found below the folder that was named
     size: tuple[int, int]  # width and height, pixels, upright
-    # Left, top, right and bottom of what the classifier was shown.
+    # Left, top, right and bottom of what the classifier was shown, and where in its input that
+    # was, as shares of the input's width and height: all of it, but for padding.
     square: tuple[int, int, int, int]
+    within: tuple[float, float, float, float]
     # Width and height of the overlays: the picture's own, unless it is very large.
     overlay_size: tuple[int, int]
     predicted: str | None
@@ -61,7 +65,9 @@ class Manifest(_Record):
 
     classifier: str
     weights: str
-    input_size: int  # side of what the network saw, pixels
+    # Side of what the network saw, or its height and width, pixels.
+    input_size: InputSize
+    resize: Resize  # how pictures of other proportions became the input
     classes: int  # its classes, two for a single logit; 0 where it has no classifier
     against: tuple[str, ...]  # the classes that the explained ones were held against
     pictures: tuple[Picture, ...]

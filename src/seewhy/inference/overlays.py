@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seewhy.data.decoding.picture import decode_image, middle_square
+from seewhy.data.decoding.fit import Fit
+from seewhy.data.decoding.picture import decode_image
 from seewhy.explanation.explain import Explanation
 from seewhy.explanation.methods.registry import Method
 from seewhy.explanation.overlay import overlay_within
@@ -41,6 +42,7 @@ class OverlayWriter:
     rather_than: str  # what the explained classes are held against, for people; empty for nothing
     opacity: float
     max_megapixels: float  # larger pictures are not decoded
+    fit: Fit  # what brought the pictures to the classifier's input
     levels: Levels = NO_LEVELS  # what is black and white in pictures of more than 8 bits a value
     names: UniqueNames = field(default_factory=UniqueNames)
 
@@ -54,7 +56,8 @@ class OverlayWriter:
         """
         whole = decode_image(found.path, self.max_megapixels, levels=self.levels)
         shown = _bounded(whole)
-        picture = _Shown(shown, middle_square(shown.shape), _tile(shown))
+        kept, within = self.fit.place(shown.shape).kept, self.fit.shares_filled(whole.shape)
+        picture = _Shown(shown, kept, within, _tile(shown))
         first = explanations[0][1]
         drawn = [
             [
@@ -68,7 +71,8 @@ class OverlayWriter:
         return Picture(
             path=found.shown,
             size=(whole.shape[1], whole.shape[0]),
-            square=middle_square(whole.shape),
+            square=self.fit.place(whole.shape).kept,
+            within=within,
             overlay_size=(shown.shape[1], shown.shape[0]),
             predicted=None if best is None else self.classes[best],
             probability=None if best is None else float(first.probabilities[row, best]),
@@ -91,7 +95,9 @@ class OverlayWriter:
         if self.many:
             which = "".join(f"-{slug(word)}" for word in (explained, method.name) if word)
         map_ = answer.maps[row, column].cpu().numpy()
-        laid = overlay_within(picture.pixels, map_, picture.square, self.opacity)
+        laid = overlay_within(
+            picture.pixels, map_, picture.square, self.opacity, within=picture.within
+        )
         overlay = self._write_png(f"{found.place}-overlay{which}", Image.fromarray(laid))
         name = self.names.free(f"{found.place}-map{which}", ".npy")
         with writing(self.folder / name) as part, part.open("wb") as stream:
@@ -137,10 +143,14 @@ class OverlayWriter:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A picture as it is drawn, the square the classifier saw of it, and its tile."""
+    """A picture as it is drawn, what the classifier saw of it, and its tile.
+
+    `within` is where that is in the classifier's input, as shares of its sides.
+    """
 
     pixels: NDArray[np.uint8]
     square: tuple[int, int, int, int]
+    within: tuple[float, float, float, float]
     tile: NDArray[np.uint8]
 
 

@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.decoding.high_bit_depth import kind_of_values, span_of_values, values_to_8_bit
-from seewhy.data.decoding.picture import decode_image, fit_square, is_deep, measure_image
+from seewhy.data.decoding.picture import decode_image, is_deep, measure_image
 from seewhy.data.decoding.value_levels import ValueRange, decide_levels
 from seewhy.data.pixels import to_input
 from seewhy.errors import ConfigError, DataError, UnreadableImageError
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.models.classifier import Classifier
 from seewhy.runtime.progress import Progress
+from seewhy.storage.schemas.dataset import Preprocess
+from seewhy.storage.schemas.input_size import sides
 from seewhy.storage.schemas.levels import Levels
 
 MAX_MEGAPIXELS = 100.0
@@ -38,9 +41,10 @@ def read_images(
     white: float | None = None,
     black: float | None = None,
 ) -> Tensor:
-    """Read pictures as a classifier's input, cropped to their central square.
+    """Read pictures as a classifier's input.
 
-    They are decoded, resized and normalised exactly as a study's own images are.
+    They are decoded, cropped, padded or squashed, and normalised exactly as the images of the
+    classifier's study were.
 
     Parameters
     ----------
@@ -55,7 +59,7 @@ def read_images(
 
     Returns
     -------
-    Tensor, (N, 3, size, size) float32
+    Tensor, (N, 3, height, width) float32
         Preprocessed, on the classifier's device.
 
     Raises
@@ -90,20 +94,20 @@ def read_images(
     deep = [(name, span) for name, span in spans if span is not None]
     found = decide_levels(deep, white, black).levels
     levels = found if asked else own.levels.and_of(found)
-    squares = [
-        fit_square(_decode(one, k, most, own.working_size, levels), own.working_size)
-        for k, one in enumerate(given)
-    ]
+    fit = Fit(own.working_size, own.resize)
+    fitted = [fit.picture(_decode(one, k, most, fit, levels)) for k, one in enumerate(given)]
     module = classifier if isinstance(classifier, Classifier) else classifier.module
-    return squares_to_input(squares, own.preprocess, module)
+    return fitted_to_input(fitted, own.preprocess, module)
 
 
-def read_square(path: Path, size: int, max_megapixels: float, levels: Levels) -> NDArray[np.uint8]:
-    """Decode a picture file to the square in its middle, (size, size, 3).
+def read_fitted(classifier: NamedClassifier, path: Path) -> NDArray[np.uint8]:
+    """Decode a picture file and fit it to the classifier's working size, (H, W, 3).
 
     Raises UnreadableImageError where it cannot be decoded.
     """
-    return fit_square(decode_image(path, max_megapixels, size, levels), size)
+    fit = classifier.fit
+    image = decode_image(path, classifier.max_megapixels, max(sides(fit.size)), classifier.levels)
+    return fit.picture(image)
 
 
 def find_levels(
@@ -128,12 +132,12 @@ def find_levels(
     return decision.levels.and_of(classifier.levels)
 
 
-def squares_to_input(
-    squares: list[NDArray[np.uint8]], preprocess: Any, module: nn.Module
+def fitted_to_input(
+    fitted: list[NDArray[np.uint8]], preprocess: Preprocess, module: nn.Module
 ) -> Tensor:
-    """Make squares of one size a network's input, on its device and in its weights' type."""
+    """Make pictures of one size a network's input, on its device and in its weights' type."""
     weight = next(module.parameters())
-    images = to_input(torch.from_numpy(np.stack(squares)), preprocess, weight.device)
+    images = to_input(torch.from_numpy(np.stack(fitted)), preprocess, weight.device)
     return images.to(weight.dtype) if weight.is_floating_point() else images
 
 
@@ -181,10 +185,10 @@ def _measure(picture: Any, most: float) -> ValueRange | None:
         return None
 
 
-def _decode(picture: Any, number: int, most: float, size: int, levels: Levels) -> NDArray[np.uint8]:
+def _decode(picture: Any, number: int, most: float, fit: Fit, levels: Levels) -> NDArray[np.uint8]:
     name = _name(picture, number)
     if isinstance(picture, str | os.PathLike):
-        return decode_image(Path(picture), most, size, levels)
+        return decode_image(Path(picture), most, max(sides(fit.size)), levels)
     try:
         if isinstance(picture, Image.Image):
             return decode_image(picture, most, levels=levels)

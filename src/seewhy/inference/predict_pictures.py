@@ -24,15 +24,15 @@ from seewhy.explanation.endings import ask
 from seewhy.explanation.targets import read_probabilities
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.inference.explain_pictures import explain_pictures
-from seewhy.inference.picture_input import find_levels, read_square, squares_to_input
+from seewhy.inference.picture_input import find_levels, fitted_to_input, read_fitted
 from seewhy.inference.prediction_inputs import GivenPicture, GivenPictures, list_given
 from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.run_directory import refuse_study_files
 from seewhy.wording import count
 
-# Either a picture's square or the reason why there is none.
-Square = NDArray[np.uint8] | str
+# Either a picture at the classifier's working size or the reason why there is none.
+Fitted = NDArray[np.uint8] | str
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def predict_pictures(
         writer = csv.writer(stream, lineterminator="\r\n")
         writer.writerow(lines.header)
         with progress.task("predict", len(given.pictures)) as advance:
-            for batch, squares in _batches(classifier, given.pictures, batch_size):
-                writer.writerows(lines.of(batch, squares))
+            for batch, fitted in _batches(classifier, given.pictures, batch_size):
+                writer.writerows(lines.of(batch, fitted))
                 advance(len(batch))
         found = lines.counts
         if not found.predicted:
@@ -177,16 +177,15 @@ def _nothing(found: PredictionCounts) -> str:
 
 def _batches(
     classifier: NamedClassifier, pictures: Sequence[GivenPicture], size: int
-) -> Iterator[tuple[Sequence[GivenPicture], Sequence[Square]]]:
+) -> Iterator[tuple[Sequence[GivenPicture], Sequence[Fitted]]]:
     """Yield pictures with what they were decoded to, `size` at a time and in order."""
 
-    def decode(place: int) -> Square:
+    def decode(place: int) -> Fitted:
         one = pictures[place]
         if one.error:
             return one.error
         try:
-            side, most = classifier.working_size, classifier.max_megapixels
-            return read_square(one.path, side, most, classifier.levels)
+            return read_fitted(classifier, one.path)
         except UnreadableImageError as error:
             return error.reason
 
@@ -212,24 +211,24 @@ class _Lines:
         )
 
     def of(
-        self, batch: Sequence[GivenPicture], squares: Sequence[Square]
+        self, batch: Sequence[GivenPicture], fitted: Sequence[Fitted]
     ) -> Iterator[tuple[str, ...]]:
         """Predict a batch and yield its lines."""
-        readable = [one for one in squares if not isinstance(one, str)]
+        readable = [one for one in fitted if not isinstance(one, str)]
         said = iter(self._say(readable)) if readable else iter(())
-        for one, square in zip(batch, squares, strict=True):
+        for one, picture in zip(batch, fitted, strict=True):
             cells = tuple(one.cell(name) for name in self._columns)
-            if isinstance(square, str):
-                self._count_failed(one, square)
+            if isinstance(picture, str):
+                self._count_failed(one, picture)
                 empty = ("",) * (len(self.header) - len(cells) - 2)
-                yield (one.shown, *empty, *cells, square)
+                yield (one.shown, *empty, *cells, picture)
             else:
                 yield (one.shown, *next(said), *cells, "")
 
-    def _say(self, squares: list[NDArray[np.uint8]]) -> list[tuple[str, ...]]:
-        """Return predicted class, confidence, abstention and probabilities of each square."""
+    def _say(self, fitted: list[NDArray[np.uint8]]) -> list[tuple[str, ...]]:
+        """Return predicted class, confidence, abstention and probabilities of each picture."""
         classes, rule = self._classifier.classes, self._classifier.rule
-        raw = predict_squares(self._classifier, squares)
+        raw = predict_fitted(self._classifier, fitted)
         shown = rule.calibrate(raw) if self._calibrated and rule.temperature is not None else raw
         abstains = rule.abstains(raw)
         places = raw.argmax(axis=1)
@@ -250,14 +249,14 @@ class _Lines:
         self.counts = replace(self.counts, failed=self.counts.failed + 1, first_failed=first)
 
 
-def predict_squares(
-    classifier: NamedClassifier, squares: list[NDArray[np.uint8]]
+def predict_fitted(
+    classifier: NamedClassifier, fitted: list[NDArray[np.uint8]]
 ) -> NDArray[np.float32]:
-    """Return the probabilities (N, M) of decoded squares, not calibrated.
+    """Return the probabilities (N, M) of fitted pictures, not calibrated.
 
     Raises ConfigError where the classifier has other classes than its names say.
     """
-    images = squares_to_input(squares, classifier.preprocess, classifier.module)
+    images = fitted_to_input(fitted, classifier.preprocess, classifier.module)
     with torch.no_grad():
         answer = ask(classifier.module, lambda: classifier.module(images), None, len(images))
     probabilities: NDArray[np.float32] = read_probabilities(answer, "softmax").cpu().numpy()

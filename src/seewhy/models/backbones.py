@@ -24,6 +24,7 @@ from seewhy.models.inputs import fit_size, fit_trained_size, read_preprocess
 from seewhy.models.names import LOCAL, architecture_of, full_name, timm_config
 from seewhy.models.weights import LITE0, install, load_hub, read_lite0, read_local
 from seewhy.storage.schemas.dataset import Preprocess
+from seewhy.storage.schemas.input_size import InputSize
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -85,7 +86,7 @@ class LoadedNetwork:
     no_classifier: str | None
 
 
-def load_network(config: BackboneConfig, size: int | None, seed: int) -> LoadedNetwork:
+def load_network(config: BackboneConfig, size: InputSize | None, seed: int) -> LoadedNetwork:
     """Load a network as it is, a vision transformer too; nothing is asked of its trunk.
 
     Size and seed are as for `load_backbone`. Raises BackboneError for an unknown name or weights
@@ -99,14 +100,14 @@ def load_network(config: BackboneConfig, size: int | None, seed: int) -> LoadedN
     return loaded
 
 
-def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbone:
+def load_backbone(config: BackboneConfig, size: InputSize | None, seed: int) -> Backbone:
     """Load a backbone with the weights that its configuration names.
 
     Parameters
     ----------
     config : BackboneConfig
-    size : int, optional
-        Side of the input, pixels; default: what the weights were trained with.
+    size : int, or height and width, optional
+        Of the input, pixels; default: what the weights were trained with.
     seed : int
         Of the random weights where the configuration asks for them (``weights = "none"``). The
         global random state stays as it was.
@@ -138,26 +139,26 @@ def load_backbone(config: BackboneConfig, size: int | None, seed: int) -> Backbo
     )
 
 
-def sketch_network(name: str, size: int | None) -> tuple[nn.Module, int]:
-    """Create a timm network without values, to ask it for its layers' shapes, and its input's side.
+def sketch_network(name: str, size: InputSize | None) -> tuple[nn.Module, InputSize]:
+    """Create a timm network without values, to ask it for its layers' shapes, and its input's size.
 
-    On PyTorch's ``meta`` device, in evaluation mode, with its published classifier. The side is
+    On PyTorch's ``meta`` device, in evaluation mode, with its published classifier. The size is
     `size`, pixels, or what the weights are trained with. Raises BackboneError for a name that timm
     does not know or cannot build.
     """
     name = full_name(name)
     with torch.device("meta"):
         model = _create(name).eval()
-        side = read_preprocess(timm_config(model), size, name).size
-        fit_size(model, side, name)
-    return model, side
+        found = read_preprocess(timm_config(model), size, name).size
+        fit_size(model, found, name)
+    return model, found
 
 
-def create_architecture(name: str, size: int | None = None) -> nn.Module:
+def create_architecture(name: str, size: InputSize | None = None) -> nn.Module:
     """Create a timm model without a classifier, its weights random, in evaluation mode.
 
-    The tag of the name, which names weights, is ignored. `size` is the side of the input, pixels,
-    default the architecture's own. The global random state stays as it was. Raises BackboneError
+    The tag of the name, which names weights, is ignored. `size` is the input's, pixels, default
+    the architecture's own. The global random state stays as it was. Raises BackboneError
     where timm does not know the architecture or cannot build it for this size.
     """
     architecture = full_name(name.partition(".")[0]).partition(".")[0]
@@ -178,7 +179,7 @@ def measure_architecture(name: str) -> tuple[int, int]:
     return sum(p.numel() for p in model.parameters()), weighted_layers(model)
 
 
-def _load(config: BackboneConfig, size: int | None) -> LoadedNetwork:
+def _load(config: BackboneConfig, size: InputSize | None) -> LoadedNetwork:
     """Load a network for images of a size; it is not yet fitted to that."""
     folder = _folder(config)
     if folder is not None:
@@ -219,7 +220,7 @@ def _folder(config: BackboneConfig) -> str | None:
     return folder
 
 
-def _from_folder(folder: str, config: BackboneConfig, size: int | None) -> LoadedNetwork:
+def _from_folder(folder: str, config: BackboneConfig, size: InputSize | None) -> LoadedNetwork:
     path = Path(folder).expanduser()
     local = read_local(path)
     if not timm.is_model(local.architecture):

@@ -17,11 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from seewhy.config import Resize
 from seewhy.errors import BackboneError, RunError
 from seewhy.models.backbones import create_architecture
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.schemas.dataset import Preprocess
+from seewhy.storage.schemas.input_size import InputSize, read_input_size
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels, ValueLevel
 
 
@@ -101,11 +103,13 @@ class ClassifierSpec:
     dropout: float
     classes: tuple[str, ...]
     preprocess: Preprocess
-    # Side of the squares that the study's images were decoded to, pixels; new pictures take
-    # the same two steps, to this size and then to the input's.
-    working_size: int
+    # Size that the study's images were decoded to, pixels; new pictures take the same two steps,
+    # to this size and then to the input's.
+    working_size: InputSize
     # What is black and white in pictures of more than 8 bits a value, as in the study.
     levels: Levels = NO_LEVELS
+    # How the study's pictures were brought to the working size.
+    resize: Resize = "crop"
 
 
 class Classifier(nn.Module):
@@ -145,7 +149,7 @@ class Classifier(nn.Module):
         return self.design.classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, K) for preprocessed images (B, 3, size, size)."""
+        """Return logits (B, K) for preprocessed images (B, 3, height, width)."""
         logits: Tensor = self.tail_and_head(self.prefix(images))
         return logits
 
@@ -228,16 +232,18 @@ def _design(stored: dict[str, Any]) -> ClassifierSpec:
         dropout=float(stored["dropout"]),
         classes=tuple(str(name) for name in stored["classes"]),
         preprocess=Preprocess(
-            size=int(preprocess["size"]),
+            size=read_input_size(preprocess["size"]),
             mean=tuple(preprocess["mean"]),
             std=tuple(preprocess["std"]),
             interpolation=preprocess["interpolation"],
         ),
-        working_size=int(stored["working_size"]),
+        working_size=read_input_size(stored["working_size"]),
         levels=Levels(
             tuple(
                 ValueLevel(level["kind"], float(level["black"]), float(level["white"]))
                 for level in stored["levels"]["known"]
             )
         ),
+        # Files of an earlier state of this version do not say it.
+        resize=stored.get("resize", "crop"),
     )

@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 
 from seewhy.errors import BackboneError, first_line
 from seewhy.models.names import architecture_of
+from seewhy.storage.schemas.input_size import InputSize, shown_size, sides
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList)
 _PASSING = (nn.Identity, nn.modules.dropout._DropoutNd, DropPath)
@@ -42,7 +43,7 @@ class Cut:
     default) is fixed to evaluation.
     """
 
-    prefix: fx.GraphModule  # images (B, 3, size, size) to the activation at the cut
+    prefix: fx.GraphModule  # images (B, 3, height, width) to the activation at the cut
     # That activation to the trunk's output (B, C, h, w). Its first operation may work in
     # place: hand it a copy of anything that is to be kept.
     tail: fx.GraphModule
@@ -59,7 +60,7 @@ class Cut:
     grids: dict[str, tuple[int, int]]
 
 
-def cut_trunk(model: nn.Module, open_share: float, size: int) -> Cut:
+def cut_trunk(model: nn.Module, open_share: float, size: InputSize) -> Cut:
     """Divide a timm model's trunk.
 
     Parameters
@@ -69,9 +70,9 @@ def cut_trunk(model: nn.Module, open_share: float, size: int) -> Cut:
     open_share : float
         Share of the trunk's weighted layers (convolutions and linear layers, in the order in
         which they run) that the tail should hold, in 0 … 1. At least one falls on either side.
-    size : int
-        Side of the input, pixels: of two places equally near, the one with the smaller
-        activation at this size is taken, then the later one.
+    size : int, or height and width
+        Of the input, pixels: of two places equally near, the one with the smaller activation at
+        this size is taken, then the later one.
 
     Raises
     ------
@@ -126,7 +127,9 @@ def trace_trunk(model: nn.Module) -> fx.GraphModule:
         ) from error
 
 
-def trunk_shapes(model: nn.Module, graph: fx.Graph, size: int) -> dict[fx.Node, tuple[int, ...]]:
+def trunk_shapes(
+    model: nn.Module, graph: fx.Graph, size: InputSize
+) -> dict[fx.Node, tuple[int, ...]]:
     """Return the shape of every tensor of a traced trunk, for two images of one size.
 
     Nothing is computed: the graph runs on the meta device.
@@ -135,13 +138,13 @@ def trunk_shapes(model: nn.Module, graph: fx.Graph, size: int) -> dict[fx.Node, 
     channels, height, width).
     """
     recorder = _ShapeRecorder(_meta_copy(model, graph))
-    images = torch.zeros(2, 3, size, size, device="meta")
+    images = torch.zeros(2, 3, *sides(size), device="meta")
     try:
         with torch.no_grad():
             recorder.run(images)
     except Exception as error:  # whatever a layer raises at a size it cannot take
         raise BackboneError(
-            f"{architecture_of(model)}: cannot take {size}×{size} images "
+            f"{architecture_of(model)}: cannot take {shown_size(size)} images "
             f"({first_line(error)}); choose another input.size"
         ) from error
     (output,) = (node for node in graph.nodes if node.op == "output")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from seewhy.audit.stage_audit import audit_stage
-from seewhy.config import HeadConfig, StudyConfig
+from seewhy.config import HeadConfig, InputConfig, StudyConfig
 from seewhy.data.quality.label_issues import find_quality_issues
 from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
@@ -32,6 +32,7 @@ from seewhy.pipeline.repetitions import (
 )
 from seewhy.runtime.progress import Progress, Silent
 from seewhy.storage.schemas.base import Stage
+from seewhy.storage.schemas.input_size import as_input_size
 from seewhy.storage.schemas.predictions import Predictions, StageMetrics
 from seewhy.storage.schemas.search import SearchRecord
 from seewhy.storage.schemas.summary import (
@@ -232,7 +233,7 @@ def _search_key(work: StudyContext, backbone: Backbone) -> str:
         config.seed,
         config.head.label_smoothing,
         config.adaptation.model_dump(),
-        config.input.model_dump(),
+        _of_input(config.input),
         work.compute.precision,
         work.data_key,
         backbone.weights_key,
@@ -244,6 +245,11 @@ def _search_key(work: StudyContext, backbone: Backbone) -> str:
     if search.objective == "both":
         parts.append(config.finetuning.model_dump(exclude={"keep", "memory_gib", "disk_gib"}))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _of_input(config: InputConfig) -> dict[str, Any]:
+    """Return what a search's key says of the input; a crop, as studies had before, is not named."""
+    return config.model_dump(exclude={"resize"} if config.resize == "crop" else None)
 
 
 def with_head(config: StudyConfig, head: HeadConfig | SearchRecord) -> StudyConfig:
@@ -276,8 +282,9 @@ def _classifier(
         dropout=config.head.dropout,
         classes=classes,
         preprocess=backbone.preprocess,
-        working_size=int(work.data.pixels.shape[1]),
+        working_size=as_input_size(*work.data.pixels.shape[1:3]),
         levels=work.data.levels,
+        resize=config.input.resize,
     )
     return Classifier(cut, new_head(features.pooled, config, classes), design)
 

@@ -41,6 +41,7 @@ from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.audit import Audit
 from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.input_size import InputSize
 from seewhy.storage.schemas.mitigation import MitigationData, MitigationRecord
 from seewhy.storage.schemas.summary import Summary
 from seewhy.wording import some
@@ -302,7 +303,7 @@ def _preparing(
     """Return what makes a mitigated study's images from those of the study around it."""
 
     def prepare(
-        config: StudyConfig, input_size: int, mitigated: RunDirectory, progress: Progress
+        config: StudyConfig, input_size: InputSize, mitigated: RunDirectory, progress: Progress
     ) -> Dataset:
         with progress.task("images", 1) as advance:
             with writing(mitigated.data.pixels_path) as part:

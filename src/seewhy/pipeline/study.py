@@ -28,6 +28,7 @@ from seewhy.models.backbones import Backbone, load_backbone
 from seewhy.models.classifier import map_layer, tail_and_head_name
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.models.imagenet import check_words
+from seewhy.models.inputs import largest_input
 from seewhy.models.names import slugs
 from seewhy.pipeline.backbone import study_backbone, warn_of_one_place
 from seewhy.pipeline.context import StudyContext
@@ -42,13 +43,14 @@ from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.input_size import InputSize
 from seewhy.storage.schemas.provenance import RunFingerprint
 from seewhy.storage.schemas.summary import BackboneSummary, DataSummary, FailedStep, Summary
 from seewhy.training.augmentation import check_region
 
 log = logging.getLogger("seewhy")
 # From a configuration and the largest input size to images that are in the run directory.
-Prepare = Callable[[StudyConfig, int, RunDirectory, Progress], Dataset]
+Prepare = Callable[[StudyConfig, InputSize, RunDirectory, Progress], Dataset]
 # Backbones, their cuts and the layers to explain, by slug.
 Cuts = dict[str, tuple[Backbone, Cut, tuple[str, ...]]]
 
@@ -130,7 +132,7 @@ def run_study(
 
 
 def _prepare(
-    config: StudyConfig, input_size: int, run: RunDirectory, progress: Progress
+    config: StudyConfig, input_size: InputSize, run: RunDirectory, progress: Progress
 ) -> Dataset:
     """Prepare the images, and note the files they and the weights came from."""
     files = source_files(config, progress)
@@ -210,7 +212,7 @@ def _data(
     """Prepare the images, or read those of a study that was started."""
     if run.fingerprint.path.is_file():
         return run.data.read()
-    size = max(backbone.preprocess.size for backbone, _, _ in cuts.values())
+    size = largest_input({slug: backbone.preprocess for slug, (backbone, _, _) in cuts.items()})
     data = prepare(config, size, run, progress)
     check_words(data.classes, config.baseline.words)
     check_folds(data, config.data.folds, config.data.validation, config.seed)

@@ -197,9 +197,10 @@ def _pass(
 @torch.no_grad()
 def _dtype_at_cut(backbone: Backbone, cut: Cut, compute: Compute) -> torch.dtype:
     """Return what the prefix puts out: under autocast not every layer's output is bfloat16."""
-    size = backbone.preprocess.size
     with compute.autocast():
-        activation: Tensor = cut.prefix(torch.zeros(1, 3, size, size, device=compute.device))
+        activation: Tensor = cut.prefix(
+            torch.zeros(1, 3, *backbone.preprocess.sides, device=compute.device)
+        )
     return activation.dtype
 
 

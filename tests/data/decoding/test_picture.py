@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seewhy.data.decoding.picture import decode_image, fit_square, fit_square_mask
+from seewhy.data.decoding.picture import decode_image
 from seewhy.errors import UnreadableImageError
 
 RED, GREEN, BLUE, GREY = (200, 30, 40), (20, 180, 60), (10, 50, 220), (128, 128, 128)
@@ -307,48 +307,3 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for name in ("none.png", "."):
         with pytest.raises(UnreadableImageError, match="cannot be decoded"):
             decode_image(tmp_path / name)
-
-
-def test_square_of_a_wide_picture_is_its_middle() -> None:
-    image = np.zeros((20, 60, 3), np.uint8)
-    image[:, 20:40] = RED  # exactly the middle square
-    image[:, 40:] = BLUE
-    found = fit_square(image, 10)
-    assert (found[:, 2:8] == RED).all()
-    assert (fit_square(image.transpose(1, 0, 2), 10) == found.transpose(1, 0, 2)).all()
-
-
-def test_square_is_resize_then_crop() -> None:
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (40, 100, 3), dtype=np.uint8)
-    whole = Image.fromarray(image).resize((50, 20), Image.Resampling.BICUBIC)
-    assert fit_square(image, 20).tolist() == np.asarray(whole)[:, 15:35].tolist()
-
-
-def test_square_of_its_own_size_is_untouched_and_an_odd_one_not_blurred() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (32, 33, 3), dtype=np.uint8)
-    assert (fit_square(image, 32) == image[:, :32]).all()
-    assert (fit_square(image[:, :32], 32) == image[:, :32]).all()
-
-
-def test_downscaling_is_antialiased() -> None:
-    # A board of single pixels has to become its mean; taking every eighth pixel would keep black.
-    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    found = fit_square(np.repeat(board[:, :, None], 3, axis=2), 8)
-    assert np.abs(found.astype(int) - 127.5).max() < 2
-
-
-def test_small_pictures_are_enlarged() -> None:
-    assert (fit_square(np.full((3, 5, 3), 9, np.uint8), 12) == 9).all()
-    assert fit_square(np.full((3, 5, 3), 9, np.uint8), 12).shape == (12, 12, 3)
-
-
-def test_a_mask_follows_its_image() -> None:
-    mask = np.zeros((20, 60), bool)
-    mask[4:14, 24:34] = True
-    found = fit_square_mask(mask, 10)
-    expected = np.zeros((10, 10), bool)
-    expected[2:7, 2:7] = True  # 4 / 2 … 14 / 2, (24 - 20) / 2 … (34 - 20) / 2
-    assert found.dtype == bool
-    assert (found == expected).all()
-    assert (fit_square_mask(mask[:, 20:40], 20) == mask[:, 20:40]).all()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.quality.faults import find_faults
 from seewhy.data.quality.measurements import ImageMeasurements
 from seewhy.storage.schemas.data_checks import Fault
@@ -24,7 +25,7 @@ def measures(count: int) -> ImageMeasurements:
 def found(measured: ImageMeasurements, sizes: np.ndarray | None = None) -> dict[Fault, list[int]]:
     count = len(measured.thumbs)
     sizes = np.tile([300, 400], (count, 1)) if sizes is None else sizes
-    return {one.fault: one.indices.tolist() for one in find_faults(measured, sizes, 224)}
+    return {one.fault: one.indices.tolist() for one in find_faults(measured, sizes, Fit(224))}
 
 
 def test_a_sound_set_has_no_faults() -> None:
@@ -82,6 +83,6 @@ def test_the_worst_is_said_in_words() -> None:
     measured = measures(9)
     measured.thumbs[1] = np.tile([0, 12], (32, 16))
     dark = next(
-        one for one in find_faults(measured, np.full((9, 2), 300), 224) if one.fault == "dark"
+        one for one in find_faults(measured, np.full((9, 2), 300), Fit(224)) if one.fault == "dark"
     )
     assert dark.say(float(dark.values[0])) == "dark: 99 % of it are darker than 12 of 255"

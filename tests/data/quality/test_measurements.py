@@ -49,3 +49,12 @@ def test_a_blur_comes_near_to_a_ramp() -> None:
     assert sharpness(squares) > 0.2
     blurred = Image.fromarray(squares).filter(ImageFilter.GaussianBlur(4))
     assert 1 / 16 < sharpness(np.asarray(blurred)) < 0.08
+
+
+def test_padding_is_not_measured() -> None:
+    """A dark picture between two light bars stays dark, and what is smooth has no edge."""
+    pixels = np.full((2, 32, 32, 3), 124, dtype=np.uint8)
+    pixels[:, 8:24] = 5
+    thumbs = measure_images(pixels, Silent(), lambda index: (0, 8, 32, 24)).thumbs
+    assert (thumbs == 5).all()
+    assert (measure_images(pixels, Silent()).thumbs != 5).any()

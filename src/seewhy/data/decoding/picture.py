@@ -1,4 +1,4 @@
-"""One image file, whatever its format and mode, as 8-bit RGB; then as a square of one size.
+"""One image file, whatever its format and mode, as 8-bit RGB.
 
 Size is checked in the header before anything is decoded, so a decompression bomb costs nothing.
 This module knows files and arrays, not classes, splits or networks.
@@ -70,7 +70,7 @@ def decode_image(
     """
     with _opened(source, max_megapixels) as (image, storage):
         if at_least is not None:
-            # JPEG alone heeds this; twice the size needed leaves the last step to `fit_square`.
+            # JPEG alone heeds this; twice the size needed leaves the last step to `fit.Fit`.
             image.draft(None, (2 * at_least, 2 * at_least))
         image.load()
         return np.array(_upright(_to_rgb(image, storage, levels), image))
@@ -126,36 +126,6 @@ def _named_errors(name: str, max_megapixels: float) -> Iterator[None]:
         text = str(getattr(error, "strerror", None) or error or type(error).__name__)
         text = " ".join(text.split())  # libheif's messages end with a new line
         raise UnreadableImageError(f"cannot be decoded ({text})", name) from error
-
-
-def fit_square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize the shorter side of an image (H, W, 3) to `size`; keep the square in the middle."""
-    if image.shape[:2] == (size, size):
-        return image
-    # Cutting the square out in the same step is resizing the whole and then cropping: the filter
-    # still sees the pixels around the square.
-    resized = Image.fromarray(image).resize(
-        (size, size), Image.Resampling.BICUBIC, box=middle_square(image.shape), reducing_gap=3.0
-    )
-    return np.array(resized)
-
-
-def fit_square_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Treat a mask (H, W) as `fit_square` treats its image, taking the nearest pixel."""
-    if mask.shape == (size, size):
-        return mask
-    resized = Image.fromarray(mask.astype(np.uint8)).resize(
-        (size, size), Image.Resampling.NEAREST, box=middle_square(mask.shape)
-    )
-    return np.array(resized).astype(bool)
-
-
-def middle_square(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the square in the middle that `fit_square` keeps."""
-    height, width = shape[:2]
-    side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2
-    return left, top, left + side, top + side
 
 
 def _check_size(size: tuple[int, int], max_megapixels: float) -> None:

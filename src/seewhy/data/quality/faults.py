@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.data.decoding.fit import Fit
 from seewhy.data.quality.measurements import THUMB, ImageMeasurements
 from seewhy.storage.schemas.data_checks import Fault
+from seewhy.storage.schemas.input_size import sides
 
 # Brightness, of 255.
 BLANK_DEVIATION = 3.0
@@ -22,6 +24,12 @@ DARK_PERCENTILE, DARK_LEVEL = 99, 40.0
 # Half-way from a ramp's 1/16 to the softest photograph; see `measurements.sharpness`.
 BLUR_SHARPNESS = 0.085
 LONG_SIDE = 3.0
+# What an odd shape leads to, by `input.resize`.
+CONSEQUENCES = {
+    "crop": "only its middle is used",
+    "pad": "the rest of the input is padding",
+    "squash": "its proportions are changed",
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class FaultyImages:
 
 
 def find_faults(
-    measures: ImageMeasurements, sizes: NDArray[np.int64], working_size: int
+    measures: ImageMeasurements, sizes: NDArray[np.int64], fit: Fit
 ) -> tuple[FaultyImages, ...]:
     """Name the images that are odd-sized (in shape, or too small), blank, dark or blurred.
 
@@ -49,9 +57,9 @@ def find_faults(
     measures : ImageMeasurements
         Of N images.
     sizes : ndarray of int64, (N, 2)
-        Height and width as decoded, before the square was cut, pixels.
-    working_size : int
-        Side of the squares, pixels.
+        Height and width as decoded, before they were fitted, pixels.
+    fit : Fit
+        What brought them to the working size.
 
     Returns
     -------
@@ -66,7 +74,7 @@ def find_faults(
     usual = np.median(sharp) if len(sharp) else 0.0
     blurred = ~blank & (sharp > 0) & (sharp < min(BLUR_SHARPNESS, usual / 2))
     return (
-        *_odd_sized(sizes, working_size),
+        *_odd_sized(sizes, fit),
         _named(
             "blank",
             f"brightness deviates by less than {BLANK_DEVIATION:g} of 255",
@@ -92,7 +100,8 @@ def find_faults(
     )
 
 
-def _odd_sized(sizes: NDArray[np.int64], working_size: int) -> tuple[FaultyImages, FaultyImages]:
+def _odd_sized(sizes: NDArray[np.int64], fit: Fit) -> tuple[FaultyImages, FaultyImages]:
+    working_size = min(sides(fit.size))
     # JPEGs may have been decoded at a part of their size, but never below twice the working size.
     shorter = np.minimum(sizes.min(axis=1), 2 * working_size).astype(np.float64)
     usual = float(np.median(shorter)) if len(shorter) else 0.0
@@ -104,8 +113,8 @@ def _odd_sized(sizes: NDArray[np.int64], working_size: int) -> tuple[FaultyImage
             shape < 1 / LONG_SIDE,
             shape,
             lambda value: (
-                f"odd-shaped: one side is {1 / value:.1f} times the other, and only the "
-                "square in the middle is used"
+                f"odd-shaped: one side is {1 / value:.1f} times the other, and "
+                f"{CONSEQUENCES[fit.mode]}"
             ),
         ),
         _named(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seewhy.data.decoding.fit import Box
 from seewhy.runtime.progress import Progress
 
 THUMB = 32
@@ -32,8 +34,16 @@ class ImageMeasurements:
     sharpness: NDArray[np.float64]  # (N,): see `sharpness`
 
 
-def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> ImageMeasurements:
-    """Measure every RGB image (N, S, S, 3) once, in threads; they may be memory-mapped."""
+def measure_images(
+    pixels: NDArray[np.uint8],
+    progress: Progress,
+    filled: Callable[[int], Box] | None = None,
+) -> ImageMeasurements:
+    """Measure every RGB image (N, H, W, 3) once, in threads; they may be memory-mapped.
+
+    ``filled(index)`` is the part that is no padding, default all of it; brightness and sharpness
+    are measured there.
+    """
     count = len(pixels)
     found = ImageMeasurements(
         digests=np.empty(count, dtype="S32"),
@@ -46,6 +56,8 @@ def measure_images(pixels: NDArray[np.uint8], progress: Progress) -> ImageMeasur
         for index in range(start, stop):
             image = np.ascontiguousarray(pixels[index])
             grey = Image.fromarray(image).convert("L")
+            if filled is not None:
+                grey = grey.crop(filled(index))
             thumb = grey.resize((THUMB, THUMB), Image.Resampling.BILINEAR)
             found.digests[index] = hashlib.sha256(image.data).hexdigest()[:32]
             found.thumbs[index] = np.asarray(thumb)

@@ -50,12 +50,18 @@ class PictureStore:
     data: Dataset
     pictures: dict[str, StoredPicture] = field(default_factory=dict)
 
+    @property
+    def proportions(self) -> str:
+        """Width and height of the pictures as CSS writes their ratio; empty for squares."""
+        height, width = self.data.pixels.shape[1:3]
+        return "" if height == width else f"{width} / {height}"
+
     def photo(self, index: int) -> str:
         """Keep the image at `index` of the data set; return its id in the page."""
         name = f"photo-{index}"
         if name not in self.pictures:
             pixels = self.data.pixels[index]
-            tiny = pixels.shape[0] <= TINY
+            tiny = max(pixels.shape[:2]) <= TINY
             self.pictures[name] = StoredPicture(
                 name, address(fitted(pixels, PHOTO_SIZE), tiny), tiny
             )
@@ -66,12 +72,14 @@ class PictureStore:
         return f"photo-{index}" in self.pictures
 
     def heat(self, backbone: int, index: int, map_: NDArray[np.float16]) -> str | None:
-        """Keep a map as a layer to lay over its photo; None for an empty map."""
+        """Keep a map as a layer to stretch over its photo; None for an empty map."""
         if not has_heat(map_):
             return None
         name = f"heat-{backbone}-{index}"
         if name not in self.pictures:
-            self.pictures[name] = StoredPicture(name, address(heat(map_, HEAT_SIZE)), False)
+            self.pictures[name] = StoredPicture(
+                name, address(heat(map_, (HEAT_SIZE, HEAT_SIZE))), False
+            )
         return name
 
 
@@ -128,7 +136,9 @@ def average_map_addresses(averages: NDArray[np.float32]) -> list[str | None]:
     """Return average maps as addresses, on one scale; None for a class without maps."""
     peak = float(averages.max(initial=0.0))
     return [
-        address(colour(resize_map(average, AVERAGE_SIZE) / peak)) if average.any() else None
+        address(colour(resize_map(average, (AVERAGE_SIZE, AVERAGE_SIZE)) / peak))
+        if average.any()
+        else None
         for average in averages
     ]
 
@@ -159,13 +169,12 @@ def strip(pictures: Sequence[NDArray[np.uint8]]) -> str | None:
     """Return pictures side by side as one address; None where there are none."""
     if not pictures:
         return None
-    size, gap = pictures[0].shape[0], 4
-    width = SAMPLES * (size + gap) - gap
-    row = np.zeros((size, width, 4), dtype=np.uint8)
+    (height, width), gap = pictures[0].shape[:2], 4
+    row = np.zeros((height, SAMPLES * (width + gap) - gap, 4), dtype=np.uint8)
     for number, pixels in enumerate(pictures):
-        left = number * (size + gap)
-        row[:, left : left + size, :3] = pixels
-        row[:, left : left + size, 3] = 255
+        left = number * (width + gap)
+        row[:, left : left + width, :3] = pixels
+        row[:, left : left + width, 3] = 255
     return address(row)
 
 
@@ -174,21 +183,21 @@ def write_contact_sheet(
 ) -> None:
     """Write samples of every class as one PNG, a row per class, its name before them."""
     rows = rows[:SHEET_CLASSES]
-    size = next((row[0].shape[0] for row in rows if row), 96)
+    height, width = next((row[0].shape[:2] for row in rows if row), (96, 96))
     gap, label = 6, 150
     sheet = Image.new(
-        "RGB", (label + SAMPLES * (size + gap) + gap, len(rows) * (size + gap) + gap), "white"
+        "RGB", (label + SAMPLES * (width + gap) + gap, len(rows) * (height + gap) + gap), "white"
     )
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.truetype(
         str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 13
     )
     for number, row in enumerate(rows):
-        top = gap + number * (size + gap)
+        top = gap + number * (height + gap)
         name = plain(classes[number], 19)
-        draw.text((gap * 2, top + size // 2), name, fill=(30, 30, 30), font=font, anchor="lm")
+        draw.text((gap * 2, top + height // 2), name, fill=(30, 30, 30), font=font, anchor="lm")
         for place, pixels in enumerate(row):
-            sheet.paste(Image.fromarray(pixels), (label + gap + place * (size + gap), top))
+            sheet.paste(Image.fromarray(pixels), (label + gap + place * (width + gap), top))
     sheet.save(path, "PNG")
 
 
@@ -200,9 +209,11 @@ def _spread(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def fitted(pixels: NDArray[np.uint8], size: int, grow: bool = False) -> NDArray[np.uint8]:
-    """Return a square picture scaled to `size`; a smaller one only where it may `grow`."""
-    side = pixels.shape[0]
+    """Return a picture with a longer side of `size`; a smaller one only where it may `grow`."""
+    height, width = pixels.shape[:2]
+    side = max(height, width)
     if side == size or (side < size and not grow):
         return np.ascontiguousarray(pixels)
+    shape = max(1, round(width * size / side)), max(1, round(height * size / side))
     how = Image.Resampling.NEAREST if side <= TINY else Image.Resampling.LANCZOS
-    return np.asarray(Image.fromarray(pixels).resize((size, size), how))
+    return np.asarray(Image.fromarray(pixels).resize(shape, how))

@@ -40,8 +40,11 @@ def data_section(
         "totals": {split: sum(counts[split].values()) for split in counts},
         "source": study.data.source,
         "set_aside": study.data.set_aside,
+        "height": int(study.data.pixels.shape[1]),
+        "width": int(study.data.pixels.shape[2]),
         "cropped": study.findings.cropped if study.findings else 0.0,
-        "size": int(study.data.pixels.shape[1]),
+        "padded": study.findings.padded if study.findings else 0.0,
+        "stretched": study.findings.stretched if study.findings else 1.0,
         "many": len(lines) > MOST_ROWS,
     }
 

@@ -68,7 +68,7 @@ def images_payload(study: ReportInput, store: PictureStore) -> dict[str, Any]:
         "files": [PurePath(data.paths[index]).name for index in rows],
         "labels": [int(data.labels[index]) for index in rows],
         "photos": _photos(data, rows, store, PICTURE_LETTERS - MAP_BYTES * 4 // 3),
-        "tiny": int(data.pixels.shape[1]) <= TINY,
+        "tiny": max(data.pixels.shape[1:3]) <= TINY,
         "chances": min(len(data.classes), MOST_CHANCES),
         "answers": [[_answers(one.predictions[stage], ids) for stage in stages] for one in records],
         "maps": [
@@ -113,7 +113,7 @@ def _photos(data: Dataset, rows: Sequence[int], store: PictureStore, letters: in
     """Return each photograph in base64, all of them and the store's in so many letters."""
     letters -= sum(len(picture.address) for picture in store.pictures.values())
     missing = [index for index in rows if not store.has_photo(index)]
-    tiny = data.pixels.shape[1] <= TINY
+    tiny = max(data.pixels.shape[1:3]) <= TINY
 
     def encoded(index: int, side: int, quality: int) -> bytes:
         return webp(fitted(data.pixels[index], side), exact=tiny, quality=quality)

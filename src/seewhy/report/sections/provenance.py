@@ -6,6 +6,7 @@ import shlex
 
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable
+from seewhy.storage.schemas.input_size import InputSize, shown_size, sides
 from seewhy.wording import count, duration, millions
 
 
@@ -40,7 +41,7 @@ def provenance_section(study: ReportInput) -> Section:
                 "parameters": millions(part.parameters),
                 "layers": part.weighted_layers,
                 "cut": part.cut,
-                "size": part.input_size,
+                "size": " × ".join(map(str, sides(part.input_size))),
             }
             for slug, part in study.summary.backbones.items()
         ],
@@ -54,6 +55,11 @@ def _last_start(starts: int) -> str:
     return f", since it was resumed ({count(starts - 1, 'interruption')})" * (starts > 1)
 
 
+def _input(size: InputSize) -> int | str:
+    """Return the side of a square input, or both of another."""
+    return size if isinstance(size, int) else shown_size(size)
+
+
 def _table(study: ReportInput) -> ReportTable:
     return ReportTable(
         "backbones",
@@ -62,7 +68,7 @@ def _table(study: ReportInput) -> ReportTable:
         tuple(
             (
                 *(study.names[slug], part.backbone, part.weights, part.parameters),
-                *(part.weighted_layers, part.input_size, part.cut),
+                *(part.weighted_layers, _input(part.input_size), part.cut),
             )
             for slug, part in study.summary.backbones.items()
         ),

@@ -207,11 +207,13 @@ def _patch(finding: Finding, pictures: NDArray[np.uint8] | None) -> str | None:
     if finding.box is None or pictures is None or not len(pictures):
         return None
     donor = pictures[0, 0]
-    size = len(donor)
-    top, left, bottom, right = (edge * size for edge in finding.box)
+    height, width = donor.shape[:2]
+    top, left, bottom, right = (
+        edge * side for edge, side in zip(finding.box, (height, width) * 2, strict=True)
+    )
     more = max(AROUND * (bottom - top), AROUND * (right - left), 1)
-    rows = slice(max(0, int(top - more)), min(size, int(np.ceil(bottom + more))))
-    columns = slice(max(0, int(left - more)), min(size, int(np.ceil(right + more))))
+    rows = slice(max(0, int(top - more)), min(height, int(np.ceil(bottom + more))))
+    columns = slice(max(0, int(left - more)), min(width, int(np.ceil(right + more))))
     cut = donor[rows, columns]
     # Small crops are enlarged here pixel by pixel, so that any viewer shows them sharp.
     times = max(1, LEAST_SIDE // min(cut.shape[:2]))
@@ -220,7 +222,7 @@ def _patch(finding: Finding, pictures: NDArray[np.uint8] | None) -> str | None:
 
 def _example(pictures: NDArray[np.uint8]) -> list[str]:
     """Return donor, recipient before and recipient after."""
-    return [address(one, exact=one.shape[0] <= TINY) for one in pictures]
+    return [address(one, exact=max(one.shape[:2]) <= TINY) for one in pictures]
 
 
 def _row(one: ClassAudit) -> Section:

@@ -74,7 +74,7 @@ class TestImages {
     return { height, width, cells: from.subarray(at * height * width, (at + 1) * height * width) };
   }
 
-  // Draws a map on a square canvas as seewhy.explanation.overlay.heat does: enlarged bilinearly, scaled by its
+  // Draws a map on a square canvas, which the page stretches over the picture, as seewhy.explanation.overlay.heat does: enlarged bilinearly, scaled by its
   // own maximum, coloured, and covering the more the higher it is.
   draw(canvas, { height, width, cells }, size) {
     canvas.width = canvas.height = size;

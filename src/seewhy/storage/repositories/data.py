@@ -18,6 +18,7 @@ from seewhy.storage.json_files import read_record, write_record
 from seewhy.storage.repositories.base import Repository
 from seewhy.storage.schemas.data_checks import DataChecks, DataFindings
 from seewhy.storage.schemas.dataset import Dataset, SetAside, Split
+from seewhy.storage.schemas.input_size import as_input_size
 from seewhy.storage.schemas.levels import Levels
 
 # Before the names of a source table's columns in index.csv.
@@ -69,7 +70,7 @@ class DataRepository(Repository):
         write_table(self.index_path, CsvTable(header, rows))
         checks = DataChecks(
             source=data.source,
-            working_size=int(data.pixels.shape[1]),
+            working_size=as_input_size(*data.pixels.shape[1:3]),
             counts=data.counts(),
             set_aside=[asdict(item) for item in data.set_aside],
             masks=data.masks is not None,

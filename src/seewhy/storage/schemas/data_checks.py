@@ -11,6 +11,7 @@ from pydantic import Field
 
 from seewhy.storage.schemas.base import Rate, Record
 from seewhy.storage.schemas.dataset import Split
+from seewhy.storage.schemas.input_size import InputSize
 from seewhy.storage.schemas.levels import ValueLevel
 
 Fault = Literal["odd-shaped", "small", "blank", "dark", "blurred"]
@@ -134,7 +135,8 @@ class DataFindings(Record):
     `sentences` say in plain words what is wrong, one thing each; empty where nothing is. `notes`
     say how the source was read: which folder is which split, what was not read; and which values of
     the images are black and white. `other_files` are files that are no pictures, the most frequent
-    kind first. `cropped` is the share of an image outside the square in its middle, the median.
+    kind first. `cropped`, `padded` and `stretched` are what it costs to bring the images to the
+    input's proportions, see `seewhy.data.quality.resizing.ResizingCost`.
     """
 
     images: int
@@ -145,6 +147,8 @@ class DataFindings(Record):
     notes: list[str] = Field(default_factory=list)
     other_files: list[OtherFiles] = Field(default_factory=list)
     cropped: Rate = 0.0
+    padded: Rate = 0.0
+    stretched: float = 1.0
 
 
 class DataChecks(Record):
@@ -156,7 +160,7 @@ class DataChecks(Record):
     """
 
     source: str
-    working_size: int
+    working_size: InputSize
     counts: dict[str, dict[str, int]]
     set_aside: list[dict[str, str]]
     masks: bool

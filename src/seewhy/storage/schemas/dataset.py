@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.storage.schemas.input_size import InputSize, sides
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels
 
 Split = Literal["train", "validation", "test"]
@@ -20,14 +21,19 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class Preprocess:
     """How pixels become a backbone's input; it follows the weights.
 
-    `size` is the side of the square input in pixels; `mean` and `std` are for red, green and blue
-    in 0 … 1.
+    `size` is the side of a square input in pixels, or its height and width; `mean` and `std` are
+    for red, green and blue in 0 … 1.
     """
 
-    size: int
+    size: InputSize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: Literal["bilinear", "bicubic"]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the input, pixels."""
+        return sides(self.size)
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,9 @@ class Dataset:
     labels : ndarray of int64, (N,)
     splits : tuple of str
         ``train``, ``validation`` or ``test``, one per image.
-    pixels : ndarray of uint8, (N, S, S, 3)
+    pixels : ndarray of uint8, (N, H, W, 3)
         Memory-mapped RGB at the working size.
-    masks : ndarray of bool, (N, S, S), optional
+    masks : ndarray of bool, (N, H, W), optional
         Ground-truth object masks, where the source has them.
     set_aside : tuple of SetAside
     groups : ndarray of int64, (N,), optional

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from seewhy.storage.schemas.base import Rate, Record, Stage
 from seewhy.storage.schemas.faithfulness import FaithfulnessSummary
+from seewhy.storage.schemas.input_size import InputSize
 from seewhy.storage.schemas.training import HeadSummary
 
 # Of a run directory: raised when file names or JSON keys change; see `run_version`.
@@ -92,7 +93,7 @@ class BackboneSummary(Record):
     parameters: int
     weighted_layers: int
     cut: str
-    input_size: int
+    input_size: InputSize
     baseline: BaselineSummary | Skipped
     head: HeadSummary
     search: SearchSummary | None
