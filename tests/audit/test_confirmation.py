@@ -73,7 +73,7 @@ def corner(label: int, numbers: range) -> Candidate:
         role: np.array([first + i for i in part if i in numbers], np.int64)
         for role, part in PART.items()
     }
-    return Candidate(label, "detail", donors, DetailExchange(found, 1.0), found)
+    return Candidate(label, "detail", donors, DetailExchange(found, (1.0, 1.0)), found)
 
 
 def test_insertion_and_ablation_have_each_their_own_p(pools: ImagePools) -> None:

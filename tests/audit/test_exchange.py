@@ -24,19 +24,19 @@ def noise(seed: int, size: int = 16) -> np.ndarray[tuple[int, ...], np.dtype[np.
 def test_a_detail_is_pasted_where_it_lies_and_nowhere_else() -> None:
     shape = np.array([[True, False], [True, True]])
     detail = Detail(np.zeros((2, 2, 3), np.float32), shape, places={7: (3, 4)})
-    exchange = DetailExchange(detail, scale=2.0)
+    exchange = DetailExchange(detail, scale=(2.0, 2.0))
     recipient, source = noise(1), noise(2)
     after = exchange(recipient, source, 7)
     changed = np.zeros((16, 16), bool)
     changed[6:8, 8:10] = changed[8:10, 8:12] = True
-    assert (exchange.mask(7, 16) == changed).all()
+    assert (exchange.mask(7, (16, 16)) == changed).all()
     assert (after[changed] == source[changed]).all()
     assert (after[~changed] == recipient[~changed]).all()
 
 
 def test_a_detail_over_the_edge_is_cut_off() -> None:
     detail = Detail(np.zeros((3, 3, 3), np.float32), np.ones((3, 3), bool), places={0: (-1, 14)})
-    mask = DetailExchange(detail, 1.0).mask(0, 16)
+    mask = DetailExchange(detail, (1.0, 1.0)).mask(0, (16, 16))
     assert mask[:2, 14:].all()
     assert mask.sum() == 4
 
@@ -59,7 +59,7 @@ def test_colours_follow_the_giver() -> None:
 def test_texture_changes_the_ground_alone() -> None:
     recipient, source = noise(1, 32), noise(2, 32)
     after = TextureExchange()(recipient, source, 0)
-    around = ground(32)
+    around = ground((32, 32))
     assert (after[~around] == recipient[~around]).all()
     assert (after[around] != recipient[around]).mean() > 0.9
     # Plain grounds have no fine texture to give: the blurred recipient is left.
@@ -99,3 +99,22 @@ def test_filling_a_part_is_filling_the_whole() -> None:
         found = filled_in(image, hole)
         assert (found == np.rint(whole)).all()
         assert found is not image
+
+
+def test_a_detail_of_an_image_that_is_not_square() -> None:
+    """Three rows and two columns of the image for one of the detail."""
+    detail = Detail(np.zeros((1, 2, 3), np.float32), np.ones((1, 2), bool), places={0: (2, 4)})
+    mask = DetailExchange(detail, (3.0, 2.0)).mask(0, (12, 16))
+    expected = np.zeros((12, 16), bool)
+    expected[6:9, 8:12] = True
+    assert (mask == expected).all()
+
+
+def test_a_box_and_the_ground_follow_both_sides() -> None:
+    recipient, source = np.zeros((10, 40, 3), np.uint8), np.full((10, 40, 3), 9, np.uint8)
+    after = PlaceExchange((0.5, 0.75, 1.0, 1.0))(recipient, source, 0)
+    assert (after[5:, 30:] == 9).all() and after.sum() == 5 * 10 * 3 * 9
+    around = ground((10, 40))
+    # The ellipse is 0.36 of each side from the middle.
+    assert not around[5, 6:34].any() and around[5, :5].all() and around[0].all()
+    assert TextureExchange()(noise(1)[:10], noise(2)[:10], 0).shape == (10, 16, 3)

@@ -90,7 +90,9 @@ def detail() -> Candidate:
         1.0,
         0.0,
     )
-    return Candidate(0, "detail", {"discovery": NUMBERS[:15]}, DetailExchange(found, 1.0), found)
+    return Candidate(
+        0, "detail", {"discovery": NUMBERS[:15]}, DetailExchange(found, (1.0, 1.0)), found
+    )
 
 
 def test_no_image_is_in_two_places_of_a_design() -> None:
@@ -206,7 +208,7 @@ def test_a_hole_anywhere_is_the_control_of_a_filled_detail() -> None:
     look, shape = np.zeros((6, 6, 3), np.float32), np.ones((6, 6), bool)
     found = Detail(look, shape, (0, 0), dict.fromkeys(range(60), (0, 0)))
     donors = {"discovery": NUMBERS[:15], "confirmation": NUMBERS[30:60]}
-    candidate = Candidate(0, "detail", donors, DetailExchange(found, 1.0), found)
+    candidate = Candidate(0, "detail", donors, DetailExchange(found, (1.0, 1.0)), found)
     effect = ablate(ByHole(), made, candidate, "confirmation", 0)
     assert effect is not None
     assert effect.change == pytest.approx(0, abs=0.02)

@@ -147,8 +147,8 @@ def _evidence_of_discovery(
     pictures = np.concatenate(
         [reduced(data.pixels[numbers[i : i + 256]]) for i in range(0, len(numbers), 256)]
     )
-    size = int(data.pixels.shape[1])
-    shown = DiscoveryImages(numbers, pictures, labels, near, hottest(maps), reach, size)
+    shape = (int(data.pixels.shape[1]), int(data.pixels.shape[2]))
+    shown = DiscoveryImages(numbers, pictures, labels, near, hottest(maps), reach, shape)
     return shown, where, groups
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from seewhy.audit.exchange import FINE, ground
+from seewhy.audit.exchange import FINE, box_pixels, ground
 from seewhy.storage.schemas.audit import AuditKind
 
 Box = tuple[float, float, float, float]
@@ -32,19 +32,19 @@ def describe(
 
     Colour: mean and deviation of each channel. Texture: deviation and mean size of what is fine
     around the middle, per channel. Place: 5 × 5 averages per channel, in `box`: top, left, bottom,
-    right as shares of the side.
+    right as shares of the sides.
     """
-    images = pixels.astype(np.float32)
+    images, shape = pixels.astype(np.float32), (pixels.shape[1], pixels.shape[2])
     if kind == "colour":
         parts = [images.mean(axis=(1, 2)), images.std(axis=(1, 2))]
     elif kind == "texture":
-        blur = FINE * pixels.shape[1]
+        blur = FINE * min(shape)
         fine = images - ndimage.gaussian_filter(images, (0, blur, blur, 0))
-        fine = fine[:, ground(pixels.shape[1])]
+        fine = fine[:, ground(shape)]
         parts = [fine.std(axis=1), np.abs(fine).mean(axis=1)]
     else:
         assert box is not None
-        top, left, bottom, right = (round(edge * pixels.shape[1]) for edge in box)
+        top, left, bottom, right = box_pixels(box, shape)
         rows, columns = _edges(top, bottom), _edges(left, right)
         parts = [
             images[:, up:down, start:end].mean(axis=(1, 2))

@@ -29,7 +29,7 @@ FEWEST_PLACES = 8
 class ClassifierAccess(Protocol):
     """What the audit needs of a classifier.
 
-    `pixels` are uint8 of the data set's working size, (B, S, S, 3).
+    `pixels` are uint8 of the data set's working size, (B, H, W, 3).
     """
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -115,11 +115,11 @@ def evidence_layer(classifier: Classifier) -> str:
 
     It has a map of at least `FEWEST_PLACES` per side; where there is none, the finest map counts.
     """
-    size = classifier.design.preprocess.size
     device = next(classifier.parameters()).device
+    image = torch.zeros(1, 3, *classifier.design.preprocess.sides, device=device)
     places = {
         layer.name: min(layer.shape[-2:])
-        for layer in list_layers(classifier, torch.zeros(1, 3, size, size, device=device))
+        for layer in list_layers(classifier, image)
         if layer.is_map and len(layer.shape) == 4 and layer.name.startswith("tail_and_head.tail.")
     }
     if not places:

@@ -139,7 +139,7 @@ def exchanged(
     sources: NDArray[np.int64],
     places: NDArray[np.int64],
 ) -> NDArray[np.uint8]:
-    """Return the recipients with the sources' part of them, (B, S, S, 3).
+    """Return the recipients with the sources' part of them, (B, H, W, 3).
 
     `places` are the images that define its place.
     """
@@ -184,10 +184,10 @@ def _own_patches(
     where a donor has no room for one.
     """
     maps = access.evidence(pools.pixels[design.donors], np.full(len(design.donors), label))
-    size = pools.pixels.shape[1]
+    shape = (pools.pixels.shape[1], pools.pixels.shape[2])
     images = []
     for donor, places, map_ in zip(design.donors, design.recipients, maps, strict=True):
-        mask = exchange.mask(int(donor), size)
+        mask = exchange.mask(int(donor), shape)
         shift = _hottest_shift(mask, map_)
         if shift is None:
             return None
@@ -198,12 +198,12 @@ def _own_patches(
 
 def _hottest_shift(mask: NDArray[np.bool_], map_: NDArray[np.float32]) -> tuple[int, int] | None:
     """Return by how much an image moves so that its hottest other part is under the mask."""
-    size = len(mask)
+    shape = (mask.shape[0], mask.shape[1])
     box = _box(mask)
-    heat = ndimage.zoom(map_.astype(np.float64), np.divide(size, map_.shape), order=1)
+    heat = ndimage.zoom(map_.astype(np.float64), np.divide(shape, map_.shape), order=1)
     heat[mask] = 0
     best, most = None, -1.0
-    for top, left in _places_beside(box, size, step=max(1, size // 32)):
+    for top, left in _places_beside(box, shape, step=max(1, min(shape) // 32)):
         inside = heat[top : top + box.height, left : left + box.width].mean()
         if inside > most:
             best, most = (box.top - top, box.left - left), float(inside)
@@ -224,12 +224,12 @@ def _box(mask: NDArray[np.bool_]) -> _Box:
     return _Box(top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left)
 
 
-def _places_beside(box: _Box, size: int, step: int) -> list[tuple[int, int]]:
+def _places_beside(box: _Box, shape: tuple[int, int], step: int) -> list[tuple[int, int]]:
     """Return top and left of equal boxes within the image that do not touch this one."""
     return [
         (top, left)
-        for top in range(0, size - box.height + 1, step)
-        for left in range(0, size - box.width + 1, step)
+        for top in range(0, shape[0] - box.height + 1, step)
+        for left in range(0, shape[1] - box.width + 1, step)
         if abs(top - box.top) >= box.height or abs(left - box.left) >= box.width
     ]
 
@@ -243,14 +243,14 @@ def _filled(
     rng: np.random.Generator,
 ) -> Effect:
     """Fill the detail in, and for control equal holes elsewhere in the same image."""
-    size = pools.pixels.shape[1]
+    shape = (pools.pixels.shape[1], pools.pixels.shape[2])
     emptied: list[Image] = []
     holed: list[list[Image]] = []
     for number in carriers:
-        image, mask = pools.pixels[number], exchange.mask(int(number), size)
+        image, mask = pools.pixels[number], exchange.mask(int(number), shape)
         emptied.append(filled_in(image, mask))
         box = _box(mask)
-        beside = _places_beside(box, size, step=1)
+        beside = _places_beside(box, shape, step=1)
         chosen = [beside[k] for k in rng.integers(0, len(beside), HOLES)] if beside else []
         shifts = [(top - box.top, left - box.left) for top, left in chosen]
         holes = [filled_in(image, np.roll(mask, shift, (0, 1))) for shift in shifts]
@@ -261,6 +261,6 @@ def _filled(
 
 
 def _probabilities(access: ClassifierAccess, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the probabilities of images (D, m, S, S, 3), (D, m, K)."""
+    """Return the probabilities of images (D, m, H, W, 3), (D, m, K)."""
     answers = access.probabilities(images.reshape(-1, *images.shape[2:]))
     return answers.reshape(*images.shape[:2], -1)

@@ -40,7 +40,7 @@ class ConfirmedCue:
     """A confirmed shortcut of the class `label`, as far as mitigation needs it.
 
     `detail` is given where it looks the same in all its images, `box` (top, left, bottom, right as
-    shares of the side) for a place.
+    shares of the sides) for a place.
     """
 
     label: int
@@ -104,7 +104,7 @@ class ImagesWithoutCue:
     """One class's test images, by their `numbers` (n,), without its confirmed shortcuts.
 
     `carries` (n,) marks those that carried one, as far as their pixels show it; only these differ
-    in `pixels`, (n, S, S, 3).
+    in `pixels`, (n, H, W, 3).
     """
 
     numbers: NDArray[np.int64]
@@ -212,17 +212,18 @@ class _ClassPlan:
     def carried(self, details: Sequence[Detail]) -> _DetailMasks:
         """Return which images carry one of the details, and where."""
         places: list[dict[int, tuple[int, int]]] = [{} for _ in details]
-        side = 1
+        rows, columns = 1, 1
         for start in range(0, len(self.shown), BLOCK):
             numbers = self.shown[start : start + BLOCK]
             pictures = reduced(self.data.pixels[numbers])
-            side = pictures.shape[1]
+            rows, columns = pictures.shape[1:3]
             for found, detail in zip(places, details, strict=True):
                 for row, place in places_in(pictures, detail).items():
                     found[int(numbers[row])] = place
-        size = int(self.pixels.shape[1])
+        shape = (int(self.pixels.shape[1]), int(self.pixels.shape[2]))
+        scale = (shape[0] / rows, shape[1] / columns)
         wide = [_wider(one, found) for one, found in zip(details, places, strict=True)]
-        return _DetailMasks([DetailExchange(one, size / side) for one in wide], size)
+        return _DetailMasks([DetailExchange(one, scale) for one in wide], shape)
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ class _DetailMasks:
     """Where details are in the images that carry them; masks are made on demand."""
 
     exchanges: list[DetailExchange]
-    size: int
+    shape: tuple[int, int]
 
     @property
     def numbers(self) -> set[int]:
@@ -238,11 +239,11 @@ class _DetailMasks:
         return {number for one in self.exchanges for number in one.detail.places}
 
     def mask(self, number: int) -> NDArray[np.bool_]:
-        """Return which pixels of an image the details cover, (S, S)."""
-        mask = np.zeros((self.size, self.size), bool)
+        """Return which pixels of an image the details cover, (H, W)."""
+        mask = np.zeros(self.shape, bool)
         for one in self.exchanges:
             if number in one.detail.places:
-                mask |= one.mask(number, self.size)
+                mask |= one.mask(number, self.shape)
         return mask
 
 

@@ -120,3 +120,31 @@ def test_reducing_averages() -> None:
     assert np.allclose(small, by_hand, atol=1e-2)
     tiny = pixels[:, :20, :20].astype(np.uint8)
     assert np.array_equal(reduced(tiny), tiny)
+
+
+def test_pictures_that_are_not_square_keep_their_proportions() -> None:
+    pixels = np.arange(64 * 96 * 3, dtype=np.uint32).reshape(1, 64, 96, 3) % 251
+    small = reduced(pixels.astype(np.uint8))
+    assert small.shape == (1, 32, 48, 3)
+    assert np.allclose(small, pixels.reshape(1, 32, 2, 48, 2, 3).mean(axis=(2, 4)), atol=1e-2)
+
+
+@pytest.mark.parametrize("across", [14, 40])
+def test_details_are_found_in_wide_pictures(across: int) -> None:
+    """A mark at the same place, and at places that differ, in pictures 20 high and 48 wide."""
+    rng = np.random.default_rng(5)
+    wide = rng.uniform(0, 255, (len(LABELS), 20, 48, 3)).astype(np.float32)
+    fixed, moving = wide.copy(), wide.copy()
+    own = np.flatnonzero(LABELS == 1)
+    fixed[own, 11:14, across : across + 4] = MARK
+    (detail,) = fixed_details(fixed, LABELS, 1, 1, seed=0)
+    assert (detail.at, detail.shape.shape) == ((11, across), (3, 4))
+    hot = np.full((len(LABELS), 2), np.nan)
+    places = {}
+    for k in own.tolist():
+        top, left = int(rng.integers(0, 17)), int(rng.integers(0, 44))
+        moving[k, top : top + 3, left : left + 4] = MARK
+        places[k] = (top, left)
+        hot[k] = (top + 1.5) / 20, (left + 2) / 48
+    (detail,) = moving_details(moving, LABELS, 1, hot, reach=0.2, most=1)
+    assert detail.places == places

@@ -38,7 +38,7 @@ class Candidate:
 
     `donors` are images of the class that carry it, by role; those of discovery come from the
     search, `donors.locate` finds the others. `box` is top, left, bottom, right as shares of the
-    side, where it has one place.
+    sides, where it has one place.
     """
 
     label: int
@@ -59,9 +59,9 @@ class DiscoveryImages:
     """The N images that candidates are searched for in.
 
     `numbers` are theirs in the data set, ascending; candidates name images by these. For `pictures`
-    (N, R, R, 3) see `details.reduced`. `near` (M,) are the rows of those whose evidence is known,
-    ascending, `hottest` (M, 2) their hottest places, NaN for an empty map. `reach` is half the side
-    of a hot place's box, as a share of the side; `size` the side S of the pixels that are
+    (N, R, C, 3) see `details.reduced`. `near` (M,) are the rows of those whose evidence is known,
+    ascending, `hottest` (M, 2) their hottest places, NaN for an empty map. `reach` is half a hot
+    place's box, as a share of the sides; `shape` the height and width of the pixels that are
     exchanged.
     """
 
@@ -71,7 +71,7 @@ class DiscoveryImages:
     near: NDArray[np.int64]
     hottest: NDArray[np.float64]
     reach: float
-    size: int
+    shape: tuple[int, int]
 
 
 def find_candidates(
@@ -109,12 +109,12 @@ def _detail(
     if len(carriers) < FEWEST_CARRIERS:
         return
     detail = replace(detail, places=places)
-    side = shown.pictures.shape[1]
-    exchange = DetailExchange(detail, shown.size / side)
+    rows, columns = shown.pictures.shape[1:3]
+    exchange = DetailExchange(detail, (shown.shape[0] / rows, shown.shape[1] / columns))
     box = None
     if detail.at is not None:
         (top, left), (height, width) = detail.at, detail.shape.shape
-        box = (top / side, left / side, (top + height) / side, (left + width) / side)
+        box = (top / rows, left / columns, (top + height) / rows, (left + width) / columns)
     donors: dict[Role, NDArray[np.int64]] = {"discovery": np.array(carriers, np.int64)}
     yield Candidate(label, kind, donors, exchange, detail, box)
 

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import ndimage
 
-# Side at which looks are compared, and of the windows, pixels.
+# Longer side at which looks are compared, and the side of the windows, pixels.
 SIDE = 48
 WINDOW = 3
 # Root mean square difference, of 255, up to which two windows look the same.
@@ -33,7 +33,7 @@ SOURCES, OWN, OTHERS = 40, 120, 240
 FEWEST_HOT = 4
 TEMPLATES = 24
 
-Pictures = NDArray[np.float32]  # (N, R, R, 3), 0 … 255
+Pictures = NDArray[np.float32]  # (N, R, C, 3), 0 … 255
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,18 @@ def _searched(
 ) -> list[Detail]:
     """Find what windows of one size share where nothing is `taken`, and mark it there."""
     score, same = _shares(_windows(pictures[own], window), _windows(pictures[others], window))
-    side = pictures.shape[1] - window + 1
+    across = pictures.shape[2] - window + 1
     label = int(labels[own[0]])
-    score[_touching(taken, side, window)] = -1
+    score[_touching(taken, window)] = -1
     found: list[Detail] = []
     while len(found) < most and score.max() >= least:
         place, source = np.unravel_index(int(score.argmax()), score.shape)
         carriers = own[same[place, source]]
         look = np.median(pictures[carriers], axis=0)
-        region = _agreeing(pictures[carriers], look, divmod(int(place), side), window)
+        region = _agreeing(pictures[carriers], look, divmod(int(place), across), window)
         found.append(_placed(_cut_out(look, region), pictures, labels, label))
         taken |= region
-        score[_touching(region, side, window)] = -1
+        score[_touching(region, window)] = -1
     return found
 
 
@@ -171,10 +171,10 @@ def _agreeing(
     return np.asarray(np.isin(joined, names[names > 0]) | window, dtype=bool)
 
 
-def _touching(region: NDArray[np.bool_], side: int, window: int) -> NDArray[np.bool_]:
-    """Mark the windows, in rows of `side`, that share a pixel with a region, flat."""
+def _touching(region: NDArray[np.bool_], window: int) -> NDArray[np.bool_]:
+    """Mark the windows, row by row, that share a pixel with a region, flat."""
     windows = sliding_window_view(region, (window, window))
-    return np.asarray(windows.any(axis=(2, 3)))[:side, :side].ravel()
+    return np.asarray(windows.any(axis=(2, 3))).ravel()
 
 
 def moving_details(
@@ -191,7 +191,7 @@ def moving_details(
     the most shared are then searched for everywhere in every image.
 
     `hottest` (N, 2) is the middle of each image's hottest place, as shares of height and width, NaN
-    where it has none; `reach` is half the side of the box around it, as a share of the side.
+    where it has none; `reach` is half the box around it, as a share of the sides.
     """
     own = np.flatnonzero(labels == label)
     others = np.flatnonzero(labels != label)
@@ -224,11 +224,12 @@ def _templates(
     pictures: Pictures, own: NDArray[np.int64], hottest: NDArray[np.float64], reach: float
 ) -> NDArray[np.float32]:
     """Return the windows around hot places that most other images' hot places share too."""
-    side = pictures.shape[1]
-    box = min(max(round(2 * reach * side), WINDOW + 2), side)
-    corners = np.clip(np.round((hottest[own] - reach) * side), 0, side - box).astype(int)
+    sides = np.array(pictures.shape[1:3])
+    box = np.minimum(np.maximum(np.round(2 * reach * sides), WINDOW + 2), sides).astype(int)
+    corners = np.clip(np.round((hottest[own] - reach) * sides), 0, sides - box).astype(int)
+    down, across = box.tolist()
     crops = np.stack(
-        [pictures[i, t : t + box, c : c + box] for i, (t, c) in zip(own, corners, strict=True)]
+        [pictures[i, t : t + down, c : c + across] for i, (t, c) in zip(own, corners, strict=True)]
     )
     windows = _windows(crops).transpose(1, 0, 2)  # (n, P, 27)
     count, _, width = windows.shape
@@ -258,7 +259,7 @@ def _best(
     others: NDArray[np.int64],
 ) -> tuple[dict[int, tuple[int, int]], float]:
     """Look for each template everywhere; return the most telling one's places and its score."""
-    side = pictures.shape[1] - WINDOW + 1
+    across = pictures.shape[2] - WINDOW + 1
     limit = TOLERANCE**2 * templates.shape[1]
     least = np.empty((len(pictures), len(templates)), np.float32)
     where = np.empty((len(pictures), len(templates)), np.int64)
@@ -269,13 +270,13 @@ def _best(
     has = least <= limit
     scores = (has[own].sum(axis=0) - 1) / (len(own) - 1) - CONTRAST * has[others].mean(axis=0)
     best = int(scores.argmax())
-    places = {int(i): divmod(int(where[i, best]), side) for i in np.flatnonzero(has[:, best])}
+    places = {int(i): divmod(int(where[i, best]), across) for i in np.flatnonzero(has[:, best])}
     return places, float(scores[best])
 
 
 def _grown_moving(pictures: Pictures, places: dict[int, tuple[int, int]]) -> Detail:
     """Lay the carriers' windows over each other and grow them to what they share."""
-    margin = max(2, pictures.shape[1] // 6)
+    margin = max(2, max(pictures.shape[1:3]) // 6)
     wide = WINDOW + 2 * margin
     pad = ((margin, margin), (margin, margin), (0, 0))
     # Outside the image nothing agrees.
@@ -306,13 +307,13 @@ def _distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[
 
 
 def reduced(pixels: NDArray[np.uint8]) -> Pictures:
-    """Average pixels (N, S, S, 3) down to at most `SIDE` a side, (N, R, R, 3) float32."""
-    size = pixels.shape[1]
-    side = min(size, SIDE)
-    weights = _averaging(size, side)
-    shrunk = np.einsum("rs,nsuc->nruc", weights, pixels.astype(np.float32), optimize=True)
+    """Average pixels (N, H, W, 3) down to at most `SIDE` a side, (N, R, C, 3) float32."""
+    height, width = pixels.shape[1:3]
+    share = min(1.0, SIDE / max(height, width))
+    rows, columns = (_averaging(side, max(1, round(side * share))) for side in (height, width))
+    shrunk = np.einsum("rs,nsuc->nruc", rows, pixels.astype(np.float32), optimize=True)
     return np.ascontiguousarray(
-        np.einsum("rs,nusc->nurc", weights, shrunk, optimize=True), dtype=np.float32
+        np.einsum("rs,nusc->nurc", columns, shrunk, optimize=True), dtype=np.float32
     )
 
 

@@ -44,7 +44,7 @@ def locate_evidence(
 ) -> list[EvidenceLocation | None]:
     """Locate the evidence of each class; None for a class without an image that has a map.
 
-    `maps` (N, h, w) are each for its image's own class; `masks` (N, S, S) are of the objects.
+    `maps` (N, h, w) are each for its image's own class; `masks` (N, H, W) are of the objects.
     """
     total = maps.sum(axis=(1, 2))
     spread = maps / np.maximum(total, 1e-12)[:, None, None]
@@ -103,9 +103,9 @@ def _outside(
     if masks is None:
         return None
     _, height, width = spread.shape
-    size = masks.shape[1]
-    rows = (np.arange(size) * height) // size
-    columns = (np.arange(size) * width) // size
+    down, across = masks.shape[1:]
+    rows = (np.arange(down) * height) // down
+    columns = (np.arange(across) * width) // across
     off = []
     for one, mask in zip(spread, masks, strict=True):
         per_pixel = one[np.ix_(rows, columns)]

@@ -61,7 +61,7 @@ class Finding(Record):
     where : str
         In words.
     box : list of float or None
-        Top, left, bottom, right as shares of the side, where it has one place.
+        Top, left, bottom, right as shares of the sides, where it has one place.
     carriers : list of str
         Ids of the images that are known to carry it; of colours and texture, of which every image
         has some, those that stand out most.
