@@ -230,3 +230,33 @@ def test_an_input_of_no_size_is_named(value: str) -> None:
         ConfigError, match=r"input\.size: expected a side of 32 … 1024 pixels, or \["
     ):
         load_config("demo", settings=[f"input.size={value}"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["head.class_weights=balanced", "head.sampler=balanced"],
+        ["head.class_weights=balanced", "head.logit_adjustment=1"],
+        ["head.sampler=balanced", "head.logit_adjustment=0.5"],
+    ],
+)
+def test_classes_are_balanced_once(settings: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("demo", settings=settings)
+    named = [one.removeprefix("head.").partition("=")[0] for one in settings]
+    assert str(caught.value).startswith(
+        "demo: head: expected one correction for classes of unequal sizes, but got "
+    )
+    assert all(name in str(caught.value) for name in named)
+    assert "\n" not in str(caught.value)
+    # Costs of one's own are no such correction.
+    own = load_config("demo", settings=["head.class_weights={ dog = 2 }", settings[1]])
+    assert own.head.class_weights == {"dog": 2.0}
+
+
+@pytest.mark.parametrize("setting", ["logit_adjustment=-1", "logit_adjustment=inf", "sampler=even"])
+def test_wrong_sampler_and_adjustment_are_one_sentence(setting: str) -> None:
+    key = setting.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"^demo: head.{key}: input should be ") as caught:
+        load_config("demo", settings=[f"head.{setting}"])
+    assert "\n" not in str(caught.value)

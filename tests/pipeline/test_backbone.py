@@ -8,12 +8,16 @@ from seewhy.config import load_config
 from seewhy.pipeline.backbone import _search_key
 
 
-def test_trials_of_other_class_weights_are_another_search() -> None:
+def test_trials_of_other_corrections_are_another_search() -> None:
     backbone = SimpleNamespace(weights_key="w", preprocess="p")
     keys = []
-    for weights in ("none", "balanced", "{ cup = 2 }", "{ cup = 3 }"):
-        config = load_config("demo", settings=[f"head.class_weights={weights}"])
+    for setting in (
+        *("class_weights=none", "class_weights=balanced", "class_weights={ cup = 2 }"),
+        *("class_weights={ cup = 3 }", "sampler=balanced", "logit_adjustment=1"),
+        "logit_adjustment=2",
+    ):
+        config = load_config("demo", settings=[f"head.{setting}"])
         compute = SimpleNamespace(precision="float32")
         work = SimpleNamespace(config=config, compute=compute, data_key="d")
         keys.append(_search_key(work, backbone))  # type: ignore[arg-type]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == 7

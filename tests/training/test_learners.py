@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_an_epoch_with_dropout_by_hand(dropout: float) -> None:
     found = learner.train_epoch(2, lambda steps: None)
     theirs = _head(units, dropout)
     pooled, labels = _pooled()
-    order, _ = epoch_order(np.arange(29), SETTINGS, 2)
+    order, _ = epoch_order(np.arange(29), SETTINGS, 2, _pooled()[1])
     generator = torch.Generator().manual_seed(dropout_seed(SETTINGS, 2))
     masks = [
         torch.empty(29, width).bernoulli_(1 - dropout, generator=generator) / (1 - dropout)
@@ -222,7 +223,7 @@ def test_dropout_is_drawn_from_seed_stage_and_epoch_alone(
     make: Callable[..., HeadLearner | ModuleLearner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The order of the images depends on them too; here it is always the same.
-    monkeypatch.setattr(learners, "epoch_order", lambda rows, settings, number: (rows, None))
+    monkeypatch.setattr(learners, "epoch_order", lambda rows, *rest: (rows, None))
 
     def weights(settings: StageSettings = SETTINGS, number: int = 1, before: int = 0) -> Tensor:
         head = _head((16,), 0.5)
@@ -426,7 +427,7 @@ def test_training_batches_alone_are_augmented_from_a_chance_of_their_own() -> No
         return batch
 
     plain, looked = trained(None), trained(look)
-    order, _ = epoch_order(np.arange(29), SETTINGS, 2)
+    order, _ = epoch_order(np.arange(29), SETTINGS, 2, _pooled()[1])
     assert seen == _pooled()[1][order].tolist()
     # What it draws is nobody else's: order, noise and dropout are the same without it.
     assert all(torch.equal(one, other) for one, other in zip(plain[0], looked[0], strict=True))
@@ -439,6 +440,7 @@ def test_training_batches_alone_are_augmented_from_a_chance_of_their_own() -> No
 
 
 WEIGHTS = (0.25, 3.0, 1.0, 0.5)
+OFFSETS = (-0.2, -2.0, -1.0, -1.5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -460,6 +462,56 @@ def test_weighted_gradients_are_those_of_autograd(units: tuple[int, ...], smooth
         [one.grad.t() if one.dim() == 2 else one.grad for one in _trained(learner)],
         [parameter.grad for parameter in theirs.parameters()],
     )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("units", UNITS)
+def test_adjusted_gradients_are_those_of_autograd(units: tuple[int, ...], smoothing: float) -> None:
+    settings = replace(SETTINGS, logit_offsets=OFFSETS)
+    theirs, learner = _head(units), _learner(_head(units), settings)
+    pooled, labels = _pooled(11)
+    targets = torch.from_numpy(labels)
+    for parameter in _trained(learner):
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    with torch.no_grad():
+        logits = learner._gradients(pooled, label_shares(targets, CLASSES, smoothing), [])
+    plain = theirs.classify(pooled)
+    # Predictions are made of the logits without the offsets.
+    torch.testing.assert_close(logits, plain.detach())
+    adjusted = plain + torch.tensor(OFFSETS)
+    nn.functional.cross_entropy(adjusted, targets, label_smoothing=smoothing).backward()
+    _same(
+        [one.grad.t() if one.dim() == 2 else one.grad for one in _trained(learner)],
+        [parameter.grad for parameter in theirs.parameters()],
+    )
+
+
+@pytest.mark.parametrize("changes", [{"logit_offsets": OFFSETS}, {"sampler": "balanced"}])
+def test_adjusted_and_balanced_epochs_of_both_learners_are_the_same(
+    changes: dict[str, Any],
+) -> None:
+    settings = replace(SETTINGS, epochs=4, patience=9, label_smoothing=0.1, **changes)
+    ours, theirs = _head((5,)), _head((5,))
+    history = [
+        train_stage(learner, settings, Silent(), "a test").history
+        for learner in (_learner(ours, settings), _module_learner(theirs, settings))
+    ]
+    for one, other in zip(*history, strict=True):
+        assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-5)
+    _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+
+
+@pytest.mark.parametrize("make", [_learner, _module_learner])
+def test_validation_counts_right_answers_of_the_logits_without_the_offsets(
+    make: Callable[..., HeadLearner | ModuleLearner],
+) -> None:
+    head = _head((5,))
+    pooled, labels = _pooled()
+    loss, accuracy = make(head, replace(SETTINGS, logit_offsets=OFFSETS)).validate()
+    logits, wanted = head.classify(pooled[30:]).detach(), torch.from_numpy(labels[30:])
+    assert accuracy == pytest.approx((logits.argmax(dim=1) == wanted).float().mean().item())
+    expected = nn.functional.cross_entropy(logits + torch.tensor(OFFSETS), wanted)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "kl-divergence"])

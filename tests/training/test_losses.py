@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from seewhy.training.losses import class_weights, label_shares, loss_of
+from seewhy.training.losses import class_weights, label_shares, logit_offsets, loss_of
 
 
 def _value_and_gradient(
@@ -125,3 +125,43 @@ def test_class_weights_by_hand_and_scikit_learn() -> None:
     # A class that a fold leaves out has none; the others share what there is.
     assert class_weights("balanced", classes, labels[:9]) == pytest.approx([0.75, 1.5, 0])
     assert class_weights({"c": 5.0}, classes, labels[:9]) == pytest.approx([1, 1, 0])
+
+
+def test_logit_adjustment_by_hand() -> None:
+    """Three images of a and one of b: equation 10 of Menon et al. for logits 1 and 2, label b."""
+    labels = np.array([0, 0, 0, 1])
+    assert logit_offsets(0.0, 2, labels) == ()
+    for tau, expected in (
+        # −log(e² · 0.25 / (e² · 0.25 + e · 0.75)) = log(1 + 3 / e)
+        (1.0, math.log(1 + 3 / math.e)),
+        # −log(e² · 0.0625 / (e² · 0.0625 + e · 0.5625)) = log(1 + 9 / e)
+        (2.0, math.log(1 + 9 / math.e)),
+    ):
+        offsets = torch.tensor(logit_offsets(tau, 2, labels), dtype=torch.float64)
+        logits = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+        loss = loss_of("cross-entropy", logits + offsets, torch.tensor([1]))
+        assert loss.item() == pytest.approx(expected, abs=1e-12)
+    # A class without training images has a finite offset.
+    assert logit_offsets(1.0, 3, labels) == pytest.approx(np.log([0.75, 0.25, 0.25]))
+
+
+def test_adjusted_logits_learn_what_balanced_classes_would_teach() -> None:
+    """Of counts per class and feature, the logits become those of equally frequent classes."""
+    counts = np.array([[60, 5], [30, 5], [10, 10]])  # feature by class: 100 of a, 20 of b
+    labels = np.repeat([0, 1], [100, 20])
+    rows = torch.eye(3, dtype=torch.float64)
+    logits = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
+    offsets = torch.tensor(logit_offsets(1.0, 2, labels), dtype=torch.float64)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12)
+    images = torch.tensor(counts, dtype=torch.float64)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = -(images * ((rows @ logits) + offsets).log_softmax(dim=1)).sum() / images.sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)
+    likelihoods = counts / counts.sum(axis=0)  # of the feature, given the class
+    expected = likelihoods / likelihoods.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(logits.detach().softmax(dim=1).numpy(), expected, atol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,26 @@ CPU = Compute(torch.device("cpu"), "float32", "a test")
 def test_the_weights_are_those_of_the_training_images(
     setting: str, weights: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Six training images of a and two of b; validation and test images, mostly b, do not count."""
+    given = _settings_of_both_stages([f"head.class_weights={setting}"], monkeypatch)
+    for one in given:
+        assert one.class_weights == pytest.approx(weights)
+        assert (one.sampler, one.logit_offsets) == ("shuffle", ())
+
+
+def test_sampler_and_adjustment_reach_both_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in _settings_of_both_stages(["head.sampler=balanced"], monkeypatch):
+        assert (one.sampler, one.logit_offsets, one.class_weights) == ("balanced", (), ())
+    for one in _settings_of_both_stages(["head.logit_adjustment=2"], monkeypatch):
+        assert one.logit_offsets == pytest.approx((2 * math.log(0.75), 2 * math.log(0.25)))
+
+
+def _settings_of_both_stages(
+    settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> list[StageSettings]:
+    """Return what the stages are told: six training images of a and two of b.
+
+    Validation and test images, mostly b, do not count.
+    """
     given: list[StageSettings] = []
 
     def train_stage(learner: object, settings: StageSettings, *rest: object) -> StageResult:
@@ -42,7 +63,7 @@ def test_the_weights_are_those_of_the_training_images(
         splits=("train",) * 8 + ("validation",) * 3 + ("test",) * 3,
         pixels=np.zeros((14, 2, 2, 3), np.uint8),
     )
-    config = load_config("demo", settings=[f"head.class_weights={setting}", "head.units=[]"])
+    config = load_config("demo", settings=[*settings, "head.units=[]"])
     pooled = torch.zeros(14, 3)
     head = stages.new_head(pooled, config, data.classes)
     stages.adapt(head, pooled, data, config, Silent(), "adaptation")
@@ -52,5 +73,4 @@ def test_the_weights_are_those_of_the_training_images(
 
     stages.finetune(nn.Linear(3, 2), AtCut(), data, config, CPU, Silent(), "fine-tuning")  # type: ignore[arg-type]
     assert [one.stage for one in given] == ["adaptation", "finetuning"]
-    for one in given:
-        assert one.class_weights == pytest.approx(weights)
+    return given

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.data import WeightedRandomSampler
 
 from seewhy.config import HeadConfig
 from seewhy.errors import TrainingError
@@ -181,7 +182,7 @@ def test_an_epoch_takes_every_image_once_but_for_a_last_single_one(
     count: int, size: int, seed: int
 ) -> None:
     settings = replace(SETTINGS, batch_size=size, seed=seed)
-    order, _ = epoch_order(np.arange(100, 100 + count), settings, 1)
+    order, _ = epoch_order(np.arange(100, 100 + count), settings, 1, np.zeros(200, int))
     seen = order.tolist()
     assert len(set(seen)) == len(seen)
     assert set(seen) <= set(range(100, 100 + count))
@@ -193,7 +194,7 @@ def test_an_epoch_hangs_on_seed_stage_and_number_alone() -> None:
     indices = np.arange(1000, 1050)
 
     def drawn(settings: StageSettings, number: int) -> tuple[tuple[int, ...], float, int]:
-        order, generator = epoch_order(indices, settings, number)
+        order, generator = epoch_order(indices, settings, number, np.arange(1050) % 3)
         further = torch.rand(1, generator=generator).item()
         return tuple(order.tolist()), further, dropout_seed(settings, number)
 
@@ -211,6 +212,31 @@ def test_an_epoch_hangs_on_seed_stage_and_number_alone() -> None:
         assert len({first[part], *(one[part] for one in others)}) == 4
     # Dropout is not drawn from what the order is drawn from.
     assert first[2] != seed_of(0, "adaptation", 1)
+    balanced = replace(SETTINGS, sampler="balanced")
+    assert drawn(balanced, 1) == drawn(balanced, 1)
+    assert len({drawn(balanced, 1)[0], drawn(balanced, 2)[0], first[0]}) == 3
+
+
+def test_balanced_epochs_draw_every_class_and_every_image_of_it_alike() -> None:
+    """Ninety images of class 0, ten of class 2, none of class 1; PyTorch's own sampler is equal."""
+    labels = np.array([0, 2] * 10 + [0] * 80 + [1] * 5)
+    indices = np.arange(100)
+    settings = replace(SETTINGS, sampler="balanced")
+    seen = np.zeros(105, int)
+    for number in range(300):
+        order, _ = epoch_order(indices, settings, number, labels)
+        assert len(order) == 100
+        seen += np.bincount(order, minlength=105)
+        chances = [1 / 90 if labels[i] == 0 else 1 / 10 for i in indices]
+        generator = torch.Generator().manual_seed(seed_of(0, "adaptation", number))
+        theirs = WeightedRandomSampler(chances, 100, generator=generator)
+        assert order.tolist() == list(theirs)
+    # 30,000 draws: half of each class, with a deviation of 87.
+    assert seen[labels == 2].sum() == pytest.approx(15_000, abs=5 * 87)
+    assert seen[labels == 1].sum() == 0
+    # 166.7 draws of an image of class 0 with a deviation of 12.9, 1,500 of one of class 2.
+    assert np.abs(seen[labels == 0] - 15_000 / 90).max() < 5 * 12.9
+    assert np.abs(seen[labels == 2] - 1_500).max() < 5 * 38
 
 
 def test_seeds_depend_on_every_part_and_stay_in_range() -> None:

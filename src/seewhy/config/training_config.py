@@ -16,6 +16,7 @@ from seewhy.config.validation_messages import brief
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 Loss = Literal["cross-entropy", "kl-divergence"]
+Sampler = Literal["shuffle", "balanced"]
 ClassWeights = Literal["none", "balanced"] | dict[str, float]
 
 
@@ -60,7 +61,7 @@ class BaselineConfig(Section):
 class HeadConfig(Section):
     """The head and how it is trained.
 
-    The search, where it is on, finds all but label_smoothing and class_weights.
+    The search, where it is on, finds units, dropout, learning rate, batch size and loss.
 
     Attributes
     ----------
@@ -79,6 +80,16 @@ class HeadConfig(Section):
         How much an image counts in the training loss of both stages, by its class; ``balanced``:
         all classes count the same, however many images they have. Classes that a dictionary does
         not name have 1. Weights are scaled so that their mean over the training images is 1.
+    sampler : {"shuffle", "balanced"}, default "shuffle"
+        Which training images an epoch takes: each one once; or as many draws with replacement, in
+        which all classes are equally likely, and all images of a class.
+    logit_adjustment : float, default 0
+        tau ≥ 0: in the training loss, tau · log(share of the class among the training images) is
+        added to each logit; predictions use the logits without it. 0: off, 1: the paper's.
+
+    References
+    ----------
+    Menon et al., "Long-tail learning via logit adjustment", ICLR 2021 (equation 10).
     """
 
     units: tuple[Positive, ...] = (256,)
@@ -88,6 +99,8 @@ class HeadConfig(Section):
     loss: Loss = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: ClassWeights = "none"
+    sampler: Sampler = "shuffle"
+    logit_adjustment: Annotated[float, Field(ge=0, le=100)] = 0.0
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -103,6 +116,21 @@ class HeadConfig(Section):
             "expected 'none', 'balanced' or a number above 0 per class, such as "
             f"{{ defect = 5.0 }}, but got {brief(value)}"
         )
+
+    @model_validator(mode="after")
+    def _one_correction(self) -> HeadConfig:
+        corrections = {
+            "class_weights = 'balanced'": self.class_weights == "balanced",
+            "sampler = 'balanced'": self.sampler == "balanced",
+            f"logit_adjustment = {self.logit_adjustment:g}": self.logit_adjustment > 0,
+        }
+        chosen = [name for name, wanted in corrections.items() if wanted]
+        if len(chosen) > 1:
+            raise ValueError(
+                "expected one correction for classes of unequal sizes, but got "
+                f"{' and '.join(chosen)}: together they would correct more than once"
+            )
+        return self
 
 
 class SearchConfig(Section):

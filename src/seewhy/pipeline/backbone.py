@@ -239,9 +239,13 @@ def _search_key(work: StudyContext, backbone: Backbone) -> str:
         backbone.weights_key,
         backbone.preprocess,
     ]
-    # Only where there are any: the keys of studies without them stay as they were.
+    # Only where they are set: the keys of studies without them stay as they were.
     if config.head.class_weights != "none":
         parts.append(config.head.class_weights)
+    if config.head.sampler != "shuffle":
+        parts.append(f"sampler {config.head.sampler}")
+    if config.head.logit_adjustment:
+        parts.append(f"logit adjustment {config.head.logit_adjustment!r}")
     if search.objective == "both":
         parts.append(config.finetuning.model_dump(exclude={"keep", "memory_gib", "disk_gib"}))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

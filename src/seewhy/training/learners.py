@@ -69,8 +69,10 @@ class ModuleLearner:
         self.optimizer = Adam(trained, settings.learning_rate, fused=True)
         self.images = len(train)
         self._batches, self._augment = batches, augment
+        self._labels = labels
         self._targets = torch.from_numpy(labels).to(compute.device)
-        self._weights = _class_weights(settings, compute.device)
+        self._weights = _image_weights(settings, self._targets)
+        self._offsets = _offsets(settings, compute.device)
         self._train, self._validation = train, validation
         self._settings, self._compute = settings, compute
 
@@ -80,7 +82,7 @@ class ModuleLearner:
         self.module.train()
         for part in self._frozen_modules:
             part.eval()
-        order, generator = epoch_order(self._train, settings, number)
+        order, generator = epoch_order(self._train, settings, number, self._labels)
         chance = torch.Generator().manual_seed(augmentation_seed(settings, number))
         loss_sum = torch.zeros((), device=device)
         right = torch.zeros((), device=device)
@@ -90,7 +92,7 @@ class ModuleLearner:
                 inputs = self._batches(indices, generator)
                 if self._augment is not None:
                     inputs = self._augment(inputs, self._wanted(indices), chance)
-                logits, loss = self._loss(inputs, indices, "mean", self._weights)
+                logits, loss = self._loss(inputs, indices, "mean", weighted=True)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
@@ -113,31 +115,37 @@ class ModuleLearner:
         return loss_sum / len(self._validation), right / len(self._validation)
 
     def _wanted(self, indices: NDArray[np.int64]) -> Tensor:
-        return self._targets[torch.from_numpy(indices).to(self._targets.device)]
+        return self._targets[self._rows(indices)]
+
+    def _rows(self, indices: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(indices).to(self._targets.device)
 
     def _loss(
         self,
         inputs: Tensor,
         indices: NDArray[np.int64],
         reduction: str,
-        weights: Tensor | None = None,
+        weighted: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return logits (B, K) and their loss; `weights` (K,) are those of the classes."""
+        """Return logits (B, K) and their loss, the logits without what the loss adds to them."""
         settings = self._settings
         with self._compute.autocast():
             logits = self.module(inputs)
         wanted = self._wanted(indices)
+        each = (
+            self._weights[self._rows(indices)] if weighted and self._weights is not None else None
+        )
+        adjusted = _adjusted(logits.float(), self._offsets)
         smoothing = settings.label_smoothing
-        each = None if weights is None else weights[wanted]
-        return logits, loss_of(settings.loss, logits.float(), wanted, reduction, smoothing, each)
+        return logits, loss_of(settings.loss, adjusted, wanted, reduction, smoothing, each)
 
 
 class HeadLearner:
     r"""Trains a head on pooled features with gradients worked out by hand.
 
     A head is a few small matrices: autograd and the optimiser's wrapper take longer than their
-    products. The gradient of either loss with respect to the logits is softmax(z) − y, times the
-    weight of the image's class where there are weights, and
+    products. The gradient of either loss with respect to the logits is softmax(z + offsets) − y,
+    times the image's weight where there are weights, and
 
     .. math:: \partial W_i = a_{i-1}^T \delta_i, \qquad
               \delta_{i-1} = (\delta_i W_i^T) \odot m_{i-1} \odot [a_{i-1} > 0]
@@ -171,8 +179,10 @@ class HeadLearner:
         self._parameters = list(itertools.chain(*self._layers))
         self.optimizer = Adam(self._parameters, settings.learning_rate, fused=True)
         self._pooled = pooled
+        self._labels = labels
         self._targets = torch.from_numpy(labels).to(pooled.device)
-        self._weights = _class_weights(settings, pooled.device)
+        self._weights = _image_weights(settings, self._targets)
+        self._offsets = _offsets(settings, pooled.device)
         self._train = train
         self._validation = torch.from_numpy(validation).to(pooled.device)
         self._settings = settings
@@ -182,7 +192,7 @@ class HeadLearner:
     def train_epoch(self, number: int, advance: Advance) -> tuple[float, float]:
         """Train one epoch; return its mean loss and accuracy, as seen while training."""
         settings = self._settings
-        order, _ = epoch_order(self._train, settings, number)
+        order, _ = epoch_order(self._train, settings, number, self._labels)
         self._random.manual_seed(dropout_seed(settings, number))
         for parameter in self._parameters:
             parameter.grad = torch.empty_like(parameter)
@@ -191,8 +201,9 @@ class HeadLearner:
         for start in range(0, len(order), block):
             rows = torch.from_numpy(order[start : start + block]).to(self._pooled.device)
             labels = self._targets[rows]
-            logits = self._train_rows(self._pooled[rows], labels)
-            loss_sum += float(self._loss(logits, labels, self._weights))
+            weights = None if self._weights is None else self._weights[rows]
+            logits = self._train_rows(self._pooled[rows], labels, weights)
+            loss_sum += float(self._loss(logits, labels, weights))
             right += int((logits.argmax(dim=1) == labels).sum())
             advance(len(rows))
         self.optimizer.zero_grad()
@@ -211,10 +222,10 @@ class HeadLearner:
 
     def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         smoothing = self._settings.label_smoothing
-        each = None if weights is None else weights[labels]
-        return loss_of(self._settings.loss, logits, labels, "sum", smoothing, each)
+        adjusted = _adjusted(logits, self._offsets)
+        return loss_of(self._settings.loss, adjusted, labels, "sum", smoothing, weights)
 
-    def _train_rows(self, rows: Tensor, labels: Tensor) -> Tensor:
+    def _train_rows(self, rows: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """Take a step for each batch of `rows` (R, C); return the logits each was taken at."""
         smoothing = self._settings.label_smoothing
         wanted = label_shares(labels, len(self._layers[-1][1]), smoothing)
@@ -226,7 +237,6 @@ class HeadLearner:
             if dropout > 0
         ]
         logits = torch.empty_like(wanted)
-        weights = None if self._weights is None else self._weights[labels]
         for start in range(0, len(rows), self._settings.batch_size):
             part = slice(start, start + self._settings.batch_size)
             chosen = [mask[part] for mask in masks]
@@ -252,7 +262,7 @@ class HeadLearner:
             active = torch.addmm(bias, inputs[-1], weight).relu_()
             inputs.append(active.mul_(masks[k]) if masks else active)
         logits = torch.addmm(last_bias, inputs[-1], last_weight)
-        delta = logits.softmax(dim=1).sub_(wanted).div_(len(rows))
+        delta = _adjusted(logits, self._offsets).softmax(dim=1).sub_(wanted).div_(len(rows))
         if weights is not None:
             delta.mul_(weights[:, None])
         for k in reversed(range(len(self._layers))):
@@ -266,11 +276,24 @@ class HeadLearner:
         return logits
 
 
-def _class_weights(settings: StageSettings, device: torch.device) -> Tensor | None:
-    """Return the weights of the classes, (K,) float32; None where all count alike."""
+def _image_weights(settings: StageSettings, targets: Tensor) -> Tensor | None:
+    """Return the weight of each image, (N,) float32, by its label; None where all count alike."""
     if not settings.class_weights:
         return None
-    return torch.tensor(settings.class_weights, dtype=torch.float32, device=device)
+    weights = torch.tensor(settings.class_weights, dtype=torch.float32, device=targets.device)
+    return weights[targets]
+
+
+def _offsets(settings: StageSettings, device: torch.device) -> Tensor | None:
+    """Return what is added to the logits in the loss, (K,) float32; None where nothing is."""
+    if not settings.logit_offsets:
+        return None
+    return torch.tensor(settings.logit_offsets, dtype=torch.float32, device=device)
+
+
+def _adjusted(logits: Tensor, offsets: Tensor | None) -> Tensor:
+    """Return the logits (B, K) that the loss is of."""
+    return logits if offsets is None else logits + offsets
 
 
 def _laid_out(linear: nn.Linear) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The losses of both stages: labels may be smoothed, classes may have weights."""
+"""The losses of both stages: labels may be smoothed, classes weighted, logits adjusted."""
 
 from __future__ import annotations
 
@@ -73,6 +73,46 @@ def class_weights(
     else:
         raw = np.array([wanted.get(name, 1.0) for name in classes])
     return tuple((np.where(images > 0, raw, 0) * len(labels) / (raw * images).sum()).tolist())
+
+
+def logit_offsets(tau: float, classes: int, labels: NDArray[np.int64]) -> tuple[float, ...]:
+    r"""Return what is added to the logits in the training loss, :math:`\tau \log \pi_k`.
+
+    Cross-entropy of logits z with these offsets is the paper's equation 10,
+
+    .. math:: -\log \frac{\exp(z_y + \tau \log \pi_y)}{\sum_k \exp(z_k + \tau \log \pi_k)}
+
+    With :math:`\tau = 1` the offsets learn how frequent the classes are, so the logits need not: of
+    z alone, the largest minimises the balanced error.
+
+    Parameters
+    ----------
+    tau : float
+        At least 0.
+    classes : int
+        K.
+    labels : ndarray of int64, (n,)
+        Of the training images: :math:`\pi_k` is the share of class k. A class without any counts
+        as if it had one.
+
+    Returns
+    -------
+    tuple of float
+        One per class; empty where tau is 0.
+
+    References
+    ----------
+    Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
+
+    Examples
+    --------
+    >>> [round(one, 4) for one in logit_offsets(1.0, 2, np.array([0, 0, 0, 1]))]
+    [-0.2877, -1.3863]
+    """
+    if tau == 0:
+        return ()
+    images = np.maximum(np.bincount(labels, minlength=classes), 1)
+    return tuple((tau * np.log(images / len(labels))).tolist())
 
 
 def label_shares(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:

@@ -15,13 +15,21 @@ from seewhy.config import StudyConfig
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Progress
+from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
-from seewhy.training.losses import class_weights
-from seewhy.training.trainer import OnEpoch, StageResult, seed_of, stage_settings, train_stage
+from seewhy.training.losses import class_weights, logit_offsets
+from seewhy.training.trainer import (
+    OnEpoch,
+    StageResult,
+    StageSettings,
+    seed_of,
+    stage_settings,
+    train_stage,
+)
 
 
 def new_head(pooled: Tensor, config: StudyConfig, classes: Sequence[str]) -> Head:
@@ -50,16 +58,7 @@ def adapt(
     weights afterwards. The stage is stored between its epochs in the file `checkpoint`, if given;
     `on_epoch` is called after every epoch and may raise to end the stage.
     """
-    stage = config.adaptation
-    settings = stage_settings(
-        "adaptation",
-        config.head,
-        stage.epochs,
-        stage.patience,
-        1.0,
-        config.seed,
-        _weights(config, data),
-    )
+    settings = _settings("adaptation", config, data)
     train, validation = data.where("train"), data.where("validation")
     learner = HeadLearner(head, pooled, data.labels, train, validation, settings)
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
@@ -82,15 +81,7 @@ def finetune(
     Tail and head are frozen again afterwards; everything else is as for `adapt`.
     """
     stage = config.finetuning
-    settings = stage_settings(
-        "finetuning",
-        config.head,
-        stage.epochs,
-        stage.patience,
-        stage.learning_rate_factor,
-        config.seed,
-        _weights(config, data),
-    )
+    settings = _settings("finetuning", config, data)
     tail_and_head.requires_grad_(True)
     where = stage.augmentation
     augment = None if where == "none" else Replacement(where, tail_and_head, compute)
@@ -112,6 +103,17 @@ def finetune(
     return result
 
 
-def _weights(config: StudyConfig, data: Dataset) -> tuple[float, ...]:
-    """Return how much an image of each class counts, from the images that are trained on."""
-    return class_weights(config.head.class_weights, data.classes, data.labels[data.where("train")])
+def _settings(stage: Stage, config: StudyConfig, data: Dataset) -> StageSettings:
+    """Put a stage's settings together; the sizes of the classes are those of the training images."""
+    head, labels = config.head, data.labels[data.where("train")]
+    own = config.adaptation if stage == "adaptation" else config.finetuning
+    return stage_settings(
+        stage,
+        head,
+        own.epochs,
+        own.patience,
+        1.0 if stage == "adaptation" else config.finetuning.learning_rate_factor,
+        config.seed,
+        class_weights(head.class_weights, data.classes, labels),
+        logit_offsets(head.logit_adjustment, len(data.classes), labels),
+    )

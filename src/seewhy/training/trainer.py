@@ -50,6 +50,10 @@ class StageSettings:
     label_smoothing : float, default 0
     class_weights : tuple of float, default ()
         How much an image of each class counts in the training loss; empty: all alike.
+    sampler : {"shuffle", "balanced"}, default "shuffle"
+        Which training images an epoch takes; see `epoch_order`.
+    logit_offsets : tuple of float, default ()
+        What is added to the logit of each class in the loss; empty: nothing.
     """
 
     stage: Stage
@@ -61,6 +65,8 @@ class StageSettings:
     seed: int
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
+    sampler: str = "shuffle"
+    logit_offsets: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,10 +156,12 @@ def stage_settings(
     factor: float,
     seed: int,
     weights: tuple[float, ...] = (),
+    offsets: tuple[float, ...] = (),
 ) -> StageSettings:
     """Put a stage's settings together.
 
-    `factor` scales the head's learning rate; `weights` are those of the classes.
+    `factor` scales the head's learning rate; `weights` are those of the classes, `offsets` what is
+    added to their logits in the loss.
     """
     return StageSettings(
         stage=stage,
@@ -165,6 +173,8 @@ def stage_settings(
         seed=seed,
         label_smoothing=head.label_smoothing,
         class_weights=weights,
+        sampler=head.sampler,
+        logit_offsets=offsets,
     )
 
 
@@ -175,15 +185,37 @@ def seed_of(*parts: int | str) -> int:
 
 
 def epoch_order(
-    indices: NDArray[np.int64], settings: StageSettings, number: int
+    indices: NDArray[np.int64],
+    settings: StageSettings,
+    number: int,
+    labels: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], torch.Generator]:
     """Return an epoch's images in the order it takes them, and what it draws further from.
 
+    The sampler ``shuffle`` takes each image once. ``balanced`` draws as many with replacement: each
+    draw is of every class with the same probability, and of every image of a class.
+
     A last batch of one is left out where there are others: batch normalisation cannot train
     on a single value.
+
+    Parameters
+    ----------
+    indices : ndarray of int64, (n,)
+        Of the training images.
+    settings : StageSettings
+    number : int
+        The epoch's.
+    labels : ndarray of int64, (N,)
+        Of all images.
     """
     generator = torch.Generator().manual_seed(seed_of(settings.seed, settings.stage, number))
-    order = indices[torch.randperm(len(indices), generator=generator).numpy()]
+    if settings.sampler == "balanced":
+        own = labels[indices]
+        chances = torch.from_numpy(1 / np.bincount(own)[own])
+        drawn = torch.multinomial(chances, len(indices), replacement=True, generator=generator)
+    else:
+        drawn = torch.randperm(len(indices), generator=generator)
+    order = indices[drawn.numpy()]
     if len(order) > settings.batch_size and len(order) % settings.batch_size == 1:
         order = order[:-1]
     return order, generator

@@ -311,7 +311,9 @@ def test_one_choice_is_taken_and_narrow_ranges_hold() -> None:
         learning_rate=(1e-4, 1e-4), dropout=(0.25, 0.25), batch_size=(8,), loss=("cross-entropy",)
     )
     for head in Fed("gp", search=narrow).run(TRIALS):
-        assert head.model_dump(exclude={"units", "class_weights"}) == {
+        assert head.model_dump(
+            include={"dropout", "learning_rate", "batch_size", "loss", "label_smoothing"}
+        ) == {
             "learning_rate": pytest.approx(1e-4),
             "dropout": 0.25,
             "batch_size": 8,

@@ -150,7 +150,7 @@ def search_head(
 
 def head_summary(head: HeadConfig) -> HeadSummary:
     """Return a head as records hold it."""
-    return HeadSummary.model_validate(head.model_dump(exclude={"label_smoothing", "class_weights"}))
+    return HeadSummary.model_validate(head.model_dump(include=set(HeadSummary.model_fields)))
 
 
 def _search_layers(
