@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from seewhy.config import load_config
 from seewhy.data.prepare import prepare_data
 from seewhy.errors import DataError
+from seewhy.pipeline.provenance import data_key
 from seewhy.runtime.progress import Silent
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.dataset import Dataset
@@ -119,6 +121,7 @@ def test_a_single_class_is_refused_before_anything_is_decoded(tmp_path: Path) ->
         ("abc", "evaluation.positive=c", "evaluation.positive: expected two classes, but "),
         ("abc", "evaluation.operating_point=precision=1", "operating_point: expected two classes"),
         ("ab", "head.class_weights={ad=2}", "head.class_weights: .*mine has no class 'ad'"),
+        ("ab", "data.weight=w", "data.weight: .*mine is no table, so it has no column 'w'; leave"),
         ("abc", "data.ordered=['a', 'b']", "data.ordered: expected each class once .'a', 'b', 'c'"),
     ],
 )
@@ -224,3 +227,36 @@ def test_run_directories_among_the_class_folders_are_left_alone(tmp_path: Path) 
     for name in ("config.toml", "study.log"):
         (root / "runs" / "first" / name).write_text("")
     assert prepare(root, tmp_path / "run").classes == ("a", "b")
+
+
+def test_weights_stay_with_their_images(tmp_path: Path) -> None:
+    """Through pictures set aside, corrected labels, and the run directory."""
+    root = photos(tmp_path / "mine", {"a": 10, "b": 10})
+    files = sorted(file.relative_to(root).as_posix() for file in root.glob("*/*.png"))
+    rows = [f"{file},{file[0]},{k / 3!r}" for k, file in enumerate(files)]
+    (root / "labels.csv").write_text("\n".join(["path,label,trust", *rows]))
+    (root / files[2]).write_bytes(b"broken")
+    (tmp_path / "fixed.csv").write_text(f"path,label\n{files[4]},b\n{files[6]},drop\n")
+    settings = ["data.weight=trust", f"data.corrections={tmp_path / 'fixed.csv'}"]
+    data = prepare(root, tmp_path / "run", settings=settings)
+    assert data.weights is not None
+    expected = {file: k / 3 for k, file in enumerate(files) if k not in (2, 6)}
+    assert dict(zip(data.paths, data.weights.tolist(), strict=True)) == expected
+    assert data.classes[data.labels[data.paths.index(files[4])]] == "b"
+    read = RunDirectory(tmp_path / "run").data.read()
+    assert read.weights is not None
+    assert read.weights.tolist() == data.weights.tolist()
+    assert data_key(read) == data_key(data)
+    assert data_key(replace(data, weights=2 * data.weights)) != data_key(data)
+    # The key of a study without weights is that of before there were any.
+    assert len({data_key(replace(data, weights=one)) for one in (None, data.weights)}) == 2
+
+
+def test_a_class_that_is_never_learned_is_refused(tmp_path: Path) -> None:
+    root = photos(tmp_path / "mine", {"a": 10, "b": 10})
+    files = sorted(file.relative_to(root).as_posix() for file in root.glob("*/*.png"))
+    rows = [f"{file},{file[0]},{int(file[0] == 'a')}" for file in files]
+    (root / "labels.csv").write_text("\n".join(["path,label,trust", *rows]))
+    with pytest.raises(DataError, match=r": 1 class has no training image with a weight above 0: "):
+        prepare(root, tmp_path / "run", settings=["data.weight=trust"])
+    assert not (tmp_path / "run" / "data").exists()

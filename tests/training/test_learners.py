@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seewhy.errors import TrainingError
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.training import Epoch
 from seewhy.training import learners
-from seewhy.training.learners import Augment, HeadLearner, ModuleLearner
+from seewhy.training.learners import Augment, HeadLearner, ModuleLearner, image_weights
 from seewhy.training.losses import label_shares, loss_of
 from seewhy.training.trainer import (
     StageSettings,
@@ -46,10 +47,15 @@ def _head(units: tuple[int, ...], dropout: float = 0.0, seed: int = 1) -> Head:
     return Head(FEATURES, units, dropout, CLASSES, seed)
 
 
-def _learner(head: Head, settings: StageSettings = SETTINGS, train: int = 29) -> HeadLearner:
+def _learner(
+    head: Head,
+    settings: StageSettings = SETTINGS,
+    train: int = 29,
+    weights: np.ndarray | None = None,
+) -> HeadLearner:
     pooled, labels = _pooled()
     indices = np.arange(45)
-    return HeadLearner(head, pooled, labels, indices[:train], indices[30:], settings)
+    return HeadLearner(head, pooled, labels, indices[:train], indices[30:], settings, weights)
 
 
 def _trained(learner: HeadLearner | ModuleLearner) -> list[Tensor]:
@@ -57,7 +63,10 @@ def _trained(learner: HeadLearner | ModuleLearner) -> list[Tensor]:
 
 
 def _module_learner(
-    head: Head, settings: StageSettings = SETTINGS, train: int = 29
+    head: Head,
+    settings: StageSettings = SETTINGS,
+    train: int = 29,
+    weights: np.ndarray | None = None,
 ) -> ModuleLearner:
     pooled, labels = _pooled()
     indices = np.arange(45)
@@ -78,6 +87,7 @@ def _module_learner(
         indices[30:],
         settings,
         CPU,
+        weights=weights,
     )
 
 
@@ -529,6 +539,49 @@ def test_weighted_epochs_of_both_learners_are_the_same(loss: str) -> None:
     _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
     train_stage(_learner(plain, replace(settings, class_weights=())), settings, Silent(), "a test")
     assert not torch.allclose(plain.layers[0].weight, ours.layers[0].weight)
+
+
+def test_weights_of_images_multiply_those_of_classes() -> None:
+    """Classes a, a, b; the third image is not trained on."""
+    labels, train = np.array([0, 1, 1]), np.array([0, 1])
+    given = np.array([1.0, 3.0, 8.0])
+    assert image_weights(SETTINGS, labels, train) is None
+    alone = image_weights(SETTINGS, labels, train, given)
+    assert alone == pytest.approx([0.5, 1.5, 4])
+    by_class = replace(SETTINGS, class_weights=(1.5, 0.5))
+    assert image_weights(by_class, labels, train) == pytest.approx([1.5, 0.5, 0.5])
+    # 1.5 and 1.5 before scaling: equal.
+    assert image_weights(by_class, labels, train, given) == pytest.approx([1, 1, 8 / 3])
+    with pytest.raises(TrainingError, match=r"^no training image has a weight above 0$"):
+        image_weights(SETTINGS, labels, train, np.array([0.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("make", [_learner, _module_learner])
+@pytest.mark.parametrize("augmented", [False, True])
+def test_an_image_of_weight_two_counts_twice_and_of_weight_zero_not_at_all(
+    make: Callable[..., HeadLearner | ModuleLearner], augmented: bool
+) -> None:
+    """One batch of all images: its step is that of a loss worked out with the weights."""
+    weights = np.arange(45) % 3.0
+    settings = replace(SETTINGS, batch_size=64)
+    ours, theirs = _head((5,)), _head((5,))
+    learner = make(ours, settings, weights=weights)
+    if augmented and isinstance(learner, ModuleLearner):
+        learner._augment = lambda batch, labels, generator: batch
+    loss, _ = learner.train_epoch(1, lambda steps: None)
+    pooled, labels = _pooled()
+    each = nn.functional.cross_entropy(
+        theirs.classify(pooled[:29]), torch.from_numpy(labels[:29]), reduction="none"
+    )
+    factors = torch.from_numpy(weights[:29] / weights[:29].mean()).float()
+    expected = (each * factors).mean()
+    optimizer = torch.optim.Adam(theirs.parameters(), SETTINGS.learning_rate)
+    expected.backward()
+    optimizer.step()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+    # Validation images are scored without weights.
+    assert learner.validate() == make(ours, settings).validate()
 
 
 @pytest.mark.parametrize("make", [_learner, _module_learner])

@@ -29,6 +29,9 @@ class DataConfig(Section):
     path, label, split, mask : str, optional
         Columns of a table: pictures, their labels, training, validation or test, files of masks;
         default: found by their names and by what they hold.
+    weight : str, optional
+        A column of a table: how much each image counts in the training loss, a number of at least
+        0; default: ``sample_weight``, ``image_weight`` or ``loss_weight`` where there is one.
     root : str, optional
         The folder that relative paths of a table start from; default: the table's own.
     corrections : str, optional
@@ -76,6 +79,7 @@ class DataConfig(Section):
     label: str | None = None
     split: str | None = None
     mask: str | None = None
+    weight: str | None = None
     root: str | None = None
     corrections: str | None = None
     group: tuple[str, ...] = ()

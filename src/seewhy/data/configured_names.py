@@ -20,7 +20,7 @@ def check_names(listing: Listing, config: StudyConfig) -> None:
     DataError
         With near names.
     """
-    for check in (_columns, _positive, _order, _weights):
+    for check in (_columns, _positive, _order, _weights, _image_weights):
         check(listing, config)
 
 
@@ -70,3 +70,12 @@ def _weights(listing: Listing, config: StudyConfig) -> None:
                 f"head.class_weights: {listing.source} has no class {name!r}"
                 f"{near_names(name, listing.classes)}"
             )
+
+
+def _image_weights(listing: Listing, config: StudyConfig) -> None:
+    """Refuse weights of images that are in no table; a table without the column was refused."""
+    if config.data.weight is not None and listing.weights is None:
+        raise DataError(
+            f"data.weight: {listing.source} is no table, so it has no column "
+            f"{config.data.weight!r}; leave the key out"
+        )

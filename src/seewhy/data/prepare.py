@@ -40,7 +40,7 @@ from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.input_size import InputSize, sides
-from seewhy.wording import count
+from seewhy.wording import count, some
 
 
 def prepare_data(
@@ -146,7 +146,9 @@ def _decode_and_check(
         levels=decision.levels,
         metadata=readable.metadata,
         group_by=config.data.group,
+        weights=readable.weights,
     )
+    _refuse_weightless_classes(dataset)
     findings = None
     if measures is not None and duplicates is not None:
         with failures.optional("data checks"):
@@ -182,6 +184,20 @@ def _refuse_lost_splits(listing: Listing, readable: Listing, kept: DecodedImages
                 f"{listing.source}: none of its {split} images can be read; the first: "
                 f"{kept.set_aside[0].path}: {kept.set_aside[0].reason}"
             )
+
+
+def _refuse_weightless_classes(data: Dataset) -> None:
+    """Refuse classes whose training images all have the weight 0: they would not be learned."""
+    if data.weights is None:
+        return
+    train = data.where("train")
+    sums = np.bincount(data.labels[train], data.weights[train], len(data.classes))
+    lacking = [repr(name) for name, total in zip(data.classes, sums, strict=True) if total == 0]
+    if lacking:
+        raise DataError(
+            f"{data.source}: {count(len(lacking), 'class has', 'classes have')} no training image "
+            f"with a weight above 0: {some(lacking, 20)}; change the weights or take the images out"
+        )
 
 
 def _association_sentences(

@@ -79,11 +79,13 @@ def package_versions() -> dict[str, str]:
 
 
 def data_key(data: Dataset) -> str:
-    """Return a SHA-256 over every image, label and split, in order: equal keys, equal data."""
+    """Return a SHA-256 over every image, label, split and weight: equal keys, equal data."""
     digest = hashlib.sha256()
     for start in range(0, len(data.pixels), 1024):
         digest.update(data.pixels[start : start + 1024].tobytes())
     digest.update(repr((data.classes, data.ids, data.labels.tolist(), data.splits)).encode())
+    if data.weights is not None:
+        digest.update(data.weights.tobytes())
     return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from seewhy.errors import TrainingError
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute, seeded
 from seewhy.runtime.progress import Advance
@@ -49,6 +50,8 @@ class ModuleLearner:
         Parts that stay in evaluation mode while the others train.
     augment : callable, optional
         Changes each training batch; may overwrite it.
+    weights : ndarray of float64, (N,), optional
+        How much each image counts in the training loss, see `image_weights`.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class ModuleLearner:
         compute: Compute,
         frozen_modules: Iterable[nn.Module] = (),
         augment: Augment | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.module = module
         self._frozen_modules = tuple(frozen_modules)
@@ -71,7 +75,7 @@ class ModuleLearner:
         self._batches, self._augment = batches, augment
         self._labels = labels
         self._targets = torch.from_numpy(labels).to(compute.device)
-        self._weights = _image_weights(settings, self._targets)
+        self._weights = _on_device(image_weights(settings, labels, train, weights), compute.device)
         self._offsets = _offsets(settings, compute.device)
         self._train, self._validation = train, validation
         self._settings, self._compute = settings, compute
@@ -161,6 +165,8 @@ class HeadLearner:
     train, validation : ndarray of int64
         Indices.
     settings : StageSettings
+    weights : ndarray of float64, (N,), optional
+        How much each image counts in the training loss, see `image_weights`.
     """
 
     def __init__(
@@ -171,6 +177,7 @@ class HeadLearner:
         train: NDArray[np.int64],
         validation: NDArray[np.int64],
         settings: StageSettings,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.module = head
         self.images = len(train)
@@ -181,7 +188,7 @@ class HeadLearner:
         self._pooled = pooled
         self._labels = labels
         self._targets = torch.from_numpy(labels).to(pooled.device)
-        self._weights = _image_weights(settings, self._targets)
+        self._weights = _on_device(image_weights(settings, labels, train, weights), pooled.device)
         self._offsets = _offsets(settings, pooled.device)
         self._train = train
         self._validation = torch.from_numpy(validation).to(pooled.device)
@@ -276,12 +283,46 @@ class HeadLearner:
         return logits
 
 
-def _image_weights(settings: StageSettings, targets: Tensor) -> Tensor | None:
-    """Return the weight of each image, (N,) float32, by its label; None where all count alike."""
-    if not settings.class_weights:
-        return None
-    weights = torch.tensor(settings.class_weights, dtype=torch.float32, device=targets.device)
-    return weights[targets]
+def image_weights(
+    settings: StageSettings,
+    labels: NDArray[np.int64],
+    train: NDArray[np.int64],
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64] | None:
+    """Return the factor of each image's training loss, with mean 1 over the training images.
+
+    Parameters
+    ----------
+    settings : StageSettings
+        Its class weights have this mean already.
+    labels : ndarray of int64, (N,)
+    train : ndarray of int64, (n,)
+        Indices of the training images.
+    weights : ndarray of float64, (N,), optional
+        Of the images, at least 0; they multiply the weights of the classes.
+
+    Returns
+    -------
+    ndarray of float64, (N,), or None
+        None where all images count alike.
+
+    Raises
+    ------
+    TrainingError
+        Where no training image has a weight above 0.
+    """
+    by_class = np.array(settings.class_weights)[labels] if settings.class_weights else None
+    if weights is None:
+        return by_class
+    product = weights if by_class is None else weights * by_class
+    mean = product[train].mean()
+    if not mean > 0:
+        raise TrainingError("no training image has a weight above 0")
+    return np.asarray(product / mean)
+
+
+def _on_device(weights: NDArray[np.float64] | None, device: torch.device) -> Tensor | None:
+    return None if weights is None else torch.from_numpy(weights).to(device, torch.float32)
 
 
 def _offsets(settings: StageSettings, device: torch.device) -> Tensor | None:

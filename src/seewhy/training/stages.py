@@ -60,7 +60,7 @@ def adapt(
     """
     settings = _settings("adaptation", config, data)
     train, validation = data.where("train"), data.where("validation")
-    learner = HeadLearner(head, pooled, data.labels, train, validation, settings)
+    learner = HeadLearner(head, pooled, data.labels, train, validation, settings, data.weights)
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
     return train_stage(learner, settings, progress, title, keeper, on_epoch)
 
@@ -96,6 +96,7 @@ def finetune(
         compute,
         frozen_modules=norms if stage.batch_norm == "fixed" else (),
         augment=augment,
+        weights=data.weights,
     )
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
     result = train_stage(learner, settings, progress, title, keeper, on_epoch)
@@ -104,7 +105,7 @@ def finetune(
 
 
 def _settings(stage: Stage, config: StudyConfig, data: Dataset) -> StageSettings:
-    """Put a stage's settings together; the sizes of the classes are those of the training images."""
+    """Put a stage's settings together; only training images decide how large a class is."""
     head, labels = config.head, data.labels[data.where("train")]
     own = config.adaptation if stage == "adaptation" else config.finetuning
     return stage_settings(

@@ -293,6 +293,80 @@ BAD = {
 }
 
 
+# Of tables whose column ``trust`` has the images' weights.
+BAD_WEIGHTS = {
+    "x": "line 3: expected a number of at least 0 as weight, but got 'x' in column 'trust'",
+    "-1": "line 3: expected a number of at least 0 as weight, but got '-1' in column 'trust'",
+    "nan": "line 3: expected a number of at least 0 as weight, but got 'nan' in column 'trust'",
+    "inf": "line 3: expected a number of at least 0 as weight, but got 'inf' in column 'trust'",
+    "": "line 3: expected a number of at least 0 as weight, but got '' in column 'trust'",
+}
+
+
+@pytest.mark.parametrize("cell", BAD_WEIGHTS)
+def test_bad_weights_are_named_with_their_line(write: Write, cell: str) -> None:
+    rows = [(*row, cell if k == 1 else "2") for k, row in enumerate(ROWS)]
+    with pytest.raises(DataError) as caught:
+        _list(write(_csv(rows, "path,label,trust")), weight="trust")
+    assert str(caught.value).endswith(f"labels.csv, {BAD_WEIGHTS[cell]}")
+
+
+def test_weights_of_nothing_but_zero_and_two_weights_of_one_picture_are_refused(
+    write: Write,
+) -> None:
+    zeros = [(*row, "0", "train") for row in ROWS]
+    seen = [("a/1.png", "cat", "1", "test"), *zeros[1:]]
+    for rows, line in ((zeros, 2), (seen, 3)):
+        with pytest.raises(DataError) as caught:
+            _list(write(_csv(rows, "path,label,trust,split")), weight="trust")
+        assert str(caught.value).endswith(
+            f"labels.csv, line {line}: the weights in column 'trust' are 0, here and in every "
+            "other row; expected some above 0"
+        )
+    rows = [(*row, "1") for row in ROWS]
+    table = write(_csv([*rows, ("b/4.png", "dog", "2")], "path,label,trust"))
+    with pytest.raises(DataError, match=r"line 6: 'b/4.png' has another weight in line 5; give "):
+        _list(table, weight="trust")
+
+
+def test_weights_are_found_by_a_clear_name_or_by_the_key(write: Write) -> None:
+    weights = ("0", "1.5", "2e1", "3")
+    rows = [(*row, weight) for row, weight in zip(ROWS, weights, strict=True)]
+    for name, settings in (("Sample weight", {}), ("trust", {"weight": "trust"})):
+        listing = _list(write(_csv(rows, f"path,label,{name}")), **settings)
+        assert listing.weights is not None
+        assert listing.weights.tolist() == [0, 1.5, 20, 3]
+        assert listing.metadata == {}
+        assert listing.notes[0].endswith(f"'label' labels, {name!r} weights in the training loss.")
+        part = listing.subset([3, 1]).weights
+        assert part is not None
+        assert part.tolist() == [3, 1.5]
+    # The weight of an animal is no weight of its picture.
+    listing = _list(write(_csv(rows, "path,label,weight")))
+    assert listing.weights is None
+    assert listing.metadata == {"weight": weights}
+    assert listing.notes[1] == (
+        "Column 'weight' does not weight the images; to weight them in training, set "
+        "data.weight=weight."
+    )
+    named = _list(write(_csv(rows, "path,label,weight")), weight="weight")
+    assert named.weights is not None
+    assert len(named.notes) == 1
+
+
+def test_test_images_need_no_weights(write: Write, pictures: Path) -> None:
+    rows = [("a/1.png", "cat", "2", ""), ("a/2.png", "cat", "", "test")]
+    rows += [("b/3.png", "dog", "3", ""), ("b/4.png", "dog", "5", "test")]
+    listing = _list(write(_csv(rows, "path,label,trust,split")), weight="trust")
+    assert listing.weights is not None
+    assert listing.weights.tolist() == [2, 1, 3, 5]
+    train = write(_csv([(*row, "2") for row in ROWS[:1] + ROWS[2:3]], "path,label,trust"))
+    test = write(_csv([ROWS[1], ROWS[3]]), "test.csv")
+    listing = _list(train, weight="trust", test=str(test))
+    assert listing.weights is not None
+    assert listing.weights.tolist() == [2, 2, 1, 1]
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_bad_tables_are_named_in_one_sentence(write: Write, text: str) -> None:
     with pytest.raises(DataError) as caught:

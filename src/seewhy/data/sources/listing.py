@@ -61,6 +61,8 @@ class Listing:
     # Further columns of a table, one cell per image.
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     other_sources: tuple[Path, ...] = ()  # what else was read: tables, masks
+    # (N,): how much each image counts in the training loss; None where all count alike.
+    weights: NDArray[np.float64] | None = None
     # Why images are left out by corrections, by their place; see ``corrections.py``.
     dropped: Mapping[int, str] = field(default_factory=dict)
 
@@ -71,6 +73,7 @@ class Listing:
             paths=tuple(self.paths[i] for i in places),
             labels=self.labels[list(places)],
             splits=tuple(self.splits[i] for i in places),
+            weights=None if self.weights is None else self.weights[list(places)],
             metadata={
                 name: tuple(cells[i] for i in places) for name, cells in self.metadata.items()
             },

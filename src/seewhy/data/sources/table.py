@@ -6,9 +6,10 @@ It puts together what a file holds (``table_file.py``), what its columns mean
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ class _Picture:
     mask: Path | None
     place: str
     values: Mapping[str, str]
+    weight: float
     boxes: list[Box] = field(default_factory=list)
 
 
@@ -86,19 +88,27 @@ def list_table(
     ------
     DataError
         Where the table cannot be read or its columns are not clear; for a path outside the root, a
-        path with two labels, a label that occurs once, a split that is none; where no picture is
-        there.
+        path with two labels, a label that occurs once, a split that is none, a weight that is no
+        number of at least 0; where no picture is there.
     """
     pictures: dict[Path, _Picture] = {}
     set_aside: list[SetAside] = []
     notes: list[str] = []
+    weighted = False
     for part, split in ((file, None), (test, "test")):
         if part is not None:
             table = read_table(part)
-            columns = find_columns(table, data)
+            # Test images need no weights.
+            without = split and data.weight not in table.columns
+            columns = find_columns(
+                table, data.model_copy(update={"weight": None}) if without else data
+            )
+            weighted |= columns.weight is not None
             rows = _Rows(table, columns, Path(data.root).expanduser() if data.root else part.parent)
             rows.read(pictures, set_aside, "test" if split else None)
             notes += rows.notes()
+            if not split:
+                rows.refuse_no_weight(pictures.values())
     if not pictures:
         raise DataError(_nothing(file, set_aside))
     found = list(pictures.values())
@@ -128,6 +138,7 @@ def list_table(
         notes=tuple(notes),
         deep=files,
         metadata={name: tuple(one.values.get(name, "") for one in found) for name in names},
+        weights=np.array([one.weight for one in found]) if weighted else None,
     )
 
 
@@ -168,6 +179,11 @@ class _Rows:
                     f"{table.where(row)}: {cell!r} is in the test table and in {there.place}; "
                     "take it out of one"
                 )
+            elif there.weight != self._weight(row, there.split):
+                raise DataError(
+                    f"{table.where(row)}: {cell!r} has another weight in {there.place}; give each "
+                    "picture one weight"
+                )
             there.boxes += self._boxes(row)
 
     def notes(self) -> list[str]:
@@ -178,11 +194,30 @@ class _Rows:
             uses.append(f"{columns.split!r} splits")
         if columns.mask:
             uses.append(f"{columns.mask!r} masks")
+        if columns.weight:
+            uses.append(f"{columns.weight!r} weights in the training loss")
         if columns.boxes:
             uses.append(f"{columns.boxes[0]!r} to {columns.boxes[-1]!r} boxes")
         others = [repr(name) for name in columns.metadata if name != columns.split]
         rest = f"; further columns: {some(others, 8)}" if others else ""
-        return [f"{printable(self._table.file.name)}: {', '.join(uses)}{rest}."]
+        notes = [f"{printable(self._table.file.name)}: {', '.join(uses)}{rest}."]
+        if columns.perhaps_weight:
+            name = columns.perhaps_weight
+            notes.append(
+                f"Column {name!r} does not weight the images; to weight them in training, set "
+                f"data.weight={name}."
+            )
+        return notes
+
+    def refuse_no_weight(self, pictures: Iterable[_Picture]) -> None:
+        """Refuse weights of which none is above 0."""
+        shown = [one for one in pictures if one.split != "test"]
+        if self._columns.weight and shown and not any(one.weight for one in shown):
+            raise DataError(
+                f"{printable(self._table.file)}, {shown[0].place}: the weights in column "
+                f"{self._columns.weight!r} are 0, here and in every other row; expected "
+                "some above 0"
+            )
 
     def _picture(self, row: int, file: Path, label: str, split: Split | None) -> _Picture:
         columns, table = self._columns, self._table
@@ -196,8 +231,26 @@ class _Rows:
             split=split,
             mask=self._inside(row, mask) if mask else None,
             place=table.place(row),
+            weight=self._weight(row, split),
             values={name: cells[row] for name, cells in self._metadata.items()},
         )
+
+    def _weight(self, row: int, split: Split | None) -> float:
+        """Return a row's weight; 1 without such a column, and where a test image has none."""
+        name = self._columns.weight
+        cell = self._table.columns[name][row] if name else ""
+        if not cell and (name is None or split == "test"):
+            return 1.0
+        try:
+            weight = float(cell)
+        except ValueError:
+            weight = math.nan
+        if not 0 <= weight < math.inf:
+            raise DataError(
+                f"{self._table.where(row)}: expected a number of at least 0 as weight, but got "
+                f"{printable(cell)!r} in column {name!r}"
+            )
+        return weight
 
     def _find(self, row: int, cell: str) -> tuple[Path | None, str]:
         """Return the file that a cell names, looked up once, or why there is none."""

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: which hold paths, labels, splits, masks, boxes.
+"""What the columns of a table mean: which hold paths, labels, splits, masks, weights, boxes.
 
 A column is named by the configuration, else found by its name, else by what it holds. What is
 ambiguous is refused with the names to choose from.
@@ -30,6 +30,9 @@ LABELS: tuple[str, ...] = (
 )
 SPLITS = ("split", "subset", "set", "partition", "fold_name")
 MASKS = ("mask", "mask_path", "maskpath", "segmentation", "seg_path")
+# Not ``weight``, which is as often that of what is shown: an animal, a patient, a part.
+WEIGHTS = ("sample_weight", "image_weight", "loss_weight")
+_PERHAPS_WEIGHTS = ("weight", "weights")
 # Corners in pixels: left, top, right, bottom.
 BOXES = (
     ("left", "top", "right", "bottom"),
@@ -48,7 +51,7 @@ class TableColumns:
     Attributes
     ----------
     path, label : str
-    split, mask : str, optional
+    split, mask, weight : str, optional
     boxes : tuple of str
         Four, or none: left, top, right, bottom.
     metadata : tuple of str
@@ -59,8 +62,14 @@ class TableColumns:
     label: str
     split: str | None
     mask: str | None
+    weight: str | None
     boxes: tuple[str, ...]
     metadata: tuple[str, ...]
+
+    @property
+    def perhaps_weight(self) -> str | None:
+        """A further column that may have been meant as the images' weights."""
+        return None if self.weight else _named(self.metadata, _PERHAPS_WEIGHTS)
 
 
 def find_columns(table: Table, data: DataConfig) -> TableColumns:
@@ -70,8 +79,8 @@ def find_columns(table: Table, data: DataConfig) -> TableColumns:
     ----------
     table : Table
     data : DataConfig
-        ``path``, ``label``, ``split`` and ``mask`` name columns; ``group``, ``leave_out`` and
-        ``breakdown`` have to be there too.
+        ``path``, ``label``, ``split``, ``mask`` and ``weight`` name columns; ``group``,
+        ``leave_out`` and ``breakdown`` have to be there too.
 
     Raises
     ------
@@ -79,19 +88,20 @@ def find_columns(table: Table, data: DataConfig) -> TableColumns:
         For a column that is not there, and where path or label is not clear.
     """
     names = tuple(table.columns)
-    for key in ("path", "label", "split", "mask"):
+    for key in ("path", "label", "split", "mask", "weight"):
         _check(table, f"data.{key}", getattr(data, key))
     boxes = next((four for four in BOXES if set(four) <= set(names)), ())
     path = path_column(table, data.path)
     split = data.split or _named(names, SPLITS)
     mask = data.mask or _named(names, MASKS)
-    taken = {path, split, mask, *boxes}
+    weight = data.weight or _named(names, WEIGHTS)
+    taken = {path, split, mask, weight, *boxes}
     label = data.label or _label(table, taken)
-    for key in ("path", "split", "mask"):
+    for key in ("path", "split", "mask", "weight"):
         if label == getattr(data, key):
             raise DataError(f"data.{key} and data.label both name {label!r}; expected two columns")
-    metadata = tuple(name for name in names if name not in {path, label, mask, *boxes})
-    return TableColumns(path, label, split, mask, boxes, metadata)
+    metadata = tuple(name for name in names if name not in {path, label, mask, weight, *boxes})
+    return TableColumns(path, label, split, mask, weight, boxes, metadata)
 
 
 def path_column(table: Table, name: str | None = None, key: str = "data.path") -> str:

@@ -5,6 +5,7 @@ The pixels and masks are written while the source is decoded, see ``data/pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -61,13 +62,18 @@ class DataRepository(Repository):
         `findings` is None where nothing was checked, and where the checks failed, for the reason
         `failed`.
         """
-        groups = [""] * len(data.ids) if data.groups is None else data.groups.tolist()
-        labels = (data.classes[label] for label in data.labels)
-        rows = zip(
-            data.ids, data.paths, labels, data.splits, groups, *data.metadata.values(), strict=True
-        )
-        header = ("id", "path", "label", "split", "group", *map(_METADATA.__add__, data.metadata))
-        write_table(self.index_path, CsvTable(header, rows))
+        columns: dict[str, Iterable[object]] = {
+            "id": data.ids,
+            "path": data.paths,
+            "label": (data.classes[label] for label in data.labels),
+            "split": data.splits,
+            "group": [""] * len(data.ids) if data.groups is None else data.groups.tolist(),
+        }
+        if data.weights is not None:
+            columns["weight"] = data.weights.tolist()
+        columns |= {_METADATA + name: cells for name, cells in data.metadata.items()}
+        rows = zip(*columns.values(), strict=True)
+        write_table(self.index_path, CsvTable(tuple(columns), rows))
         checks = DataChecks(
             source=data.source,
             working_size=as_input_size(*data.pixels.shape[1:3]),
@@ -111,6 +117,7 @@ class DataRepository(Repository):
                 masks=_mapped(self.masks_path) if checks.masks else None,
                 set_aside=tuple(SetAside(**item) for item in checks.set_aside),
                 groups=_read_groups(rows),
+                weights=_read_weights(rows),
                 levels=Levels(tuple(checks.levels)),
                 group_by=tuple(checks.group_by),
                 metadata={
@@ -132,3 +139,10 @@ def _read_groups(rows: Rows) -> NDArray[np.int64] | None:
     if any(not row["group"] for row in rows):
         return None
     return np.array([int(row["group"]) for row in rows], dtype=np.int64)
+
+
+def _read_weights(rows: Rows) -> NDArray[np.float64] | None:
+    """Read the images' weights in the training loss; None where they have none."""
+    if not rows or "weight" not in rows[0]:
+        return None
+    return np.array([float(row["weight"]) for row in rows])

@@ -72,6 +72,9 @@ class Dataset:
     group_by : tuple of str
     levels : Levels
         What was taken for black and white in images of more than 8 bits a value.
+    weights : ndarray of float64, (N,), optional
+        How much each image counts in the training loss, where the source says so; validation and
+        test images are scored without.
     metadata : dict of str to tuple of str
         Further columns of the source's table, one cell per image.
     """
@@ -87,6 +90,7 @@ class Dataset:
     set_aside: tuple[SetAside, ...] = ()
     groups: NDArray[np.int64] | None = None
     levels: Levels = NO_LEVELS
+    weights: NDArray[np.float64] | None = None
     metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     group_by: tuple[str, ...] = ()
 
