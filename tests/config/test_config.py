@@ -260,3 +260,17 @@ def test_wrong_sampler_and_adjustment_are_one_sentence(setting: str) -> None:
     with pytest.raises(ConfigError, match=f"^demo: head.{key}: input should be ") as caught:
         load_config("demo", settings=[f"head.{setting}"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["quadratic_kappa", "mean_absolute_error"])
+def test_metrics_of_ordered_classes_need_an_order(metric: str) -> None:
+    message = (
+        f"demo: the configuration: expected ordered classes for head.metric = '{metric}': set "
+        "data.ordered to true, or to the names of the classes from the lowest to the highest"
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        load_config("demo", settings=[f"head.metric={metric}"])
+    config = load_config("demo", settings=[f"head.metric={metric}", "data.ordered=true"])
+    assert config.head.metric == metric
+    with pytest.raises(ConfigError, match=r"^demo: head.metric: input should be 'accuracy', "):
+        load_config("demo", settings=["head.metric=recall"])

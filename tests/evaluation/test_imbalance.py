@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from seewhy.evaluation.imbalance import (
-    imbalance,
-    imbalance_scores,
-    measures,
-    ordered_measures,
-    ranking,
-    rarer_class,
-)
+from seewhy.evaluation.imbalance import imbalance, imbalance_scores, rarer_class
+from seewhy.statistics.classification import measures, ordered_measures, ranking
 from seewhy.storage.schemas.predictions import Predictions
 from tests.evaluation.conftest import answers
 
@@ -61,7 +55,8 @@ def test_every_measure_is_scikit_learns_whatever_the_weights(make, classes: int)
     found = make(labels, classes)
     rng = np.random.default_rng(0)
     weight = np.stack([np.ones(len(labels)), rng.integers(0, 4, len(labels)).astype(float)])
-    ours = measures(found, classes, weight)
+    shares = found.probabilities.astype(np.float64)
+    ours = measures(found.labels, found.predicted, shares, weight)
     for row, one in enumerate(weight):
         expected = _by_scikit_learn(found, classes, one)
         assert {name: values[row] for name, values in ours.items()} == pytest.approx(

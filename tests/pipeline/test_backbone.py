@@ -14,10 +14,10 @@ def test_trials_of_other_corrections_are_another_search() -> None:
     for setting in (
         *("class_weights=none", "class_weights=balanced", "class_weights={ cup = 2 }"),
         *("class_weights={ cup = 3 }", "sampler=balanced", "logit_adjustment=1"),
-        "logit_adjustment=2",
+        *("logit_adjustment=2", "metric=auroc", "metric=kappa"),
     ):
         config = load_config("demo", settings=[f"head.{setting}"])
         compute = SimpleNamespace(precision="float32")
         work = SimpleNamespace(config=config, compute=compute, data_key="d")
         keys.append(_search_key(work, backbone))  # type: ignore[arg-type]
-    assert len(set(keys)) == 7
+    assert len(set(keys)) == 9

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from seewhy.config import Metric
 from seewhy.errors import TrainingError
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
+from seewhy.statistics.classification import measure
 from seewhy.storage.schemas.training import Epoch
 from seewhy.training import learners
 from seewhy.training.learners import Augment, HeadLearner, ModuleLearner, image_weights
@@ -198,7 +200,8 @@ def test_an_epoch_with_dropout_by_hand(dropout: float) -> None:
     with torch.no_grad():
         logits = theirs.classify(pooled[30:])
     expected = nn.functional.cross_entropy(logits, torch.from_numpy(labels[30:])).item()
-    loss, accuracy = learner.validate()
+    loss, accuracy, metric = learner.validate()
+    assert metric == accuracy
     assert loss == pytest.approx(expected, rel=1e-5)
     assert accuracy == pytest.approx((logits.argmax(dim=1).numpy() == labels[30:]).mean())
 
@@ -398,7 +401,7 @@ def test_validation_runs_over_all_images_whatever_the_blocks(
     monkeypatch.setattr(learners, "EVALUATION_BATCH", 4)
     monkeypatch.setattr(learners, "BLOCK", 4)
     for learner in (_learner(head), _module_learner(head)):
-        assert learner.validate() == (pytest.approx(loss, rel=1e-5), pytest.approx(right))
+        assert learner.validate()[:2] == (pytest.approx(loss, rel=1e-5), pytest.approx(right))
 
 
 def test_training_batches_alone_are_augmented_from_a_chance_of_their_own() -> None:
@@ -517,11 +520,35 @@ def test_validation_counts_right_answers_of_the_logits_without_the_offsets(
 ) -> None:
     head = _head((5,))
     pooled, labels = _pooled()
-    loss, accuracy = make(head, replace(SETTINGS, logit_offsets=OFFSETS)).validate()
+    loss, accuracy, _ = make(head, replace(SETTINGS, logit_offsets=OFFSETS)).validate()
     logits, wanted = head.classify(pooled[30:]).detach(), torch.from_numpy(labels[30:])
     assert accuracy == pytest.approx((logits.argmax(dim=1) == wanted).float().mean().item())
     expected = nn.functional.cross_entropy(logits + torch.tensor(OFFSETS), wanted)
     assert loss == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("metric", get_args(Metric))
+@pytest.mark.parametrize("make", [_learner, _module_learner])
+def test_the_metric_is_that_of_all_validation_images(
+    make: Callable[..., HeadLearner | ModuleLearner],
+    metric: Metric,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the blocks; of the logits without the offsets of the loss, and without weights."""
+    monkeypatch.setattr(learners, "EVALUATION_BATCH", 4)
+    monkeypatch.setattr(learners, "BLOCK", 4)
+    head = _head((5,))
+    pooled, labels = _pooled()
+    degrees = (2, 0, 1, 3)
+    settings = replace(
+        SETTINGS, metric=metric, degrees=degrees, logit_offsets=OFFSETS, class_weights=WEIGHTS
+    )
+    found = make(head, settings).validate()
+    with torch.no_grad():
+        logits = head.eval().classify(pooled[30:])
+    shares = logits.double().softmax(dim=1).numpy()
+    expected = measure(metric, labels[30:], shares.argmax(axis=1), shares, degrees)
+    assert found.metric == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "kl-divergence"])

@@ -74,3 +74,14 @@ def _settings_of_both_stages(
     stages.finetune(nn.Linear(3, 2), AtCut(), data, config, CPU, Silent(), "fine-tuning")  # type: ignore[arg-type]
     assert [one.stage for one in given] == ["adaptation", "finetuning"]
     return given
+
+
+def test_the_metric_and_the_order_of_the_classes_reach_both_stages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metric = "head.metric=quadratic_kappa"
+    for order, degrees in (("true", (0, 1)), ("['b', 'a']", (1, 0))):
+        for one in _settings_of_both_stages([metric, f"data.ordered={order}"], monkeypatch):
+            assert (one.metric, one.degrees) == ("quadratic_kappa", degrees)
+    for one in _settings_of_both_stages(["data.ordered=true"], monkeypatch):
+        assert (one.metric, one.degrees) == ("accuracy", ())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import WeightedRandomSampler
 
-from seewhy.config import HeadConfig
+from seewhy.config import HeadConfig, Metric
 from seewhy.errors import TrainingError
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Advance, Silent
@@ -29,6 +29,7 @@ from seewhy.training.trainer import (
     OnEpoch,
     StageResult,
     StageSettings,
+    ValidationScores,
     dropout_seed,
     epoch_order,
     seed_of,
@@ -147,7 +148,7 @@ def test_early_stopping_and_the_best_weights(
     assert not module.training
     # What the search looks at: the last five epochs, or all where there are fewer.
     last = script[1 : epochs + 1][-5:]
-    assert result.last_accuracy == pytest.approx(sum(last) / len(last) / 10)
+    assert result.last_objective == pytest.approx(sum(last) / len(last) / 10)
     assert result.seconds == pytest.approx(sum(epoch.seconds for epoch in result.history))
 
 
@@ -265,7 +266,8 @@ class Kept:
 
     def restore(self, learner: Learner, best: BestEpoch) -> list[Epoch]:
         if self._behind:
-            best.offer(self._best, 0.5, self._behind[self._best - 1].validation_accuracy, _linear())
+            right = self._behind[self._best - 1].validation_accuracy
+            best.offer(self._best, ValidationScores(0.5, right, right), _linear())
             best.state = {
                 name: tensor.clone() for name, tensor in learner.module.state_dict().items()
             }
@@ -346,3 +348,77 @@ def test_a_stage_takes_its_settings_from_the_head() -> None:
         seed=42,
         label_smoothing=0.25,
     )
+
+
+class ScriptedLearner:
+    """Its validation scores in epoch e are `script[e]`, e = 0 the start."""
+
+    images = 10
+
+    def __init__(self, script: list[ValidationScores]) -> None:
+        self.module = nn.Linear(1, 1)
+        self.optimizer = torch.optim.Adam(self.module.parameters())
+        self.script, self.epoch = script, 0
+
+    def train_epoch(self, number: int, advance: Advance) -> tuple[float, float]:
+        self.epoch = number
+        with torch.no_grad():
+            self.module.weight.fill_(number)
+        return 1.0, 0.5
+
+    def validate(self) -> ValidationScores:
+        return self.script[self.epoch]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best", "epochs"),
+    [
+        # Accuracy, here always higher, does not count.
+        ("balanced_accuracy", [0.3, 0.6, 0.5, 0.6, 0.4, 0.9], 1, 4),
+        # Lower is better.
+        ("log_loss", [2.3, 1.1, 1.2, 0.7, 0.8, 0.9], 3, 5),
+        ("mean_absolute_error", [0.0, 1.1, 1.2, 0.7, 0.8, 0.9], 0, 3),
+        # Below zero.
+        ("kappa", [-0.5, -0.2, -0.3, -0.1, -0.2, -0.3], 3, 5),
+    ],
+)
+def test_the_metric_chooses_the_best_epoch_and_ends_the_stage(
+    metric: Metric, values: list[float], best: int, epochs: int
+) -> None:
+    script = [ValidationScores(1.0, k / 10, value) for k, value in enumerate(values)]
+    settings = replace(SETTINGS, stage="finetuning", metric=metric, patience=3, epochs=5)
+    learner = ScriptedLearner(script)
+    result = train_stage(learner, settings, Silent(), "a test")
+    assert (result.best_epoch, len(result.history)) == (best, epochs)
+    assert result.best_validation_metric == values[best]
+    assert result.best_validation_accuracy == best / 10
+    assert [one.objective for one in result.history] == values[1 : epochs + 1]
+    assert result.last_objective == pytest.approx(np.mean(values[1 : epochs + 1]))
+    if best:
+        assert learner.module.weight.item() == best
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_a_random_head_is_the_best_by_accuracy_alone(patience: int) -> None:
+    script = [ValidationScores(1.0, value, value) for value in (0.9, 0.5, 0.6, 0.5, 0.5, 0.5)]
+    for metric, best in (("accuracy", 0), ("balanced_accuracy", 2)):
+        settings = replace(SETTINGS, metric=metric, patience=patience, epochs=5)
+        result = train_stage(ScriptedLearner(script), settings, Silent(), "a test")
+        assert (result.best_epoch, len(result.history)) == (best, best + patience)
+
+
+def test_of_equal_values_the_lower_loss_is_better() -> None:
+    script = [ValidationScores(loss, 0.5, 0.7) for loss in (3.0, 2.0, 1.0, 1.5)]
+    settings = replace(SETTINGS, metric="log_loss", epochs=3)
+    assert train_stage(ScriptedLearner(script), settings, Silent(), "a test").best_epoch == 2
+
+
+def test_a_metric_that_is_not_defined_ends_the_stage_before_it_trains() -> None:
+    learner = ScriptedLearner([ValidationScores(1.0, 1.0, float("nan"))])
+    message = (
+        "^a test: the validation images do not define head.metric = 'auroc'; expected images of "
+        "at least two classes$"
+    )
+    with pytest.raises(TrainingError, match=message):
+        train_stage(learner, replace(SETTINGS, metric="auroc"), Silent(), "a test")
+    assert learner.epoch == 0

@@ -18,6 +18,7 @@ from seewhy.config.training_config import (
     ClassWeights,
     FinetuningConfig,
     HeadConfig,
+    Metric,
     SearchConfig,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "FinetuningConfig",
     "HeadConfig",
     "InputConfig",
+    "Metric",
     "OperatingTarget",
     "Resize",
     "SearchConfig",

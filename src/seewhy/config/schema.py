@@ -85,6 +85,16 @@ class StudyConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _ordered_classes_for_their_metrics(self) -> StudyConfig:
+        metric = self.head.metric
+        if metric in ("quadratic_kappa", "mean_absolute_error") and not self.data.ordered:
+            raise ValueError(
+                f"expected ordered classes for head.metric = {metric!r}: set data.ordered to true, "
+                "or to the names of the classes from the lowest to the highest"
+            )
+        return self
+
     # Defined last, so that it wraps the validators above.
     @model_validator(mode="wrap")
     @classmethod

@@ -16,6 +16,18 @@ from seewhy.config.validation_messages import brief
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 Loss = Literal["cross-entropy", "kl-divergence"]
+Metric = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "auroc",
+    "average_precision",
+    "log_loss",
+    "kappa",
+    "matthews",
+    "quadratic_kappa",
+    "mean_absolute_error",
+]
 Sampler = Literal["shuffle", "balanced"]
 ClassWeights = Literal["none", "balanced"] | dict[str, float]
 
@@ -86,6 +98,10 @@ class HeadConfig(Section):
     logit_adjustment : float, default 0
         tau ≥ 0: in the training loss, tau · log(share of the class among the training images) is
         added to each logit; predictions use the logits without it. 0: off, 1: the paper's.
+    metric : str, default "accuracy"
+        What is best on the validation images: it chooses the epoch of a stage and the head of the
+        search. accuracy, balanced_accuracy, macro_f1, auroc, average_precision, log_loss, kappa,
+        matthews, and for ordered classes quadratic_kappa and mean_absolute_error.
 
     References
     ----------
@@ -101,6 +117,7 @@ class HeadConfig(Section):
     class_weights: ClassWeights = "none"
     sampler: Sampler = "shuffle"
     logit_adjustment: Annotated[float, Field(ge=0, le=100)] = 0.0
+    metric: Metric = "accuracy"
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -145,8 +162,8 @@ class SearchConfig(Section):
     max_layers : int, default 3
         At most so many hidden layers, where each improved the objective.
     objective : {"adaptation", "both"}, default "adaptation"
-        The validation accuracy, mean of the last 5 epochs, of adaptation alone, or of the
-        fine-tuning after it.
+        Whether a trial's value, ``head.metric`` on the validation images as the mean of the last 5
+        epochs, is that of adaptation alone, or of the fine-tuning after it.
     pruner : {"median", "hyperband", "none"}, default "median"
         Ends hopeless trials early.
     storage : str, optional
@@ -205,7 +222,8 @@ class AdaptationConfig(Section):
     epochs : int, default 60
         At most this many.
     patience : int, default 5
-        Epochs without improvement of the validation accuracy before the stage ends.
+        Epochs without improvement of ``head.metric`` on the validation images before the stage
+        ends.
     """
 
     epochs: Positive = 60

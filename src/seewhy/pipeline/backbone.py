@@ -44,6 +44,7 @@ from seewhy.storage.schemas.summary import (
     StageSummary,
 )
 from seewhy.storage.schemas.training import FeaturesRecord, Place
+from seewhy.storage.titles import METRIC_TITLES
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import FeatureCache, keeping_features
 from seewhy.training.search.search import head_summary, search_head
@@ -206,7 +207,8 @@ def _search(
     best = found.record.best
     units = " + ".join(map(str, best.head.units))
     work.progress.say(
-        f"{slug}: search: {len(found.trials)} trials, best validation accuracy "
+        f"{slug}: search: {len(found.trials)} trials, best validation "
+        f"{METRIC_TITLES[config.head.metric]} "
         f"{best.best_value:.3f} with {units} hidden units"
     )
     return found.record
@@ -246,6 +248,8 @@ def _search_key(work: StudyContext, backbone: Backbone) -> str:
         parts.append(f"sampler {config.head.sampler}")
     if config.head.logit_adjustment:
         parts.append(f"logit adjustment {config.head.logit_adjustment!r}")
+    if config.head.metric != "accuracy":
+        parts.append(f"metric {config.head.metric}, order {config.data.ordered}")
     if search.objective == "both":
         parts.append(config.finetuning.model_dump(exclude={"keep", "memory_gib", "disk_gib"}))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -269,7 +273,9 @@ def _search_summary(found: SearchRecord) -> SearchSummary:
     return SearchSummary(
         layers=len(found.head.units),
         trials=sum(count.trials for count in found.layer_counts),
-        best_validation_accuracy=found.best.best_value,
+        best_validation_accuracy=None if found.metric else found.best.best_value,
+        metric=found.metric,
+        best_validation_metric=found.best.best_value if found.metric else None,
         seconds=found.seconds,
     )
 
@@ -378,6 +384,8 @@ def _finish_stage(
         best_validation_accuracy=trained.best_validation_accuracy,
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
+        metric=None if trained.best_validation_metric is None else work.config.head.metric,
+        best_validation_metric=trained.best_validation_metric,
     )
     save_classifier(classifier, work.run.training.model_path(slug, stage))
     work.run.training.write_validation(slug, stage, validation, classes)

@@ -1,13 +1,27 @@
-"""The names of stages, backbones and failed steps in sentences."""
+"""The names of stages, backbones, metrics and failed steps in sentences."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from seewhy.config import Metric
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.summary import FailedStep, Step, Summary
 
 STAGE_TITLES: dict[Stage, str] = {"adaptation": "Adaptation", "finetuning": "Fine-tuning"}
+# What chooses epochs and heads, ``head.metric``, and is measured on the test images.
+METRIC_TITLES: dict[Metric, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "kappa": "Cohen’s kappa",
+    "matthews": "Matthews’ correlation",
+    "quadratic_kappa": "quadratic kappa",
+    "mean_absolute_error": "mean absolute error",
+}
 _STEPS: dict[Step, str] = {
     "data checks": "the checks of the data",
     "label issues": "the search for label issues and outliers",

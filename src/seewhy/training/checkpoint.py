@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from seewhy.errors import RunError
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.schemas.training import Epoch
-from seewhy.training.trainer import BestEpoch, Learner, StageSettings
+from seewhy.training.trainer import BestEpoch, Learner, StageSettings, ValidationScores
 
 
 class Checkpoint:
@@ -62,7 +62,7 @@ class Checkpoint:
                 for name, mine in learner.module.state_dict().items()
             }
             kept: dict[str, Any] = json.loads(said["best"])
-            best.epoch, best.accuracy, best.loss = kept["epoch"], kept["accuracy"], kept["loss"]
+            best.epoch, best.scores = kept["epoch"], ValidationScores(*kept["scores"])
             return [Epoch(**epoch) for epoch in json.loads(said["history"])]
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
@@ -90,7 +90,7 @@ class Checkpoint:
         }
         said = {
             "settings": self._settings,
-            "best": json.dumps({"epoch": best.epoch, "accuracy": best.accuracy, "loss": best.loss}),
+            "best": json.dumps({"epoch": best.epoch, "scores": best.scores}),
             "history": json.dumps([asdict(epoch) for epoch in history]),
         }
         with writing(self.path) as part:

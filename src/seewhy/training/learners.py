@@ -19,8 +19,15 @@ from seewhy.errors import TrainingError
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute, seeded
 from seewhy.runtime.progress import Advance
+from seewhy.statistics.classification import measure
 from seewhy.training.losses import label_shares, loss_of
-from seewhy.training.trainer import StageSettings, augmentation_seed, dropout_seed, epoch_order
+from seewhy.training.trainer import (
+    StageSettings,
+    ValidationScores,
+    augmentation_seed,
+    dropout_seed,
+    epoch_order,
+)
 
 # Batches of images, by their indices; a generator asks for training batches.
 Batches = Callable[[NDArray[np.int64], torch.Generator | None], Tensor]
@@ -107,16 +114,20 @@ class ModuleLearner:
         return float(loss_sum) / len(order), float(right) / len(order)
 
     @torch.no_grad()
-    def validate(self) -> tuple[float, float]:
-        """Return mean loss and accuracy over the validation images."""
+    def validate(self) -> ValidationScores:
+        """Score the validation images."""
         self.module.eval()
-        loss_sum, right = 0.0, 0
+        loss_sum, right, seen = 0.0, 0, []
         for start in range(0, len(self._validation), EVALUATION_BATCH):
             indices = self._validation[start : start + EVALUATION_BATCH]
             logits, loss = self._loss(self._batches(indices, None), indices, "sum")
             loss_sum += float(loss)
             right += int((logits.argmax(dim=1) == self._wanted(indices)).sum())
-        return loss_sum / len(self._validation), right / len(self._validation)
+            if self._settings.metric != "accuracy":
+                seen.append(logits)
+        loss_mean, accuracy = loss_sum / len(self._validation), right / len(self._validation)
+        metric = _metric(self._settings, accuracy, seen, self._labels[self._validation])
+        return ValidationScores(loss_mean, accuracy, metric)
 
     def _wanted(self, indices: NDArray[np.int64]) -> Tensor:
         return self._targets[self._rows(indices)]
@@ -217,15 +228,19 @@ class HeadLearner:
         return loss_sum / len(order), right / len(order)
 
     @torch.no_grad()
-    def validate(self) -> tuple[float, float]:
-        """Return mean loss and accuracy over the validation images."""
+    def validate(self) -> ValidationScores:
+        """Score the validation images."""
         self.module.eval()
-        loss_sum, right = 0.0, 0
+        loss_sum, right, seen = 0.0, 0, []
         for rows in torch.split(self._validation, BLOCK):
             logits, labels = self.module.classify(self._pooled[rows]), self._targets[rows]
             loss_sum += float(self._loss(logits, labels))
             right += int((logits.argmax(dim=1) == labels).sum())
-        return loss_sum / len(self._validation), right / len(self._validation)
+            if self._settings.metric != "accuracy":
+                seen.append(logits)
+        loss, accuracy = loss_sum / len(self._validation), right / len(self._validation)
+        metric = _metric(self._settings, accuracy, seen, self._labels[self._validation.cpu()])
+        return ValidationScores(loss, accuracy, metric)
 
     def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         smoothing = self._settings.label_smoothing
@@ -335,6 +350,18 @@ def _offsets(settings: StageSettings, device: torch.device) -> Tensor | None:
 def _adjusted(logits: Tensor, offsets: Tensor | None) -> Tensor:
     """Return the logits (B, K) that the loss is of."""
     return logits if offsets is None else logits + offsets
+
+
+def _metric(
+    settings: StageSettings, accuracy: float, seen: Sequence[Tensor], labels: NDArray[np.int64]
+) -> float:
+    """Return the metric of logits, batches of (B, K); accuracy costs nothing more."""
+    if settings.metric == "accuracy":
+        return accuracy
+    logits = torch.cat(list(seen)).float().cpu()
+    predicted = logits.argmax(dim=1).numpy()
+    shares = logits.double().softmax(dim=1).numpy()
+    return measure(settings.metric, labels, predicted, shares, settings.degrees)
 
 
 def _laid_out(linear: nn.Linear) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ Says what is opened, at which learning rate, from which input; the epochs are in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from seewhy.config import StudyConfig
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Progress
+from seewhy.statistics.classification import OF_ORDERED_CLASSES
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training.augmentation import Replacement
@@ -108,13 +110,17 @@ def _settings(stage: Stage, config: StudyConfig, data: Dataset) -> StageSettings
     """Put a stage's settings together; only training images decide how large a class is."""
     head, labels = config.head, data.labels[data.where("train")]
     own = config.adaptation if stage == "adaptation" else config.finetuning
-    return stage_settings(
-        stage,
-        head,
-        own.epochs,
-        own.patience,
-        1.0 if stage == "adaptation" else config.finetuning.learning_rate_factor,
-        config.seed,
-        class_weights(head.class_weights, data.classes, labels),
-        logit_offsets(head.logit_adjustment, len(data.classes), labels),
+    factor = 1.0 if stage == "adaptation" else config.finetuning.learning_rate_factor
+    return replace(
+        stage_settings(stage, head, own.epochs, own.patience, factor, config.seed),
+        class_weights=class_weights(head.class_weights, data.classes, labels),
+        logit_offsets=logit_offsets(head.logit_adjustment, len(data.classes), labels),
+        degrees=_degrees(config, data) if head.metric in OF_ORDERED_CLASSES else (),
     )
+
+
+def _degrees(config: StudyConfig, data: Dataset) -> tuple[int, ...]:
+    """Return the places of the classes in their order."""
+    ordered = config.data.ordered
+    order = data.classes if isinstance(ordered, bool) else ordered
+    return tuple(order.index(name) for name in data.classes)

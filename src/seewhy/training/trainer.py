@@ -11,10 +11,10 @@ import copy
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seewhy.config import HeadConfig
+from seewhy.config import HeadConfig, Metric
 from seewhy.errors import TrainingError
 from seewhy.runtime.progress import Advance, Progress
+from seewhy.statistics.classification import LOWER_IS_BETTER
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.training import Epoch
 
@@ -54,6 +55,11 @@ class StageSettings:
         Which training images an epoch takes; see `epoch_order`.
     logit_offsets : tuple of float, default ()
         What is added to the logit of each class in the loss; empty: nothing.
+    metric : str, default "accuracy"
+        What the best epoch is best in, on the validation images; see
+        `seewhy.statistics.classification.measure`.
+    degrees : tuple of int, default ()
+        The places of the classes in their order, where they are ordered.
     """
 
     stage: Stage
@@ -67,6 +73,8 @@ class StageSettings:
     class_weights: tuple[float, ...] = ()
     sampler: str = "shuffle"
     logit_offsets: tuple[float, ...] = ()
+    metric: Metric = "accuracy"
+    degrees: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,15 @@ class StageResult:
     best_epoch : int
         0 where no epoch was better than the start.
     best_validation_accuracy : float
+        Of the best epoch.
+    best_validation_metric : float, optional
+        Of the best epoch; None where the validation accuracy chose it.
     """
 
     history: tuple[Epoch, ...]
     best_epoch: int
     best_validation_accuracy: float
+    best_validation_metric: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -91,9 +103,17 @@ class StageResult:
         return sum(epoch.seconds for epoch in self.history)
 
     @property
-    def last_accuracy(self) -> float:
-        """The validation accuracy, mean of the last 5 epochs: what the search looks at."""
-        return float(np.mean([e.validation_accuracy for e in self.history[-LAST_EPOCHS:]]))
+    def last_objective(self) -> float:
+        """The validation metric, mean of the last 5 epochs: what the search looks at."""
+        return float(np.mean([e.objective for e in self.history[-LAST_EPOCHS:]]))
+
+
+class ValidationScores(NamedTuple):
+    """What an epoch reaches on the validation images: mean loss, accuracy, the metric."""
+
+    loss: float
+    accuracy: float
+    metric: float
 
 
 class Learner(Protocol):
@@ -114,8 +134,8 @@ class Learner(Protocol):
     def train_epoch(self, number: int, advance: Advance) -> tuple[float, float]:
         """Train one epoch; return its mean loss and accuracy, as seen while training."""
 
-    def validate(self) -> tuple[float, float]:
-        """Return mean loss and accuracy over the validation images."""
+    def validate(self) -> ValidationScores:
+        """Score the validation images."""
 
 
 class CheckpointStore(Protocol):
@@ -133,19 +153,27 @@ OnEpoch = Callable[[Epoch], None]
 
 
 class BestEpoch:
-    """The best epoch so far and the weights it had."""
+    """The best epoch so far, by a metric, and the weights it had."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: Metric = "accuracy") -> None:
+        self._metric = metric
         self.epoch = -1
-        self.accuracy = -1.0
-        self.loss = 0.0
+        self.scores = ValidationScores(0.0, -1.0, -goodness(metric, math.inf))
         self.state: dict[str, Tensor] = {}
 
-    def offer(self, epoch: int, loss: float, accuracy: float, module: nn.Module) -> None:
-        """Take an epoch if its accuracy is higher, or equal at a lower loss."""
-        if (accuracy, -loss) > (self.accuracy, -self.loss):
-            self.epoch, self.accuracy, self.loss = epoch, accuracy, loss
+    def offer(self, epoch: int, scores: ValidationScores, module: nn.Module) -> None:
+        """Take an epoch if its metric is better, or equal at a lower loss."""
+        if self._rank(scores) > self._rank(self.scores):
+            self.epoch, self.scores = epoch, scores
             self.state = copy.deepcopy(module.state_dict())
+
+    def _rank(self, scores: ValidationScores) -> tuple[float, float]:
+        return goodness(self._metric, scores.metric), -scores.loss
+
+
+def goodness(metric: Metric, value: float) -> float:
+    """Return a metric's value so that higher is better: with its sign changed where lower is."""
+    return -value if metric in LOWER_IS_BETTER else value
 
 
 def stage_settings(
@@ -155,13 +183,10 @@ def stage_settings(
     patience: int,
     factor: float,
     seed: int,
-    weights: tuple[float, ...] = (),
-    offsets: tuple[float, ...] = (),
 ) -> StageSettings:
-    """Put a stage's settings together.
+    """Put a stage's settings together, but for those that depend on the classes.
 
-    `factor` scales the head's learning rate; `weights` are those of the classes, `offsets` what is
-    added to their logits in the loss.
+    `factor` scales the head's learning rate.
     """
     return StageSettings(
         stage=stage,
@@ -172,9 +197,8 @@ def stage_settings(
         loss=head.loss,
         seed=seed,
         label_smoothing=head.label_smoothing,
-        class_weights=weights,
         sampler=head.sampler,
-        logit_offsets=offsets,
+        metric=head.metric,
     )
 
 
@@ -239,11 +263,12 @@ def train_stage(
     keeper: CheckpointStore | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> StageResult:
-    """Train with Adam until the validation accuracy stops rising.
+    """Train with Adam until the validation metric, by default accuracy, stops getting better.
 
-    An epoch is better when its validation accuracy is higher, or equal at a lower validation
+    An epoch is better when its validation metric is better, or equal at a lower validation
     loss (small validation sets reach their ceiling early). The start counts as epoch 0: where
-    nothing beats it, it comes back.
+    nothing beats it, it comes back. In adaptation it counts by accuracy alone: by a measure in
+    which a few images of a rare class weigh much, a random head may be the best by chance.
 
     Parameters
     ----------
@@ -260,19 +285,21 @@ def train_stage(
     Raises
     ------
     TrainingError
-        Where a loss is no finite number.
+        Where a loss is no finite number, or the validation images do not define the metric.
     """
-    best = BestEpoch()
+    best = BestEpoch(settings.metric)
     history = keeper.restore(learner, best) if keeper else []
     if not history:
-        best.offer(0, *learner.validate(), learner.module)
+        start = _defined(learner.validate(), settings, title)
+        if settings.metric == "accuracy" or settings.stage == "finetuning":
+            best.offer(0, start, learner.module)
     total = settings.epochs * learner.images
     with progress.task(title, total) as advance:
         advance(len(history) * learner.images)
-        while len(history) < settings.epochs and len(history) - best.epoch < settings.patience:
-            history.append(_epoch(learner, settings, len(history) + 1, advance, title))
-            last = history[-1]
-            best.offer(last.epoch, last.validation_loss, last.validation_accuracy, learner.module)
+        while len(history) < settings.epochs and _behind(history, best) < settings.patience:
+            last, scores = _epoch(learner, settings, len(history) + 1, advance, title)
+            history.append(last)
+            best.offer(last.epoch, scores, learner.module)
             if keeper:
                 keeper.keep(learner, best, history)
             if on_epoch:
@@ -281,16 +308,19 @@ def train_stage(
         advance(total)
     learner.module.load_state_dict(best.state)
     learner.module.eval()
-    return StageResult(tuple(history), best.epoch, best.accuracy)
+    metric = None if settings.metric == "accuracy" else best.scores.metric
+    return StageResult(tuple(history), best.epoch, best.scores.accuracy, metric)
 
 
 def _epoch(
     learner: Learner, settings: StageSettings, number: int, advance: Advance, title: str
-) -> Epoch:
+) -> tuple[Epoch, ValidationScores]:
     started = perf_counter()
     trained = learner.train_epoch(number, advance)
     validated = learner.validate()
-    epoch = Epoch(number, *trained, *validated, settings.learning_rate, perf_counter() - started)
+    rate, seconds = settings.learning_rate, perf_counter() - started
+    metric = None if settings.metric == "accuracy" else validated.metric
+    epoch = Epoch(number, *trained, *validated[:2], rate, seconds, metric)
     if not math.isfinite(epoch.train_loss + epoch.validation_loss):
         raise TrainingError(
             f"{title}: training diverged in epoch {epoch.epoch} (its loss is no number); lower "
@@ -301,6 +331,21 @@ def _epoch(
         title,
         number,
         *trained,
-        *validated,
+        *validated[:2],
     )
-    return epoch
+    return epoch, _defined(validated, settings, title)
+
+
+def _behind(history: Sequence[Epoch], best: BestEpoch) -> int:
+    """Return how many epochs have passed since the best one, or since the start."""
+    return len(history) - max(best.epoch, 0)
+
+
+def _defined(scores: ValidationScores, settings: StageSettings, title: str) -> ValidationScores:
+    """Return the scores; refuse a metric that the validation images do not define."""
+    if not math.isfinite(scores.metric):
+        raise TrainingError(
+            f"{title}: the validation images do not define head.metric = {settings.metric!r}; "
+            "expected images of at least two classes"
+        )
+    return scores

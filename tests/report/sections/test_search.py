@@ -14,6 +14,7 @@ from seewhy.evaluation.published_results import HUMAN_ACCURACY
 from seewhy.report.build import build_report
 from seewhy.report.figures.search_figures import (
     PARAMETERS,
+    Scale,
     against,
     best_so_far,
     course,
@@ -251,6 +252,10 @@ def test_best_so_far_is_the_running_maximum(study: ReportInput) -> None:
     # Trial 2 failed; trial 5 was pruned at 0.85, which is no head's value.
     assert best_so_far(trials) == [0.6, 0.7, 0.7, 0.7, 0.8, 0.8]
     assert best_so_far(trials[2:4]) == [None, 0.66]
+    # Of a loss the lowest.
+    assert best_so_far(trials, lower=True) == [0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
+    assert value_scale(trials, "log_loss")[2:] == (0, float("inf"))
+    assert value_scale(trials, "kappa")[2:] == (-1, 1)
     assert best_so_far([replace(trials[0], value=float("nan")), trials[1]]) == [None, 0.7]
 
 
@@ -324,19 +329,21 @@ def test_only_what_was_searched_is_set_against_the_value(study: ReportInput) -> 
 
 def test_learning_rates_lie_on_a_logarithmic_axis(study: ReportInput) -> None:
     trials = [trial for trial in _trials(study, 1) if trial.number in (0, 1, 4)]
-    svg = str(against(trials, "learning_rate", (0, 1), "p", "alt"))
+    svg = str(against(trials, "learning_rate", Scale(0, 1), "p", "alt"))
     first, second, third = (x for x, _ in _dots(svg, "series-1"))
     assert second - first == pytest.approx(third - second, abs=1e-4)
     assert {"1e-5", "1e-4", "1e-3"} <= set(_texts(svg))
     near = [replace(trials[0], learning_rate=r) for r in (2.34e-4, 4e-4)]
-    assert {"2.3e-4", "4e-4"} <= set(_texts(str(against(near, "learning_rate", (0, 1), "p", ""))))
+    assert {"2.3e-4", "4e-4"} <= set(
+        _texts(str(against(near, "learning_rate", Scale(0, 1), "p", "")))
+    )
 
 
 def test_choices_are_columns_that_never_mix(study: ReportInput) -> None:
     base = _trials(study, 1)[0]
     trials = [replace(base, number=k, batch_size=(16, 32, 64)[k % 3]) for k in range(35)]
-    svg = against(trials, "batch_size", (0, 1), "p", "alt")
-    assert svg == against(trials, "batch_size", (0, 1), "p", "alt")
+    svg = against(trials, "batch_size", Scale(0, 1), "p", "alt")
+    assert svg == against(trials, "batch_size", Scale(0, 1), "p", "alt")
     places = [x for x, _ in _dots(svg, "series-1")]
     columns = [sorted(places[k::3]) for k in range(3)]
     assert columns[0][-1] < columns[1][0] < columns[1][-1] < columns[2][0]

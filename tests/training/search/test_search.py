@@ -630,3 +630,42 @@ def test_a_heads_summary_says_all_but_the_smoothing() -> None:
         "batch_size": 32,
         "loss": "cross-entropy",
     }
+
+
+@pytest.mark.parametrize("sampler", ["random", "gp"])
+def test_a_metric_that_is_better_where_it_is_lower_finds_the_same_head(
+    sampler: str, tmp_path: Path
+) -> None:
+    """One search by accuracy, one by a loss of 3 less the accuracy: mirror images."""
+
+    def losing(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
+        mirrored: list[Epoch] = []
+
+        def keep(epoch: Epoch) -> None:
+            value = 3 - epoch.validation_accuracy
+            mirrored.append(replace(epoch, validation_accuracy=0.0, validation_metric=value))
+            on_epoch(mirrored[-1])
+
+        training()(head, keep)
+        return StageResult(tuple(mirrored), 1, 0.0, 3.0)
+
+    wanted = {"sampler": sampler, "max_layers": 2, "pruner": "median"}
+    ours = search(tmp_path / "one.db", training(), **wanted)
+    config = settings(**wanted)
+    by_loss = config.model_copy(
+        update={"head": config.head.model_copy(update={"metric": "log_loss"})}
+    )
+    store = TrialStore(None, tmp_path / "other.db")
+    theirs = search_head(by_loss, "a key", store, losing, Silent(), "a net")
+    assert (ours.record.metric, theirs.record.metric) == (None, "log_loss")
+    assert theirs.record.head == ours.record.head
+    assert [one.state for one in theirs.trials] == [one.state for one in ours.trials]
+    values = [None if one.value is None else 3 - one.value for one in theirs.trials]
+    assert values == [
+        None if one.value is None else pytest.approx(one.value) for one in ours.trials
+    ]
+    for one, other in zip(ours.record.layer_counts, theirs.record.layer_counts, strict=True):
+        assert other.best_trial == one.best_trial
+        assert other.best_value == pytest.approx(3 - one.best_value)
+    assert "did not improve the validation accuracy (" in ours.record.stopped
+    assert theirs.record.stopped.startswith(ours.record.stopped.split("accuracy")[0] + "log loss (")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -25,9 +25,24 @@ from seewhy.report.figures.svg import (
     inline,
     series_look,
 )
+from seewhy.statistics.classification import LOWER_IS_BETTER
 from seewhy.storage.schemas.search import Trial
 
-Scale = tuple[float, float]
+
+class Scale(NamedTuple):
+    """The bounds on which a search's values are drawn, and the bounds that they can have."""
+
+    low: float
+    high: float
+    least: float = 0.0
+    most: float = 1.0
+
+
+# Of metrics that are no share in 0 … 1.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("kappa", "matthews", "quadratic_kappa"), (-1.0, 1.0)),
+    **dict.fromkeys(LOWER_IS_BETTER, (0.0, math.inf)),
+}
 
 # What a trial may vary, by its field, in the order in which it is shown.
 PARAMETERS = {
@@ -56,17 +71,18 @@ def reached(trial: Trial) -> float | None:
     return trial.value if trial.value is not None and math.isfinite(trial.value) else None
 
 
-def best_so_far(trials: Sequence[Trial]) -> list[float | None]:
-    """Return the running maximum over the completed trials of one layer count; None before one.
+def best_so_far(trials: Sequence[Trial], lower: bool = False) -> list[float | None]:
+    """Return the running best over the completed trials of one layer count; None before one.
 
-    A pruned trial reports what it had reached, not what its head is worth: it does not count.
+    The best is the highest value, or the lowest where `lower` values are better. A pruned trial
+    reports what it had reached, not what its head is worth: it does not count.
     """
     best: float | None = None
     course = []
     for trial in trials:
         value = reached(trial) if trial.state == "complete" else None
-        if value is not None and (best is None or value > best):
-            best = value
+        if value is not None:
+            best = value if best is None else (min if lower else max)(best, value)
         course.append(best)
     return course
 
@@ -79,13 +95,17 @@ def varied(trials: Sequence[Trial], parameter: str) -> list[Trial]:
     return [trial for trial in trials if len(seen[trial.layers]) > 1]
 
 
-def value_scale(trials: Sequence[Trial]) -> Scale:
-    """Return the bounds on which all figures of a backbone's search are drawn."""
+def value_scale(trials: Sequence[Trial], metric: str | None = None) -> Scale:
+    """Return the bounds on which all figures of a backbone's search are drawn.
+
+    `metric` is what the values are, where they are not accuracies.
+    """
     values = [value for trial in trials if (value := reached(trial)) is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     span = max(high - low, 0.02)
     room = 0.16 if len(values) < len(trials) else 0.07
-    return low - room * span, high + 0.07 * span
+    bounds = _BOUNDS.get(metric or "", (0.0, 1.0))
+    return Scale(low - room * span, high + 0.07 * span, *bounds)
 
 
 def course(
@@ -95,11 +115,12 @@ def course(
     scale: Scale,
     name: str,
     alt: str,
+    lower: bool = False,
 ) -> SvgFigure:
     """Draw every trial of one layer count and the best so far, against the trial's number.
 
     The trial numbered `best_trial` gets a ring. `before` is the best value with fewer hidden
-    layers, which this layer count had to beat.
+    layers, which this layer count had to beat; `lower` says that lower values are better.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 2.6), layout="constrained")
@@ -107,7 +128,7 @@ def course(
         if before is not None:
             axes.axhline(before, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
         numbers = [trial.number for trial in trials]
-        best = [math.nan if value is None else value for value in best_so_far(trials)]
+        best = [math.nan if value is None else value for value in best_so_far(trials, lower)]
         colour = series_look(trials[0].layers - 1)["color"]
         axes.plot(numbers, best, drawstyle="steps-post", color=colour, linewidth=1.8)
         _dots(axes, trials, numbers)
@@ -216,12 +237,14 @@ def _dots(axes: Axes, trials: Sequence[Trial], places: Sequence[float]) -> None:
 
 
 def _values(axes: Axes, scale: Scale, ticks: int = 6) -> None:
-    axes.set_ylim(*scale)
+    axes.set_ylim(scale.low, scale.high)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=ticks))
-    digits = 3 if scale[1] - scale[0] < 0.06 else 2
-    # The foot may reach below what a share can be.
+    digits = 3 if scale.high - scale.low < 0.06 else 2
+    # The foot may reach below what the values can be.
     axes.yaxis.set_major_formatter(
-        lambda value, _: f"{value:.{digits}f}" if -1e-9 < value < 1 + 1e-9 else ""
+        lambda value, _: (
+            f"{value:.{digits}f}" if scale.least - 1e-9 < value < scale.most + 1e-9 else ""
+        )
     )
 
 

@@ -57,7 +57,8 @@ def curves(
 ) -> SvgFigure:
     """Draw the curves of both stages, side by side on one scale.
 
-    `quantity` is ``loss`` or ``accuracy``; `best` are the epochs whose weights were kept, 0 where
+    `quantity` is ``loss``, ``accuracy`` or ``metric``, which is of the validation images alone;
+    `best` are the epochs whose weights were kept, 0 where
     none was better than the start.
     """
     with rc_context(STYLE):
@@ -137,7 +138,10 @@ def confusion_matrix(
 def _course(axes: Axes, history: Sequence[Epoch], best: int, quantity: str, stage: Stage) -> None:
     colour = STAGE_PAINT[stage]
     epochs = [epoch.epoch for epoch in history]
-    for part, style in (("train", (0, (3, 2))), ("validation", "solid")):
+    styles = {"train": (0, (3, 2)), "validation": "solid"}
+    if quantity == "metric":
+        del styles["train"]
+    for part, style in styles.items():
         values = [getattr(epoch, f"{part}_{quantity}") for epoch in history]
         axes.plot(
             epochs,

@@ -24,9 +24,11 @@ from seewhy.report.figures.search_figures import (
 from seewhy.report.figures.svg import key_entry
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable
+from seewhy.statistics.classification import LOWER_IS_BETTER
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.search import LayerSearch, SearchRecord, Trial
 from seewhy.storage.schemas.training import HeadSummary
+from seewhy.storage.titles import METRIC_TITLES
 from seewhy.wording import count, duration, listing, plain, sentence, share
 
 SAMPLERS = {
@@ -64,6 +66,8 @@ def search_section(study: ReportInput) -> Section:
         parts.append(part)
     return {
         "parts": parts,
+        "metric": METRIC_TITLES[found[0].metric or "accuracy"],
+        "lower": found[0].metric in LOWER_IS_BETTER,
         "objective": OBJECTIVES.get(found[0].objective, found[0].objective),
         "both_losses": any(varied(records.trials, "loss") for records in study.records.values()),
         "further": any(
@@ -74,7 +78,7 @@ def search_section(study: ReportInput) -> Section:
 
 def _part(name: str, search: SearchRecord, records: BackboneRecords) -> Section:
     trials = sorted(records.trials, key=lambda trial: (trial.layers, trial.number))
-    scale = value_scale(trials)
+    scale = value_scale(trials, search.metric)
     return {
         "name": name,
         "search": search,
@@ -112,6 +116,7 @@ def _layers(
     """Return the course and the importances of each layer count."""
     parts = []
     before: float | None = None
+    lower = search.metric in LOWER_IS_BETTER
     found = {one.layers: one for one in search.layer_counts}
     # A layer count none of whose trials succeeded has trials alone.
     for layers in sorted({trial.layers for trial in trials}):
@@ -124,7 +129,13 @@ def _layers(
                 **key_entry(layers - 1, _hidden(layers)),
                 "before": before,
                 "course": course(
-                    own, best, before, scale, f"optimisation-{figure}", _course_alt(name, own)
+                    own,
+                    best,
+                    before,
+                    scale,
+                    f"optimisation-{figure}",
+                    _course_alt(name, own, lower),
+                    lower,
                 ),
                 "importance": importance_bars(
                     one.importance, layers, f"importance-{figure}", _importance_alt(name, one)
@@ -134,7 +145,9 @@ def _layers(
                 "unknown": _why_no_importance(own),
             }
         )
-        before = max(one.best_value, before or 0.0) if one else before
+        if one:
+            value = one.best_value
+            before = value if before is None else (min if lower else max)(value, before)
     return parts
 
 
@@ -249,13 +262,14 @@ def _reasons(trials: Sequence[Trial]) -> list[str]:
     return reasons
 
 
-def _course_alt(name: str, trials: Sequence[Trial]) -> str:
+def _course_alt(name: str, trials: Sequence[Trial], lower: bool) -> str:
     states = Counter(trial.state for trial in trials)
     words = f"Value of each of {count(len(trials), 'trial')} of {name} with "
     words += f"{_hidden(trials[0].layers)}, and the best so far"
-    curve = [value for value in best_so_far(trials) if value is not None]
+    curve = [value for value in best_so_far(trials, lower) if value is not None]
     if curve:
-        words += f", which rises from {share(curve[0], 3)} to {share(curve[-1], 3)}"
+        ends = f"{share(curve[0], 3)} to {share(curve[-1], 3)}"
+        words += f", which {'falls' if lower else 'rises'} from {ends}"
     return f"{words}; {states['failed']} failed, {states['pruned']} pruned"
 
 

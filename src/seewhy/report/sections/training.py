@@ -8,7 +8,7 @@ from seewhy.report.text.tables import ReportTable
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.training import HeadSummary
-from seewhy.storage.titles import STAGE_TITLES
+from seewhy.storage.titles import METRIC_TITLES, STAGE_TITLES
 from seewhy.wording import duration, listing, share
 
 POOLED = "pooled trunk features kept in memory: the trunk ran once"
@@ -20,17 +20,21 @@ def training_section(study: ReportInput) -> list[Section]:
     for slug, records in study.records.items():
         name, part = study.names[slug], study.summary.backbones[slug]
         best: dict[Stage, int] = {s: records.metrics[s].best_epoch for s in STAGES}
-        figures = [
-            curves(
+        metric = records.metrics["adaptation"].metric
+        quantities = {"accuracy": "accuracy", "loss": "loss"}
+        if metric:
+            quantities["metric"] = METRIC_TITLES[metric]
+        figures = {
+            _capital(title): curves(
                 records.history,
                 best,
                 quantity,
                 f"{quantity}-over-epochs-{slug}",
-                f"{quantity.capitalize()} of {name} over the epochs of adaptation and "
-                "fine-tuning, on training and validation images",
+                f"{_capital(title)} of {name} over the epochs of adaptation and fine-tuning, on "
+                f"{'' if quantity == 'metric' else 'training and '}validation images",
             )
-            for quantity in ("accuracy", "loss")
-        ]
+            for quantity, title in quantities.items()
+        }
         stages = [_stage_line(records, stage) for stage in STAGES]
         parts.append(
             {
@@ -38,6 +42,7 @@ def training_section(study: ReportInput) -> list[Section]:
                 "head": _head(part.head) + "; found by the search" * (part.search is not None),
                 "cut": part.cut,
                 "figures": figures,
+                "metric": METRIC_TITLES[metric] if metric else None,
                 "stages": stages,
                 "table": _table(name, slug, records),
             }
@@ -52,6 +57,9 @@ def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
         "epochs": metrics.epochs,
         "best": metrics.best_epoch,
         "accuracy": share(metrics.best_validation_accuracy, 3),
+        "metric": None
+        if metrics.best_validation_metric is None
+        else share(metrics.best_validation_metric, 3),
         "rate": f"{history[0].learning_rate:g}" if history else "–",
         "time": duration(sum(epoch.seconds for epoch in history)),
         "features": records.features.at_cut if stage == "finetuning" else POOLED,
@@ -60,23 +68,32 @@ def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
 
 def _table(name: str, slug: str, records: BackboneRecords) -> ReportTable:
     """Return every epoch of both stages, the data of the curves."""
+    metric = records.metrics["adaptation"].metric
     return ReportTable(
         f"epochs-{slug}",
         f"Epochs of {name}",
         (
             *("Stage", "Epoch", "Training loss", "Training accuracy", "Validation loss"),
-            *("Validation accuracy", "Learning rate", "Best"),
+            "Validation accuracy",
+            *((f"Validation {METRIC_TITLES[metric]}",) if metric else ()),
+            *("Learning rate", "Best"),
         ),
         tuple(
             (
                 *(STAGE_TITLES[stage], one.epoch, one.train_loss, one.train_accuracy),
-                *(one.validation_loss, one.validation_accuracy, f"{one.learning_rate:g}"),
+                *(one.validation_loss, one.validation_accuracy),
+                *((one.validation_metric,) if metric else ()),
+                f"{one.learning_rate:g}",
                 "best" if one.epoch == records.metrics[stage].best_epoch else "",
             )
             for stage in STAGES
             for one in records.history[stage]
         ),
     )
+
+
+def _capital(title: str) -> str:
+    return f"{title[0].upper()}{title[1:]}"
 
 
 def _head(head: HeadSummary) -> str:

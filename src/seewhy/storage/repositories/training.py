@@ -61,6 +61,8 @@ class TrainingRepository(Repository):
         """Write a stage's history, predictions, confusion matrix and, last, its metrics."""
         folder = self.layout.stage(slug, metrics.stage)
         names = [field.name for field in fields(Epoch)]
+        if all(epoch.validation_metric is None for epoch in history):
+            names.remove("validation_metric")
         epochs = ([getattr(epoch, name) for name in names] for epoch in history)
         write_table(folder / "history.csv", CsvTable(names, epochs))
         write_predictions(folder / "predictions.csv", predictions, classes)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from seewhy.config import Metric
 from seewhy.storage.schemas.base import Rate, Record, Stage
 
 
@@ -58,8 +59,9 @@ class Rates(Record):
 class StageMetrics(Record):
     """metrics.json: one stage on the test images, and how it was trained.
 
-    `best_epoch` is 0 where no epoch was better than the start. Times are in history.csv and
-    features.json: equal studies have equal metrics.json.
+    `best_epoch` is 0 where no epoch was better than the start. Where validation accuracy did not
+    choose it, `metric` names what did, and `best_validation_metric` is its value. Times are in
+    history.csv and features.json: equal studies have equal metrics.json.
     """
 
     stage: Stage
@@ -72,6 +74,8 @@ class StageMetrics(Record):
     best_validation_accuracy: Rate
     best_epoch: int
     epochs: int
+    metric: Metric | None = None
+    best_validation_metric: float | None = None
 
 
 class WordGroup(Record):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from seewhy.config import Metric
 from seewhy.storage.schemas.base import Rate, Record
 from seewhy.storage.schemas.training import HeadSummary
 
@@ -18,7 +19,7 @@ class Trial:
     """One line of trials.csv: a head that the search tried.
 
     `number` is among the trials with as many hidden layers, from 0. `value` is the objective, the
-    mean validation accuracy of the last 5 epochs: of a pruned trial what it had reached, None where
+    mean validation metric of the last 5 epochs: of a pruned trial what it had reached, None where
     it failed, for the `reason`. `units` follow from the searched `units_p`.
     `best_validation_accuracy` is that of its best epoch.
     """
@@ -52,7 +53,7 @@ class LayerSearch(Record):
     pruned: int
     failed: int
     best_trial: int
-    best_value: Rate
+    best_value: Annotated[float, Field(allow_inf_nan=False)]
     head: HeadSummary
     importance: dict[str, Rate] = Field(default_factory=dict)
     seconds: float
@@ -62,12 +63,14 @@ class SearchRecord(Record):
     """best.json: what the search found for one backbone, written last.
 
     `stopped` says in a sentence why no further layer was tried; `layer_counts` has one entry for
-    each number of hidden layers, ascending; `head` is the one that adaptation trains.
+    each number of hidden layers, ascending; `head` is the one that adaptation trains. `metric` is
+    None where the validation accuracy chose it.
     """
 
     sampler: str
     pruner: str
     objective: str
+    metric: Metric | None = None
     layer_counts: list[LayerSearch]
     head: HeadSummary
     stopped: str
@@ -77,6 +80,8 @@ class SearchRecord(Record):
     def _found(self) -> SearchRecord:
         if all(one.head != self.head for one in self.layer_counts):
             raise ValueError("no layer count has the chosen head")
+        if not self.metric and any(not 0 <= one.best_value <= 1 for one in self.layer_counts):
+            raise ValueError("a validation accuracy is not between 0 and 1")
         return self
 
     @property

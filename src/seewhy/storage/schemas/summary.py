@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from seewhy.config import Metric
 from seewhy.storage.schemas.base import Rate, Record, Stage
 from seewhy.storage.schemas.faithfulness import FaithfulnessSummary
 from seewhy.storage.schemas.input_size import InputSize
@@ -54,12 +55,21 @@ class BaselineSummary(Record):
 
 
 class SearchSummary(Record):
-    """The search's part of summary.json."""
+    """The search's part of summary.json; of the two best values one is given.
+
+    `metric` and `best_validation_metric` are given where validation accuracy did not choose.
+    """
 
     layers: int
     trials: int
-    best_validation_accuracy: Rate
+    best_validation_accuracy: Rate | None = None
+    metric: Metric | None = None
+    best_validation_metric: float | None = None
     seconds: float
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 class StageSummary(Record):

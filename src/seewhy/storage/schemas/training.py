@@ -37,7 +37,10 @@ class HeadSummary(Record):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of history.csv; losses are means per image, accuracies shares in 0 … 1."""
+    """One line of history.csv; losses are means per image, accuracies shares in 0 … 1.
+
+    `validation_metric` is what chose the best epoch; None where that is the validation accuracy.
+    """
 
     epoch: int
     train_loss: float
@@ -46,3 +49,10 @@ class Epoch:
     validation_accuracy: float
     learning_rate: float
     seconds: float
+    validation_metric: float | None = None
+
+    @property
+    def objective(self) -> float:
+        """What chose the best epoch, on the validation images."""
+        metric = self.validation_metric
+        return self.validation_accuracy if metric is None else metric

@@ -2,8 +2,8 @@
 
 One hidden layer first: learning rate, dropout, batch size, loss and units are searched. Then a
 layer more at a time, for which only dropout and units are searched again, until a layer does not
-improve the validation accuracy (the paper's section 3.4). What a trial is, the caller says; this
-module knows no features, networks or files.
+improve the validation metric (in the paper's section 3.4, accuracy). What a trial is, the caller
+says; this module knows no features, networks or files.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from seewhy.config import HeadConfig, SearchConfig, StudyConfig
+from seewhy.config import HeadConfig, Metric, SearchConfig, StudyConfig
 from seewhy.errors import SeewhyError, TrainingError, first_line
 from seewhy.runtime.device import one_thread
 from seewhy.runtime.progress import Advance, Progress
 from seewhy.storage.schemas.search import LayerSearch, SearchRecord, Trial, TrialState
 from seewhy.storage.schemas.training import Epoch, HeadSummary
+from seewhy.storage.titles import METRIC_TITLES
 from seewhy.training.search.sampling import (
     OUTCOME,
     NumberedSampler,
@@ -35,7 +36,7 @@ from seewhy.training.search.sampling import (
     tried_head,
 )
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna
-from seewhy.training.trainer import LAST_EPOCHS, OnEpoch, StageResult, seed_of
+from seewhy.training.trainer import LAST_EPOCHS, OnEpoch, StageResult, goodness, seed_of
 
 log = logging.getLogger("seewhy")
 
@@ -74,6 +75,15 @@ class _Search:
     def wanted(self) -> SearchConfig:
         """The configuration's part that is this module's."""
         return self.config.search
+
+    @property
+    def metric(self) -> Metric:
+        """What chooses the best head. In the store higher is better, whatever the metric."""
+        return self.config.head.metric
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Tell whether one value of the metric is better than another."""
+        return goodness(self.metric, value) > goodness(self.metric, other)
 
 
 class _PrunedError(Exception):
@@ -128,9 +138,9 @@ def search_head(
             stopped = f"no trial with {_layers(layers)} succeeded"
             break
         counts.append(count)
-        if best is not None and count.best_value <= counts[-2].best_value:
+        if best is not None and not search.is_better(count.best_value, counts[-2].best_value):
             stopped = (
-                f"{_layers(layers)} did not improve the validation accuracy "
+                f"{_layers(layers)} did not improve the validation {METRIC_TITLES[search.metric]} "
                 f"({count.best_value:.4f} against {counts[-2].best_value:.4f})"
             )
             break
@@ -140,6 +150,7 @@ def search_head(
         sampler=search.wanted.sampler,
         pruner=search.wanted.pruner,
         objective=search.wanted.objective,
+        metric=None if search.metric == "accuracy" else search.metric,
         layer_counts=counts,
         head=head_summary(best),
         stopped=stopped,
@@ -167,7 +178,9 @@ def _search_layers(
 
     def ended() -> list[Trial]:
         found = (t for t in study.get_trials(deepcopy=False) if t.number < budget)
-        return [_trial(t, layers, smaller, start) for t in found if t.state in _STATES]
+        return [
+            _trial(t, layers, smaller, start, search.metric) for t in found if t.state in _STATES
+        ]
 
     with search.progress.task(f"{search.title}: search, {_layers(layers)}", budget) as advance:
         done = 0
@@ -188,7 +201,7 @@ def _search_layers(
     if not complete:
         return trials, None, None
     # The first of equals, whatever order they ended in.
-    top = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+    top = max(complete, key=lambda one: (goodness(search.metric, one.value or 0.0), -one.number))
     head = tried_head(study.get_trials(deepcopy=False)[top.number], layers, smaller, start)
     importance = _importance(study, search.config.seed, len(complete))
     return trials, _layer_search(trials, top, head, importance), head
@@ -210,24 +223,25 @@ def _run(
         epochs.append(epoch)
         advance(0)  # a study that is interrupted stops here
         if search.wanted.pruner != "none":
-            _prune(trial, epoch, len(epochs), behind)
+            _prune(trial, goodness(search.metric, epoch.objective), len(epochs), behind)
 
     state, value, reason, result = OptunaState.COMPLETE, None, "", None
     try:
         result = search.run_trial(head, on_epoch)
-        value = result.last_accuracy
+        value = goodness(search.metric, result.last_objective)
     except _PrunedError:
         state = OptunaState.PRUNED
     except (SeewhyError, RuntimeError, MemoryError, ArithmeticError) as error:
         # PyTorch's own errors, of memory above all, are RuntimeErrors.
         state, reason = OptunaState.FAIL, first_line(error)
-    accuracies = [epoch.validation_accuracy for epoch in (result.history if result else epochs)]
-    last = accuracies[-LAST_EPOCHS:]
+    behind_it = result.history if result else epochs
+    last = [goodness(search.metric, epoch.objective) for epoch in behind_it[-LAST_EPOCHS:]]
+    reached = sum(last) / len(last) if last and state != OptunaState.FAIL else None
     outcome = {
         "epochs": len(epochs),
         "seconds": perf_counter() - started,
-        "value": sum(last) / len(last) if last and state != OptunaState.FAIL else None,
-        "best": max(accuracies, default=None),
+        "value": reached,
+        "best": max((epoch.validation_accuracy for epoch in behind_it), default=None),
         "reason": reason,
     }
     search.store.finish(study, trial, state, value, {OUTCOME: outcome})
@@ -238,7 +252,7 @@ def _run(
         trial.number,
         _layers(len(head.units)),
         _STATES[state],
-        reason or f"{outcome['value']:.4f}",
+        reason or f"{goodness(search.metric, reached or 0.0):.4f}",
         head.units,
         head.dropout,
         head.learning_rate,
@@ -249,10 +263,10 @@ def _run(
     )
 
 
-def _prune(trial: optuna.Trial, epoch: Epoch, step: int, behind: dict[int, float]) -> None:
+def _prune(trial: optuna.Trial, reached: float, step: int, behind: dict[int, float]) -> None:
     """Report an epoch to the pruner, unless it passed it before its process was killed."""
     if step not in behind:
-        trial.report(epoch.validation_accuracy, step)
+        trial.report(reached, step)
     # The pruner looks at the trial's last step: earlier ones were let pass.
     if step >= max(behind, default=0) and trial.should_prune():
         raise _PrunedError
@@ -291,7 +305,11 @@ class _Hyperband(HyperbandPruner):
 
 
 def _trial(
-    stored: FrozenTrial, layers: int, smaller: HeadConfig | None, start: HeadConfig
+    stored: FrozenTrial,
+    layers: int,
+    smaller: HeadConfig | None,
+    start: HeadConfig,
+    metric: Metric,
 ) -> Trial:
     """Turn a stored trial that has ended into its record."""
     head = tried_head(stored, layers, smaller, start)
@@ -300,7 +318,7 @@ def _trial(
         layers=layers,
         number=stored.number,
         state=_STATES[stored.state],
-        value=outcome["value"],
+        value=None if outcome["value"] is None else goodness(metric, outcome["value"]),
         best_validation_accuracy=outcome["best"],
         units_p=stored.params["units_p"],
         units=head.units,
