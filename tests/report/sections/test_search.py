@@ -349,7 +349,7 @@ def test_choices_are_columns_that_never_mix(study: ReportInput) -> None:
     assert columns[0][-1] < columns[1][0] < columns[1][-1] < columns[2][0]
     assert all(len(set(column)) == len(column) for column in columns)
     assert {"16", "32", "64"} <= set(_texts(svg))
-    loss = against(varied(_trials(study, 1), "loss"), "loss", (0, 1), "p", "alt")
+    loss = against(varied(_trials(study, 1), "loss"), "loss", Scale(0, 1), "p", "alt")
     assert {"entropy", "divergence"} <= {word for t in _texts(loss) for word in t.split()}
 
 
