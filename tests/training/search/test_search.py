@@ -638,6 +638,9 @@ def test_a_metric_that_is_better_where_it_is_lower_finds_the_same_head(
 ) -> None:
     """One search by accuracy, one by a loss of 3 less the accuracy: mirror images."""
 
+    def shallow(head: HeadConfig) -> float:
+        return quality(head) - 0.3 * (len(head.units) - 1)
+
     def losing(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
         mirrored: list[Epoch] = []
 
@@ -646,11 +649,11 @@ def test_a_metric_that_is_better_where_it_is_lower_finds_the_same_head(
             mirrored.append(replace(epoch, validation_accuracy=0.0, validation_metric=value))
             on_epoch(mirrored[-1])
 
-        training()(head, keep)
+        training(shallow)(head, keep)
         return StageResult(tuple(mirrored), 1, 0.0, 3.0)
 
     wanted = {"sampler": sampler, "max_layers": 2, "pruner": "median"}
-    ours = search(tmp_path / "one.db", training(), **wanted)
+    ours = search(tmp_path / "one.db", training(shallow), **wanted)
     config = settings(**wanted)
     by_loss = config.model_copy(
         update={"head": config.head.model_copy(update={"metric": "log_loss"})}
