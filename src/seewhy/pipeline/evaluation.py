@@ -1,6 +1,6 @@
 """A study's evaluation and comparison, from the records of its backbones.
 
-Done at the end of a study, and again for a finished one. It reads records and knows no networks.
+Done at the end of a study, and again for a finished one. It reads records and runs no networks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from seewhy.pipeline.abstention import write_abstention
 from seewhy.pipeline.breakdown import write_breakdown
 from seewhy.pipeline.dependent_images import with_groups
 from seewhy.pipeline.imbalance import write_imbalance
+from seewhy.pipeline.localisation import write_localisation
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import redraw_report
 from seewhy.runtime.arguments import listener, run_root
@@ -44,6 +45,7 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
             write_imbalance(run, slug, one, seed)
             write_breakdown(run, slug, one.predictions["finetuning"], seed)
             write_abstention(run, slug, one, found)
+            write_localisation(run, slug, one, seed)
     with failures.optional("comparison"):
         if not records:
             raise RunError("no backbone could be evaluated")

@@ -187,6 +187,7 @@ def _read(run: RunDirectory, summary: Summary) -> ReportInput:
         evaluations={slug: run.evaluation.read(slug) for slug in summary.backbones},
         imbalances={slug: run.imbalance.read(slug) for slug in summary.backbones},
         breakdowns={slug: run.breakdown.read(slug) for slug in summary.backbones},
+        localisations={slug: run.localisation.read(slug) for slug in summary.backbones},
         comparison=run.evaluation.read_comparison(),
         findings=run.data.read_checks().findings,
     )

@@ -23,6 +23,7 @@ from seewhy.storage.repositories.data import DataRepository
 from seewhy.storage.repositories.evaluation import EvaluationRepository
 from seewhy.storage.repositories.explanations import ExplanationRepository
 from seewhy.storage.repositories.imbalance import ImbalanceRepository
+from seewhy.storage.repositories.localisation import LocalisationRepository
 from seewhy.storage.repositories.mitigation import MitigationRepository
 from seewhy.storage.repositories.provenance import FingerprintRepository, ProvenanceRepository
 from seewhy.storage.repositories.quality import QualityRepository
@@ -62,6 +63,7 @@ class RunDirectory:
         self.evaluation = EvaluationRepository(self.layout)
         self.imbalance = ImbalanceRepository(self.layout)
         self.breakdown = BreakdownRepository(self.layout)
+        self.localisation = LocalisationRepository(self.layout)
         self.abstention = AbstentionRepository(self.layout)
         self.provenance = ProvenanceRepository(self.layout)
         self.summary = SummaryRepository(self.layout)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seewhy.explanation.measures.localisation import energy_inside, gini, overlap, pointing_hits
+from seewhy.explanation.measures.localisation import (
+    energy_inside,
+    gini,
+    overlap,
+    overlap_at_area,
+    pointing_hits,
+    score_localisation,
+)
 
 # Quantus 0.6.0 on this map: Sparseness 0.5614033 (it adds 1e-7 to every value);
 # RelevanceMassAccuracy 0.7105263 and PointingGame True with the mask below.
@@ -72,10 +79,54 @@ def test_overlap_by_hand() -> None:
     torch.testing.assert_close(overlap(maps, masks, 0.3), torch.tensor([0.5]))
 
 
+def test_overlap_at_the_objects_area_by_hand() -> None:
+    maps = torch.tensor([[[0.9, 0.6, 0.4, 0.0]]])
+    masks = torch.tensor([[[False, True, True, True]]])
+    # Three hottest pixels, two of them on the object: two of four.
+    torch.testing.assert_close(overlap_at_area(maps, masks), torch.tensor([0.5]))
+    # One hottest pixel, off the object.
+    assert overlap_at_area(maps, torch.tensor([[[False, False, True, False]]])).tolist() == [0.0]
+    # Three zeros share the second place: a third of a pixel is on the object.
+    zeros = torch.tensor([[[0.9, 0.0, 0.0, 0.0]]])
+    some = torch.tensor([[[True, True, False, False]]])
+    torch.testing.assert_close(overlap_at_area(zeros, some), torch.tensor([(4 / 3) / (4 - 4 / 3)]))
+
+
+def test_overlap_at_the_objects_area_needs_no_contrast() -> None:
+    maps = torch.rand(5, 4, 4, generator=torch.Generator().manual_seed(0))
+    masks = torch.rand(5, 4, 4, generator=torch.Generator().manual_seed(1)) > 0.5
+    found = overlap_at_area(maps, masks)
+    torch.testing.assert_close(overlap_at_area(maps**4, masks), found)
+    assert not torch.allclose(overlap(maps**4, masks, 0.5), overlap(maps, masks, 0.5))
+
+
+def test_scores_do_not_depend_on_the_batches() -> None:
+    maps = torch.rand(6, 3, 3, generator=torch.Generator().manual_seed(0))
+    maps[1] = 0
+    masks = torch.rand(6, 9, 9, generator=torch.Generator().manual_seed(1)) > 0.5
+    masks[4] = False
+    numbers = torch.arange(6)
+    found = score_localisation(maps, masks, numbers, seed=3)
+    parts = [
+        score_localisation(maps[part], masks[part], numbers[part], seed=3)
+        for part in (slice(0, 2), slice(2, 6))
+    ]
+    for name, values in found.items():
+        assert values.shape == (4, 6)
+        assert values.isnan().all(dim=0).tolist() == [False, True, False, False, True, False]
+        torch.testing.assert_close(
+            torch.cat([part[name] for part in parts], dim=1), values, equal_nan=True
+        )
+    # Random maps and the Gaussian have the map's own values: an even map has one score in all.
+    even = score_localisation(torch.ones(1, 3, 3), masks[:1], numbers[:1])["energy_inside"]
+    torch.testing.assert_close(even, masks[0].float().mean().expand(4, 1))
+
+
 def test_a_map_that_is_its_mask_overlaps_wholly() -> None:
     masks = torch.rand(4, 9, 9, generator=torch.Generator().manual_seed(0)) > 0.6
     maps = 7.0 * masks
     assert overlap(maps, masks, 0.5).tolist() == [1.0] * 4
+    assert overlap_at_area(maps, masks).tolist() == [1.0] * 4
     assert energy_inside(maps, masks).tolist() == [1.0] * 4
     assert pointing_hits(maps, masks).tolist() == [1.0] * 4
     assert overlap(1.0 * ~masks, masks, 0.5).tolist() == [0.0] * 4
@@ -89,4 +140,5 @@ def test_an_empty_map_points_nowhere(empty: float) -> None:
     for measure in (pointing_hits, energy_inside, lambda a, b: overlap(a, b, 0.5)):
         found = measure(maps, masks)
         assert found[0].isnan()
+        assert overlap_at_area(maps, masks)[0].isnan()
         assert found[1].item() == pytest.approx(1 / 6)

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 from seewhy.explanation.measures.pixel_removal import resized
+from seewhy.explanation.measures.reference_maps import rearranged, reference_patterns
+
+MEASURES = ("pointing_game", "energy_inside", "iou_at_area")
+"""What `score_localisation` measures; more is better in each."""
 
 
 def gini(maps: Tensor) -> Tensor:
@@ -80,6 +84,74 @@ def overlap(maps: Tensor, masks: Tensor, threshold: float) -> Tensor:
     bright = values >= threshold * values.amax(dim=(1, 2), keepdim=True)
     both, either = (bright & masks).sum(dim=(1, 2)), (bright | masks).sum(dim=(1, 2))
     return _known(maps, both / either)
+
+
+def overlap_at_area(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Return intersection over union (N,) of the object and as many of the map's hottest pixels.
+
+    .. math:: \mathrm{IoU} = \frac{|T_K \cap M|}{|T_K \cup M|} = \frac{r}{2 - r},
+              \qquad r = \frac{|T_K \cap M|}{K}
+
+    with M the object's pixels, K = \|M\|, and T_K the K pixels with the highest values of the map,
+    upsampled bilinearly to the masks (N, H, W), none of which is empty. r is the relevance rank
+    accuracy of the paper. No threshold is chosen, so neither a method's contrast nor the object's
+    size favours a map. Among equal values at the limit, the expected share counts. NaN for an empty
+    map.
+
+    References
+    ----------
+    Arras, Osman, Samek, "CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural
+    network explanations", Information Fusion 81, 2022.
+    """
+    values = resized(maps, (masks.shape[1], masks.shape[2])).clamp_min(0).flatten(1)
+    objects = masks.flatten(1)
+    sizes = objects.sum(dim=1)
+    limits = torch.stack(
+        [one.kthvalue(len(one) - int(k) + 1).values for one, k in zip(values, sizes, strict=True)]
+    )[:, None]
+    above, equal = values > limits, values == limits
+    left = (sizes - above.sum(dim=1)) / equal.sum(dim=1)
+    both = (above & objects).sum(dim=1) + left * (equal & objects).sum(dim=1)
+    return _known(maps, both / (2 * sizes - both))
+
+
+def score_localisation(
+    maps: Tensor, masks: Tensor, numbers: Tensor, seed: int = 0, random_maps: int = 2
+) -> dict[str, Tensor]:
+    """Score maps against masks, beside random maps and a centred Gaussian.
+
+    Parameters
+    ----------
+    maps : Tensor of float, (n, h, w)
+        Never negative.
+    masks : Tensor of bool, (n, H, W)
+        In the images' own framing.
+    numbers : Tensor of int, (n,)
+        The images' places in the set that is measured: random maps depend on them and the seed,
+        not on the batches.
+    seed : int, default 0
+    random_maps : int, default 2
+        R random maps an image.
+
+    Returns
+    -------
+    dict of str to Tensor of float, (R + 2, n)
+        By `MEASURES`: for the maps, for each random map, for the Gaussian. NaN for an image whose
+        map or mask is empty.
+    """
+    known = (maps.amax(dim=(1, 2)) > 0) & masks.flatten(1).any(dim=1)
+    found = {name: torch.full((random_maps + 2, len(maps)), torch.nan) for name in MEASURES}
+    if not known.any():
+        return found
+    given, objects = maps[known].float(), masks[known]
+    size = (given.shape[1], given.shape[2])
+    patterns, _ = reference_patterns(numbers[known], size, seed, random_maps)
+    # A pattern gets the map's own values: a map that covers more would have more on the object.
+    for row, one in enumerate([given, *(rearranged(given, pattern) for pattern in patterns)]):
+        found["pointing_game"][row, known] = pointing_hits(one, objects)
+        found["energy_inside"][row, known] = energy_inside(one, objects)
+        found["iou_at_area"][row, known] = overlap_at_area(one, objects)
+    return found
 
 
 def _known(maps: Tensor, values: Tensor) -> Tensor:

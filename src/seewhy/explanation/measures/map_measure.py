@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from seewhy.statistics.bootstrap import Interval, mean_interval
 
@@ -36,8 +36,9 @@ class MapMeasure:
         Difference of the maps to these, paired image by image.
     verdict, gaussian_verdict : str
         ``better than random`` (``… than a centred Gaussian``) where the paired interval is
-        wholly on the good side of zero, else ``no better than …``; ``too few images`` below ten;
-        ``no good direction`` where neither is good.
+        wholly on the good side of zero, else ``no better than …``; ``too few images`` (or
+        ``groups``, where whole groups are drawn) below ten; ``no good direction`` where neither
+        is good.
     """
 
     good: Good
@@ -58,6 +59,8 @@ def compare(
     good: Good,
     seed: int = 0,
     draws: int = 2000,
+    strata: NDArray[np.int64] | None = None,
+    clusters: NDArray[np.int64] | None = None,
 ) -> MapMeasure:
     """Set the maps' values beside those of random maps and of a centred Gaussian.
 
@@ -67,31 +70,37 @@ def compare(
     random : array-like of float, (N, R)
         R random maps an image.
     good : {"low", "high", "neither"}
-    seed, draws
+    seed, draws, strata, clusters
         As for `seewhy.statistics.bootstrap.mean_interval`.
     """
     ours, centre = np.asarray(maps, np.float64), np.asarray(gaussian, np.float64)
     chance = np.asarray(random, np.float64).mean(axis=1)
-    to_chance = mean_interval(ours - chance, draws=draws, seed=seed)
-    to_centre = mean_interval(ours - centre, draws=draws, seed=seed)
+    each = [
+        mean_interval(values, strata, draws, seed, clusters)
+        for values in (ours, chance, centre, ours - chance, ours - centre)
+    ]
+    units, unit = (len(ours), "images") if clusters is None else (len(set(clusters)), "groups")
     return MapMeasure(
         good=good,
         images=len(ours),
-        maps=mean_interval(ours, draws=draws, seed=seed),
-        random=mean_interval(chance, draws=draws, seed=seed),
-        gaussian=mean_interval(centre, draws=draws, seed=seed),
-        versus_random=to_chance,
-        versus_gaussian=to_centre,
-        verdict=judge(to_chance, good, len(ours), "random"),
-        gaussian_verdict=judge(to_centre, good, len(ours), "a centred Gaussian"),
+        maps=each[0],
+        random=each[1],
+        gaussian=each[2],
+        versus_random=each[3],
+        versus_gaussian=each[4],
+        verdict=judge(each[3], good, units, "random", unit),
+        gaussian_verdict=judge(each[4], good, units, "a centred Gaussian", unit),
     )
 
 
-def judge(difference: Interval, good: Good, images: int, than: str) -> str:
-    """Say whether a paired difference is wholly on the good side of zero."""
+def judge(difference: Interval, good: Good, units: int, than: str, unit: str = "images") -> str:
+    """Say whether a paired difference is wholly on the good side of zero.
+
+    `units` are how many images, or groups of them, the interval was drawn from.
+    """
     if good == "neither":
         return "no good direction"
-    if images < FEWEST_IMAGES:
-        return "too few images"
+    if units < FEWEST_IMAGES:
+        return f"too few {unit}"
     better = difference.high < 0 if good == "low" else difference.low > 0
     return f"{'better' if better else 'no better'} than {than}"

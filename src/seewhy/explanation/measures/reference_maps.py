@@ -58,6 +58,20 @@ def centred_gaussian(size: tuple[int, int]) -> Tensor:
     return axes[0][:, None] * axes[1]
 
 
+def reference_patterns(
+    numbers: Tensor, size: tuple[int, int], seed: int, count: int
+) -> tuple[list[Tensor], Tensor]:
+    """Return `count` random maps and the Gaussian, (n, h, w) each, and the maps that break ties.
+
+    `numbers` (n,) are the images' places in the set that is measured. A further random map changes
+    none of the others.
+    """
+    drawn = torch.stack([random_maps(int(n), count + 1, size, seed) for n in numbers])
+    centre = centred_gaussian(size).expand(len(numbers), *size)
+    # The first breaks ties, so that a further random map changes none of the others' numbers.
+    return [*drawn[:, 1:].unbind(dim=1), centre], drawn[:, 0]
+
+
 def rearranged(maps: Tensor, patterns: Tensor) -> Tensor:
     """Put each map's own values, (N, h, w), in the order of a pattern: the largest to the largest.
 

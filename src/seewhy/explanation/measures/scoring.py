@@ -25,10 +25,9 @@ from seewhy.explanation.measures.curves import (
 from seewhy.explanation.measures.localisation import energy_inside, gini, overlap, pointing_hits
 from seewhy.explanation.measures.pixel_removal import find_baseline, ranks
 from seewhy.explanation.measures.reference_maps import (
-    centred_gaussian,
     named_generator,
-    random_maps,
     rearranged,
+    reference_patterns,
 )
 from seewhy.explanation.targets import Activation, Target
 
@@ -148,7 +147,8 @@ def score_batch(
 
     maps, size = given.maps[numbers], (images.shape[2], images.shape[3])
     masks = F.interpolate(given.masks[numbers][:, None].float(), size=size)[:, 0] > 0
-    patterns, ties = _patterns(maps, numbers, settings)
+    places = (maps.shape[1], maps.shape[2])
+    patterns, ties = reference_patterns(numbers, places, settings.seed, settings.random_maps)
     around = _BatchContext(predict, images, numbers, settings)
     measures: dict[str, list[Tensor]] = {}
     curves: dict[str, list[Tensor]] = {}
@@ -173,17 +173,6 @@ def score_batch(
         masks.flatten(1).any(dim=1),
         passes,
     )
-
-
-def _patterns(maps: Tensor, numbers: Tensor, settings: Settings) -> tuple[list[Tensor], Tensor]:
-    """Return R random maps and the Gaussian, (n, h, w) each, and the maps that break ties."""
-    size = (maps.shape[1], maps.shape[2])
-    drawn = torch.stack(
-        [random_maps(int(n), settings.random_maps + 1, size, settings.seed) for n in numbers]
-    )
-    centre = centred_gaussian(size).expand_as(maps)
-    # The first breaks ties, so that a further random map changes none of the others' numbers.
-    return [*drawn[:, 1:].unbind(dim=1), centre], drawn[:, 0]
 
 
 class _BatchContext:

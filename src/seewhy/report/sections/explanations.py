@@ -9,6 +9,7 @@ from seewhy.report.sections.data_quality import quality_issues_section
 from seewhy.report.sections.failed_steps import MissingResults
 from seewhy.report.sections.faithfulness import faithfulness_section
 from seewhy.report.sections.gallery import ClassGallery, GalleryBuilder, gallery_bounds
+from seewhy.report.sections.localisation import localisation_section
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.statements import best_backbone
 from seewhy.report.text.tables import ReportTable
@@ -47,6 +48,7 @@ def explanation_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
     empty = [int(one.empty.sum()) for one in final]
     chosen = [gallery.of_class(label, per_end) for label in sorted(labels)]
     return {
+        "reading": _localisation_in_words(study),
         "tables": [_selection(chosen)],
         "issues": quality_issues_section(study, gallery),
         "averages": [
@@ -63,6 +65,7 @@ def explanation_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
                 "empty": none,
                 "faithfulness": faithfulness_section(study, slug),
                 "missing": MissingResults(study).of("faithfulness", slug),
+                "localisation": localisation_section(study, slug),
             }
             for (slug, part), none in zip(study.summary.backbones.items(), empty, strict=True)
         ],
@@ -71,6 +74,15 @@ def explanation_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
         "of": len(classes),
         "per_end": per_end,
     }
+
+
+def _localisation_in_words(study: ReportInput) -> list[Section]:
+    """Return what the masks say as sentences alone, for the report as Markdown."""
+    return [
+        {"sentences": [f"Maps{study.of(slug)} after {one['stage'].lower()}:", *one["sentences"]]}
+        for slug in study.records
+        for one in localisation_section(study, slug).get("stages", ())
+    ]
 
 
 def _selection(classes: Sequence[ClassGallery]) -> ReportTable:

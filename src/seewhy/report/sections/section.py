@@ -15,6 +15,7 @@ from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.evaluation import Evaluation
 from seewhy.storage.schemas.imbalance import Imbalance
+from seewhy.storage.schemas.localisation import Localisation
 from seewhy.storage.schemas.provenance import Provenance
 from seewhy.storage.schemas.summary import Summary
 from seewhy.storage.titles import display_names
@@ -37,6 +38,7 @@ class ReportInput:
     evaluations: Mapping[str, Evaluation | None] = field(default_factory=dict)
     imbalances: Mapping[str, Imbalance | None] = field(default_factory=dict)
     breakdowns: Mapping[str, Breakdown | None] = field(default_factory=dict)
+    localisations: Mapping[str, Localisation | None] = field(default_factory=dict)
     comparison: Comparison | None = None
     findings: DataFindings | None = None
 
