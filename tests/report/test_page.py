@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +322,73 @@ def test_maps_are_drawn_as_elsewhere(page: Any, of: str, corner: int) -> None:
     covered = expected[..., 3] > 120
     assert np.abs(shown - expected)[covered].max() <= 4
     assert covered.mean() > 0.9
+
+
+@pytest.fixture(scope="module")
+def outlined(
+    browser: Any, write_run: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """One page of a study with masks of a black and of a white picture; the others have none."""
+    run, summary = write_run(tmp_path_factory.mktemp("masked") / "run", backbones=["net_a"])
+    data = run.data.read()
+    dark, light = data.where("test")[[2, 7]]
+    masks = np.zeros(data.pixels.shape[:3], dtype=bool)
+    masks[[dark, light], 16:48, 16:48] = True
+    pixels = np.array(data.pixels)
+    pixels[dark], pixels[light] = 0, 255
+    np.save(run.data.masks_path, masks)
+    np.save(run.data.pixels_path, pixels)
+    run.data.write(replace(data, masks=masks))
+    page = _open(browser, build_report(run, summary))
+    yield page
+    page.close()
+
+
+def test_outlines_are_seen_on_dark_and_on_light_pictures(outlined: Any) -> None:
+    page = outlined
+    page.locator("#images .opacity").fill("0")
+    ids = [f"id{number:03d}" for number in (9 + 2, 9 + 7)]
+    for place in (".gallery", "#images-cards"):
+        for id_, background in zip(ids, (0, 255), strict=True):
+            layers = page.locator(f"{place} .shot[data-id={id_}] .layers").first
+            page.evaluate(
+                "for (const a of document.querySelectorAll('.class')) delete a.dataset.off"
+            )
+            layers.scroll_into_view_if_needed()
+            shown = np.asarray(Image.open(io.BytesIO(layers.screenshot())).convert("L"), np.int16)
+            side = shown.shape[0]
+            # Across the left edge of the object, a quarter from the left, half way down.
+            across = shown[side // 2, side // 8 : side * 3 // 8]
+            assert across.min() < 60
+            assert across.max() > 140
+            changed = np.abs(across - background) > 100
+            assert 1 <= changed.sum() <= 5
+            # The line keeps its width in pixels whatever the size of the picture.
+            assert abs(int(np.flatnonzero(changed).mean()) + side // 8 - side // 4) <= 2
+    assert page.locator("#images-cards .outline").count() == 2
+    assert page.locator("#images-cards .shot .tile").first.locator(".outline").count() == 0
+
+
+def test_outlines_can_be_hidden_everywhere(outlined: Any) -> None:
+    page = outlined
+    box = page.locator("#images .outlines")
+    box.uncheck()
+    assert page.locator(".outline:visible").count() == 0
+    assert not page.locator(
+        ".gallery ~ * .outlines, #explanations form .outlines"
+    ).last.is_checked()
+    box.check()
+    page.locator(f"#images-cards .shot[data-id=id{9 + 2:03d}]").click()
+    assert page.locator("#viewer .outline:visible").count() == 2
+    page.locator("#viewer .outlines").uncheck()
+    assert page.locator(".outline:visible").count() == 0
+    page.locator("#viewer .outlines").check()
+    page.locator("#viewer-close").click()
+
+
+def test_a_study_without_masks_says_nothing_of_outlines(page: Any) -> None:
+    assert page.locator(".outline, .outlines").count() == 0
+    assert page.locator("#explanations", has_text="is the outline of").count() == 0
 
 
 def test_pictures_are_really_seen(page: Any) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from seewhy.explanation.overlay import colour, heat, normalised, resize_map
+from seewhy.report.figures.outlines import outline
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.maps import Maps
 from seewhy.wording import plain
@@ -45,10 +46,14 @@ class StoredPicture:
 
 @dataclass
 class PictureStore:
-    """Pictures that the gallery shows, each kept once, by id in the order they were asked for."""
+    """Pictures that the gallery shows, each kept once, by id in the order they were asked for.
+
+    `outlines` are SVG paths, likewise.
+    """
 
     data: Dataset
     pictures: dict[str, StoredPicture] = field(default_factory=dict)
+    outlines: dict[str, str] = field(default_factory=dict)
 
     @property
     def proportions(self) -> str:
@@ -70,6 +75,16 @@ class PictureStore:
     def has_photo(self, index: int) -> bool:
         """Whether the image at `index` of the data set is kept already."""
         return f"photo-{index}" in self.pictures
+
+    def outline(self, index: int) -> str | None:
+        """Keep the outline of an image's object mask; None for an image without a mask."""
+        name = f"outline-{index}"
+        if name not in self.outlines:
+            path = None if self.data.masks is None else outline(self.data.masks[index])
+            if path is None:
+                return None
+            self.outlines[name] = path
+        return name
 
     def heat(self, backbone: int, index: int, map_: NDArray[np.float16]) -> str | None:
         """Keep a map as a layer to stretch over its photo; None for an empty map."""

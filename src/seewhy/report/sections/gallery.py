@@ -41,7 +41,8 @@ class BackboneAnswer:
 class GalleryImage:
     """One image of the gallery and every backbone's prediction.
 
-    `right` is whether the backbone by which the image was chosen is correct.
+    `right` is whether the backbone by which the image was chosen is correct; `outline` is that of
+    the object's mask, None where there is no mask.
     """
 
     id: str
@@ -50,6 +51,7 @@ class GalleryImage:
     file: str
     right: bool
     answers: tuple[BackboneAnswer, ...]
+    outline: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class GalleryBuilder:
             file=PurePath(self.data.paths[index]).name,
             right=bool(predictions.predicted[row] == predictions.labels[row]),
             answers=tuple(self._answer(other, id_, index) for other in range(len(self.names))),
+            outline=self.store.outline(index),
         )
 
     def shot_of(self, number: int, id_: str) -> GalleryImage:

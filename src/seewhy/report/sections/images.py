@@ -18,6 +18,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from seewhy.explanation.overlay import LARGEST, OPAQUE_FROM, colour
+from seewhy.report.figures.outlines import UNITS, outline
 from seewhy.report.figures.photographs import TINY, PictureStore, fitted, webp
 from seewhy.report.sections.section import ReportInput
 from seewhy.report.text.statements import best_backbone
@@ -47,12 +48,13 @@ def images_payload(study: ReportInput, store: PictureStore) -> dict[str, Any]:
     -------
     dict
         Plain values. ``photos`` holds base64 WebP, or the id of a picture of the store;
-        ``answers`` and ``maps`` are lists per backbone of lists per stage, in the order of
-        ``stages``.
+        ``outlines`` the object masks as SVG paths, empty where there are no masks; ``answers``
+        and ``maps`` are lists per backbone of lists per stage, in the order of ``stages``.
     """
     data = study.data
     rows = _shown(study, store)
     ids = [data.ids[index] for index in rows]
+    outlines = _outlines(data, rows)
     records = list(study.records.values())
     stages = list(STAGES)
     wrong = [[_wrong(one.predictions[stage], ids) for stage in stages] for one in records]
@@ -67,7 +69,11 @@ def images_payload(study: ReportInput, store: PictureStore) -> dict[str, Any]:
         "ids": ids,
         "files": [PurePath(data.paths[index]).name for index in rows],
         "labels": [int(data.labels[index]) for index in rows],
-        "photos": _photos(data, rows, store, PICTURE_LETTERS - MAP_BYTES * 4 // 3),
+        "photos": _photos(
+            data, rows, store, PICTURE_LETTERS - MAP_BYTES * 4 // 3 - sum(map(len, outlines))
+        ),
+        "outlines": outlines,
+        "outlineUnits": UNITS,
         "tiny": max(data.pixels.shape[1:3]) <= TINY,
         "chances": min(len(data.classes), MOST_CHANCES),
         "answers": [[_answers(one.predictions[stage], ids) for stage in stages] for one in records],
@@ -129,6 +135,16 @@ def _photos(data: Dataset, rows: Sequence[int], store: PictureStore, letters: in
         else base64.b64encode(encoded(index, side, quality)).decode("ascii")
         for index in rows
     ]
+
+
+def _outlines(data: Dataset, rows: Sequence[int]) -> list[str]:
+    """Return the outline of each image's mask, empty for an image without; nothing without masks.
+
+    With several thousand images the outlines together are smaller than their maps.
+    """
+    if data.masks is None:
+        return []
+    return [outline(data.masks[index]) or "" for index in rows]
 
 
 def _answers(predictions: Predictions, ids: Sequence[str]) -> dict[str, str]:

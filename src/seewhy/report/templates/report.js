@@ -15,6 +15,17 @@ const shareOpacity = () => {
   for (const form of document.querySelectorAll(".controls[hidden]")) form.hidden = false;
 };
 
+// All boxes for the outlines share one value.
+const shareOutlines = () => {
+  const boxes = [...document.querySelectorAll("input.outlines")];
+  for (const box of boxes) {
+    box.addEventListener("change", () => {
+      for (const other of boxes) other.checked = box.checked;
+      document.documentElement.classList.toggle("without-outlines", !box.checked);
+    });
+  }
+};
+
 // The pictures in the page open the large view too, which moves between them.
 const openShots = (images, viewer) => {
   const shots = [...document.querySelectorAll(".gallery .shot, .issues .shot")].filter(
@@ -85,5 +96,6 @@ for (const button of document.querySelectorAll("button.confusion")) {
 }
 openShots(images, viewer);
 shareOpacity();
+shareOutlines();
 chooseClass();
 markContents();

@@ -27,7 +27,22 @@ const layered = (images, row, backbone, stage, of, size) => {
   } else {
     layers.append(make("span", "empty", "empty map"));
   }
+  if (images.outlines[row]) layers.append(outlined(images, row));
   return layers;
+};
+
+// The outline of the object's mask, drawn at the size of the screen over any other layer.
+const outlined = (images, row) => {
+  const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  drawing.setAttribute("class", "outline");
+  drawing.setAttribute("viewBox", `0 0 ${images.outlineUnits} ${images.outlineUnits}`);
+  drawing.setAttribute("aria-hidden", "true");
+  for (let tone = 0; tone < 2; tone += 1) {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("d", images.outlines[row]);
+    drawing.append(path);
+  }
+  return drawing;
 };
 
 const verdict = (right) => {
