@@ -132,6 +132,54 @@ def test_the_effect_is_what_the_classifier_does(found: AuditResult, marked: Data
     assert finding.ablation.change > 0.1
 
 
+def test_masks_say_where_the_mark_is_and_change_no_verdict(
+    found: AuditResult, marked: Dataset
+) -> None:
+    # Every second image has a mask: of the middle, where the mark is not.
+    masks = np.zeros(marked.pixels.shape[:3], bool)
+    masks[::2, 6:10, 6:10] = True
+    result = audit(ByMark(minds=6), replace(marked, masks=masks))
+    finding, *others = result.record.classes[1].findings
+    objects = finding.objects
+    assert objects is not None
+    assert objects.images == sum(int(id_) % 2 == 0 for id_ in finding.carriers)
+    assert (objects.placed_off, objects.covered) == (1.0, 0.0)
+    # 4 of the map are in the middle, 3 under the mark, 0.1 in the 59 other places.
+    assert objects.evidence_off == pytest.approx(8.9 / 12.9)
+    # Of the carriers, those of discovery.
+    assert 0 < objects.with_map < objects.images
+    assert finding.sentence.endswith(
+        f" By the object masks, it lies off the object in 100 % of {objects.images} images and "
+        "69 % of the map's energy is off the object."
+    )
+    assert result.record.sentences == [finding.sentence]
+    # The box around the hottest place reaches from the corner to the sixth pixel.
+    assert [one.kind for one in others] == ["place"]
+    assert others[0].objects is not None
+    assert (others[0].objects.placed_off, others[0].objects.covered) == (1.0, 0.0)
+    before = found.record.classes[1].findings[0].model_dump(exclude={"sentence", "objects"})
+    assert finding.model_dump(exclude={"sentence", "objects"}) == before
+    assert found.record.classes[1].findings[0].objects is None
+    # A study without masks has the same text as before there were any: nothing, not even null.
+    text = found.record.model_dump_json(exclude_none=True)
+    assert not any(word in text for word in ("objects", "outside", "object masks"))
+
+
+def test_a_mark_on_the_object_is_said_to_be_on_it(marked: Dataset) -> None:
+    masks = np.zeros(marked.pixels.shape[:3], bool)
+    masks[:, 8:] = True
+    # In one image of the class only one of the mark's three columns is on the object.
+    (carrier, *_) = audit(ByMark(minds=6), marked).record.classes[1].findings[0].carriers
+    masks[int(carrier)] = False
+    masks[int(carrier), :, :3] = True
+    finding = audit(ByMark(minds=6), replace(marked, masks=masks)).record.classes[1].findings[0]
+    assert finding.objects is not None
+    images = len(finding.carriers)
+    assert finding.objects.images == images
+    assert finding.objects.placed_off == pytest.approx(1 / images)
+    assert finding.objects.covered == pytest.approx((images - 1 + 1 / 3) / images)
+
+
 def test_those_with_the_mark_are_decided_by_something_else(
     found: AuditResult, marked: Dataset
 ) -> None:

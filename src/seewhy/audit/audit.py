@@ -8,7 +8,7 @@ Each step has images of its own (see `pools`). Test images are only reported on.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,12 @@ from seewhy.audit.classifier_access import ClassifierAccess
 from seewhy.audit.confirmation import ConfirmedCandidate, confirm
 from seewhy.audit.discovery.candidates import REACH, DiscoveryImages, find_candidates
 from seewhy.audit.discovery.details import Detail, reduced
-from seewhy.audit.discovery.evidence_location import EvidenceLocation, hottest, locate_evidence
+from seewhy.audit.discovery.evidence_location import (
+    EvidenceLocation,
+    hottest,
+    locate_evidence,
+    share_outside,
+)
 from seewhy.audit.discovery.strategies import EvidenceCluster, cluster_evidence
 from seewhy.audit.findings import describe_finding, examples, searched
 from seewhy.audit.image_pools import ImagePools, divide
@@ -87,7 +92,7 @@ def audit_classifier(
     started = time.perf_counter()
     pools = divide(data, seed)
     with progress.task(title, 2 + 2 * len(data.classes)) as advance:
-        shown, where, groups = _evidence_of_discovery(access, data, pools, seed)
+        shown, where, groups, outside = _evidence_of_discovery(access, data, pools, seed)
         advance(2)
         screened = _screened(access, pools, shown, where, seed, advance)
         confirmed = confirm(access, pools, screened, seed)
@@ -101,6 +106,7 @@ def audit_classifier(
             _strategies(data, shown.numbers[shown.near], groups[label]),
             [one for one in screened if one.candidate.label == label],
             _of_class(confirmed, label),
+            outside,
         )
         for label in range(len(data.classes))
     ]
@@ -128,8 +134,16 @@ def audit_classifier(
 
 def _evidence_of_discovery(
     access: ClassifierAccess, data: Dataset, pools: ImagePools, seed: int
-) -> tuple[DiscoveryImages, list[EvidenceLocation | None], list[list[EvidenceCluster]]]:
-    """Return the images of discovery, and where and how each class's evidence is spread."""
+) -> tuple[
+    DiscoveryImages,
+    list[EvidenceLocation | None],
+    list[list[EvidenceCluster]],
+    dict[int, float],
+]:
+    """Return the images of discovery, and where and how each class's evidence is spread.
+
+    Last, the share of the evidence off the object, by the numbers of the images with a mask.
+    """
     numbers = pools.numbers["discovery"]
     labels = data.labels[numbers]
     rng = np.random.default_rng([seed, 6])
@@ -149,7 +163,8 @@ def _evidence_of_discovery(
     )
     shape = (int(data.pixels.shape[1]), int(data.pixels.shape[2]))
     shown = DiscoveryImages(numbers, pictures, labels, near, hottest(maps), reach, shape)
-    return shown, where, groups
+    off = zip(close.tolist(), share_outside(maps, masks).tolist(), strict=True)
+    return shown, where, groups, {i: value for i, value in off if not np.isnan(value)}
 
 
 def _screened(
@@ -200,8 +215,11 @@ def _class_audit(
     strategies: list[Strategy],
     screened: Sequence[ScreenedCandidate],
     confirmed: Sequence[ConfirmedCandidate],
+    outside: Mapping[int, float],
 ) -> ClassAudit:
-    findings: list[Finding] = [describe_finding(data, predictions, one) for one in confirmed]
+    findings: list[Finding] = [
+        describe_finding(data, predictions, one, outside) for one in confirmed
+    ]
     verdict: Verdict = "none" if screened else "too few images"
     for finding in findings:
         verdict = more_severe(verdict, finding.verdict)

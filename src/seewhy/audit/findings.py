@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -14,12 +14,14 @@ from seewhy.audit.discovery.details import places_in, reduced
 from seewhy.audit.image_pools import ImagePools
 from seewhy.audit.inference import FEWEST_OTHERS, Effect
 from seewhy.audit.interventions import exchanged
+from seewhy.audit.object_evidence import object_evidence
 from seewhy.storage.schemas.audit import (
     AuditKind,
     CarrierScore,
     ClassAudit,
     EffectRecord,
     Finding,
+    ObjectEvidence,
 )
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.predictions import Predictions
@@ -41,17 +43,24 @@ _WHAT: dict[AuditKind, str] = {
 
 
 def describe_finding(
-    data: Dataset, predictions: Predictions, confirmed: ConfirmedCandidate
+    data: Dataset,
+    predictions: Predictions,
+    confirmed: ConfirmedCandidate,
+    outside: Mapping[int, float],
 ) -> Finding:
-    """Describe a confirmed candidate, with the accuracy on the test images that carry it."""
+    """Describe a confirmed candidate, with the accuracy on the test images that carry it.
+
+    For `outside`, see `object_evidence`.
+    """
     candidate, insertion = confirmed.candidate, confirmed.insertion
     assert confirmed.verdict in ("shortcut", "needs judgement")
     detail, ablation = candidate.detail, confirmed.ablation
     with_it, without_it = _scores(data, predictions, candidate)
+    objects = object_evidence(data, candidate, outside)
     return Finding(
         kind=candidate.kind,
         verdict=confirmed.verdict,
-        sentence=_sentence(data.classes[candidate.label], confirmed),
+        sentence=_sentence(data.classes[candidate.label], confirmed, objects),
         where=where_in_words(candidate),
         box=list(candidate.box) if candidate.box else None,
         carriers=[data.ids[i] for i in candidate.carriers],
@@ -65,6 +74,7 @@ def describe_finding(
         usual=confirmed.usual,
         with_it=with_it,
         without_it=without_it,
+        objects=objects,
         examples=min(EXAMPLES, insertion.design.recipients.size),
     )
 
@@ -135,7 +145,7 @@ def searched(
     return " ".join(parts)
 
 
-def _sentence(name: str, confirmed: ConfirmedCandidate) -> str:
+def _sentence(name: str, confirmed: ConfirmedCandidate, objects: ObjectEvidence | None) -> str:
     """Return the finding in a few short sentences: what, where, and its effect in numbers."""
     candidate, effect = confirmed.candidate, confirmed.insertion.effect
     judge = confirmed.verdict == "needs judgement"
@@ -159,9 +169,22 @@ def _sentence(name: str, confirmed: ConfirmedCandidate) -> str:
             f"Ablated from its own images, it lowers their probability of '{name}' by "
             f"{share(cost.change)}."
         )
+    if objects is not None:
+        parts += _off_the_object(objects)
     if judge:
         parts.append(f"It may be part of how '{name}' looks: please judge.")
     return " ".join(parts)
+
+
+def _off_the_object(objects: ObjectEvidence) -> list[str]:
+    """Say where the cue and the evidence for the class are, by the masks."""
+    said = []
+    if objects.placed_off is not None:
+        images = count(objects.images, "image")
+        said.append(f"it lies off the object in {_percent(objects.placed_off)} of {images}")
+    if objects.evidence_off is not None:
+        said.append(f"{_percent(objects.evidence_off)} of the map's energy is off the object")
+    return [f"By the object masks, {' and '.join(said)}."] if said else []
 
 
 def _percent(value: float) -> str:

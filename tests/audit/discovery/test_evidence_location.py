@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seewhy.audit.discovery.evidence_location import hottest, locate_evidence
+from seewhy.audit.discovery.evidence_location import hottest, locate_evidence, share_outside
 
 
 def test_shares_and_excess_of_counted_maps() -> None:
@@ -38,6 +38,20 @@ def test_evidence_off_the_object() -> None:
     both = np.concatenate([maps, maps])
     found = locate_evidence(both, np.array([0, 1]), 2, np.concatenate([masks, ~masks]))
     assert [one.outside for one in found if one] == pytest.approx([0.25, 0.75])
+
+
+def test_images_without_a_mask_are_not_off_the_object() -> None:
+    maps = np.array([[[1.0, 3.0], [0.0, 0.0]]] * 4, np.float32)
+    maps[2] = 0
+    masks = np.zeros((4, 4, 4), bool)
+    masks[[0, 2], :2, 2:] = True
+    first, second = locate_evidence(maps, np.array([0, 0, 0, 1]), 2, masks)
+    assert first is not None
+    assert second is not None
+    assert first.outside == pytest.approx(0.25)
+    assert second.outside is None
+    assert share_outside(maps, masks) == pytest.approx([0.25, np.nan, np.nan, np.nan], nan_ok=True)
+    assert np.isnan(share_outside(maps, None)).all()
 
 
 def test_the_hottest_place() -> None:

@@ -16,6 +16,7 @@ from seewhy.storage.schemas.audit import (
     EffectRecord,
     EvidencePlace,
     Finding,
+    ObjectEvidence,
 )
 
 SENTENCE = "Shortcut for '<dog>': a detail in the lower left corner, in 48 % of its images."
@@ -45,6 +46,9 @@ def audit() -> Audit:
         own_patches=-0.004,
         range=0.9,
         ablation=None,
+        objects=ObjectEvidence(
+            images=33, placed_off=0.97, covered=0.021, with_map=12, evidence_off=0.81
+        ),
         with_it=CarrierScore(images=2, accuracy=1.0),
         without_it=CarrierScore(images=1, accuracy=0.0),
         examples=1,
@@ -96,6 +100,10 @@ def test_a_confirmed_shortcut_follows_the_result_at_once(
         "with it: accuracy 1.00 on 2 test images; without it: accuracy 0.00 on 1 test image"
         in section
     )
+    assert (
+        "<dt>Object masks</dt><dd>the cue is off the object in 0.97 of 33 images (share of the cue "
+        "on the object: 0.02); 0.81 of the evidence is off the object (12 images)</dd>"
+    ) in section
     assert section.count('<div class="row"><img') == 1
     assert 'class="patch"' in section
     assert "Looked for everything. Time: 1 min 1 s." in section

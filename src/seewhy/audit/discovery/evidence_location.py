@@ -24,7 +24,7 @@ class EvidenceLocation:
     places; `peak` is the middle of that place, as shares of height and width. `concentration` is
     the share of an image's evidence in the hottest tenth of its places, mean over the images.
     `border`, `corners` and `outside` are its shares in the outermost places, in the four corner
-    places, and off the object where there are masks.
+    places, and off the object, of the images with a mask; None where there are none.
     """
 
     excess: float
@@ -44,11 +44,12 @@ def locate_evidence(
 ) -> list[EvidenceLocation | None]:
     """Locate the evidence of each class; None for a class without an image that has a map.
 
-    `maps` (N, h, w) are each for its image's own class; `masks` (N, H, W) are of the objects.
+    `maps` (N, h, w) are each for its image's own class; `masks` (N, H, W) are of the objects, False
+    everywhere for an image without.
     """
     total = maps.sum(axis=(1, 2))
     spread = maps / np.maximum(total, 1e-12)[:, None, None]
-    outside = _outside(spread, masks)
+    outside = share_outside(maps, masks)
     height, width = maps.shape[1:]
     rim = np.ones((height, width), bool)
     rim[1:-1, 1:-1] = False
@@ -71,7 +72,7 @@ def locate_evidence(
                 concentration=_concentration(spread[has[k]]),
                 border=float(mean[rim].sum()),
                 corners=float(mean[corners].sum()),
-                outside=None if outside is None else float(outside[has[k]].mean()),
+                outside=_known_mean(outside[has[k]]),
                 images=int(has[k].sum()),
             )
         )
@@ -96,18 +97,28 @@ def _concentration(spread: NDArray[np.float32]) -> float:
     return float(flat[:, :most].sum(axis=1).mean())
 
 
-def _outside(
-    spread: NDArray[np.float32], masks: NDArray[np.bool_] | None
-) -> NDArray[np.float64] | None:
-    """Return the share of each image's evidence off its object; a map's place is its pixels'."""
+def share_outside(
+    maps: NDArray[np.float32], masks: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Return the share of each map (N, h, w) that is off the object, (N,).
+
+    A map's place is its pixels'. NaN for an image without a mask, and for an empty map.
+    """
+    off = np.full(len(maps), np.nan)
     if masks is None:
-        return None
-    _, height, width = spread.shape
+        return off
+    _, height, width = maps.shape
     down, across = masks.shape[1:]
     rows = (np.arange(down) * height) // down
     columns = (np.arange(across) * width) // across
-    off = []
-    for one, mask in zip(spread, masks, strict=True):
-        per_pixel = one[np.ix_(rows, columns)]
-        off.append(float(per_pixel[~mask].sum() / max(per_pixel.sum(), 1e-12)))
-    return np.array(off)
+    for k, (map_, mask) in enumerate(zip(maps, masks, strict=True)):
+        per_pixel = map_[np.ix_(rows, columns)]
+        total = per_pixel.sum()
+        if total > 0 and mask.any():
+            off[k] = per_pixel[~mask].sum() / total
+    return off
+
+
+def _known_mean(values: NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

@@ -17,6 +17,7 @@ from seewhy.storage.schemas.audit import (
     ClassAudit,
     EffectRecord,
     Finding,
+    ObjectEvidence,
 )
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.base import STAGES, Stage
@@ -168,6 +169,7 @@ def _finding(finding: Finding, pictures: NDArray[np.uint8] | None) -> Section:
         "insertion": _effect(finding.insertion),
         "patches": _patches(finding),
         "ablation": _effect(finding.ablation) if finding.ablation else None,
+        "objects": _objects(finding.objects) if finding.objects else [],
         "accuracies": _accuracies(finding),
         "patch": _patch(finding, pictures),
         "examples": [] if pictures is None else [_example(one) for one in pictures],
@@ -182,6 +184,21 @@ def _effect(effect: EffectRecord) -> Section:
         "turned_control": share(effect.turned_control),
         "p": None if effect.p is None else f"{effect.p:.4f}",
     }
+
+
+def _objects(objects: ObjectEvidence) -> list[str]:
+    """Return where the cue and the evidence are, by the object masks."""
+    found = []
+    if objects.placed_off is not None and objects.covered is not None:
+        found.append(
+            f"the cue is off the object in {share(objects.placed_off)} of "
+            f"{count(objects.images, 'image')} (share of the cue on the object: "
+            f"{share(objects.covered)})"
+        )
+    if objects.evidence_off is not None:
+        images = count(objects.with_map, "image")
+        found.append(f"{share(objects.evidence_off)} of the evidence is off the object ({images})")
+    return found
 
 
 def _patches(finding: Finding) -> str | None:

@@ -49,6 +49,31 @@ class CarrierScore(Record):
     accuracy: Rate | None = None
 
 
+class ObjectEvidence(Record):
+    """Where a finding is, by the object masks of the class's images that are known to carry it.
+
+    Attributes
+    ----------
+    images : int
+        Those of the carriers that have a mask.
+    placed_off : float or None
+        Share of these in which less than half of the cue's pixels are on the object; None for
+        colours and texture, which have no place.
+    covered : float or None
+        Share of the cue's pixels that are on the object, mean over the images.
+    with_map : int
+        Images whose evidence is known too: those of discovery that have a map.
+    evidence_off : float or None
+        Share of the evidence for the class that is off the object, mean over `with_map`.
+    """
+
+    images: int
+    placed_off: Rate | None = None
+    covered: Rate | None = None
+    with_map: int
+    evidence_off: Rate | None = None
+
+
 class Finding(Record):
     """One candidate that moved the classifier.
 
@@ -83,6 +108,8 @@ class Finding(Record):
         set, by its other classes; None for details, and where these are too few.
     with_it, without_it : CarrierScore or None
         The class's test images; None where pixels do not show which images are carriers.
+    objects : ObjectEvidence or None
+        Whether it is on the object; None where no carrier has an object mask.
     examples : int
         Pictures of it in audit.npz.
     """
@@ -103,11 +130,15 @@ class Finding(Record):
     usual: float | None = None
     with_it: CarrierScore | None = None
     without_it: CarrierScore | None = None
+    objects: ObjectEvidence | None = None
     examples: int = 0
 
 
 class EvidencePlace(Record):
-    """Where one class's evidence is, as shares of it; see ``docs/audit.md``."""
+    """Where one class's evidence is, as shares of it; see ``docs/audit.md``.
+
+    `outside` is the share off the object, over the images with a mask; None where there are none.
+    """
 
     excess: float
     concentration: Rate
