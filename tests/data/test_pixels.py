@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from seewhy.data import pixels as module
 from seewhy.data.decoding.fit import Fit
-from seewhy.data.pixels import augment, keep_masks, keep_pixels, to_input
+from seewhy.data.pixels import augment, keep_masks, keep_pixels, mask_notes, to_input
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import ConfigError, RunError, UnreadableImageError
 from seewhy.runtime.progress import Advance, Silent
@@ -96,17 +96,24 @@ def test_images_are_brought_to_the_working_size(tmp_path: Path) -> None:
     assert (kept.pixels[1] == np.asarray(expected)).all()
 
 
+def _masked(load_mask: Callable[[int], np.ndarray]) -> Listing:
+    names = tuple(map(str, range(8)))
+    labels = np.zeros(8, np.int64)
+    return Listing("drawn", ("x",), names, labels, (None,) * 8, load_mask, load_mask)
+
+
 def test_masks_follow_the_kept_images(tmp_path: Path) -> None:
     def load_mask(index: int) -> np.ndarray:
         mask = np.zeros((8, 8), bool)
         mask[index % 8] = True
         return mask
 
-    masks, refused = keep_masks(load_mask, np.array([1, 5]), Fit(8), tmp_path / "masks.npy")
-    assert refused == {}
-    assert masks.dtype == bool
-    assert isinstance(masks, np.memmap)
-    assert (masks == np.stack([load_mask(1), load_mask(5)])).all()
+    kept = keep_masks(_masked(load_mask), np.array([1, 5]), Fit(8), tmp_path / "masks.npy")
+    assert kept.refused == {}
+    assert kept.masks.dtype == bool
+    assert isinstance(kept.masks, np.memmap)
+    assert (kept.masks == np.stack([load_mask(1), load_mask(5)])).all()
+    assert mask_notes(kept) == ["2 of 2 images have an object mask."]
 
 
 def test_a_mask_that_cannot_be_used_is_empty_and_named(tmp_path: Path) -> None:
@@ -115,9 +122,23 @@ def test_a_mask_that_cannot_be_used_is_empty_and_named(tmp_path: Path) -> None:
             raise UnreadableImageError("its mask is damaged")
         return np.ones((16, 16), bool)
 
-    masks, refused = keep_masks(load_mask, np.array([1, 5, 7]), Fit(8), tmp_path / "masks.npy")
-    assert masks.mean(axis=(1, 2)).tolist() == [1, 0, 1]
-    assert refused == {1: "its mask is damaged"}
+    kept = keep_masks(_masked(load_mask), np.array([1, 5, 7]), Fit(8), tmp_path / "masks.npy")
+    assert kept.masks.mean(axis=(1, 2)).tolist() == [1, 0, 1]
+    assert kept.refused == {1: "its mask is damaged"}
+    assert (kept.blank, kept.lost, kept.scaled) == ((), (), ())
+
+
+def test_masks_that_mark_nothing_are_counted_apart(tmp_path: Path) -> None:
+    beside = np.zeros((8, 16), bool)
+    beside[:, :3] = True  # outside the square in the middle
+    given = [np.zeros((1, 1), bool), np.zeros((8, 8), bool), beside, np.ones((8, 8), bool)]
+    kept = keep_masks(_masked(given.__getitem__), np.arange(4), Fit(8), tmp_path / "masks.npy")
+    assert kept.masks.any(axis=(1, 2)).tolist() == [False, False, False, True]
+    assert (kept.blank, kept.lost) == ((1,), (2,))
+    assert mask_notes(kept) == [
+        "1 of 4 images have an object mask; 1 mask marks nothing; 1 mask marks nothing that is "
+        "left of the picture at the size in use."
+    ]
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(

@@ -91,41 +91,84 @@ def keep_pixels(listing: Listing, fit: Fit, path: Path, progress: Progress) -> D
     )
 
 
-def keep_masks(
-    load_mask: Callable[[int], NDArray[np.bool_]],
-    indices: NDArray[np.int64],
-    fit: Fit,
-    path: Path,
-) -> tuple[NDArray[np.bool_], dict[int, str]]:
+@dataclass(frozen=True)
+class KeptMasks:
+    """What became of a listing's object masks, by the images' places among those that were kept.
+
+    `masks` (M, H, W) are memory-mapped, all False for an image without. `refused` says why a mask
+    cannot be used; `blank` mark nothing; `lost` mark nothing within the image as it is shown;
+    `scaled` have another size than their picture.
+    """
+
+    masks: NDArray[np.bool_]
+    refused: Mapping[int, str]
+    blank: tuple[int, ...]
+    lost: tuple[int, ...]
+    scaled: tuple[int, ...]
+
+
+def keep_masks(listing: Listing, indices: NDArray[np.int64], fit: Fit, path: Path) -> KeptMasks:
     """Write the masks of the images that were kept, fitted as their images were.
 
-    `load_mask` is the listing's, `indices` (M,) are those of `DecodedImages`; the masks (M, H, W)
-    are memory-mapped from the ``.npy`` file at `path`. A mask that cannot be used is all False;
-    the dictionary says why, by its place in `indices`. Raises RunError where `path` cannot be
-    written.
+    The listing has a `load_mask`; `indices` (M,) are those of `DecodedImages`. Raises RunError
+    where the ``.npy`` file at `path` cannot be written.
     """
+    load_mask = listing.load_mask
+    assert load_mask is not None
     refused: dict[int, str] = {}
+    blank: list[int] = []
+    lost: list[int] = []
+    scaled: list[int] = []
 
     def rows() -> Iterator[NDArray[np.bool_]]:
         for place, index in enumerate(indices.tolist()):
             try:
                 mask = load_mask(index)
+                if mask.size > 1 and listing.mask_is_scaled(index):
+                    scaled.append(place)
             except UnreadableImageError as error:
                 refused[place] = error.reason
-                mask = np.zeros(sides(fit.size), dtype=bool)
-            yield fit.mask(mask)
+                mask = np.zeros((1, 1), dtype=bool)
+            fitted = fit.mask(mask)
+            if mask.size > 1 and not fitted.any():
+                (lost if mask.any() else blank).append(place)
+            yield fitted
 
     _write_rows(path, rows(), sides(fit.size), np.dtype(np.bool_))
     masks: NDArray[np.bool_] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return masks, refused
+    return KeptMasks(masks, refused, tuple(blank), tuple(lost), tuple(scaled))
 
 
-def mask_sentences(data: Dataset, refused: Mapping[int, str]) -> list[str]:
-    """Name the masks that cannot be used; see `keep_masks`."""
-    if not refused:
+def mask_sentences(data: Dataset, kept: KeptMasks | None) -> list[str]:
+    """Name the masks that cannot be used."""
+    if kept is None or not kept.refused:
         return []
-    reasons = [f"{data.paths[place]}: {reason}" for place, reason in refused.items()]
+    reasons = [f"{data.paths[place]}: {reason}" for place, reason in kept.refused.items()]
     return [f"{count(len(reasons), 'object mask')} cannot be used: {some(reasons, 3)}."]
+
+
+def mask_notes(kept: KeptMasks | None) -> list[str]:
+    """Say how many images have an object mask, and how the masks were taken."""
+    if kept is None:
+        return []
+    has_mask = sum(bool(mask.any()) for mask in kept.masks)
+    parts = [f"{has_mask:,} of {count(len(kept.masks), 'image')} have an object mask"]
+    for places, one, many in (
+        (
+            kept.scaled,
+            "has another size than its picture and is scaled",
+            "have another size than their pictures and are scaled",
+        ),
+        (kept.blank, "marks nothing", "mark nothing"),
+        (
+            kept.lost,
+            "marks nothing that is left of the picture at the size in use",
+            "mark nothing that is left of the pictures at the size in use",
+        ),
+    ):
+        if places:
+            parts.append(f"{count(len(places), 'mask')} {one if len(places) == 1 else many}")
+    return [f"{'; '.join(parts)}."]
 
 
 def in_threads(work: Callable[[int], Item], count: int) -> Iterator[Item]:

@@ -17,7 +17,14 @@ from seewhy.data.configured_names import check_names
 from seewhy.data.decoding.fit import Fit
 from seewhy.data.decoding.white_level import settle_levels
 from seewhy.data.groups import column_groups, group_notes, groupings, straddling_sentences
-from seewhy.data.pixels import DecodedImages, keep_masks, keep_pixels, mask_sentences
+from seewhy.data.pixels import (
+    DecodedImages,
+    KeptMasks,
+    keep_masks,
+    keep_pixels,
+    mask_notes,
+    mask_sentences,
+)
 from seewhy.data.quality.associations import (
     association_sentences,
     image_properties,
@@ -128,10 +135,9 @@ def _decode_and_check(
         by_column = column_groups(readable.metadata, config.data.group, listing.source)
     choices = groupings(duplicates if together else None, by_column)
     groups, division = _divide(readable, config, choices, listing, kept)
-    masks: NDArray[np.bool_] | None = None
-    no_mask: dict[int, str] = {}
+    masks: KeptMasks | None = None
     if listing.load_mask is not None:
-        masks, no_mask = keep_masks(listing.load_mask, kept.indices, fit, run.data.masks_path)
+        masks = keep_masks(listing, kept.indices, fit, run.data.masks_path)
     dataset = Dataset(
         source=listing.source,
         classes=listing.classes,
@@ -140,7 +146,7 @@ def _decode_and_check(
         labels=readable.labels,
         splits=division.splits,
         pixels=kept.pixels,
-        masks=masks,
+        masks=masks.masks if masks else None,
         set_aside=(*listing.set_aside, *kept.set_aside),
         groups=groups,
         levels=decision.levels,
@@ -158,13 +164,18 @@ def _decode_and_check(
             sentences = [
                 *decision.warnings,
                 *found.sentences,
-                *mask_sentences(dataset, no_mask),
+                *mask_sentences(dataset, masks),
                 *straddling_sentences(dataset, by_column),
                 *_association_sentences(listing, dataset, kept, measures, config.seed),
             ]
             cost = resizing_cost(kept.sizes, fit)
             updates = {
-                "notes": [*listing.notes, *group_notes(dataset, by_column), *decision.notes],
+                "notes": [
+                    *listing.notes,
+                    *mask_notes(masks),
+                    *group_notes(dataset, by_column),
+                    *decision.notes,
+                ],
                 "sentences": [*sentences, *resizing_sentences(cost, fit)],
                 "other_files": list(listing.other_files),
                 **asdict(cost),

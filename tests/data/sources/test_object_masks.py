@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_masks_are_found_by_place_and_stem(photos: Path) -> None:
         assert not mask[16:].any()
     assert not listing.load_mask(places["cat/1.jpg"]).any()
     folder = photos.parent / "masks"
-    assert listing.notes[-1] == f"2 of 16 images have an object mask in {folder}."
+    assert listing.notes[-1] == f"2 object masks found in {folder}."
     assert {file.name for file in listing.other_sources} == {"0.png", "3.jpg"}
 
 
@@ -49,16 +50,44 @@ def test_a_folder_called_masks_without_any_of_these_is_none(photos: Path) -> Non
     assert listing.other_sources == ()
 
 
-def test_a_mask_that_does_not_fit_is_listed_and_the_image_stays(photos: Path) -> None:
-    _mask(photos.parent / "masks" / "cat" / "0.png")
-    _mask(photos.parent / "masks" / "cat" / "1.png", (20, 40))
+def test_each_kind_of_bad_mask_is_listed_and_the_study_goes_on(photos: Path) -> None:
+    folder = photos.parent / "masks" / "cat"
+    _mask(folder / "0.png")
+    _mask(folder / "1.png", (20, 40))
+    _mask(folder / "2.png", (480, 320))
+    _mask(folder / "3.png", (24, 16))
+    Image.new("L", (48, 32)).save(folder / "4.png")
+    (folder / "5.png").write_text("no picture at all")
+    noise = np.random.default_rng(0).integers(0, 256, (32, 48), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "6.png")
+    whole = (folder / "6.png").read_bytes()
+    (folder / "6.png").write_bytes(whole[: len(whole) // 2])
     run = RunDirectory(photos.parent / "run")
     data = prepare_data(load_config(str(photos)), 32, run, Silent())
     assert data.masks is not None
-    assert data.masks.reshape(16, -1).mean(axis=1).tolist() == [0.5, *[0.0] * 15]
+    # Whole, wrong proportions, ten times the size, half the size, blank, text, cut off, none.
+    usable = [0.5, 0, 0.5, 0.5, 0, 0, 0, 0]
+    assert data.masks.reshape(16, -1).mean(axis=1).tolist() == [*usable, *[0.0] * 8]
+    assert len(data.ids) == 16
     findings = run.data.read_checks().findings
     assert findings is not None
+    (sentence,) = [one for one in findings.sentences if "object mask" in one]
+    assert sentence.startswith(
+        "3 object masks cannot be used: cat/1.jpg: its mask 1.png has 20 × 40 pixels, the picture "
+        "48 × 32, cat/5.jpg: its mask 5.png cannot be read ("
+    )
+    assert "cat/6.jpg: its mask 6.png cannot be read (" in sentence
     assert (
-        "1 object mask cannot be used: cat/1.jpg: its mask 1.png has 20 × 40 pixels, the picture "
-        "48 × 32."
-    ) in findings.sentences
+        "3 of 16 images have an object mask; 2 masks have another size than their pictures and are "
+        "scaled; 1 mask marks nothing."
+    ) in findings.notes
+
+
+def test_the_command_lists_masks_that_cannot_be_used(photos: Path, seewhy: Callable) -> None:
+    _mask(photos.parent / "masks" / "cat" / "0.png")
+    _mask(photos.parent / "masks" / "cat" / "1.png", (20, 40))
+    done = seewhy("check", photos, cwd=photos.parent)
+    assert done.returncode == 0
+    said = " ".join(done.stdout.split())
+    assert "1 of 16 images have an object mask." in said
+    assert "1 object mask cannot be used: cat/1.jpg: its mask 1.png has 20 × 40 pixels" in said

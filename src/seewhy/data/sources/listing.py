@@ -48,8 +48,11 @@ class Listing:
     # `seewhy.errors.UnreadableImageError` where the image has to be set aside, and may be
     # called from several threads at once.
     load: Callable[[int], NDArray[np.uint8]]
-    # ``load_mask(i)`` gives the object of image i, bool, shape (H, W).
+    # ``load_mask(i)`` gives the object of image i, bool, shape (H, W); shape (1, 1), False, where
+    # nothing is known of it; it raises `UnreadableImageError` where the mask cannot be used.
     load_mask: Callable[[int], NDArray[np.bool_]] | None = None
+    # Whether the mask of image i has another size than the image.
+    mask_is_scaled: Callable[[int], bool] = lambda index: False
     native_size: int | None = None  # side, pixels, where all images are squares of one size
     files: tuple[Path, ...] = ()  # of folders: the file of each image; else empty
     set_aside: tuple[SetAside, ...] = ()  # what was found but belongs to no class

@@ -1,6 +1,8 @@
 """Object masks of a listing's pictures: mask files, or boxes in pixels of the picture.
 
-A mask that is damaged or does not fit its picture is refused by itself; the picture stays.
+A mask that is damaged or of other proportions than its picture is refused by itself; the picture
+stays. One of the same proportions and another size is usable: it is scaled with its picture. A mask
+without any marked pixel says that there is no object.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class ObjectMasks:
     max_megapixels: float
 
     def load(self, index: int) -> NDArray[np.bool_]:
-        """Return the object of picture `index`, (H, W); all False where nothing is known of it.
+        """Return the object of picture `index`, (H, W); see `Listing.load_mask`.
 
         Raises
         ------
@@ -66,6 +68,11 @@ class ObjectMasks:
                 f"its boxes are outside the picture of {width} × {height} pixels"
             )
         return mask
+
+    def is_scaled(self, index: int) -> bool:
+        """Whether the mask file of picture `index`, which could be read, has another size."""
+        file, most = self.files[index], self.max_megapixels
+        return file is not None and _size(file, most) != _size(self.pictures[index], most)
 
 
 def _read(file: Path, size: tuple[int, int], max_megapixels: float) -> NDArray[np.bool_]:
@@ -112,11 +119,11 @@ def with_masks_beside(listing: Listing, root: Path, max_megapixels: float) -> Li
     if not known:
         return listing
     files = ObjectMasks(listing.files, masks, ((),) * len(masks), max_megapixels)
-    images = count(len(masks), "image")
-    note = f"{len(known):,} of {images} have an object mask in {printable(folder)}."
+    note = f"{count(len(known), 'object mask')} found in {printable(folder)}."
     return replace(
         listing,
         load_mask=files.load,
+        mask_is_scaled=files.is_scaled,
         notes=(*listing.notes, note),
         other_sources=(*listing.other_sources, *known),
     )

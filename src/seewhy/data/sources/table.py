@@ -132,6 +132,7 @@ def list_table(
         splits=tuple(one.split for one in found),
         load=files.load,
         load_mask=masks.load if any(one.mask or one.boxes for one in found) else None,
+        mask_is_scaled=masks.is_scaled,
         files=paths,
         other_sources=(file, *([test] if test else []), *(one.mask for one in found if one.mask)),
         set_aside=tuple(set_aside),
