@@ -23,11 +23,12 @@ from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.faithfulness import FaithfulnessMeasure
 from seewhy.storage.schemas.localisation import Localisation, ObjectScores, StageLocalisation
 from seewhy.storage.schemas.maps import Maps
-from seewhy.wording import count, share
+from seewhy.wording import count, listing, share
 
 _BATCH = 64
 _RANDOM_MAPS = 4
 _DRAWS = 1000
+_TITLES = {"pointing_game": "the pointing game", "energy_inside": "energy", "iou_at_area": "IoU"}
 
 
 def write_localisation(run: RunDirectory, slug: str, records: BackboneRecords, seed: int) -> None:
@@ -161,6 +162,7 @@ def localisation_sentences(everything: ObjectScores, classes: Sequence[ObjectSco
             f"many of the hottest pixels is {share(everything.measures['iou_at_area'].maps.value)} "
             f"({_beside(everything, 'iou_at_area')})."
         )
+        found.append(_better(everything))
     known = [one for one in classes if one.measured]
     if len(known) > 1:
         # A class of a few images would be the lowest by chance.
@@ -175,6 +177,25 @@ def localisation_sentences(everything: ObjectScores, classes: Sequence[ObjectSco
     if left:
         found.append(f"Left out: {' and '.join(left)}.")
     return found
+
+
+def _better(one: ObjectScores) -> str:
+    """Say on which measures the paired intervals are wholly above zero."""
+    verdicts = [measure.verdict for measure in one.measures.values()]
+    few = next((verdict for verdict in verdicts if verdict.startswith("too few")), None)
+    if few:
+        return f"{few.capitalize()} to say whether the maps are better than random maps."
+    over = [
+        listing([_TITLES[name] for name, value in chosen.items() if value.startswith("better")])
+        for chosen in (
+            {name: measure.verdict for name, measure in one.measures.items()},
+            {name: measure.gaussian_verdict for name, measure in one.measures.items()},
+        )
+    ]
+    return (
+        f"By paired intervals the maps are better than random maps on {over[0] or 'none of these'}"
+        f", and better than a centred Gaussian on {over[1] or 'none of these'}."
+    )
 
 
 def _hits(one: ObjectScores, which: str = " with a mask") -> str:

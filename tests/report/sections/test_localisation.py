@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seewhy.pipeline.localisation import write_localisation
+from seewhy.pipeline.localisation import localisation_sentences, write_localisation
 from seewhy.report.build import build_report, write_as_markdown
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.localisation import Localisation, ObjectScores
@@ -80,10 +80,31 @@ def test_the_sentences(masked: tuple[RunDirectory, Summary]) -> None:
         f"({beside[0]}).",
         f"0.33 of the map's energy is on the object ({beside[1]}); the IoU of the object and as "
         f"many of the hottest pixels is 0.28 ({beside[2]}).",
+        "Too few images to say whether the maps are better than random maps.",
         "The lowest class: in 1 of 3 test images of class 'dog' the hottest place of the map is on "
         "the object.",
         "Left out: 1 test image without a mask and 1 test image with an empty map.",
     ]
+
+
+def test_what_is_better_is_said(masked: tuple[RunDirectory, Summary]) -> None:
+    whole = _written(masked[0]).stages[1].everything
+    verdicts = {
+        "pointing_game": ("better than random", "no better than a centred Gaussian"),
+        "energy_inside": ("better than random", "no better than a centred Gaussian"),
+        "iou_at_area": ("no better than random", "no better than a centred Gaussian"),
+    }
+    measures = {
+        name: whole.measures[name].model_copy(
+            update={"verdict": verdict, "gaussian_verdict": gaussian}
+        )
+        for name, (verdict, gaussian) in verdicts.items()
+    }
+    sentences = localisation_sentences(whole.model_copy(update={"measures": measures}), [])
+    assert sentences[2] == (
+        "By paired intervals the maps are better than random maps on the pointing game and energy, "
+        "and better than a centred Gaussian on none of these."
+    )
 
 
 def test_the_report_has_a_table_per_stage(masked: tuple[RunDirectory, Summary]) -> None:

@@ -29,7 +29,7 @@ def _stage(study: ReportInput, slug: str, one: StageLocalisation) -> Section:
     title = STAGE_TITLES[one.stage]
     columns = ["Class", "Images", "Without mask", "Object's area"]
     for measure in MEASURES.values():
-        columns += [measure, f"{measure}, random", f"{measure}, Gaussian"]
+        columns += [measure, f"{measure}, random", f"{measure}, centre"]
     return {
         "stage": title,
         "sentences": one.sentences,
