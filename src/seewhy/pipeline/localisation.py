@@ -7,7 +7,7 @@ without a mask are left out and counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -28,13 +28,15 @@ from seewhy.wording import count, listing, share
 _BATCH = 64
 _RANDOM_MAPS = 4
 _DRAWS = 1000
+_ONE_GROUP = "too few groups"
 _TITLES = {"pointing_game": "the pointing game", "energy_inside": "energy", "iou_at_area": "IoU"}
 
 
 def write_localisation(run: RunDirectory, slug: str, records: BackboneRecords, seed: int) -> None:
     """Write localisation.json where test images have object masks.
 
-    Where the configuration groups images, intervals are made of whole groups.
+    Where the configuration groups images, intervals are made of whole groups, and of images where
+    all are of one group.
     """
     data = run.data.read()
     images = _test_images(data)
@@ -125,10 +127,12 @@ def _scores(
     chosen = np.full(len(images.labels), True) if label is None else images.labels == label
     masked = chosen & (images.areas > 0)
     kept = masked & ~maps.label_empty
+    clusters = None if images.clusters is None else images.clusters[kept]
+    # Of one group every draw is the same, which would look like certainty: images are drawn.
+    is_one_group = clusters is not None and len(set(clusters)) < 2
     measures = {}
     for name in MEASURES if kept.any() else ():
         ours, *random, gaussian = values[name][:, kept]
-        clusters = None if images.clusters is None else images.clusters[kept]
         found = compare(
             ours,
             np.stack(random, axis=1),
@@ -137,8 +141,10 @@ def _scores(
             seed,
             _DRAWS,
             strata=images.labels[kept],
-            clusters=clusters,
+            clusters=None if is_one_group else clusters,
         )
+        if is_one_group:
+            found = replace(found, verdict=_ONE_GROUP, gaussian_verdict=_ONE_GROUP)
         measures[name] = FaithfulnessMeasure(**asdict(found))
     return ObjectScores(
         label=None if label is None else classes[label],

@@ -136,15 +136,31 @@ def test_the_report_has_a_table_per_stage(masked: tuple[RunDirectory, Summary]) 
 def test_whole_groups_are_drawn(masked: tuple[RunDirectory, Summary]) -> None:
     run, summary = masked
     data = run.data.read()
-    # All test images in one group: no draw differs from another.
-    run.data.write(replace(data, metadata={"day": ("1",) * len(data.ids)}, group_by=("day",)))
+    # Two groups with the same share of hits: draws of whole groups do not differ in it.
+    days = np.full(len(data.ids), "1")
+    days[data.where("test")[[2, 3, 4]]] = "2"
+    days[data.where("test")[[0, 5, 7]]] = "3"
+    grouped = replace(data, metadata={"day": tuple(days.tolist())}, group_by=("day",))
+    run.data.write(grouped)
     found = _written(run)
     assert found.group_by == ["day"]
     whole = found.stages[1].everything.measures["pointing_game"]
     assert whole.maps.low == whole.maps.high == pytest.approx(4 / 6)
     assert whole.verdict == "too few groups"
+    assert "Too few groups to say whether" in found.stages[1].sentences[2]
     page = build_report(run, summary).read_text("utf-8")
-    assert "Intervals are drawn from whole groups of day." in page
+    assert "Intervals are drawn from whole groups of day; where all" in page
+
+
+def test_one_group_has_the_interval_of_its_images(masked: tuple[RunDirectory, Summary]) -> None:
+    run, _ = masked
+    data = run.data.read()
+    apart = _written(run).stages[1].everything.measures["pointing_game"]
+    run.data.write(replace(data, metadata={"day": ("1",) * len(data.ids)}, group_by=("day",)))
+    whole = _written(run).stages[1].everything.measures["pointing_game"]
+    assert whole.maps == apart.maps
+    assert whole.maps.low < whole.maps.high
+    assert whole.verdict == whole.gaussian_verdict == "too few groups"
 
 
 def test_a_class_without_any_mask_has_no_numbers(masked: tuple[RunDirectory, Summary]) -> None:

@@ -59,7 +59,8 @@ class Localisation(FrozenRecord):
     """localisation.json: the maps of the labelled class against the test images' object masks.
 
     `random_maps` is how many random maps each image was compared with; `group_by` are the columns
-    whose groups were drawn as a whole for the intervals, none where images were drawn.
+    whose groups were drawn as a whole for the intervals (but for images of a single group), none
+    where images were drawn.
     """
 
     method: str
