@@ -45,11 +45,23 @@ def test_a_detail_is_where_it_is_in_each_image(masks: np.ndarray) -> None:
     look, shape = np.zeros((2, 2, 3), np.float32), np.ones((2, 2), bool)
     # At half the size: one pixel of it is two of the picture.
     detail = Detail(look, shape, places={0: (0, 2), 1: (0, 0), 2: (2, 2), 3: (0, 0)})
-    one = Candidate(0, "moving detail", DONORS, DetailExchange(detail, 2.0), detail)
+    one = Candidate(0, "moving detail", DONORS, DetailExchange(detail, (2.0, 2.0)), detail)
     found = object_evidence(_data(masks), one, {})
     assert found == ObjectEvidence(
         images=3, placed_off=2 / 3, covered=(0 + 0.25 + 1) / 3, with_map=0
     )
+
+
+def test_places_of_images_that_are_not_square() -> None:
+    masks = np.zeros((4, 4, 8), bool)
+    masks[:, :2, :2] = True  # half of the box's four columns, both of its rows
+    names = tuple("abcd")
+    pixels, labels = np.zeros((4, 4, 8, 3), np.uint8), np.zeros(4, np.int64)
+    data = Dataset("drawn", ("x",), names, names, labels, ("train",) * 4, pixels, masks)
+    one = Candidate(0, "place", DONORS, PlaceExchange(BOX), box=BOX)
+    found = object_evidence(data, one, {})
+    assert found is not None
+    assert (found.covered, found.placed_off) == (0.5, 0)
 
 
 def test_colours_have_no_place(masks: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seewhy.audit.discovery.candidates import Candidate
-from seewhy.audit.exchange import DetailExchange, PlaceExchange
+from seewhy.audit.exchange import DetailExchange, PlaceExchange, box_pixels
 from seewhy.storage.schemas.audit import ObjectEvidence
 from seewhy.storage.schemas.dataset import Dataset
 
@@ -34,11 +34,11 @@ def object_evidence(
     carriers = [int(i) for i in candidate.carriers if data.masks[i].any()]
     if not carriers:
         return None
-    size = int(data.masks.shape[1])
+    shape = (int(data.masks.shape[1]), int(data.masks.shape[2]))
     covered = [
         float(data.masks[i][place].mean())
         for i in carriers
-        if (place := _place(candidate, i, size)) is not None and place.any()
+        if (place := _place(candidate, i, shape)) is not None and place.any()
     ]
     off = [outside[i] for i in carriers if i in outside]
     return ObjectEvidence(
@@ -50,14 +50,14 @@ def object_evidence(
     )
 
 
-def _place(candidate: Candidate, number: int, size: int) -> NDArray[np.bool_] | None:
-    """Return a candidate's pixels in one image, (size, size); None where it has no place."""
+def _place(candidate: Candidate, number: int, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Return a candidate's pixels in one image, (H, W); None where it has no place."""
     exchange = candidate.exchange
     if isinstance(exchange, DetailExchange):
-        return exchange.mask(number, size)
+        return exchange.mask(number, shape)
     if isinstance(exchange, PlaceExchange):
-        top, left, bottom, right = (round(edge * size) for edge in exchange.box)
-        place = np.zeros((size, size), bool)
+        top, left, bottom, right = box_pixels(exchange.box, shape)
+        place = np.zeros(shape, bool)
         place[top:bottom, left:right] = True
         return place
     return None

@@ -38,6 +38,16 @@ def test_cells_that_meet_at_a_corner_are_all_there() -> None:
     assert sorted(_areas(outline(np.eye(4, dtype=bool)) or "")) == [32 * 64] * 4
 
 
+def test_both_sides_of_a_mask_that_is_not_square_span_the_picture() -> None:
+    mask = np.zeros((4, 8), dtype=bool)
+    mask[1, 2] = True
+    # Half as wide as in a square of four: its column is at 2/8 … 3/8, its row at 1/4 … 2/4.
+    assert outline(mask) == "M80 64L96 96L80 128L64 96Z"
+    wide = np.ones((64, 3 * CELLS), dtype=bool)
+    (area,) = _areas(outline(wide) or "")
+    assert area == pytest.approx(UNITS**2, rel=0.01)
+
+
 def test_a_hole_has_its_own_line() -> None:
     mask = np.ones((8, 8), dtype=bool)
     mask[3:5, 3:5] = False

@@ -18,7 +18,7 @@ Points = NDArray[np.float64]  # (P, 2): x and y
 
 
 def outline(mask: NDArray[np.bool_]) -> str | None:
-    """Return the outline of a mask (S, S) as an SVG path; None for an empty mask.
+    """Return the outline of a mask (H, W) as an SVG path; None for an empty mask.
 
     A mask finer than `CELLS` keeps its thin parts: a cell belongs to the object where any of its
     pixels does. The line runs through the middles of the cells' edges, which makes stairs slopes.
@@ -32,7 +32,8 @@ def outline(mask: NDArray[np.bool_]) -> str | None:
     cells = _reduced(mask)
     if not cells.any():
         return None
-    unit = UNITS / len(cells)
+    # Across and down: a picture that is not square is stretched to its proportions by the page.
+    unit = UNITS / np.array(cells.shape[::-1])
     parts = []
     for ring in _rings(cells):
         middles = (ring + np.roll(ring, -1, axis=0)) / 2
@@ -42,13 +43,10 @@ def outline(mask: NDArray[np.bool_]) -> str | None:
 
 
 def _reduced(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    size = len(mask)
-    if size <= CELLS:
-        return mask
-    starts = np.arange(CELLS) * size // CELLS
-    rows = np.logical_or.reduceat(mask, starts, axis=0)
-    reduced: NDArray[np.bool_] = np.logical_or.reduceat(rows, starts, axis=1)
-    return reduced
+    for axis, size in enumerate(mask.shape):
+        if size > CELLS:
+            mask = np.logical_or.reduceat(mask, np.arange(CELLS) * size // CELLS, axis=axis)
+    return mask
 
 
 def _rings(cells: NDArray[np.bool_]) -> Iterator[Points]:

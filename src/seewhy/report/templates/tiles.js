@@ -36,6 +36,7 @@ const outlined = (images, row) => {
   const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   drawing.setAttribute("class", "outline");
   drawing.setAttribute("viewBox", `0 0 ${images.outlineUnits} ${images.outlineUnits}`);
+  drawing.setAttribute("preserveAspectRatio", "none");
   drawing.setAttribute("aria-hidden", "true");
   for (let tone = 0; tone < 2; tone += 1) {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
