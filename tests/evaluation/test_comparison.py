@@ -135,6 +135,26 @@ def test_sentences_of_two_backbones_worked_out_by_hand() -> None:
     assert not _said(found, "people")
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (1, "All test images are of one group, so the intervals are drawn from images and say "),
+        (4, "The test images are of 4 groups: intervals from so few are too narrow."),
+        (10, None),
+    ],
+)
+def test_few_groups_ask_for_caution(groups: int, said: str | None) -> None:
+    labels = np.repeat(np.arange(4), 40)
+    answers = np.where(np.arange(160) % 5, labels, (labels + 1) % 4)
+    records = _with_answers(answers, answers, labels, 4)
+    of = np.arange(160) % groups
+    grouped = replace(
+        records, predictions={k: replace(v, groups=of) for k, v in records.predictions.items()}
+    )
+    found = _said(_compared({"a": grouped}, BEASTS), "caution")
+    assert "group" not in found if said is None else said in found
+
+
 def test_one_backbone_is_named_once() -> None:
     labels = np.repeat(np.arange(4), 40)
     half = np.where(np.arange(160) % 2, labels, (labels + 1) % 4)

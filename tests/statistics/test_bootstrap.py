@@ -7,7 +7,14 @@ import pytest
 from scipy import stats
 
 from seewhy.errors import ConfigError
-from seewhy.statistics.bootstrap import Interval, bootstrap, interval, mean_interval, weights
+from seewhy.statistics.bootstrap import (
+    Interval,
+    bootstrap,
+    interval,
+    mean_interval,
+    share_interval,
+    weights,
+)
 
 LABELS = np.array([2, 0, 2, 1, 0, 2, 2])
 
@@ -123,6 +130,14 @@ def test_an_interval_of_clusters_is_as_wide_as_their_means_spread() -> None:
 
 
 @pytest.mark.parametrize("clustered", [True, False])
+def test_a_single_cluster_is_drawn_by_its_images() -> None:
+    values = np.array([0.0, 1.0] * 20)
+    one = mean_interval(values, clusters=np.zeros(40, dtype=np.int64))
+    assert one == mean_interval(values)
+    assert one.high - one.low > 0.2
+    assert share_interval(values, np.zeros(40, dtype=np.int64)) == share_interval(values)
+
+
 def test_only_clusters_hold_the_true_mean_where_images_depend_on_each_other(
     clustered: bool,
 ) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation import class_conclusions, pair_conclusions
@@ -27,6 +29,7 @@ from seewhy.wording import count, listing, p_value, share, signed
 
 # Below these numbers of test images, in all or per class, a sentence asks for caution.
 FEW_IMAGES, FEW_OF_A_CLASS = 200, 20
+FEW_GROUPS = 10  # likewise
 # Training accuracy this much above validation accuracy is called overfitting.
 GAP = 0.05
 STAGE_WORDS: dict[Stage, str] = {"adaptation": "adaptation", "finetuning": "fine-tuning"}
@@ -118,6 +121,7 @@ def _caution(found: EvaluationResults) -> Iterator[str]:
             f"image changes accuracy by {share(1 / found.images, 3)} and the recall of that class "
             f"by {share(1 / fewest)}."
         )
+    yield from _few_groups(found.records[best].predictions["finetuning"].groups)
     without = [name for name, one in stage.classes.items() if not one.images]
     if without:
         shown = listing(without[:5]) + f" and {len(without) - 5} others" * (len(without) > 5)
@@ -131,6 +135,17 @@ def _caution(found: EvaluationResults) -> Iterator[str]:
             "correctly, so the bootstrap interval has no width; the exact binomial 95 % CI goes "
             f"{end}."
         )
+
+
+def _few_groups(groups: NDArray[np.int64] | None) -> Iterator[str]:
+    number = FEW_GROUPS if groups is None else len(np.unique(groups))
+    if number == 1:
+        yield (
+            "All test images are of one group, so the intervals are drawn from images and say "
+            "nothing about other groups."
+        )
+    elif number < FEW_GROUPS:
+        yield f"The test images are of {number} groups: intervals from so few are too narrow."
 
 
 def _stages(found: EvaluationResults) -> Iterator[str]:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seewhy.data.groups import column_groups, units
 from seewhy.explanation.measures.localisation import MEASURES, score_localisation
 from seewhy.explanation.measures.map_measure import FEWEST_IMAGES, compare
 from seewhy.storage.run_directory import RunDirectory
@@ -39,7 +38,7 @@ def write_localisation(run: RunDirectory, slug: str, records: BackboneRecords, s
     all are of one group.
     """
     data = run.data.read()
-    images = _test_images(data)
+    images = _test_images(data, records.predictions["finetuning"].groups)
     if not images.areas.any():
         run.localisation.delete(slug)
         return
@@ -81,14 +80,11 @@ class _TestImages:
     clusters: NDArray[np.int64] | None
 
 
-def _test_images(data: Dataset) -> _TestImages:
+def _test_images(data: Dataset, clusters: NDArray[np.int64] | None) -> _TestImages:
     test = data.where("test")
     areas = np.zeros(len(test))
     if data.masks is not None:
         areas[:] = [data.masks[place].mean() for place in test]
-    clusters = None
-    if data.group_by:
-        clusters = units(column_groups(data.metadata, data.group_by, data.source))[test]
     return _TestImages(test, data.labels[test], areas, clusters)
 
 
@@ -128,7 +124,7 @@ def _scores(
     masked = chosen & (images.areas > 0)
     kept = masked & ~maps.label_empty
     clusters = None if images.clusters is None else images.clusters[kept]
-    # Of one group every draw is the same, which would look like certainty: images are drawn.
+    # Images are drawn then, see `seewhy.statistics.bootstrap.weights`.
     is_one_group = clusters is not None and len(set(clusters)) < 2
     measures = {}
     for name in MEASURES if kept.any() else ():
@@ -141,7 +137,7 @@ def _scores(
             seed,
             _DRAWS,
             strata=images.labels[kept],
-            clusters=None if is_one_group else clusters,
+            clusters=clusters,
         )
         if is_one_group:
             found = replace(found, verdict=_ONE_GROUP, gaussian_verdict=_ONE_GROUP)

@@ -62,7 +62,9 @@ def weights(
     seed : int, default 0
     clusters : ndarray of int64, (N,), optional
         The cluster of each image. Whole clusters are drawn, each in the stratum of most of its
-        images (the lowest of several); the number of images then differs from draw to draw.
+        images (the lowest of several); the number of images then differs from draw to draw. Of a
+        single cluster every draw would be the same, which would look like certainty: then images
+        are drawn, and say nothing about other clusters.
 
     Yields
     ------
@@ -77,6 +79,8 @@ def weights(
     array([4., 4., 4., 4., 4.])
     """
     rng = np.random.default_rng(seed)
+    if clusters is not None and len(np.unique(clusters)) < 2:
+        clusters = None
     if clusters is not None:
         strata, members = _clusters(strata, clusters)
     total = len(strata)
@@ -243,7 +247,7 @@ def share_interval(
     values = np.asarray(right, dtype=np.float64)
     if not len(values):
         return None
-    if clusters is not None and len(np.unique(clusters)) < len(clusters):
+    if clusters is not None and 1 < len(np.unique(clusters)) < len(clusters):
         return mean_interval(values, None, draws, seed, clusters)
     sure = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
     return Interval(float(values.mean()), float(sure.low), float(sure.high))
