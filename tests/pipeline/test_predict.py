@@ -119,6 +119,12 @@ def test_the_threshold_of_a_study_is_used_and_reported(place: Path, seewhy: Comm
             for row in rows:
                 below = float(row["confidence"]) < found.threshold
                 assert row["abstain"] == str(below).lower()
+    # `seewhy explain` says the same of the same images.
+    done = seewhy("explain", "sure", *paths, "--device=cpu", "--out=looked", "--quiet", cwd=place)
+    manifest = json.loads((place / "looked" / "manifest.json").read_text("utf-8"))
+    unsure = {one["path"]: one["abstains"] for one in manifest["pictures"]}
+    assert unsure == {row["path"]: row["abstain"] == "true" for row in rows}
+    assert done.stdout.count(": do not know (") == abstained
     page = (place / "sure" / "report" / "index.html").read_text("utf-8")
     assert "<h3>Abstention</h3>" in page
     (row,) = [
@@ -193,3 +199,26 @@ def test_a_table_keeps_its_order_and_columns(place: Path, seewhy: CommandLine) -
     assert [one["predicted"] for one in manifest["pictures"]] == [
         rows[k]["predicted"] for k in (0, 3, 5)
     ]
+
+
+def test_paths_of_a_table_start_from_a_root(place: Path, seewhy: CommandLine) -> None:
+    (place / "lists").mkdir(exist_ok=True)
+    (place / "lists" / "new.csv").write_text("photo\nred/03.png\nblue/01.png\n", "utf-8")
+    arguments = ("predict", "out", "lists/new.csv", "--device=cpu", "--quiet")
+    done = seewhy(*arguments, "--root=colours", "--out=rooted.csv", "--maps=rooted", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "rooted: maps of 2 images"
+    direct = seewhy(
+        "predict", "out", "colours/red/03.png", "colours/blue/01.png", "--device=cpu",
+        "--out=direct.csv", cwd=place,
+    )  # fmt: skip
+    assert direct.returncode == 0
+    for one, other in zip(
+        read_csv(place / "rooted.csv"), read_csv(place / "direct.csv"), strict=True
+    ):
+        assert one["p:red"] == other["p:red"]
+    missing = seewhy(*arguments, "--root=nowhere", cwd=place)
+    assert missing.returncode == 2
+    assert missing.stderr.strip() == (
+        "seewhy: nowhere: expected a folder that the paths in tables start from"
+    )

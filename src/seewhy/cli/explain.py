@@ -142,6 +142,8 @@ def _line(picture: Picture, out_dir: Path) -> str:
     """Return an image's prediction, how many of its maps are empty, and where to look at them."""
     predicted = picture.predicted
     prediction = "" if predicted is None else f"{predicted} {picture.probability:.3f}"
+    if picture.abstains:
+        prediction = f"do not know ({prediction})"
     empty = sum(cam.empty for cam in picture.maps)
     note = ""
     if empty:

@@ -27,6 +27,7 @@ from seewhy.wording import count
 EXAMPLES = (
     "seewhy predict runs/demo new_photos/",
     "seewhy predict runs/demo new_photos.csv --out answers.csv --maps maps/",
+    "seewhy predict runs/photos exports/list.csv --root photos/",
     "seewhy predict timm:tf_efficientnet_lite0 cat.jpg dog.png",
 )
 
@@ -45,6 +46,14 @@ PathColumnOption = Annotated[
     str | None,
     typer.Option(help="The tables' column of paths.", show_default="found by its content"),
 ]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        help="Folder that relative paths in tables start from.",
+        show_default="the table's folder",
+    ),
+]
 UncalibratedOption = Annotated[
     bool, typer.Option("--uncalibrated", help="Write probabilities as the network gives them.")
 ]
@@ -56,6 +65,7 @@ def predict(
     out_file: OutOption = Path("predictions.csv"),
     maps: MapsOption = None,
     path_column: PathColumnOption = None,
+    root: RootOption = None,
     uncalibrated: UncalibratedOption = False,
     weights: WeightsOption = None,
     size: SizeOption = None,
@@ -92,6 +102,7 @@ def predict(
         calibrated=not uncalibrated,
         batch_size=batch_size,
         path_column=path_column,
+        root=root,
         without=maps,
         progress=progress,
     )
@@ -103,5 +114,5 @@ def predict(
     abstained = "" if found.abstained is None else f", {found.abstained:,} of them abstained"
     print_result(f"{out_file}: {count(found.predicted, 'prediction')}{abstained}")
     if maps is not None:
-        drawn = explain_predicted(classifier, images, maps, path_column, progress)
+        drawn = explain_predicted(classifier, images, maps, path_column, root, progress)
         print_result(f"{maps}: maps of {count(drawn, 'image')}")

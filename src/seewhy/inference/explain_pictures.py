@@ -87,9 +87,11 @@ def explain_pictures(
             asked, answers = _explain_batch(classifier, question, batch, failures)
             if asked and not pictures:
                 (folder / MANIFEST).unlink(missing_ok=True)
+            unsure = _abstains(classifier, answers)
             for row, one in enumerate(asked):
                 try:
-                    pictures.append(artist.draw(one, answers, row))
+                    drawn = artist.draw(one, answers, row)
+                    pictures.append(drawn.model_copy(update={"abstains": unsure[row]}))
                 except UnreadableImageError as error:
                     failures.append(FailedPicture(path=one.shown, reason=error.reason))
                 advance(1)
@@ -137,6 +139,17 @@ def _explain_batch(
     for _, answer in answers:
         _check_names(classifier, answer)
     return [asked[row] for row in kept], answers
+
+
+def _abstains(
+    classifier: NamedClassifier, answers: Sequence[tuple[Method, Explanation]]
+) -> list[bool | None]:
+    """Tell for each picture of a batch whether the study's threshold leaves it undecided."""
+    if not answers:
+        return []
+    probabilities = answers[0][1].probabilities.float().cpu().numpy()
+    found = classifier.rule.abstains(probabilities)
+    return [None] * len(probabilities) if found is None else [bool(one) for one in found]
 
 
 def _check_names(classifier: NamedClassifier, answer: Explanation) -> None:

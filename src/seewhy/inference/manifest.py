@@ -49,6 +49,9 @@ class Picture(_Record):
     predicted: str | None
     # Of the predicted class; both None where the network has no classifier.
     probability: float | None
+    # Whether the calibrated confidence is below the study's threshold, so that the answer is "do
+    # not know"; None where the study has no threshold.
+    abstains: bool | None = None
     sheet: str | None  # all maps of the picture side by side, PNG; None where there is one map
     maps: tuple[PictureMap, ...]
 

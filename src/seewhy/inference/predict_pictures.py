@@ -65,6 +65,7 @@ def predict_pictures(
     calibrated: bool = True,
     batch_size: int = 32,
     path_column: str | None = None,
+    root: Path | str | None = None,
     without: Path | str | None = None,
     progress: Progress | None = None,
 ) -> PredictionCounts:
@@ -88,6 +89,8 @@ def predict_pictures(
     batch_size : int, default 32
     path_column : str, optional
         The tables' column of paths; default: found by what it holds, else by its name.
+    root : Path or str, optional
+        The folder that relative paths in tables start from; default: each table's own.
     without : Path or str, optional
         A folder that is not searched for pictures.
     progress : Progress, optional
@@ -117,7 +120,7 @@ def predict_pictures(
     if not classifier.classes:
         raise ConfigError(f"{classifier.name}: its weights have no classifier, so nothing to say")
     apart = None if without is None else Path(without)
-    given = list_given([Path(path) for path in paths], apart, path_column)
+    given = list_given([Path(path) for path in paths], apart, path_column, _folder(root))
     _check_out(out, given)
     names = ((one.shown, one.path) for one in given.pictures if not one.error)
     classifier = replace(classifier, levels=find_levels(classifier, names, progress))
@@ -142,6 +145,7 @@ def explain_predicted(
     paths: Sequence[Path | str],
     folder: Path | str,
     path_column: str | None = None,
+    root: Path | str | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write maps of the predicted classes, as `explain_pictures` does; return of how many pictures.
@@ -153,9 +157,17 @@ def explain_predicted(
         if path.is_dir() or not is_table(path):
             files[path] = None
         else:
-            rows = list_given([path], column=path_column).pictures
+            rows = list_given([path], column=path_column, root=_folder(root)).pictures
             files |= dict.fromkeys(one.path for one in rows if not one.error)
     return len(explain_pictures(classifier, list(files), folder, progress=progress).pictures)
+
+
+def _folder(root: Path | str | None) -> Path | None:
+    if root is None:
+        return None
+    if not Path(root).is_dir():
+        raise ConfigError(f"{root}: expected a folder that the paths in tables start from")
+    return Path(root)
 
 
 def _check_out(out: Path, given: GivenPictures) -> None:

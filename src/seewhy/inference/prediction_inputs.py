@@ -54,7 +54,10 @@ class GivenPictures:
 
 
 def list_given(
-    paths: Sequence[Path], without: Path | None = None, column: str | None = None
+    paths: Sequence[Path],
+    without: Path | None = None,
+    column: str | None = None,
+    root: Path | None = None,
 ) -> GivenPictures:
     """List the pictures that were named, those below folders, and those in tables.
 
@@ -65,8 +68,9 @@ def list_given(
     without : Path, optional
         A folder that is not searched.
     column : str, optional
-        The tables' column of paths; default: found by what it holds, else by its name. Relative
-        paths start from the table's folder.
+        The tables' column of paths; default: found by what it holds, else by its name.
+    root : Path, optional
+        The folder that relative paths in tables start from; default: each table's own.
 
     Raises
     ------
@@ -83,7 +87,9 @@ def list_given(
             table = read_table(path, fewest_columns=1)
             tables.append(path)
             named = path_column(table, column, "--path-column")
-            found += [_in_row(table, row, cell) for row, cell in enumerate(table.columns[named])]
+            start = path.parent if root is None else root
+            cells = enumerate(table.columns[named])
+            found += [_in_row(table, row, cell, start) for row, cell in cells]
             columns |= dict.fromkeys(name for name in table.columns if name != named)
         else:
             found.append(_of_file(path))
@@ -106,9 +112,9 @@ def _of_file(file: Path, shown: str | None = None) -> GivenPicture:
     return GivenPicture(file, shown or printable(file), "is no regular file" if odd else "")
 
 
-def _in_row(table: Table, row: int, cell: str) -> GivenPicture:
+def _in_row(table: Table, row: int, cell: str, root: Path) -> GivenPicture:
     cell = native_path(cell)
-    place = table.file.parent / cell
+    place = root / cell
     shown, error = printable(cell), ""
     if not cell or "\0" in cell:
         error = f"{table.place(row)}: {'has no path' if not cell else 'is no path'}"
