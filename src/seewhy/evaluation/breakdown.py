@@ -174,6 +174,7 @@ def independence(
                 return None, "every value is that of a single group of images"
             return _as_far(float(found[0]), found[1:]), None
         _, strata = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)
+        strata = strata.reshape(-1)  # NumPy 2.0 alone keeps an axis more
         within = "group of images of one class"
     observed, drawn, tested = 0.0, np.zeros(permutations), False
     for stratum in np.unique(strata):
