@@ -123,7 +123,7 @@ def test_where_nothing_can_be_tested() -> None:
     )
     two = np.array(["a", "a", "b", "b"])
     assert independence(np.ones(4), two, labels[:4], clusters[:4])[1] == (
-        "every value is that of a single group of images"
+        "within each class every value is that of a single group of images"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from seewhy.evaluation.comparison import compare, stage_change
 from seewhy.evaluation.performance import evaluate
@@ -138,8 +139,12 @@ def test_sentences_of_two_backbones_worked_out_by_hand() -> None:
 @pytest.mark.parametrize(
     ("groups", "said"),
     [
-        (1, "All test images are of one group, so the intervals are drawn from images and say "),
-        (4, "The test images are of 4 groups: intervals from so few are too narrow."),
+        (1, "All test images are of one group, so intervals and tests take single images and say "),
+        (
+            5,
+            "of 5 groups: intervals from so few are too narrow, and no test can find a difference.",
+        ),
+        (9, "The test images are of 9 groups: intervals from so few are too narrow."),
         (10, None),
     ],
 )
@@ -153,6 +158,20 @@ def test_few_groups_ask_for_caution(groups: int, said: str | None) -> None:
     )
     found = _said(_compared({"a": grouped}, BEASTS), "caution")
     assert "group" not in found if said is None else said in found
+
+
+def test_a_class_of_one_group_is_named() -> None:
+    labels = np.repeat(np.arange(4), 40)
+    records = _with_answers(labels, labels, labels, 4)
+    of = np.where(labels == 2, 99, np.arange(160) % 20)
+    grouped = replace(
+        records, predictions={k: replace(v, groups=of) for k, v in records.predictions.items()}
+    )
+    found = _said(_compared({"a": grouped}, BEASTS), "caution")
+    assert f"All test images of {BEASTS[2]} are of one group, so intervals take single" in found
+    # 21 groups, all right: what is known is known of as many groups.
+    bounds = stats.binomtest(21, 21).proportion_ci(0.95, "exact")
+    assert f"exact binomial 95 % CI of the groups goes down to {bounds.low:.2f}." in found
 
 
 def test_one_backbone_is_named_once() -> None:

@@ -130,14 +130,6 @@ def test_an_interval_of_clusters_is_as_wide_as_their_means_spread() -> None:
 
 
 @pytest.mark.parametrize("clustered", [True, False])
-def test_a_single_cluster_is_drawn_by_its_images() -> None:
-    values = np.array([0.0, 1.0] * 20)
-    one = mean_interval(values, clusters=np.zeros(40, dtype=np.int64))
-    assert one == mean_interval(values)
-    assert one.high - one.low > 0.2
-    assert share_interval(values, np.zeros(40, dtype=np.int64)) == share_interval(values)
-
-
 def test_only_clusters_hold_the_true_mean_where_images_depend_on_each_other(
     clustered: bool,
 ) -> None:
@@ -151,3 +143,34 @@ def test_only_clusters_hold_the_true_mean_where_images_depend_on_each_other(
         )
         held += found.low <= 0 <= found.high
     assert held / 300 >= 0.9 if clustered else held / 300 < 0.7
+
+
+def test_a_single_cluster_is_drawn_by_its_images() -> None:
+    values = np.array([0.0, 1.0] * 20)
+    one = mean_interval(values, clusters=np.zeros(40, dtype=np.int64))
+    assert one == mean_interval(values)
+    assert one.high - one.low > 0.2
+    assert share_interval(values, np.zeros(40, dtype=np.int64)) == share_interval(values)
+
+
+def test_a_cluster_that_is_alone_in_its_stratum_is_drawn_by_its_images() -> None:
+    # Two patients of ten images, one per class: nothing would vary.
+    labels, patients = np.repeat([0, 1], 10), np.repeat([7, 3], 10)
+    (drawn,) = weights(labels, draws=200, seed=1, clusters=patients)
+    (images,) = weights(labels, draws=200, seed=1)
+    np.testing.assert_array_equal(drawn, images)
+    # A third patient, of class 1: class 1 draws whole patients, class 0 images.
+    labels, patients = np.repeat([0, 1, 1], 10), np.repeat([7, 3, 5], 10)
+    (drawn,) = weights(labels, draws=200, seed=1, clusters=patients)
+    assert (drawn[:, :10].sum(axis=1) == 10).all()
+    assert drawn[:, :10].std(axis=1).max() > 0
+    for patient in (drawn[:, 10:20], drawn[:, 20:]):
+        assert (patient == patient[:, :1]).all()
+    assert (drawn[:, 10:].sum(axis=1) == 20).all()
+
+
+def test_images_of_few_clusters_that_are_all_right_are_no_certainty() -> None:
+    found = share_interval(np.ones(60), np.repeat(np.arange(3), 20))
+    assert found == share_interval(np.ones(3))
+    none = share_interval(np.zeros(60), np.repeat(np.arange(3), 20))
+    assert none == share_interval(np.zeros(3))

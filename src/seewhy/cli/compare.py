@@ -36,8 +36,8 @@ def compare(
 ) -> None:
     """Compare the classifiers of finished studies that have the same test images.
 
-    Prints accuracies with confidence intervals, McNemar's test per pair, and how well predictions
-    and maps agree.
+    Prints accuracies with confidence intervals, a test per pair (McNemar's; of whole groups where
+    images are grouped), and how well predictions and maps agree.
     """
     if output_format not in ("text", "md"):
         raise SeewhyError(f"--format: expected text or md, but got {output_format!r}")

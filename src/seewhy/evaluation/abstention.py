@@ -164,7 +164,7 @@ def abstain(
     return found.model_copy(
         update={
             "threshold": threshold,
-            "validation": kept_images(known, known_right, threshold),
+            "validation": kept_images(known, known_right, threshold, validation.groups),
             "test": kept_images(confidence, right, threshold, test.groups),
         }
     )

@@ -7,10 +7,9 @@ in ``class_conclusions.py``, calibration, agreement, maps and folds in ``pair_co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from seewhy.evaluation import class_conclusions, pair_conclusions
@@ -24,12 +23,15 @@ from seewhy.evaluation.statements import (
 from seewhy.storage.schemas.backbone import BackboneRecords
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.comparison import Sentence, Topic
+from seewhy.storage.schemas.predictions import Predictions
 from seewhy.storage.schemas.training import Epoch
-from seewhy.wording import count, listing, p_value, share, signed
+from seewhy.wording import count, listing, p_value, share, signed, some
 
 # Below these numbers of test images, in all or per class, a sentence asks for caution.
 FEW_IMAGES, FEW_OF_A_CLASS = 200, 20
 FEW_GROUPS = 10  # likewise
+# With fewer groups no way to exchange two classifiers is rarer than 5 %: 2 of 2 ** 5.
+FEWEST_TESTED = 6
 # Training accuracy this much above validation accuracy is called overfitting.
 GAP = 0.05
 STAGE_WORDS: dict[Stage, str] = {"adaptation": "adaptation", "finetuning": "fine-tuning"}
@@ -121,31 +123,51 @@ def _caution(found: EvaluationResults) -> Iterator[str]:
             f"image changes accuracy by {share(1 / found.images, 3)} and the recall of that class "
             f"by {share(1 / fewest)}."
         )
-    yield from _few_groups(found.records[best].predictions["finetuning"].groups)
+    predictions = found.records[best].predictions["finetuning"]
+    yield from _few_groups(predictions, found.classes)
     without = [name for name, one in stage.classes.items() if not one.images]
     if without:
         shown = listing(without[:5]) + f" and {len(without) - 5} others" * (len(without) > 5)
         yield f"No test images: {shown}. Their recall counts as 0 in the macro averages."
     if stage.accuracy.value in (0.0, 1.0):
-        right = round(stage.accuracy.value * found.images)
-        bounds = stats.binomtest(right, found.images).proportion_ci(0.95, "exact")
+        groups = predictions.groups
+        units = found.images if groups is None else len(np.unique(groups))
+        right = round(stage.accuracy.value * units)
+        bounds = stats.binomtest(right, units).proportion_ci(0.95, "exact")
         end = f"down to {share(bounds.low)}" if right else f"up to {share(bounds.high)}"
         yield (
             f"{found.subject(best)} classifies {'all' if right else 'none'} of the test images "
-            "correctly, so the bootstrap interval has no width; the exact binomial 95 % CI goes "
-            f"{end}."
+            "correctly, so the bootstrap interval has no width; the exact binomial 95 % CI "
+            f"{'' if groups is None else 'of the groups '}goes {end}."
         )
 
 
-def _few_groups(groups: NDArray[np.int64] | None) -> Iterator[str]:
-    number = FEW_GROUPS if groups is None else len(np.unique(groups))
+def _few_groups(predictions: Predictions, classes: Sequence[str]) -> Iterator[str]:
+    """Say where groups are too few for what is drawn from them."""
+    groups = predictions.groups
+    if groups is None:
+        return
+    number = len(np.unique(groups))
     if number == 1:
         yield (
-            "All test images are of one group, so the intervals are drawn from images and say "
+            "All test images are of one group, so intervals and tests take single images and say "
             "nothing about other groups."
         )
-    elif number < FEW_GROUPS:
-        yield f"The test images are of {number} groups: intervals from so few are too narrow."
+        return
+    alone = [
+        name
+        for k, name in enumerate(classes)
+        if len(np.unique(groups[predictions.labels == k])) == 1
+    ]
+    if alone:
+        yield (
+            f"All test images of {some(alone)} are of one group, so intervals take single images "
+            "there and say nothing about other groups."
+        )
+    if number < FEW_GROUPS:
+        tests = ", and no test can find a difference" if number < FEWEST_TESTED else ""
+        too_narrow = "intervals from so few are too narrow"
+        yield f"The test images are of {number} groups: {too_narrow}{tests}."
 
 
 def _stages(found: EvaluationResults) -> Iterator[str]:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.data.groups import join
 from seewhy.errors import RunError
 from seewhy.evaluation.comparison import compare
 from seewhy.evaluation.performance import evaluate
-from seewhy.pipeline.dependent_images import with_groups
+from seewhy.pipeline.dependent_images import grouped, with_groups
 from seewhy.report.text.tables import ReportTable
 from seewhy.runtime.arguments import run_root
 from seewhy.storage.atomic_writing import write_text
@@ -76,6 +77,7 @@ def compare_studies(
             name = f"{label}/{slug}" if _several(runs) else label
             read = with_groups(run, run.backbones.read(slug, summary.data.classes))
             records[name] = _aligned(read, order, columns)
+    records = _same_groups(records)
     evaluations = {
         name: evaluate(one.predictions, one.validation, one.baseline_predictions, classes, seed)
         for name, one in records.items()
@@ -85,6 +87,27 @@ def compare_studies(
     if out is not None:
         write_text(Path(out), found.model_dump_json(indent=2, exclude_none=True) + "\n")
     return ComparedStudies(found, (_classifiers(evaluations), _pairs(found)))
+
+
+def _same_groups(records: Mapping[str, BackboneRecords]) -> dict[str, BackboneRecords]:
+    """Give the test images of all studies the groups that any of them has, joined.
+
+    Then it does not matter which study is named first.
+    """
+    known = [
+        found.groups
+        for one in records.values()
+        for found in one.predictions.values()
+        if found.groups is not None
+    ]
+    if not known:
+        return dict(records)
+    groups = known[0]
+    for one in known[1:]:
+        joined = join(groups, one)
+        assert joined is not None
+        groups = joined
+    return {name: grouped(one, groups) for name, one in records.items()}
 
 
 def _opened(roots: Sequence[Path]) -> list[RunDirectory]:
@@ -206,6 +229,7 @@ def _pairs(found: Comparison) -> ReportTable:
                 STAGE_TITLES[pair.stage],
                 f"{signed(apart.value, 3)} ({signed(apart.low, 3)} to {signed(apart.high, 3)})",
                 p_value(pair.p_holm),
+                pair.test,
                 pair.agreement,
                 alike,
             )
@@ -213,6 +237,6 @@ def _pairs(found: Comparison) -> ReportTable:
     return ReportTable(
         name="pairs",
         title="Differences in accuracy with 95 % intervals; p corrected after Holm",
-        columns=("pair", "stage", "difference", "test", "same answers", "maps' correlation"),
+        columns=("pair", "stage", "difference", "p", "test", "same answers", "maps' correlation"),
         rows=tuple(rows),
     )

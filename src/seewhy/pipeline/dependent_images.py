@@ -13,13 +13,24 @@ from seewhy.storage.schemas.backbone import BackboneRecords
 
 
 def with_groups(run: RunDirectory, records: BackboneRecords) -> BackboneRecords:
-    """Return a backbone's records, its test predictions with the groups of ``data.group``.
+    """Return a backbone's records, its predictions with the groups of ``data.group``.
 
     Unchanged where the configuration groups no images.
     """
-    groups = _test_groups(run)
-    if groups is None:
+    data = run.data.read()
+    if not data.group_by:
         return records
+    groups = units(column_groups(data.metadata, data.group_by, data.source))
+    found = grouped(records, groups[data.where("test")])
+    held = groups[data.where("validation")]
+    return replace(
+        found,
+        validation={stage: replace(one, groups=held) for stage, one in found.validation.items()},
+    )
+
+
+def grouped(records: BackboneRecords, groups: NDArray[np.int64]) -> BackboneRecords:
+    """Return a backbone's records, its predictions of the N test images with groups (N,)."""
     baseline = records.baseline_predictions
     return replace(
         records,
@@ -28,11 +39,3 @@ def with_groups(run: RunDirectory, records: BackboneRecords) -> BackboneRecords:
         },
         baseline_predictions=replace(baseline, groups=groups) if baseline else None,
     )
-
-
-def _test_groups(run: RunDirectory) -> NDArray[np.int64] | None:
-    data = run.data.read()
-    if not data.group_by:
-        return None
-    groups = units(column_groups(data.metadata, data.group_by, data.source))
-    return groups[data.where("test")]

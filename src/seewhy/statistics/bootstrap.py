@@ -62,9 +62,9 @@ def weights(
     seed : int, default 0
     clusters : ndarray of int64, (N,), optional
         The cluster of each image. Whole clusters are drawn, each in the stratum of most of its
-        images (the lowest of several); the number of images then differs from draw to draw. Of a
-        single cluster every draw would be the same, which would look like certainty: then images
-        are drawn, and say nothing about other clusters.
+        images (the lowest of several); the number of images then differs from draw to draw. A
+        stratum of a single cluster would be the same in every draw, which would look like
+        certainty: there images are drawn, and say nothing about other clusters.
 
     Yields
     ------
@@ -79,8 +79,6 @@ def weights(
     array([4., 4., 4., 4., 4.])
     """
     rng = np.random.default_rng(seed)
-    if clusters is not None and len(np.unique(clusters)) < 2:
-        clusters = None
     if clusters is not None:
         strata, members = _clusters(strata, clusters)
     total = len(strata)
@@ -99,12 +97,26 @@ def weights(
 def _clusters(
     strata: NDArray[np.int64], clusters: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the stratum of each cluster (C,) and the place of each image's cluster (N,)."""
+    """Return the stratum of each cluster (C,) and the place of each image's cluster (N,).
+
+    The images of a cluster that is alone in its stratum become clusters of their own.
+    """
     _, members = np.unique(clusters, return_inverse=True)
     names, columns = np.unique(strata, return_inverse=True)
-    table = np.zeros((members.max(initial=-1) + 1, len(names)), dtype=np.int64)
+    if not len(names):
+        return strata, members
+    table = np.zeros((members.max() + 1, len(names)), dtype=np.int64)
     np.add.at(table, (members, columns), 1)
-    return names[table.argmax(axis=1)] if len(names) else strata, members
+    homes = table.argmax(axis=1)
+    alone = np.bincount(homes, minlength=len(names))[homes] == 1
+    apart = alone[members]
+    if not apart.any():
+        return names[homes], members
+    # The others first, then the images that stand alone.
+    units = np.where(apart, len(homes) + np.arange(len(members)), members)
+    _, first, members = np.unique(units, return_index=True, return_inverse=True)
+    own = np.where(apart, columns, homes[np.unique(clusters, return_inverse=True)[1]])
+    return names[own[first]], members
 
 
 def bootstrap(
@@ -227,7 +239,8 @@ def share_interval(
     """Return a share with its 95 % interval; None of nothing.
 
     Wilson's interval, which is right for few images and for shares of 0 and 1, where no draw can
-    differ. With clusters the bootstrap's, of whole clusters.
+    differ. With clusters the bootstrap's, of whole clusters; Wilson's for as many images as there
+    are clusters where all are right, or none.
 
     Parameters
     ----------
@@ -247,7 +260,10 @@ def share_interval(
     values = np.asarray(right, dtype=np.float64)
     if not len(values):
         return None
-    if clusters is not None and 1 < len(np.unique(clusters)) < len(clusters):
-        return mean_interval(values, None, draws, seed, clusters)
-    sure = stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="wilson")
+    number = len(values)
+    if clusters is not None and 1 < len(np.unique(clusters)) < number:
+        if 0 < values.sum() < number:
+            return mean_interval(values, None, draws, seed, clusters)
+        number = len(np.unique(clusters))
+    sure = stats.binomtest(round(values.mean() * number), number).proportion_ci(method="wilson")
     return Interval(float(values.mean()), float(sure.low), float(sure.high))

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seewhy.pipeline.dependent_images import with_groups
 from seewhy.pipeline.localisation import localisation_sentences, write_localisation
 from seewhy.report.build import build_report, write_as_markdown
+from seewhy.statistics.bootstrap import mean_interval
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.localisation import Localisation, ObjectScores
 from seewhy.storage.schemas.summary import Summary
@@ -35,7 +37,8 @@ def masked(make_run: Make) -> tuple[RunDirectory, Summary]:
 
 
 def _written(run: RunDirectory) -> Localisation:
-    write_localisation(run, "net_a", run.backbones.read("net_a", run.data.read().classes), 0)
+    records = run.backbones.read("net_a", run.data.read().classes)
+    write_localisation(run, "net_a", with_groups(run, records), 0)
     found = run.localisation.read("net_a")
     assert found is not None
     return found
@@ -136,18 +139,22 @@ def test_the_report_has_a_table_per_stage(masked: tuple[RunDirectory, Summary]) 
 def test_whole_groups_are_drawn(masked: tuple[RunDirectory, Summary]) -> None:
     run, summary = masked
     data = run.data.read()
-    # Two groups with the same share of hits: draws of whole groups do not differ in it.
-    days = np.full(len(data.ids), "1")
-    days[data.where("test")[[2, 3, 4]]] = "2"
-    days[data.where("test")[[0, 5, 7]]] = "3"
+    # Image 3 and 4 are of one day, each other image of its own.
+    test = data.where("test")
+    days = np.array([f"{k}" for k in range(len(data.ids))])
+    days[test[4]] = days[test[3]]
     grouped = replace(data, metadata={"day": tuple(days.tolist())}, group_by=("day",))
     run.data.write(grouped)
     found = _written(run)
     assert found.group_by == ["day"]
+    maps = run.backbones.read("net_a", data.classes).maps["finetuning"]
+    kept = np.array([k for k in range(len(test)) if k != 6 and not maps.label_empty[k]])
+    hits = maps.label_maps[kept].reshape(len(kept), -1).argmax(axis=1) < 2
+    day = np.unique(days[test[kept]], return_inverse=True)[1]
+    labels = data.labels[test[kept]]
     whole = found.stages[1].everything.measures["pointing_game"]
-    assert whole.maps.low == whole.maps.high == pytest.approx(4 / 6)
-    assert whole.verdict == "too few groups"
-    assert "Too few groups to say whether" in found.stages[1].sentences[2]
+    assert whole.maps == mean_interval(hits, labels, 1000, 0, day)
+    assert whole.maps != mean_interval(hits, labels, 1000, 0)
     page = build_report(run, summary).read_text("utf-8")
     assert "Intervals are drawn from whole groups of day; where all" in page
 

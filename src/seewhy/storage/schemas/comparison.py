@@ -83,9 +83,10 @@ class ClassifierPair(FrozenRecord):
 
     `both_right`, `first_only`, `second_only` and `both_wrong` count the images that both, one or
     none predicts correctly. `difference` is the accuracy of the first less that of the second,
-    images paired. McNemar's `test` is exact below 25 discordant images, else chi-squared with
-    continuity correction and its `statistic`; `p` and `p_holm` are two-sided, the latter corrected
-    for all pairs of the stage after Holm. `agreement` is the share of images with the same
+    images paired. `test` is McNemar's, exact below 25 discordant images, else chi-squared with
+    continuity correction and its `statistic`; of grouped images, signs of groups. `p` and `p_holm`
+    are two-sided, the latter corrected for all pairs of the stage after Holm. `agreement` is the
+    share of images with the same
     prediction, `kappa` Cohen's, None where both always predict one and the same class.
     `disagreements` are the images with different predictions, the most confident first.
     """
@@ -130,7 +131,7 @@ class StageChange(FrozenRecord):
 
     `accuracy` and `recall` are fine-tuning less adaptation, images paired; `first_only` counts
     images that only adaptation predicts correctly, `second_only` those only fine-tuning does, and
-    `p` is McNemar's for them. A class without test images is not in `recall`.
+    `p` is that of `test`. A class without test images is not in `recall`.
     """
 
     accuracy: Interval
