@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,27 @@ def test_two_studies_are_compared_as_two_backbones_of_one_are(studies: Path) -> 
     assert (pair.first_only, pair.second_only, pair.both_right) == (2, 1, 4)
     assert pair.maps is not None
     assert "After fine-tuning a reaches an accuracy of 0.750" in found.sentences[0].text
+
+
+def test_groups_of_one_study_hold_for_all_in_any_order(studies: Path) -> None:
+    run = RunDirectory(studies / "b")
+    data = run.data.read()
+    days = tuple(str(k // 3) for k in range(len(data.ids)))
+    run.data.write(replace(data, metadata={"day": days}, group_by=("day",)))
+    found = [
+        next(
+            pair
+            for pair in compare_studies([studies / name for name in names]).comparison.pairs
+            if pair.stage == "finetuning"
+        )
+        for names in (("a", "b"), ("b", "a"))
+    ]
+    assert found[0].test == found[1].test == "signs of groups"
+    assert found[0].p == found[1].p
+    first, second = found[0].difference, found[1].difference
+    assert (first.value, first.low, first.high) == pytest.approx(
+        (-second.value, -second.high, -second.low)
+    )
 
 
 def test_studies_of_several_backbones_are_told_apart(studies: Path) -> None:

@@ -124,6 +124,8 @@ def test_the_threshold_of_a_study_is_used_and_reported(place: Path, seewhy: Comm
     manifest = json.loads((place / "looked" / "manifest.json").read_text("utf-8"))
     unsure = {one["path"]: one["abstains"] for one in manifest["pictures"]}
     assert unsure == {row["path"]: row["abstain"] == "true" for row in rows}
+    for one in manifest["pictures"]:
+        assert (one["calibrated"] < found.threshold) == one["abstains"]
     assert done.stdout.count(": do not know (") == abstained
     page = (place / "sure" / "report" / "index.html").read_text("utf-8")
     assert "<h3>Abstention</h3>" in page
@@ -217,6 +219,9 @@ def test_paths_of_a_table_start_from_a_root(place: Path, seewhy: CommandLine) ->
         read_csv(place / "rooted.csv"), read_csv(place / "direct.csv"), strict=True
     ):
         assert one["p:red"] == other["p:red"]
+    alone = seewhy("predict", "out", "colours/red/03.png", "--root=colours", cwd=place)
+    assert alone.returncode == 2
+    assert "colours: a root is for paths in tables, but no table is given" in alone.stderr
     missing = seewhy(*arguments, "--root=nowhere", cwd=place)
     assert missing.returncode == 2
     assert missing.stderr.strip() == (

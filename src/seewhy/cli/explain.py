@@ -143,7 +143,7 @@ def _line(picture: Picture, out_dir: Path) -> str:
     predicted = picture.predicted
     prediction = "" if predicted is None else f"{predicted} {picture.probability:.3f}"
     if picture.abstains:
-        prediction = f"do not know ({prediction})"
+        prediction = f"do not know ({predicted}, calibrated confidence {picture.calibrated:.3f})"
     empty = sum(cam.empty for cam in picture.maps)
     note = ""
     if empty:

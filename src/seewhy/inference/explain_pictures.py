@@ -87,11 +87,11 @@ def explain_pictures(
             asked, answers = _explain_batch(classifier, question, batch, failures)
             if asked and not pictures:
                 (folder / MANIFEST).unlink(missing_ok=True)
-            unsure = _abstains(classifier, answers)
+            unsure = _decisions(classifier, answers)
             for row, one in enumerate(asked):
                 try:
                     drawn = artist.draw(one, answers, row)
-                    pictures.append(drawn.model_copy(update={"abstains": unsure[row]}))
+                    pictures.append(drawn.model_copy(update=unsure[row]))
                 except UnreadableImageError as error:
                     failures.append(FailedPicture(path=one.shown, reason=error.reason))
                 advance(1)
@@ -141,15 +141,21 @@ def _explain_batch(
     return [asked[row] for row in kept], answers
 
 
-def _abstains(
+def _decisions(
     classifier: NamedClassifier, answers: Sequence[tuple[Method, Explanation]]
-) -> list[bool | None]:
-    """Tell for each picture of a batch whether the study's threshold leaves it undecided."""
+) -> list[dict[str, bool | float]]:
+    """Return what the study's threshold says of each picture of a batch; nothing without one."""
     if not answers:
         return []
     probabilities = answers[0][1].probabilities.float().cpu().numpy()
-    found = classifier.rule.abstains(probabilities)
-    return [None] * len(probabilities) if found is None else [bool(one) for one in found]
+    abstains = classifier.rule.abstains(probabilities)
+    if abstains is None:
+        return [{} for _ in probabilities]
+    confidence = classifier.rule.calibrate(probabilities).max(axis=1)
+    return [
+        {"abstains": bool(one), "calibrated": float(sure)}
+        for one, sure in zip(abstains, confidence, strict=True)
+    ]
 
 
 def _check_names(classifier: NamedClassifier, answer: Explanation) -> None:

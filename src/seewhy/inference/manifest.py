@@ -52,6 +52,8 @@ class Picture(_Record):
     # Whether the calibrated confidence is below the study's threshold, so that the answer is "do
     # not know"; None where the study has no threshold.
     abstains: bool | None = None
+    # Of the predicted class after the study's temperature scaling; None without a threshold.
+    calibrated: float | None = None
     sheet: str | None  # all maps of the picture side by side, PNG; None where there is one map
     maps: tuple[PictureMap, ...]
 

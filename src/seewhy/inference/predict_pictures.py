@@ -122,6 +122,8 @@ def predict_pictures(
     apart = None if without is None else Path(without)
     given = list_given([Path(path) for path in paths], apart, path_column, _folder(root))
     _check_out(out, given)
+    if root is not None and not given.tables:
+        raise ConfigError(f"{root}: a root is for paths in tables, but no table is given")
     names = ((one.shown, one.path) for one in given.pictures if not one.error)
     classifier = replace(classifier, levels=find_levels(classifier, names, progress))
     for note in classifier.rule.notes:

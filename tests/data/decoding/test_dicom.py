@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pydicom
 import pytest
 from numpy.typing import NDArray
@@ -19,9 +20,10 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptu
 
 from seewhy.config import load_config
 from seewhy.data.decoding.dicom import Window
-from seewhy.data.decoding.picture import decode_image, is_deep, measure_image
+from seewhy.data.decoding.picture import decode_image, is_deep, measure_image, shown_size
 from seewhy.data.decoding.value_levels import ValueRange, decide_levels
 from seewhy.data.prepare import prepare_data
+from seewhy.data.sources.object_masks import ObjectMasks
 from seewhy.data.sources.picture_suffixes import is_picture
 from seewhy.errors import DataError, UnreadableImageError
 from seewhy.runtime.progress import Silent
@@ -107,6 +109,8 @@ def test_a_table_of_grey_levels_goes_before_the_window(tmp_path: Path) -> None:
     values = np.array([[0, 10, 11, 12, 13, 90]], np.uint16)
     path = write(tmp_path / "a.dcm", values, VOILUTSequence=[table], WindowCenter=1, WindowWidth=2)
     assert row(decode_image(path)) == [0, 0, 50, 200, 255, 255]
+    levels = Levels((ValueLevel("windowed", 0.0, 51.0),))
+    assert row(decode_image(path, levels=levels)) == [0, 50, 55, 60, 65, 255]
 
 
 def test_without_a_window_all_files_share_one_white(tmp_path: Path) -> None:
@@ -120,7 +124,13 @@ def test_without_a_window_all_files_share_one_white(tmp_path: Path) -> None:
 def test_a_level_that_was_asked_for_goes_before_windows(tmp_path: Path) -> None:
     path = write(tmp_path / "ct.dcm", STORED, **HOUNSFIELD, WindowCenter=40, WindowWidth=401)
     lungs = decide_levels([("ct.dcm", ValueRange("windowed", -200, 1976))], 240.0, -200.0)
-    assert lungs.levels.known == (ValueLevel("windowed", -200.0, 240.0),)
+    # Files without a window, which a later prediction may bring, are shown alike.
+    assert lungs.levels.known == (
+        ValueLevel("windowed", -200.0, 240.0),
+        ValueLevel("float", -200.0, 240.0),
+    )
+    plain = write(tmp_path / "plain.dcm", STORED, **HOUNSFIELD)
+    assert row(decode_image(plain, levels=lungs.levels)) == [0, 139, 139, 255, 255]
     assert row(decode_image(path, levels=lungs.levels)) == [0, 139, 139, 255, 255]
 
 
@@ -230,6 +240,20 @@ def test_a_folder_of_dicom_files_without_suffixes_is_a_data_set(tmp_path: Path) 
     findings = run.data.read_checks().findings
     assert findings is not None
     assert any("12 DICOM files are shown with the window" in note for note in findings.notes)
+
+
+def test_boxes_and_masks_fit_dicom_pictures(tmp_path: Path) -> None:
+    """A box of a table, and a mask beside the folder."""
+    path = write(tmp_path / "a.dcm", np.zeros((20, 40), np.uint16))
+    heic = tmp_path / "a.heic"
+    pillow_heif.from_pillow(Image.new("RGB", (40, 20))).save(heic)
+    assert shown_size(path) == (40, 20)
+    for picture in (path, heic):
+        masks = ObjectMasks((picture,), (None,), (((10, 5, 20, 10),),), 100)
+        found = masks.load(0)
+        assert found.shape == (20, 40)
+        assert found[5:10, 10:20].all()
+        assert found.sum() == 50
 
 
 def tiff(path: Path, bands: int, photometric: int, extra: tuple[int, ...]) -> Path:

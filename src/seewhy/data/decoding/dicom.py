@@ -63,9 +63,36 @@ class Window:
         return shown
 
 
+@dataclass(frozen=True)
+class GreyTable:
+    """A file's own table of grey levels (VOI LUT), which goes before a window.
+
+    `header` is pydicom's data set.
+    """
+
+    header: Any
+
+    def to_8_bit(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Show values (H, W) as 0 … 255."""
+        from pydicom.pixels.processing import apply_voi
+
+        most = 2 ** int(self.header.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        levels = apply_voi(np.rint(values).astype(np.int64), self.header)
+        shown: NDArray[np.uint8] = np.rint(np.clip(255 * (levels / most), 0, 255)).astype(np.uint8)
+        return shown
+
+
 def is_dicom(head: bytes) -> bool:
     """Tell by a file's first bytes whether it is a DICOM file."""
     return head[PREAMBLE : PREAMBLE + len(MARK)] == MARK
+
+
+def frame_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a DICOM file's frames, from its header; (0, 0) without any."""
+    import pydicom
+
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    return int(header.get("Columns") or 0), int(header.get("Rows") or 0)
 
 
 def open_dicom(path: Path, most_pixels: int | None) -> Image.Image:
@@ -80,8 +107,8 @@ def open_dicom(path: Path, most_pixels: int | None) -> Image.Image:
     Returns
     -------
     Image
-        Of mode ``RGB`` where the file has colours or shows grey through a table of its own; else
-        of mode ``F`` with the measured values, its window and whether 0 is white in ``info``.
+        Of mode ``RGB`` where the file has colours; else of mode ``F`` with the measured values, its
+        window or table and whether 0 is white in ``info``.
 
     Raises
     ------
@@ -116,7 +143,7 @@ def _check(header: Any, most_pixels: int | None) -> None:
 
 def _shown(header: Any, values: NDArray[Any]) -> Image.Image:
     """Return a frame as colours, or as measured grey values with their window."""
-    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
     kind = str(header.get("PhotometricInterpretation", ""))
     bits = int(header.get("BitsStored", 8))
@@ -129,16 +156,9 @@ def _shown(header: Any, values: NDArray[Any]) -> Image.Image:
     if kind not in GREY:
         raise UnreadableImageError(f"has values of a kind that is not read ({kind or 'unnamed'})")
     measured = apply_modality_lut(values, header)
-    inverted = kind == "MONOCHROME1"
-    table = header.get("VOILUTSequence")
-    if table:
-        levels = 2 ** int(table[0].LUTDescriptor[2]) - 1
-        grey = np.rint(255 * (apply_voi(np.rint(measured).astype(np.int64), header) / levels))
-        grey = np.clip(255 - grey if inverted else grey, 0, 255)
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     image = Image.fromarray(measured.astype(np.float32))
-    image.info[INVERTED] = inverted
-    image.info[WINDOW] = _window(header)
+    image.info[INVERTED] = kind == "MONOCHROME1"
+    image.info[WINDOW] = GreyTable(header) if header.get("VOILUTSequence") else _window(header)
     return image
 
 

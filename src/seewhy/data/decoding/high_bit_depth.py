@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seewhy.data.decoding.dicom import FORMAT, INVERTED, WINDOW, Window
+from seewhy.data.decoding.dicom import FORMAT, INVERTED, WINDOW, GreyTable, Window
 from seewhy.data.decoding.value_levels import ValueRange, choose_level
 from seewhy.errors import UnreadableImageError
 from seewhy.storage.schemas.levels import Kind, Levels, ValueLevel
@@ -32,7 +32,7 @@ class ValueFormat:
     # Whether 32-bit values have no sign; Pillow takes all of them for signed.
     unsigned: bool = False
     white_is_zero: bool = False
-    window: Window | None = None  # how a DICOM file wants its values to be shown
+    window: Window | GreyTable | None = None  # how a DICOM file wants its values to be shown
 
 
 def storage_of(image: Image.Image) -> ValueFormat | None:

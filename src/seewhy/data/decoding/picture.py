@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seewhy.data.decoding.dicom import frame_size, is_dicom
 from seewhy.data.decoding.formats import HEAD, may_be_deep, open_picture, quietly
 from seewhy.data.decoding.high_bit_depth import ValueFormat, deep_to_rgb, span_of, storage_of
 from seewhy.data.decoding.value_levels import ValueRange
@@ -83,6 +84,20 @@ def is_deep(path: Path) -> bool:
             return may_be_deep(stream.read(HEAD))
     except OSError:
         return False
+
+
+def shown_size(path: Path, max_megapixels: float = 100.0) -> tuple[int, int]:
+    """Return width and height of an image as it is shown, from its header.
+
+    Raises UnreadableImageError where it cannot be read.
+    """
+    with _named_errors(str(path), max_megapixels), quietly(max_megapixels):
+        with path.open("rb") as stream:
+            if is_dicom(stream.read(HEAD)):
+                return frame_size(path)
+        with open_picture(path) as image:
+            turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else image.size
 
 
 def measure_image(source: Path | Image.Image, max_megapixels: float = 100.0) -> ValueRange | None:

@@ -8,7 +8,7 @@ all pictures that belong together. This module knows numbers, no files and no pi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seewhy.errors import DataError
 from seewhy.storage.schemas.levels import NO_LEVELS, Kind, Levels, ValueLevel
@@ -60,7 +60,7 @@ def choose_level(kind: Kind, low: float, high: float) -> ValueLevel:
 
     Parameters
     ----------
-    kind : {"16-bit", "integer", "float"}
+    kind : {"16-bit", "integer", "float", "windowed"}
     low, high : float
         The lowest and the highest value.
 
@@ -99,10 +99,24 @@ def decide_levels(
     decided = [_decide(kind, spans, white, black) for kind in shown]
     windowed = sum(span.kind == "windowed" for _, span in spans) if not asked else 0
     return LevelDecision(
-        Levels(tuple(level for level, _, _ in decided)),
+        Levels(tuple(level for level, _, _ in decided) + _twins(decided, asked)),
         (*(note for _, note, _ in decided), *_windowed_note(windowed)),
         tuple(sentence for _, _, sentences in decided for sentence in sentences),
     )
+
+
+def _twins(
+    decided: Sequence[tuple[ValueLevel, str, list[str]]], asked: bool
+) -> tuple[ValueLevel, ...]:
+    """Return what was asked for, for DICOM files of the other sort, which a later call may bring.
+
+    They measure the same thing, whether a file has a window of its own or not.
+    """
+    kinds = {level.kind for level, _, _ in decided}
+    if not asked or len(kinds & {"float", "windowed"}) != 1:
+        return ()
+    (level,) = (level for level, _, _ in decided)
+    return (replace(level, kind="windowed" if level.kind == "float" else "float"),)
 
 
 def _windowed_note(windowed: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from seewhy.data.decoding.formats import known_formats, quietly
+from seewhy.data.decoding.picture import shown_size
 from seewhy.data.sources.class_names import printable
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import UnreadableImageError
@@ -98,11 +99,9 @@ def _read(file: Path, size: tuple[int, int], max_megapixels: float) -> NDArray[n
 def _size(picture: Path, max_megapixels: float) -> tuple[int, int]:
     """Return width and height as the picture is shown, from its header."""
     try:
-        with quietly(max_megapixels), Image.open(picture, formats=known_formats()) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (image.height, image.width) if turned else image.size
-    except Exception as error:  # over damaged files Pillow raises nearly anything
-        raise UnreadableImageError(f"its size cannot be read ({error})") from error
+        return shown_size(picture, max_megapixels)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"its size cannot be read ({error.reason})") from error
 
 
 def with_masks_beside(listing: Listing, root: Path, max_megapixels: float) -> Listing:
