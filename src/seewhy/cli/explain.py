@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "seewhy explain runs/demo cat.jpg dog.png --out maps/",
     "seewhy explain timm:tf_efficientnet_lite0 photos/ --classes top3",
+    "seewhy explain timm:resnet50 wide.jpg --size 160x320 --resize pad",
     "seewhy explain timm:resnet50 cat.jpg --weights local-dir:my_weights --method gradcam "
     "--method layercam",
     "seewhy explain timm:tf_efficientnet_lite0 dog.jpg --classes collie --against borzoi",

@@ -32,6 +32,9 @@ EXAMPLES = (
     "seewhy run demo",
     "seewhy run my_photos/ --backbone resnet50 --set input.size=160",
     "seewhy run labels.csv --set data.group=patient",
+    "seewhy run labels.csv --set head.metric=balanced_accuracy "
+    "--set evaluation.operating_point=sensitivity=0.95   (few positives)",
+    "seewhy run photos/ --set data.corrections=corrections.csv   (labels that a person put right)",
     "seewhy run my_photos/ --set input.resize=pad   (whole pictures instead of their middle)",
     "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
     "seewhy run paper --out runs/paper",
