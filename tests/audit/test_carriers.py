@@ -7,14 +7,16 @@ import pytest
 from numpy.typing import NDArray
 
 from seewhy.audit.carriers import describe, stand_out
+from seewhy.data.decoding.fit import PADDING
+from seewhy.storage.schemas.audit import AuditKind
 
 SIZE = 20
 
 
-def noise(count: int, seed: int) -> NDArray[np.uint8]:
+def noise(count: int, seed: int, size: int = SIZE) -> NDArray[np.uint8]:
     """Draw images of noise around grey."""
     rng = np.random.default_rng(seed)
-    return rng.integers(80, 170, (count, SIZE, SIZE, 3)).astype(np.uint8)
+    return rng.integers(80, 170, (count, size, size, 3)).astype(np.uint8)
 
 
 def test_colours_are_means_and_deviations() -> None:
@@ -67,3 +69,46 @@ def test_the_images_under_a_tint_stand_out_and_no_others_of_the_class(share: flo
 def test_images_without_anything_to_see_are_no_error() -> None:
     flat = np.full((30, SIZE, SIZE, 3), 9, np.uint8)
     assert not stand_out(describe(flat, "colour"), np.arange(30) < 10).any()
+
+
+def padded(image: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    """Cut the upper left part of an image out and pad it to the image's size."""
+    whole = np.empty_like(image)
+    whole[:] = PADDING
+    top, left = (len(image) - rows) // 2, (len(image) - columns) // 2
+    whole[top : top + rows, left : left + columns] = image[:rows, :columns]
+    return whole
+
+
+@pytest.mark.parametrize("kind", ["colour", "texture"])
+def test_other_proportions_do_not_stand_out(kind: AuditKind) -> None:
+    """The classes differ in nothing but their padding."""
+    pixels = noise(200, 2, 64)
+    of_class = np.arange(200) < 100
+    pixels = np.stack(
+        [padded(one, 32 if own else 48, 64) for one, own in zip(pixels, of_class, strict=True)]
+    )
+    found = stand_out(describe(pixels, kind), of_class)
+    assert found[of_class].mean() < 0.5
+
+
+@pytest.mark.parametrize("kind", ["colour", "texture"])
+def test_images_without_padding_are_described_as_they_were(kind: AuditKind) -> None:
+    pixels = noise(9, 3)
+    alone = describe(pixels, kind)
+    some = pixels.copy()
+    some[4] = padded(pixels[4], 8, SIZE)
+    beside = describe(some, kind)
+    assert (np.delete(beside, 4, axis=0) == np.delete(alone, 4, axis=0)).all()
+    # A picture's description is that of its pixels, whatever the padding is.
+    if kind == "colour":
+        part = pixels[4, :8].astype(np.float32)
+        due = [*part.mean(axis=(0, 1)), *part.std(axis=(0, 1))]
+        assert beside[4] == pytest.approx(due, rel=1e-5)
+
+
+def test_the_texture_of_a_few_pixels_is_a_number() -> None:
+    image = np.empty((1, SIZE, SIZE, 3), np.uint8)
+    image[:] = PADDING
+    image[0, 5, 5] = 0
+    assert np.isfinite(describe(image, "texture")).all()

@@ -10,11 +10,13 @@ from seewhy.audit.discovery.details import Detail
 from seewhy.audit.exchange import (
     ColourExchange,
     DetailExchange,
+    Exchange,
     PlaceExchange,
     TextureExchange,
     filled_in,
     ground,
 )
+from seewhy.data.decoding.fit import PADDING, slices
 
 
 def noise(seed: int, size: int = 16) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -118,3 +120,52 @@ def test_a_box_and_the_ground_follow_both_sides() -> None:
     # The ellipse is 0.36 of each side from the middle.
     assert not around[5, 6:34].any() and around[5, :5].all() and around[0].all()
     assert TextureExchange()(noise(1)[:10], noise(2)[:10], 0).shape == (10, 16, 3)
+
+
+def bars(
+    seed: int, box: tuple[int, int, int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Noise in a box, padding around it."""
+    image = np.empty((32, 32, 3), np.uint8)
+    image[:] = PADDING
+    image[slices(box)] = noise(seed, 32)[slices(box)]
+    return image
+
+
+WIDE, TALL, WHOLE = (0, 8, 32, 24), (9, 0, 21, 32), (0, 0, 32, 32)
+
+
+@pytest.mark.parametrize("exchange", [ColourExchange(), TextureExchange()])
+@pytest.mark.parametrize("into", [WIDE, TALL, WHOLE])
+@pytest.mark.parametrize("source", [WIDE, TALL, WHOLE])
+def test_padding_is_not_changed(
+    exchange: Exchange, into: tuple[int, int, int, int], source: tuple[int, int, int, int]
+) -> None:
+    recipient = bars(1, into)
+    after = exchange(recipient, bars(2, source), 0)
+    outside = np.ones((32, 32), bool)
+    outside[slices(into)] = False
+    assert (after[outside] == PADDING).all()
+    assert (after != recipient)[slices(into)].any()
+
+
+def test_colours_are_those_of_the_picture_without_its_padding() -> None:
+    recipient, source = bars(1, WIDE), bars(2, TALL)
+    source[slices(TALL)] = source[slices(TALL)] // 2 + 20
+    after = ColourExchange()(recipient, source, 0)[slices(WIDE)]
+    due = source[slices(TALL)]
+    assert after.mean(axis=(0, 1)) == pytest.approx(due.mean(axis=(0, 1)), abs=1)
+    assert after.std(axis=(0, 1)) == pytest.approx(due.std(axis=(0, 1)), abs=1.5)
+
+
+def test_texture_is_from_the_sources_ground_whatever_the_padding() -> None:
+    """The source's middle alone has texture: none of it is ground."""
+    source = bars(2, TALL)
+    part = source[slices(TALL)]
+    part[ground((32, 12))] = 120
+    recipient = bars(1, WIDE)
+    recipient[slices(WIDE)] = 120
+    recipient[8, 0] = 121  # its own ground is plain but for a pixel
+    after = TextureExchange()(recipient, source, 0)[slices(WIDE)].astype(int)
+    inner = after[ground((16, 32))]
+    assert np.abs(inner - 120).mean() < 8

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from seewhy.audit.exchange import FINE, box_pixels, ground
+from seewhy.data.decoding.fit import filled_box, slices
 from seewhy.storage.schemas.audit import AuditKind
 
 Box = tuple[float, float, float, float]
@@ -32,25 +33,39 @@ def describe(
 
     Colour: mean and deviation of each channel. Texture: deviation and mean size of what is fine
     around the middle, per channel. Place: 5 × 5 averages per channel, in `box`: top, left, bottom,
-    right as shares of the sides.
+    right as shares of the sides. Padding counts for a place alone.
     """
-    images, shape = pixels.astype(np.float32), (pixels.shape[1], pixels.shape[2])
-    if kind == "colour":
-        parts = [images.mean(axis=(1, 2)), images.std(axis=(1, 2))]
-    elif kind == "texture":
-        blur = FINE * min(shape)
-        fine = images - ndimage.gaussian_filter(images, (0, blur, blur, 0))
-        fine = fine[:, ground(shape)]
-        parts = [fine.std(axis=1), np.abs(fine).mean(axis=1)]
-    else:
+    shape = (pixels.shape[1], pixels.shape[2])
+    if kind == "place":
         assert box is not None
-        top, left, bottom, right = box_pixels(box, shape)
-        rows, columns = _edges(top, bottom), _edges(left, right)
-        parts = [
-            images[:, up:down, start:end].mean(axis=(1, 2))
-            for up, down in pairwise(rows)
-            for start, end in pairwise(columns)
-        ]
+        return _place(pixels.astype(np.float32), box_pixels(box, shape))
+    filled = [filled_box(image) for image in pixels]
+    described = np.empty((len(pixels), 6))
+    for one in set(filled):
+        rows = [row for row, other in enumerate(filled) if other == one]
+        part = pixels[rows][:, *slices(one)].astype(np.float32)
+        described[rows] = _colours(part) if kind == "colour" else _texture(part, FINE * min(shape))
+    return described
+
+
+def _colours(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([images.mean(axis=(1, 2)), images.std(axis=(1, 2))], axis=1)
+
+
+def _texture(images: NDArray[np.float32], blur: float) -> NDArray[np.float32]:
+    fine = images - ndimage.gaussian_filter(images, (0, blur, blur, 0))
+    fine = fine[:, ground((images.shape[1], images.shape[2]))]
+    return np.concatenate([fine.std(axis=1), np.abs(fine).mean(axis=1)], axis=1)
+
+
+def _place(images: NDArray[np.float32], box: tuple[int, int, int, int]) -> NDArray[np.float64]:
+    top, left, bottom, right = box
+    rows, columns = _edges(top, bottom), _edges(left, right)
+    parts = [
+        images[:, up:down, start:end].mean(axis=(1, 2))
+        for up, down in pairwise(rows)
+        for start, end in pairwise(columns)
+    ]
     return np.concatenate(parts, axis=1).astype(np.float64)
 
 

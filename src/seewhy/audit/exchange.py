@@ -1,7 +1,8 @@
 """What is carried from one image into another: a detail, a place, the colours, the fine texture.
 
 Pixels in, pixels out. An exchange gets its source and the image whose place it uses, so that the
-same place can be filled with what is examined and, for comparison, with what is not.
+same place can be filled with what is examined and, for comparison, with what is not. Padding has
+neither colours nor texture: it is not read for them, and stays as it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from seewhy.audit.discovery.details import Detail
+from seewhy.data.decoding.fit import filled_box, slices
 
 Image = NDArray[np.uint8]  # (H, W, 3)
 
@@ -82,34 +84,60 @@ class ColourExchange:
 
     def __call__(self, recipient: Image, source: Image, place: int) -> Image:
         """Return the recipient with the source's colour statistics."""
-        old, new = recipient.astype(np.float32), source.astype(np.float32)
+        part = slices(filled_box(recipient))
+        old = recipient[part].astype(np.float32)
+        new = source[slices(filled_box(source))].astype(np.float32)
         spread = (new.std(axis=(0, 1)) + 1) / (old.std(axis=(0, 1)) + 1)
-        moved = (old - old.mean(axis=(0, 1))) * spread + new.mean(axis=(0, 1))
-        return _bytes(moved)
+        changed = recipient.copy()
+        changed[part] = _bytes((old - old.mean(axis=(0, 1))) * spread + new.mean(axis=(0, 1)))
+        return changed
 
 
 @dataclass(frozen=True)
 class TextureExchange:
-    """Gives the ground around an image's middle another's fine texture; coarse light stays."""
+    """Gives the ground around an image's middle another's fine texture; coarse light stays.
+
+    Where padding leaves the two different sides, the texture is taken from the nearer edges, so
+    that it is the ground's and as fine as it was.
+    """
 
     def __call__(self, recipient: Image, source: Image, place: int) -> Image:
         """Return the recipient with the source's fine texture outside the middle."""
-        old, new = recipient.astype(np.float32), source.astype(np.float32)
-        shape = shape_of(recipient)
-        blur = (FINE * min(shape), FINE * min(shape), 0)
+        part = slices(filled_box(recipient))
+        old = recipient[part].astype(np.float32)
+        new = source[slices(filled_box(source))].astype(np.float32)
+        blur = (FINE * min(shape_of(recipient)), FINE * min(shape_of(recipient)), 0)
         fine = new - ndimage.gaussian_filter(new, blur)
-        moved = ndimage.gaussian_filter(old, blur) + fine
-        return _bytes(np.where(ground(shape)[..., None], moved, old))
+        rows, columns = map(_from_edges, shape_of(fine), shape_of(old))
+        moved = ndimage.gaussian_filter(old, blur) + fine[np.ix_(rows, columns)]
+        changed = recipient.copy()
+        changed[part] = _bytes(np.where(ground(shape_of(old))[..., None], moved, old))
+        return changed
+
+
+def _from_edges(length: int, wanted: int) -> NDArray[np.int64]:
+    """Return which of `length` rows fill `wanted` rows, each half mirrored from its own edge.
+
+    >>> _from_edges(4, 6).tolist(), _from_edges(6, 4).tolist()
+    ([0, 1, 1, 2, 2, 3], [0, 1, 4, 5])
+    """
+    places = np.arange(wanted)
+    edge = np.minimum(places, places[::-1])
+    half = (length + 1) // 2
+    edge %= 2 * half
+    edge = np.minimum(edge, 2 * half - 1 - edge)
+    found: NDArray[np.int64] = np.where(places < wanted / 2, edge, length - 1 - edge)
+    return found
 
 
 def ground(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mark what is outside the middle, (H, W) as in `shape`."""
+    """Mark what is outside the middle, (H, W) as in `shape`; all of a few pixels."""
     down, across = ((np.arange(side) + 0.5) / side - 0.5 for side in shape)
     outside: NDArray[np.bool_] = down[:, None] ** 2 + across[None] ** 2 > MIDDLE**2
-    return outside
+    return outside if outside.any() else ~outside
 
 
-def shape_of(image: Image) -> tuple[int, int]:
+def shape_of(image: NDArray[np.uint8] | NDArray[np.float32]) -> tuple[int, int]:
     """Return an image's height and width."""
     return image.shape[0], image.shape[1]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from seewhy.config import Resize
-from seewhy.data.decoding.fit import PADDING, Fit, Placement
+from seewhy.data.decoding.fit import PADDING, Fit, Placement, filled_box
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 MODES: tuple[Resize, ...] = ("crop", "pad", "squash")
@@ -189,3 +189,26 @@ def test_pixels_are_where_the_placement_says(
         # A pixel's value is that of its centre; half a pixel of the picture is one step here.
         assert abs(found[y, x, 0] / 2 - (across - 0.5)) <= 0.5 + 0.25
         assert abs(found[y, x, 1] / 2 - (down - 0.5)) <= 0.5 + 0.25
+
+
+@given(size=sizes, shape=st.tuples(st.integers(1, 90), st.integers(1, 90)))
+def test_the_filled_box_is_where_the_picture_was_placed(
+    size: object, shape: tuple[int, int]
+) -> None:
+    fit = Fit(size, "pad")  # type: ignore[arg-type]
+    found = fit.picture(np.full((*shape, 3), 7, np.uint8))
+    assert filled_box(found) == fit.place(shape).filled
+
+
+def test_padding_is_at_the_edges_and_wholly_of_its_colour() -> None:
+    image = np.random.default_rng(0).integers(0, 100, (8, 10, 3), dtype=np.uint8)
+    assert filled_box(image) == (0, 0, 10, 8)
+    image[4] = PADDING  # a row inside
+    assert filled_box(image) == (0, 0, 10, 8)
+    image[-1] = PADDING  # the odd row, at one edge alone
+    assert filled_box(image) == (0, 0, 10, 7)
+    image[0] = PADDING
+    image[0, 3] = (124, 116, 105)
+    assert filled_box(image) == (0, 0, 10, 7)
+    image[:] = PADDING
+    assert filled_box(image) == (0, 0, 10, 8)

@@ -93,7 +93,7 @@ class Fit:
         )
         whole = np.empty((*sides(self.size), 3), np.uint8)
         whole[:] = PADDING
-        whole[_slices(placement.filled)] = np.asarray(resized)
+        whole[slices(placement.filled)] = np.asarray(resized)
         return whole
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -105,7 +105,7 @@ class Fit:
             _extent(placement.filled), Image.Resampling.NEAREST, placement.kept
         )
         whole = np.zeros(sides(self.size), np.bool_)
-        whole[_slices(placement.filled)] = np.asarray(resized).astype(bool)
+        whole[slices(placement.filled)] = np.asarray(resized).astype(bool)
         return whole
 
 
@@ -123,9 +123,28 @@ def _extent(box: Box) -> tuple[int, int]:
     return right - left, bottom - top
 
 
-def _slices(box: Box) -> tuple[slice, slice]:
+def slices(box: Box) -> tuple[slice, slice]:
+    """Return the rows and the columns of a box."""
     left, top, right, bottom = box
     return slice(top, bottom), slice(left, right)
+
+
+def filled_box(image: NDArray[np.uint8]) -> Box:
+    """Return the part of an image (H, W, 3) inside its padding, found from the pixels alone.
+
+    Rows and columns at the edges that have `PADDING` in every pixel are padding. An image without
+    them, or with nothing else, is whole.
+    """
+    height, width = image.shape[:2]
+    whole = (0, 0, width, height)
+    # Every row and column at an edge has one of these corners.
+    if not any((image[corner] == PADDING).all() for corner in ((0, 0), (-1, -1))):
+        return whole
+    filled = (image != PADDING).any(axis=2)
+    rows, columns = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
+    if not len(rows):
+        return whole
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _moved(x: float, y: float, from_: Box, to: Box) -> tuple[float, float]:
