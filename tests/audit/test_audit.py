@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seewhy.audit.audit import AuditResult, audit_classifier, sentences
+from seewhy.audit.audit import (
+    AuditResult,
+    _evidence_of_discovery,
+    audit_classifier,
+    sentences,
+)
 from seewhy.audit.classifier_access import ClassifierAccess
+from seewhy.audit.discovery.candidates import REACH
 from seewhy.audit.image_pools import divide
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.runtime.progress import Silent
@@ -350,3 +356,20 @@ def test_too_few_images_are_said() -> None:
     assert record.candidates == 0
     assert {one.verdict for one in record.classes} == {"too few images"}
     assert "Too few images to decide: cat, dog and frog." in record.searched
+
+
+def test_the_box_around_the_hottest_place_follows_each_side(marked: Dataset) -> None:
+    """A map of 8 × 16 places: three of them down and three across."""
+    pools = divide(marked, 0)
+    shown, *_ = _evidence_of_discovery(Wide(6.0), marked, pools, 0)
+    assert shown.reach == (REACH / 8, REACH / 16)
+
+
+@dataclass(frozen=True)
+class Wide(ByMark):
+    """Has maps with twice as many columns as rows."""
+
+    def evidence(
+        self, pixels: NDArray[np.uint8], classes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        return np.repeat(super().evidence(pixels, classes), 2, axis=2)

@@ -157,12 +157,12 @@ def _evidence_of_discovery(
     groups = [
         cluster_evidence(vectors, data.labels[close], label) for label in range(len(data.classes))
     ]
-    reach = min(LARGEST_REACH, REACH / min(maps.shape[1:]))
+    down, across = (min(LARGEST_REACH, REACH / places) for places in maps.shape[1:])
     pictures = np.concatenate(
         [reduced(data.pixels[numbers[i : i + 256]]) for i in range(0, len(numbers), 256)]
     )
     shape = (int(data.pixels.shape[1]), int(data.pixels.shape[2]))
-    shown = DiscoveryImages(numbers, pictures, labels, near, hottest(maps), reach, shape)
+    shown = DiscoveryImages(numbers, pictures, labels, near, hottest(maps), (down, across), shape)
     off = zip(close.tolist(), share_outside(maps, masks).tolist(), strict=True)
     return shown, where, groups, {i: value for i, value in off if not np.isnan(value)}
 

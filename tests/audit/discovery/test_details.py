@@ -83,19 +83,21 @@ def test_a_detail_is_not_found_again_as_a_thin_one() -> None:
 
 def test_a_detail_at_places_that_differ() -> None:
     found, places, hot = plant(1, anywhere=True)
-    details = moving_details(found, LABELS, 1, hot, reach=0.2, most=3)
+    details = moving_details(found, LABELS, 1, hot, reach=(0.2, 0.2), most=3)
     assert [detail.places for detail in details] == [places]
     assert details[0].at is None
     assert np.allclose(details[0].look, MARK)
-    assert moving_details(found, LABELS, 0, hot, reach=0.2, most=3) == []
+    assert moving_details(found, LABELS, 0, hot, reach=(0.2, 0.2), most=3) == []
 
 
 def test_images_with_an_empty_map_have_no_place_to_look_at() -> None:
     found, places, hot = plant(1, anywhere=True)
     hot[[i for i in range(len(hot)) if i not in places]] = np.nan
-    (detail,) = moving_details(found, LABELS, 1, hot, reach=0.2, most=3)
+    (detail,) = moving_details(found, LABELS, 1, hot, reach=(0.2, 0.2), most=3)
     assert detail.places == places
-    assert moving_details(found, LABELS, 1, np.full_like(hot, np.nan), reach=0.2, most=3) == []
+    assert (
+        moving_details(found, LABELS, 1, np.full_like(hot, np.nan), reach=(0.2, 0.2), most=3) == []
+    )
 
 
 def test_what_both_classes_share_is_no_detail() -> None:
@@ -106,7 +108,7 @@ def test_what_both_classes_share_is_no_detail() -> None:
 
 def test_carriers_among_other_pictures() -> None:
     found, _, hot = plant(3, anywhere=True)
-    detail = moving_details(found, LABELS, 1, hot, reach=0.2, most=1)[0]
+    detail = moving_details(found, LABELS, 1, hot, reach=(0.2, 0.2), most=1)[0]
     others = pictures(np.random.default_rng(9))[:3]
     others[1, 5:8, 16:20] = MARK
     assert places_in(others, detail) == {1: (5, 16)}
@@ -146,5 +148,44 @@ def test_details_are_found_in_wide_pictures(across: int) -> None:
         moving[k, top : top + 3, left : left + 4] = MARK
         places[k] = (top, left)
         hot[k] = (top + 1.5) / 20, (left + 2) / 48
-    (detail,) = moving_details(moving, LABELS, 1, hot, reach=0.2, most=1)
+    (detail,) = moving_details(moving, LABELS, 1, hot, reach=(0.2, 0.2), most=1)
     assert detail.places == places
+
+
+@pytest.mark.parametrize("shape", [(32, 1024), (1024, 32), (2, 50)])
+def test_the_shorter_side_has_room_for_a_window(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(6)
+    small = reduced(rng.integers(0, 256, (60, *shape, 3), dtype=np.uint8)).shape
+    assert sorted(small[1:3]) == [3, 48]
+    found = rng.integers(0, 256, small).astype(np.float32)
+    top, left = np.array(found.shape[1:3]) // 2 - 1
+    found[30:, top : top + 3, left : left + 3] = MARK[:, :3]
+    hot = np.full((60, 2), 0.5)
+    (fixed,) = fixed_details(found, LABELS, 1, most=2, seed=0)
+    (moving,) = moving_details(found, LABELS, 1, hot, reach=(0.2, 0.2), most=2)
+    for detail in (fixed, moving):
+        assert detail.shape.shape == (3, 3)
+        assert sorted(detail.places) == list(range(30, 60))
+
+
+def test_a_moving_detail_at_an_edge_does_not_grow_beyond_it() -> None:
+    found = pictures(np.random.default_rng(7))
+    found[30:, :3, 8:12] = MARK
+    hot = np.broadcast_to((0.1, 0.5), (60, 2))
+    (detail,) = moving_details(found, LABELS, 1, hot, reach=(0.2, 0.2), most=1)
+    assert detail.shape.shape == (3, 4)
+    assert np.allclose(detail.look, MARK)
+    assert set(detail.places) == set(range(30, 60))
+
+
+def test_hot_places_are_searched_as_far_as_each_side_says() -> None:
+    """Fifteen columns beside the hot place: within reach across, not with the rows' reach."""
+    rng = np.random.default_rng(8)
+    found = rng.integers(0, 256, (60, 20, 40, 3)).astype(np.float32)
+    for i in range(30, 60):
+        top = int(rng.integers(0, 16))
+        found[i, top : top + 3, 4:8] = MARK
+    hot = np.full((60, 2), 0.5)
+    assert moving_details(found, LABELS, 1, hot, reach=(0.5, 0.1), most=1) == []
+    (detail,) = moving_details(found, LABELS, 1, hot, reach=(0.5, 0.5), most=1)
+    assert detail.own == 1

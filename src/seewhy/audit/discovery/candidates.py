@@ -61,8 +61,8 @@ class DiscoveryImages:
     `numbers` are theirs in the data set, ascending; candidates name images by these. For `pictures`
     (N, R, C, 3) see `details.reduced`. `near` (M,) are the rows of those whose evidence is known,
     ascending, `hottest` (M, 2) their hottest places, NaN for an empty map. `reach` is half a hot
-    place's box, as a share of the sides; `shape` the height and width of the pixels that are
-    exchanged.
+    place's box, down and across, as shares of the sides; `shape` the height and width of the pixels
+    that are exchanged.
     """
 
     numbers: NDArray[np.int64]
@@ -70,7 +70,7 @@ class DiscoveryImages:
     labels: NDArray[np.int64]
     near: NDArray[np.int64]
     hottest: NDArray[np.float64]
-    reach: float
+    reach: tuple[float, float]
     shape: tuple[int, int]
 
 
@@ -119,7 +119,11 @@ def _detail(
     yield Candidate(label, kind, donors, exchange, detail, box)
 
 
-def _box(middle: tuple[float, float], reach: float) -> tuple[float, float, float, float]:
+def _box(
+    middle: tuple[float, float], reach: tuple[float, float]
+) -> tuple[float, float, float, float]:
     """Return a box around a place, moved inside the image: top, left, bottom, right."""
-    top, left = (min(max(part - reach, 0.0), 1 - 2 * reach) for part in middle)
-    return (top, left, top + 2 * reach, left + 2 * reach)
+    top, left = (
+        min(max(part - half, 0.0), 1 - 2 * half) for part, half in zip(middle, reach, strict=True)
+    )
+    return (top, left, top + 2 * reach[0], left + 2 * reach[1])

@@ -182,7 +182,7 @@ def moving_details(
     labels: NDArray[np.int64],
     label: int,
     hottest: NDArray[np.float64],
-    reach: float,
+    reach: tuple[float, float],
     most: int,
 ) -> list[Detail]:
     """Find at most `most` details that one class's images carry at places that differ.
@@ -191,7 +191,7 @@ def moving_details(
     the most shared are then searched for everywhere in every image.
 
     `hottest` (N, 2) is the middle of each image's hottest place, as shares of height and width, NaN
-    where it has none; `reach` is half the box around it, as a share of the sides.
+    where it has none; `reach` is half the box around it, down and across, as shares of the sides.
     """
     own = np.flatnonzero(labels == label)
     others = np.flatnonzero(labels != label)
@@ -221,12 +221,15 @@ def _within(templates: NDArray[np.float32], look: NDArray[np.float32]) -> NDArra
 
 
 def _templates(
-    pictures: Pictures, own: NDArray[np.int64], hottest: NDArray[np.float64], reach: float
+    pictures: Pictures,
+    own: NDArray[np.int64],
+    hottest: NDArray[np.float64],
+    reach: tuple[float, float],
 ) -> NDArray[np.float32]:
     """Return the windows around hot places that most other images' hot places share too."""
-    sides = np.array(pictures.shape[1:3])
-    box = np.minimum(np.maximum(np.round(2 * reach * sides), WINDOW + 2), sides).astype(int)
-    corners = np.clip(np.round((hottest[own] - reach) * sides), 0, sides - box).astype(int)
+    sides, half = np.array(pictures.shape[1:3]), np.array(reach)
+    box = np.minimum(np.maximum(np.round(2 * half * sides), WINDOW + 2), sides).astype(int)
+    corners = np.clip(np.round((hottest[own] - half) * sides), 0, sides - box).astype(int)
     down, across = box.tolist()
     crops = np.stack(
         [pictures[i, t : t + down, c : c + across] for i, (t, c) in zip(own, corners, strict=True)]
@@ -279,7 +282,7 @@ def _grown_moving(pictures: Pictures, places: dict[int, tuple[int, int]]) -> Det
     margin = max(2, max(pictures.shape[1:3]) // 6)
     wide = WINDOW + 2 * margin
     pad = ((margin, margin), (margin, margin), (0, 0))
-    # Outside the image nothing agrees.
+    # 1e4, then NaN: outside the image nothing agrees, with itself neither.
     crops = np.stack(
         [
             np.pad(pictures[i], pad, constant_values=1e4)[top : top + wide, left : left + wide]
@@ -287,7 +290,8 @@ def _grown_moving(pictures: Pictures, places: dict[int, tuple[int, int]]) -> Det
         ]
     )
     look = np.median(crops, axis=0)
-    region = _agreeing(crops, look, (margin, margin), WINDOW)
+    inside = np.where(look > 255, np.nan, look)
+    region = _agreeing(crops, inside, (margin, margin), WINDOW)
     return replace(_cut_out(look, region), at=None)
 
 
@@ -307,10 +311,13 @@ def _distances(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[
 
 
 def reduced(pixels: NDArray[np.uint8]) -> Pictures:
-    """Average pixels (N, H, W, 3) down to at most `SIDE` a side, (N, R, C, 3) float32."""
+    """Average pixels (N, H, W, 3) down to at most `SIDE` a side, (N, R, C, 3) float32.
+
+    The shorter side has room for a window, however long the other is.
+    """
     height, width = pixels.shape[1:3]
     share = min(1.0, SIDE / max(height, width))
-    rows, columns = (_averaging(side, max(1, round(side * share))) for side in (height, width))
+    rows, columns = (_averaging(side, max(WINDOW, round(side * share))) for side in (height, width))
     shrunk = np.einsum("rs,nsuc->nruc", rows, pixels.astype(np.float32), optimize=True)
     return np.ascontiguousarray(
         np.einsum("rs,nusc->nurc", columns, shrunk, optimize=True), dtype=np.float32
