@@ -8,6 +8,7 @@ import pytest
 from seewhy.audit.discovery.candidates import Candidate
 from seewhy.audit.discovery.details import Detail
 from seewhy.audit.exchange import ColourExchange, DetailExchange, PlaceExchange
+from seewhy.audit.findings import _off_the_object
 from seewhy.audit.object_evidence import object_evidence
 from seewhy.storage.schemas.audit import ObjectEvidence
 from seewhy.storage.schemas.dataset import Dataset
@@ -37,7 +38,7 @@ def test_a_place_is_the_same_box_in_all_images(masks: np.ndarray) -> None:
     found = object_evidence(_data(masks), one, {0: 0.25, 2: 0.75, 7: 0.1})
     # On the object wholly, by a quarter, wholly; the last image has no mask.
     assert found == ObjectEvidence(
-        images=3, placed_off=1 / 3, covered=2.25 / 3, with_map=2, evidence_off=0.5
+        images=3, placed=3, placed_off=1 / 3, covered=2.25 / 3, with_map=2, evidence_off=0.5
     )
 
 
@@ -48,8 +49,19 @@ def test_a_detail_is_where_it_is_in_each_image(masks: np.ndarray) -> None:
     one = Candidate(0, "moving detail", DONORS, DetailExchange(detail, (2.0, 2.0)), detail)
     found = object_evidence(_data(masks), one, {})
     assert found == ObjectEvidence(
-        images=3, placed_off=2 / 3, covered=(0 + 0.25 + 1) / 3, with_map=0
+        images=3, placed=3, placed_off=2 / 3, covered=(0 + 0.25 + 1) / 3, with_map=0
     )
+
+
+def test_shares_are_of_the_images_in_which_the_cue_has_pixels(masks: np.ndarray) -> None:
+    look, shape = np.zeros((2, 2, 3), np.float32), np.ones((2, 2), bool)
+    # In the second image it is outside: of the other two it is off the object in one.
+    detail = Detail(look, shape, places={0: (0, 4), 1: (9, 9), 2: (2, 2), 3: (0, 0)})
+    one = Candidate(0, "moving detail", DONORS, DetailExchange(detail, (1.0, 1.0)), detail)
+    found = object_evidence(_data(masks), one, {})
+    assert found == ObjectEvidence(images=3, placed=2, placed_off=0.5, covered=0.5, with_map=0)
+    said = " ".join(_off_the_object(found))
+    assert said == "By the object masks, it lies off the object in 50 % of 2 images."
 
 
 def test_places_of_images_that_are_not_square() -> None:

@@ -180,7 +180,7 @@ def _off_the_object(objects: ObjectEvidence) -> list[str]:
     """Say where the cue and the evidence for the class are, by the masks."""
     said = []
     if objects.placed_off is not None:
-        images = count(objects.images, "image")
+        images = count(objects.placed or objects.images, "image")
         said.append(f"it lies off the object in {_percent(objects.placed_off)} of {images}")
     if objects.evidence_off is not None:
         said.append(f"{_percent(objects.evidence_off)} of the map's energy is off the object")

@@ -43,6 +43,7 @@ def object_evidence(
     off = [outside[i] for i in carriers if i in outside]
     return ObjectEvidence(
         images=len(carriers),
+        placed=len(covered) or None,
         placed_off=float(np.mean(np.array(covered) < 0.5)) if covered else None,
         covered=float(np.mean(covered)) if covered else None,
         with_map=len(off),

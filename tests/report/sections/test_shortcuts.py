@@ -47,7 +47,7 @@ def audit() -> Audit:
         range=0.9,
         ablation=None,
         objects=ObjectEvidence(
-            images=33, placed_off=0.97, covered=0.021, with_map=12, evidence_off=0.81
+            images=35, placed=33, placed_off=0.97, covered=0.021, with_map=12, evidence_off=0.81
         ),
         with_it=CarrierScore(images=2, accuracy=1.0),
         without_it=CarrierScore(images=1, accuracy=0.0),

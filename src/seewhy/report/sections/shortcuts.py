@@ -192,7 +192,7 @@ def _objects(objects: ObjectEvidence) -> list[str]:
     if objects.placed_off is not None and objects.covered is not None:
         found.append(
             f"the cue is off the object in {share(objects.placed_off)} of "
-            f"{count(objects.images, 'image')} (share of the cue on the object: "
+            f"{count(objects.placed or objects.images, 'image')} (share of the cue on the object: "
             f"{share(objects.covered)})"
         )
     if objects.evidence_off is not None:

@@ -56,11 +56,13 @@ class ObjectEvidence(Record):
     ----------
     images : int
         Those of the carriers that have a mask.
+    placed : int or None
+        Those of these in which the cue has pixels; None for colours and texture, which have no
+        place.
     placed_off : float or None
-        Share of these in which less than half of the cue's pixels are on the object; None for
-        colours and texture, which have no place.
+        Share of `placed` in which less than half of the cue's pixels are on the object.
     covered : float or None
-        Share of the cue's pixels that are on the object, mean over the images.
+        Share of the cue's pixels that are on the object, mean over `placed`.
     with_map : int
         Images whose evidence is known too: those of discovery that have a map.
     evidence_off : float or None
@@ -68,6 +70,7 @@ class ObjectEvidence(Record):
     """
 
     images: int
+    placed: int | None = None
     placed_off: Rate | None = None
     covered: Rate | None = None
     with_map: int
