@@ -13,6 +13,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from seewhy.data.decoding.fit import filled_shares
 from seewhy.data.splits import draw_sample
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
 from seewhy.models.classifier import Classifier
@@ -72,6 +73,7 @@ def write_faithfulness(
             road_shares=_ROAD_SHARES,
             random_maps=_RANDOM_MAPS,
             batch_size=_BATCH,
+            filled=filled_shares(data.pixels[index] for index in indices),
         )
     record = Faithfulness(
         method=work.config.explanation.method,

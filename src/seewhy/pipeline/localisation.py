@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seewhy.data.decoding.fit import filled_box, filled_shares, slices
 from seewhy.explanation.measures.localisation import MEASURES, score_localisation
 from seewhy.explanation.measures.map_measure import FEWEST_IMAGES, compare
 from seewhy.storage.run_directory import RunDirectory
@@ -72,20 +73,28 @@ def write_localisation(run: RunDirectory, slug: str, records: BackboneRecords, s
 
 @dataclass(frozen=True)
 class _TestImages:
-    """The N test images: places in the data set, labels, shares that masks cover, groups."""
+    """The N test images: places in the data set, labels, shares that masks cover, groups.
+
+    `filled` (N, 4) are the parts that are no padding, see `filled_shares`; `areas` are shares of
+    these.
+    """
 
     places: NDArray[np.int64]
     labels: NDArray[np.int64]
     areas: NDArray[np.float64]
     clusters: NDArray[np.int64] | None
+    filled: NDArray[np.float64] | None = None
 
 
 def _test_images(data: Dataset, clusters: NDArray[np.int64] | None) -> _TestImages:
     test = data.where("test")
-    areas = np.zeros(len(test))
+    areas, filled = np.zeros(len(test)), None
     if data.masks is not None:
-        areas[:] = [data.masks[place].mean() for place in test]
-    return _TestImages(test, data.labels[test], areas, clusters)
+        areas[:] = [
+            data.masks[place][slices(filled_box(data.pixels[place]))].mean() for place in test
+        ]
+        filled = filled_shares(data.pixels[place] for place in test)
+    return _TestImages(test, data.labels[test], areas, clusters, filled)
 
 
 def _values(
@@ -105,6 +114,7 @@ def _values(
             torch.from_numpy(rows),
             seed,
             _RANDOM_MAPS,
+            None if images.filled is None else torch.from_numpy(images.filled[rows]),
         )
         for name, values in scores.items():
             found[name].append(values)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from seewhy.config import Resize
-from seewhy.data.decoding.fit import PADDING, Fit, Placement, filled_box
+from seewhy.data.decoding.fit import PADDING, Fit, Placement, filled_box, filled_shares
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 MODES: tuple[Resize, ...] = ("crop", "pad", "squash")
@@ -212,3 +212,13 @@ def test_padding_is_at_the_edges_and_wholly_of_its_colour() -> None:
     assert filled_box(image) == (0, 0, 10, 7)
     image[:] = PADDING
     assert filled_box(image) == (0, 0, 10, 8)
+
+
+def test_filled_boxes_are_shares_of_the_sides_where_any_is_padded() -> None:
+    whole = np.zeros((8, 10, 3), np.uint8)
+    padded = whole.copy()
+    padded[:2] = padded[6:] = PADDING
+    assert filled_shares([whole, whole]) is None
+    found = filled_shares([whole, padded])
+    assert found is not None
+    assert found.tolist() == [[0, 0, 1, 1], [0, 0.25, 1, 0.75]]

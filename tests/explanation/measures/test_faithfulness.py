@@ -16,7 +16,12 @@ from torch import Tensor, nn
 from seewhy.errors import ConfigError
 from seewhy.explanation.explain import explain
 from seewhy.explanation.measures.faithfulness import GOOD, FaithfulnessReport, measure_faithfulness
-from seewhy.explanation.measures.reference_maps import centred_gaussian, random_maps, rearranged
+from seewhy.explanation.measures.reference_maps import (
+    centred_gaussian,
+    random_maps,
+    rearranged,
+    reference_patterns,
+)
 
 COUNT, SIDE = 16, 32
 Photographs = Callable[[int, int], tuple[nn.Module, Tensor]]
@@ -145,6 +150,21 @@ def test_what_maps_are_compared_with_is_what_it_is_called() -> None:
         # The map's own values, in the places of this one's.
         placed = _measure(rearranged(MAPS, maps), **options).measures["energy_inside"].maps
         assert getattr(found.measures["energy_inside"], known) == placed
+
+
+def test_what_maps_are_compared_with_leaves_padding_out() -> None:
+    options = {"steps": 2, "road_shares": (), "random_maps": 1}
+    filled = [[0, 0.25, 1, 0.75]] * COUNT
+    whole, found = _measure(**options), _measure(filled=filled, **options)
+    patterns, _ = reference_patterns(torch.arange(COUNT), (8, 8), 0, 1, torch.tensor(filled))
+    for known, maps in zip(("random", "gaussian"), patterns, strict=True):
+        given = _measure(maps, **options)
+        for name in ("deletion_mean", "insertion_blur", "sparseness"):
+            expected = given.measures[name].maps
+            assert getattr(found.measures[name], known) == expected, name
+            assert getattr(whole.measures[name], known) != expected, name
+    for name, measure in found.measures.items():
+        assert measure.maps == whole.measures[name].maps
 
 
 def test_the_record_is_json_and_says_what_it_was_measured_with(right: FaithfulnessReport) -> None:
@@ -280,6 +300,8 @@ def test_arrays_are_taken_as_tensors_are() -> None:
         ({"batch_size": 0}, "expected batch_size to be at least 1"),
         ({"road_shares": [0.2, 1.0]}, "expected road_shares between 0 and 1"),
         ({"iou_threshold": 50}, "expected iou_threshold between 0 and 1"),
+        ({"filled": [[0, 0, 1, 1]]}, r"one box \(4,\) for each of 16 maps, but got \(1, 4\)"),
+        ({"filled": [[0, 0.5, 1, 0.5]] * COUNT}, "each left below its right"),
     ],
 )
 def test_what_cannot_be_measured_is_named(arguments: dict[str, Any], sentence: str) -> None:

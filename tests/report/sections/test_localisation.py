@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seewhy.data.decoding.fit import PADDING
 from seewhy.pipeline.dependent_images import with_groups
 from seewhy.pipeline.localisation import localisation_sentences, write_localisation
 from seewhy.report.build import build_report, write_as_markdown
@@ -180,6 +181,23 @@ def test_a_class_without_any_mask_has_no_numbers(masked: tuple[RunDirectory, Sum
     frog = _written(run).stages[1].classes[2]
     assert (frog.images, frog.without_mask, frog.area, frog.measures) == (2, 2, None, {})
     build_report(run, summary)
+
+
+def test_padding_is_no_part_of_an_image(masked: tuple[RunDirectory, Summary]) -> None:
+    run, _ = masked
+    before = _written(run).stages[1].everything
+    data = run.data.read()
+    pixels = np.zeros((len(data.ids), 3, 3, 3), np.uint8)
+    pixels[:, 1:] = PADDING
+    np.save(run.data.pixels_path, pixels)
+    run.data.write(replace(data, pixels=pixels))
+    after = _written(run).stages[1].everything
+    # The object is two of the three pixels of the first row.
+    assert (before.area, after.area) == (pytest.approx(2 / 9), pytest.approx(2 / 3))
+    for name in ("pointing_game", "energy_inside", "iou_at_area"):
+        assert after.measures[name].maps == before.measures[name].maps
+        assert after.measures[name].random.value > before.measures[name].random.value
+    assert after.measures["pointing_game"].gaussian.value == 1
 
 
 def test_without_masks_there_is_nothing(make_run: Make) -> None:

@@ -10,6 +10,7 @@ take the same way as their pictures, and maps the way back.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,3 +153,14 @@ def _moved(x: float, y: float, from_: Box, to: Box) -> tuple[float, float]:
     share_x = (x - from_[0]) / (from_[2] - from_[0])
     share_y = (y - from_[1]) / (from_[3] - from_[1])
     return to[0] + share_x * (to[2] - to[0]), to[1] + share_y * (to[3] - to[1])
+
+
+def filled_shares(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64] | None:
+    """Return the filled boxes (N, 4) of images (H, W, 3), as shares of the sides.
+
+    Left, top, right and bottom; None where all are whole.
+    """
+    shares = np.array(
+        [np.divide(filled_box(image), (image.shape[1], image.shape[0]) * 2) for image in images]
+    ).reshape(-1, 4)
+    return None if (shares == (0, 0, 1, 1)).all() else shares

@@ -112,6 +112,7 @@ def measure_faithfulness(
     batch_size: int = 32,
     target: Target | None = None,
     activation: Activation = "softmax",
+    filled: ArrayLike | Tensor | None = None,
 ) -> FaithfulnessReport:
     """Measure how far maps agree with what the classifier uses.
 
@@ -177,6 +178,10 @@ def measure_faithfulness(
     target, activation
         As `seewhy.explain` takes them: what makes logits of the model's output, and
         probabilities of logits.
+    filled : array or Tensor of float, (N, 4), optional
+        The part of each image that is no padding, default all of it: left, top, right and bottom as
+        shares of its sides. Random maps and the Gaussian are there alone, since a map would be
+        better than they are by leaving the padding out.
 
     Returns
     -------
@@ -204,7 +209,7 @@ def measure_faithfulness(
         activation=activation,
     )
     settings.check(batch_size, draws)
-    given = CheckedInput.read(maps, classes, masks)
+    given = CheckedInput.read(maps, classes, masks, filled)
     parts = []
     for numbers, batch in given.batches(images, batch_size):
         with undisturbed(model, batch):

@@ -116,7 +116,12 @@ def overlap_at_area(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def score_localisation(
-    maps: Tensor, masks: Tensor, numbers: Tensor, seed: int = 0, random_maps: int = 2
+    maps: Tensor,
+    masks: Tensor,
+    numbers: Tensor,
+    seed: int = 0,
+    random_maps: int = 2,
+    filled: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Score maps against masks, beside random maps and a centred Gaussian.
 
@@ -132,6 +137,9 @@ def score_localisation(
     seed : int, default 0
     random_maps : int, default 2
         R random maps an image.
+    filled : Tensor of float, (n, 4), optional
+        The part of each image that is no padding, default all of it: left, top, right and bottom as
+        shares of its sides. Random maps and the Gaussian are there alone.
 
     Returns
     -------
@@ -145,7 +153,8 @@ def score_localisation(
         return found
     given, objects = maps[known].float(), masks[known]
     size = (given.shape[1], given.shape[2])
-    patterns, _ = reference_patterns(numbers[known], size, seed, random_maps)
+    parts = None if filled is None else filled[known]
+    patterns, _ = reference_patterns(numbers[known], size, seed, random_maps, parts)
     # A pattern gets the map's own values: a map that covers more would have more on the object.
     for row, one in enumerate([given, *(rearranged(given, pattern) for pattern in patterns)]):
         found["pointing_game"][row, known] = pointing_hits(one, objects)

@@ -49,27 +49,51 @@ def random_maps(image: int, count: int, size: tuple[int, int], seed: int) -> Ten
     return (smooth - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def centred_gaussian(size: tuple[int, int]) -> Tensor:
-    """Return a map (h, w) float32 that falls off from the centre, a quarter of the side wide."""
+def centred_gaussian(
+    size: tuple[int, int], box: tuple[float, float, float, float] = (0, 0, 1, 1)
+) -> Tensor:
+    """Return a map (h, w) float32 that falls off from the centre, a quarter of the side wide.
+
+    Centre and sides are those of a box: left, top, right and bottom as shares of the map's sides.
+    """
     axes = []
-    for side in size:
-        places = (torch.arange(side, dtype=torch.float32) + 0.5) / side - 0.5
+    for side, low, high in zip(size, (box[1], box[0]), (box[3], box[2]), strict=True):
+        places = (torch.arange(side, dtype=torch.float32) + 0.5) / side - (low + high) / 2
+        places /= high - low
         axes.append(torch.exp(-(places**2) / (2 * _CENTRE**2)))
     return axes[0][:, None] * axes[1]
 
 
 def reference_patterns(
-    numbers: Tensor, size: tuple[int, int], seed: int, count: int
+    numbers: Tensor, size: tuple[int, int], seed: int, count: int, filled: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """Return `count` random maps and the Gaussian, (n, h, w) each, and the maps that break ties.
 
     `numbers` (n,) are the images' places in the set that is measured. A further random map changes
-    none of the others.
+    none of the others. `filled` (n, 4) is the part of each image that is no padding: left, top,
+    right and bottom as shares of its sides. Outside it the patterns are zero: a map would be better
+    than they are by leaving the padding out.
     """
     drawn = torch.stack([random_maps(int(n), count + 1, size, seed) for n in numbers])
-    centre = centred_gaussian(size).expand(len(numbers), *size)
     # The first breaks ties, so that a further random map changes none of the others' numbers.
-    return [*drawn[:, 1:].unbind(dim=1), centre], drawn[:, 0]
+    random, ties = drawn[:, 1:].unbind(dim=1), drawn[:, 0]
+    if filled is None:
+        return [*random, centred_gaussian(size).expand(len(numbers), *size)], ties
+    left, top, right, bottom = filled.double().unbind(dim=1)
+    inside = _between(top, bottom, size[0])[:, :, None] & _between(left, right, size[1])[:, None]
+    boxes = zip(*(side.tolist() for side in (left, top, right, bottom)), strict=True)
+    centre = torch.stack([centred_gaussian(size, box) for box in boxes])
+    # More than zero inside, so that the lowest place there comes before the padding.
+    least = torch.finfo(torch.float32).tiny
+    return [one.clamp_min(least) * inside for one in (*random, centre)], ties
+
+
+def _between(low: Tensor, high: Tensor, side: int) -> Tensor:
+    """Mark the places (n, side) with their middle between two shares (n,), and the one nearest."""
+    middles = ((torch.arange(side, dtype=torch.float64) + 0.5) / side)[None]
+    gaps = (middles - ((low + high) / 2)[:, None]).abs()
+    within = (middles >= low[:, None]) & (middles < high[:, None])
+    return within | (gaps == gaps.amin(dim=1, keepdim=True))
 
 
 def rearranged(maps: Tensor, patterns: Tensor) -> Tensor:

@@ -67,10 +67,15 @@ class CheckedInput:
     maps: Tensor  # (N, h, w) float32
     classes: Tensor  # (N,) int64
     masks: Tensor  # (N, H', W') bool; (N, 1, 1) False where none were given
+    filled: Tensor | None = None  # (N, 4) float64: left, top, right, bottom; None: all of each
 
     @classmethod
     def read(
-        cls, maps: ArrayLike | Tensor, classes: ArrayLike | Tensor, masks: ArrayLike | Tensor | None
+        cls,
+        maps: ArrayLike | Tensor,
+        classes: ArrayLike | Tensor,
+        masks: ArrayLike | Tensor | None,
+        filled: ArrayLike | Tensor | None = None,
     ) -> CheckedInput:
         """Check the arrays and bring them into one form."""
         found = torch.as_tensor(maps).detach().float().cpu()
@@ -92,7 +97,7 @@ class CheckedInput:
                 f"expected one mask (H, W) for each of {len(found)} maps, but got "
                 f"{tuple(objects.shape)}"
             )
-        return cls(found, chosen.long(), objects)
+        return cls(found, chosen.long(), objects, _boxes(filled, len(found)))
 
     @property
     def empty(self) -> Tensor:
@@ -119,6 +124,25 @@ class CheckedInput:
             done += len(batch)
         if done != count:
             raise ConfigError(f"expected one image for each of {count} maps, but got {done}")
+
+
+def _boxes(filled: ArrayLike | Tensor | None, count: int) -> Tensor | None:
+    """Check the parts of the images that are no padding."""
+    if filled is None:
+        return None
+    boxes = torch.as_tensor(filled).detach().cpu().double()
+    if boxes.shape != (count, 4):
+        raise ConfigError(
+            f"expected filled to be one box (4,) for each of {count} maps, but got "
+            f"{tuple(boxes.shape)}"
+        )
+    low, high = boxes[:, :2], boxes[:, 2:]
+    if not bool(((low >= 0) & (low < high) & (high <= 1)).all()):
+        raise ConfigError(
+            "expected filled to be left, top, right and bottom as shares of the sides, each left "
+            "below its right and each top below its bottom"
+        )
+    return boxes
 
 
 @dataclass(frozen=True)
@@ -148,7 +172,13 @@ def score_batch(
     maps, size = given.maps[numbers], (images.shape[2], images.shape[3])
     masks = F.interpolate(given.masks[numbers][:, None].float(), size=size)[:, 0] > 0
     places = (maps.shape[1], maps.shape[2])
-    patterns, ties = reference_patterns(numbers, places, settings.seed, settings.random_maps)
+    patterns, ties = reference_patterns(
+        numbers,
+        places,
+        settings.seed,
+        settings.random_maps,
+        None if given.filled is None else given.filled[numbers],
+    )
     around = _BatchContext(predict, images, numbers, settings)
     measures: dict[str, list[Tensor]] = {}
     curves: dict[str, list[Tensor]] = {}

@@ -26,8 +26,8 @@ class ObjectScores(FrozenRecord):
     hits : int
         Images whose highest value of the map is on the object; the share of equal ones counts.
     area : float or None
-        Mean share of an image that its mask covers, which is what an even map would have on the
-        object; None where no image is left.
+        Mean share of an image, without its padding, that its mask covers, which is what an even
+        map would have on the object; None where no image is left.
     measures : dict of str to FaithfulnessMeasure
         ``pointing_game``, ``energy_inside``, ``iou_at_area``; empty where no image is left.
     """
