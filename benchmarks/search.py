@@ -34,7 +34,7 @@ from seewhy.training.learners import ModuleLearner
 from seewhy.training.search.search import SearchResult, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt
-from seewhy.training.trainer import StageResult, Watch, stage_settings
+from seewhy.training.trainer import OnEpoch, StageResult, stage_settings
 
 
 class Bench:
@@ -63,10 +63,10 @@ class Bench:
     def search(self) -> SearchResult:
         """Search as a study does."""
 
-        def run_trial(head: HeadConfig, watch: Watch) -> StageResult:
+        def run_trial(head: HeadConfig, on_epoch: OnEpoch) -> StageResult:
             tried = self.config.model_copy(update={"head": head})
-            pooled = self.features.pooled
-            return adapt(self.head(head), pooled, self.data, tried, Silent(), "", watch=watch)
+            new, pooled = self.head(head), self.features.pooled
+            return adapt(new, pooled, self.data, tried, Silent(), "", on_epoch=on_epoch)
 
         store = TrialStore(None, self.folder / "search.db")
         return search_head(self.config, "", store, run_trial, Silent(), "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import timm
 import torch
 
+import benchmarks
 from benchmarks import audit, audit_table
 from benchmarks.augmentation import table
 from benchmarks.explain import LIBRARIES, Case, _only_behind, agreement, plain, seewhy, supported
@@ -19,6 +22,11 @@ from seewhy.audit.discovery.details import Detail
 from seewhy.audit.mitigation import ConfirmedCue
 
 CASE = Case("resnet18", images=2, size=64, columns=10, device="cpu")
+
+
+@pytest.mark.parametrize("name", [one.name for one in pkgutil.iter_modules(benchmarks.__path__)])
+def test_what_a_benchmark_imports_is_there(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")
 
 
 @pytest.mark.parametrize("tuned", [False, True])
