@@ -83,14 +83,14 @@ class Case:
 
     def line(self, seed: int, augmentation: str, head: Head) -> Line:
         """Fine-tune a copy of the tail behind a copy of `head`; return what came of it."""
-        tail_and_head = TailAndHead(copy.deepcopy(self.bench.cut.tail), copy.deepcopy(head))
+        tail_and_head = TailAndHead(copy.deepcopy(self.bench.trainer.cut.tail), copy.deepcopy(head))
         started = time.process_time()
         result: StageResult = finetune(
             tail_and_head,
             self.features.at_cut,
             self.data,
             _config(seed, augmentation),
-            self.bench.compute,
+            self.bench.trainer.compute,
             Silent(),
             "",
         )
@@ -125,16 +125,16 @@ class Case:
             splits=("test",) * len(pixels),  # type: ignore[arg-type]
             pixels=pixels,
         )
-        bench = self.bench
+        trainer = self.bench.trainer
         fed = CutInput(
             data,
-            bench.backbone.preprocess,
-            bench.cut.prefix,
-            bench.compute,
+            trainer.backbone.preprocess,
+            trainer.cut.prefix,
+            trainer.compute,
             ActivationPlan("recompute", ""),
         )
         every = np.arange(len(pixels))
-        return predict_at_cut(tail_and_head, fed.batch, data, every, bench.compute).predicted
+        return predict_at_cut(tail_and_head, fed.batch, data, every, trainer.compute).predicted
 
 
 def _config(seed: int, augmentation: str) -> StudyConfig:
@@ -232,8 +232,9 @@ def _case(bench: Bench, planting: Planting, kept: ExitStack) -> Case:
     data, _ = bench.planted(planting)
     folder = Path(kept.enter_context(tempfile.TemporaryDirectory()))
     config = _config(0, "none")
+    backbone, cut, compute = bench.trainer.backbone, bench.trainer.cut, bench.trainer.compute
     features = kept.enter_context(
-        keeping_features(bench.backbone, bench.cut, data, bench.compute, config, folder, Silent())
+        keeping_features(backbone, cut, data, compute, config, folder, Silent())
     )
     return Case(bench, planting, features, data)
 
