@@ -515,7 +515,7 @@ def test_adjusted_and_balanced_epochs_of_both_learners_are_the_same(
 
 
 @pytest.mark.parametrize("make", [_learner, _module_learner])
-def test_validation_counts_right_answers_of_the_logits_without_the_offsets(
+def test_validation_is_of_the_logits_without_the_offsets(
     make: Callable[..., HeadLearner | ModuleLearner],
 ) -> None:
     head = _head((5,))
@@ -523,6 +523,21 @@ def test_validation_counts_right_answers_of_the_logits_without_the_offsets(
     loss, accuracy, _ = make(head, replace(SETTINGS, logit_offsets=OFFSETS)).validate()
     logits, wanted = head.classify(pooled[30:]).detach(), torch.from_numpy(labels[30:])
     assert accuracy == pytest.approx((logits.argmax(dim=1) == wanted).float().mean().item())
+    assert loss == pytest.approx(nn.functional.cross_entropy(logits, wanted).item(), rel=1e-5)
+    # Whatever the training adds to them: with and without it, one head has one loss.
+    assert (loss, accuracy) == make(head, SETTINGS).validate()[:2]
+
+
+@pytest.mark.parametrize("make", [_learner, _module_learner])
+def test_the_training_loss_is_of_the_logits_with_the_offsets(
+    make: Callable[..., HeadLearner | ModuleLearner],
+) -> None:
+    head = _head((5,))
+    pooled, labels = _pooled()
+    logits, wanted = head.classify(pooled[:29]).detach(), torch.from_numpy(labels[:29])
+    # A batch of all images: its loss is that of the head before it moves.
+    settings = replace(SETTINGS, logit_offsets=OFFSETS, batch_size=29)
+    loss, _ = make(head, settings).train_epoch(1, lambda steps: None)
     expected = nn.functional.cross_entropy(logits + torch.tensor(OFFSETS), wanted)
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 

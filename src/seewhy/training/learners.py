@@ -103,7 +103,7 @@ class ModuleLearner:
                 inputs = self._batches(indices, generator)
                 if self._augment is not None:
                     inputs = self._augment(inputs, self._wanted(indices), chance)
-                logits, loss = self._loss(inputs, indices, "mean", weighted=True)
+                logits, loss = self._loss(inputs, indices, "mean", training=True)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
@@ -140,19 +140,19 @@ class ModuleLearner:
         inputs: Tensor,
         indices: NDArray[np.int64],
         reduction: str,
-        weighted: bool = False,
+        training: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return logits (B, K) and their loss, the logits without what the loss adds to them."""
+        """Return logits (B, K) and their loss; only the training loss has weights and offsets."""
         settings = self._settings
         with self._compute.autocast():
             logits = self.module(inputs)
         wanted = self._wanted(indices)
-        each = (
-            self._weights[self._rows(indices)] if weighted and self._weights is not None else None
-        )
-        adjusted = _adjusted(logits.float(), self._offsets)
+        each, compared = None, logits.float()
+        if training:
+            each = None if self._weights is None else self._weights[self._rows(indices)]
+            compared = _adjusted(compared, self._offsets)
         smoothing = settings.label_smoothing
-        return logits, loss_of(settings.loss, adjusted, wanted, reduction, smoothing, each)
+        return logits, loss_of(settings.loss, compared, wanted, reduction, smoothing, each)
 
 
 class HeadLearner:
@@ -221,7 +221,7 @@ class HeadLearner:
             labels = self._targets[rows]
             weights = None if self._weights is None else self._weights[rows]
             logits = self._train_rows(self._pooled[rows], labels, weights)
-            loss_sum += float(self._loss(logits, labels, weights))
+            loss_sum += float(self._loss(_adjusted(logits, self._offsets), labels, weights))
             right += int((logits.argmax(dim=1) == labels).sum())
             advance(len(rows))
         self.optimizer.zero_grad()
@@ -244,8 +244,7 @@ class HeadLearner:
 
     def _loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         smoothing = self._settings.label_smoothing
-        adjusted = _adjusted(logits, self._offsets)
-        return loss_of(self._settings.loss, adjusted, labels, "sum", smoothing, weights)
+        return loss_of(self._settings.loss, logits, labels, "sum", smoothing, weights)
 
     def _train_rows(self, rows: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """Take a step for each batch of `rows` (R, C); return the logits each was taken at."""
@@ -341,14 +340,14 @@ def _on_device(weights: NDArray[np.float64] | None, device: torch.device) -> Ten
 
 
 def _offsets(settings: StageSettings, device: torch.device) -> Tensor | None:
-    """Return what is added to the logits in the loss, (K,) float32; None where nothing is."""
+    """Return what the training loss adds to the logits, (K,) float32; None where nothing is."""
     if not settings.logit_offsets:
         return None
     return torch.tensor(settings.logit_offsets, dtype=torch.float32, device=device)
 
 
 def _adjusted(logits: Tensor, offsets: Tensor | None) -> Tensor:
-    """Return the logits (B, K) that the loss is of."""
+    """Return the logits (B, K) that the training loss is of."""
     return logits if offsets is None else logits + offsets
 
 

@@ -54,7 +54,7 @@ class StageSettings:
     sampler : {"shuffle", "balanced"}, default "shuffle"
         Which training images an epoch takes; see `epoch_order`.
     logit_offsets : tuple of float, default ()
-        What is added to the logit of each class in the loss; empty: nothing.
+        What is added to the logit of each class in the training loss; empty: nothing.
     metric : str, default "accuracy"
         What the best epoch is best in, on the validation images; see
         `seewhy.statistics.classification.measure`.
