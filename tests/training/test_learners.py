@@ -499,6 +499,23 @@ def test_adjusted_gradients_are_those_of_autograd(units: tuple[int, ...], smooth
     )
 
 
+@pytest.mark.parametrize("make", [_learner, _module_learner])
+def test_the_balanced_sampler_of_both_learners_draws_by_the_weights(
+    make: Callable[..., HeadLearner | ModuleLearner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def order(*arguments: Any) -> tuple[np.ndarray, torch.Generator]:
+        given.append(arguments[4])
+        return epoch_order(*arguments)
+
+    monkeypatch.setattr(learners, "epoch_order", order)
+    weights = np.arange(45) / 3
+    balanced = replace(SETTINGS, sampler="balanced")
+    make(_head((5,)), balanced, weights=weights).train_epoch(1, lambda steps: None)
+    assert given[0] is weights
+
+
 @pytest.mark.parametrize("changes", [{"logit_offsets": OFFSETS}, {"sampler": "balanced"}])
 def test_adjusted_and_balanced_epochs_of_both_learners_are_the_same(
     changes: dict[str, Any],
@@ -594,6 +611,10 @@ def test_weights_of_images_multiply_those_of_classes() -> None:
     assert image_weights(by_class, labels, train) == pytest.approx([1.5, 0.5, 0.5])
     # 1.5 and 1.5 before scaling: equal.
     assert image_weights(by_class, labels, train, given) == pytest.approx([1, 1, 8 / 3])
+    # The balanced sampler draws by the weights: the loss of what it draws has those of classes.
+    drawn = replace(by_class, sampler="balanced")
+    assert image_weights(drawn, labels, train, given) == pytest.approx([1.5, 0.5, 0.5])
+    assert image_weights(replace(SETTINGS, sampler="balanced"), labels, train, given) is None
     with pytest.raises(TrainingError, match=r"^no training image has a weight above 0$"):
         image_weights(SETTINGS, labels, train, np.array([0.0, 0.0, 1.0]))
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
+from seewhy.errors import TrainingError
 from seewhy.training.losses import class_weights, label_shares, logit_offsets, loss_of
 
 
@@ -125,6 +126,35 @@ def test_class_weights_by_hand_and_scikit_learn() -> None:
     # A class that a fold leaves out has none; the others share what there is.
     assert class_weights("balanced", classes, labels[:9]) == pytest.approx([0.75, 1.5, 0])
     assert class_weights({"c": 5.0}, classes, labels[:9]) == pytest.approx([1, 1, 0])
+
+
+def test_balanced_class_weights_make_the_classes_count_the_same_with_their_images_weights() -> None:
+    """A hundred images of weight 1 and a hundred of 0.1: of 200, not 182 and 18."""
+    labels, classes = np.repeat([0, 1], 100), ("a", "b")
+    weights = np.repeat([1.0, 0.1], 100)
+    balanced = np.array(class_weights("balanced", classes, labels, weights))[labels]
+    totals = np.bincount(labels, balanced * weights / (balanced * weights).mean())
+    assert totals == pytest.approx([100, 100])
+    # Weights that balance already leave nothing to do.
+    equal = np.array([1.0, 1.0, 1.0, 3.0])
+    labels = np.array([0, 0, 0, 1])
+    assert class_weights("balanced", classes, labels, equal) == pytest.approx([1, 1])
+    assert logit_offsets(1.0, 2, labels, equal) == pytest.approx([math.log(0.5)] * 2)
+    # Equal weights, of whatever size, are none; so is a class of weight 0 one without images.
+    for one in (0.01, 1.0, 250.0):
+        given = np.full(4, one)
+        expected = class_weights("balanced", classes, labels)
+        assert class_weights("balanced", classes, labels, given) == pytest.approx(expected)
+        assert logit_offsets(2.0, 2, labels, given) == pytest.approx(logit_offsets(2.0, 2, labels))
+    lacking = np.array([1.0, 2.0, 3.0, 0.0])
+    assert class_weights("balanced", classes, labels, lacking)[1] == 0
+    assert logit_offsets(1.0, 2, labels, lacking) == pytest.approx([0, math.log(0.25)])
+    # Costs of one's own are costs of a weighted image; the mean of the products is 1.
+    own = np.array(class_weights({"b": 5.0}, classes, labels, equal))
+    assert own[1] == pytest.approx(5 * own[0])
+    assert (own[labels] * equal / equal.mean()).mean() == pytest.approx(1)
+    with pytest.raises(TrainingError, match=r"^no training image has a weight above 0$"):
+        class_weights("balanced", classes, labels, np.zeros(4))
 
 
 def test_logit_adjustment_by_hand() -> None:

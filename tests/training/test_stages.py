@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from seewhy.config import load_config
@@ -39,8 +40,31 @@ def test_sampler_and_adjustment_reach_both_stages(monkeypatch: pytest.MonkeyPatc
         assert one.logit_offsets == pytest.approx((2 * math.log(0.75), 2 * math.log(0.25)))
 
 
+def test_images_count_by_their_weights_in_every_correction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Six images of a weigh 1 each and two of b 0.5 each: 6 to 1; others weigh 9."""
+    weights = np.array([1.0] * 6 + [0.5] * 2 + [9.0] * 6)
+
+    def given(setting: str) -> list[StageSettings]:
+        return _settings_of_both_stages([setting], monkeypatch, weights)
+
+    for one in given("head.class_weights=balanced"):
+        assert one.class_weights[1] / one.class_weights[0] == pytest.approx(6)
+    for one in given("head.logit_adjustment=1"):
+        assert one.logit_offsets == pytest.approx((math.log(6 / 7), math.log(1 / 7)))
+    # Drawn by the weights, the images of a class count alike in its loss: mean 1.
+    drawn = _settings_of_both_stages(
+        ["head.sampler=balanced", "head.class_weights={ b = 3 }"], monkeypatch, weights
+    )
+    for one in drawn:
+        assert one.class_weights == pytest.approx((2 / 3, 2))
+
+
 def _settings_of_both_stages(
-    settings: list[str], monkeypatch: pytest.MonkeyPatch
+    settings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    weights: NDArray[np.float64] | None = None,
 ) -> list[StageSettings]:
     """Return what the stages are told: six training images of a and two of b.
 
@@ -62,6 +86,7 @@ def _settings_of_both_stages(
         labels=labels,
         splits=("train",) * 8 + ("validation",) * 3 + ("test",) * 3,
         pixels=np.zeros((14, 2, 2, 3), np.uint8),
+        weights=weights,
     )
     config = load_config("demo", settings=[*settings, "head.units=[]"])
     pooled = torch.zeros(14, 3)

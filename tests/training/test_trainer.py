@@ -240,6 +240,29 @@ def test_balanced_epochs_draw_every_class_and_every_image_of_it_alike() -> None:
     assert np.abs(seen[labels == 2] - 1_500).max() < 5 * 38
 
 
+def test_balanced_epochs_draw_the_images_of_a_class_by_their_weights() -> None:
+    """Class 0 weighs ten times as much as class 1, and is drawn no more often."""
+    labels = np.array([0] * 4 + [1] * 4 + [1])
+    weights = np.array([10.0, 10, 20, 0, 1, 1, 2, 0, 99])
+    settings, indices = replace(SETTINGS, sampler="balanced"), np.arange(8)
+    seen = np.zeros(9, int)
+    for number in range(5000):
+        order, _ = epoch_order(indices, settings, number, labels, weights)
+        seen += np.bincount(order, minlength=9)
+    # 40,000 draws; the last image is not one of the training.
+    expected = np.array([1, 1, 2, 0, 1, 1, 2, 0, 0]) * 5000
+    assert np.abs(seen - expected).max() < 5 * 87
+    assert (seen[expected == 0] == 0).all()
+    # Equal weights draw what none draw.
+    (one, _), (other, _) = (
+        epoch_order(indices, settings, 1, labels, given) for given in (None, np.full(9, 0.5))
+    )
+    assert one.tolist() == other.tolist()
+    # A class whose training images all have the weight 0 is left out.
+    order, _ = epoch_order(indices, settings, 1, labels, np.where(labels == 0, 0, weights))
+    assert set(labels[order].tolist()) == {1}
+
+
 def test_seeds_depend_on_every_part_and_stay_in_range() -> None:
     seeds = {seed_of(0, "a", 1), seed_of(0, "a", 2), seed_of(1, "a", 1), seed_of(0, "b", 1)}
     assert len(seeds) == 4

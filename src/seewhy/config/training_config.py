@@ -90,14 +90,17 @@ class HeadConfig(Section):
         Share of each label that is spread evenly over all classes.
     class_weights : {"none", "balanced"} or dict of str to float, default "none"
         How much an image counts in the training loss of both stages, by its class; ``balanced``:
-        all classes count the same, however many images they have. Classes that a dictionary does
-        not name have 1. Weights are scaled so that their mean over the training images is 1.
+        all classes count the same, however many images they have and whatever these weigh
+        (``data.weight``). Classes that a dictionary does not name have 1. Weights are scaled so
+        that their mean over the training images is 1.
     sampler : {"shuffle", "balanced"}, default "shuffle"
         Which training images an epoch takes: each one once; or as many draws with replacement, in
-        which all classes are equally likely, and all images of a class.
+        which all classes are equally likely, and all images of a class, or in proportion to their
+        weights (``data.weight``), which do not count again in the loss then.
     logit_adjustment : float, default 0
-        tau ≥ 0: in the training loss, tau · log(share of the class among the training images) is
-        added to each logit; predictions use the logits without it. 0: off, 1: the paper's.
+        tau ≥ 0: in the training loss, tau · log(share of the class among the training images, or
+        of the sum of their weights) is added to each logit; predictions and the validation loss
+        use the logits without it. 0: off, 1: the paper's.
     metric : str, default "accuracy"
         What is best on the validation images: it chooses the epoch of a stage and the head of the
         search. accuracy, balanced_accuracy, macro_f1, auroc, average_precision, log_loss, kappa,

@@ -58,7 +58,7 @@ class ModuleLearner:
     augment : callable, optional
         Changes each training batch; may overwrite it.
     weights : ndarray of float64, (N,), optional
-        How much each image counts in the training loss, see `image_weights`.
+        How much each image counts in training, see `image_weights` and `epoch_order`.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class ModuleLearner:
         self._batches, self._augment = batches, augment
         self._labels = labels
         self._targets = torch.from_numpy(labels).to(compute.device)
+        self._own_weights = weights
         self._weights = _on_device(image_weights(settings, labels, train, weights), compute.device)
         self._offsets = _offsets(settings, compute.device)
         self._train, self._validation = train, validation
@@ -93,7 +94,9 @@ class ModuleLearner:
         self.module.train()
         for part in self._frozen_modules:
             part.eval()
-        order, generator = epoch_order(self._train, settings, number, self._labels)
+        order, generator = epoch_order(
+            self._train, settings, number, self._labels, self._own_weights
+        )
         chance = torch.Generator().manual_seed(augmentation_seed(settings, number))
         loss_sum = torch.zeros((), device=device)
         right = torch.zeros((), device=device)
@@ -177,7 +180,7 @@ class HeadLearner:
         Indices.
     settings : StageSettings
     weights : ndarray of float64, (N,), optional
-        How much each image counts in the training loss, see `image_weights`.
+        How much each image counts in training, see `image_weights` and `epoch_order`.
     """
 
     def __init__(
@@ -199,6 +202,7 @@ class HeadLearner:
         self._pooled = pooled
         self._labels = labels
         self._targets = torch.from_numpy(labels).to(pooled.device)
+        self._own_weights = weights
         self._weights = _on_device(image_weights(settings, labels, train, weights), pooled.device)
         self._offsets = _offsets(settings, pooled.device)
         self._train = train
@@ -210,7 +214,7 @@ class HeadLearner:
     def train_epoch(self, number: int, advance: Advance) -> tuple[float, float]:
         """Train one epoch; return its mean loss and accuracy, as seen while training."""
         settings = self._settings
-        order, _ = epoch_order(self._train, settings, number, self._labels)
+        order, _ = epoch_order(self._train, settings, number, self._labels, self._own_weights)
         self._random.manual_seed(dropout_seed(settings, number))
         for parameter in self._parameters:
             parameter.grad = torch.empty_like(parameter)
@@ -313,7 +317,8 @@ def image_weights(
     train : ndarray of int64, (n,)
         Indices of the training images.
     weights : ndarray of float64, (N,), optional
-        Of the images, at least 0; they multiply the weights of the classes.
+        Of the images, at least 0; they multiply the weights of the classes. The balanced sampler
+        draws images by their weights: they do not count again in the loss of what it draws.
 
     Returns
     -------
@@ -332,7 +337,7 @@ def image_weights(
     mean = product[train].mean()
     if not mean > 0:
         raise TrainingError("no training image has a weight above 0")
-    return np.asarray(product / mean)
+    return by_class if settings.sampler == "balanced" else np.asarray(product / mean)
 
 
 def _on_device(weights: NDArray[np.float64] | None, device: torch.device) -> Tensor | None:

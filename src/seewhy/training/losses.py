@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seewhy.config import ClassWeights
+from seewhy.errors import TrainingError
 
 
 def loss_of(
@@ -47,7 +48,10 @@ def loss_of(
 
 
 def class_weights(
-    wanted: ClassWeights, classes: Sequence[str], labels: NDArray[np.int64]
+    wanted: ClassWeights,
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[float, ...]:
     """Return the weight of each class, with mean 1 over the training images.
 
@@ -59,6 +63,9 @@ def class_weights(
     classes : sequence of str
     labels : ndarray of int64, (n,)
         Of the training images; a class without any has no weight, 0.
+    weights : ndarray of float64, (n,), optional
+        Of the training images. They multiply the weights of the classes, so n_k and the mean are
+        of weighted images, see `class_sizes`.
 
     Returns
     -------
@@ -67,15 +74,20 @@ def class_weights(
     """
     if wanted == "none":
         return ()
-    images = np.bincount(labels, minlength=len(classes))
+    sizes = class_sizes(len(classes), labels, weights)
     if isinstance(wanted, str):
-        raw = 1 / np.maximum(images, 1)
+        raw = 1 / np.where(sizes > 0, sizes, 1)
     else:
         raw = np.array([wanted.get(name, 1.0) for name in classes])
-    return tuple((np.where(images > 0, raw, 0) * len(labels) / (raw * images).sum()).tolist())
+    return tuple((np.where(sizes > 0, raw, 0) * len(labels) / (raw * sizes).sum()).tolist())
 
 
-def logit_offsets(tau: float, classes: int, labels: NDArray[np.int64]) -> tuple[float, ...]:
+def logit_offsets(
+    tau: float,
+    classes: int,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64] | None = None,
+) -> tuple[float, ...]:
     r"""Return what is added to the logits in the training loss, :math:`\tau \log \pi_k`.
 
     Cross-entropy of logits z with these offsets is the paper's equation 10,
@@ -94,6 +106,8 @@ def logit_offsets(tau: float, classes: int, labels: NDArray[np.int64]) -> tuple[
     labels : ndarray of int64, (n,)
         Of the training images: :math:`\pi_k` is the share of class k. A class without any counts
         as if it had one.
+    weights : ndarray of float64, (n,), optional
+        Of the training images: :math:`\pi_k` is the share of the weights then.
 
     Returns
     -------
@@ -111,8 +125,44 @@ def logit_offsets(tau: float, classes: int, labels: NDArray[np.int64]) -> tuple[
     """
     if tau == 0:
         return ()
-    images = np.maximum(np.bincount(labels, minlength=classes), 1)
-    return tuple((tau * np.log(images / len(labels))).tolist())
+    sizes = class_sizes(classes, labels, weights)
+    return tuple((tau * np.log(np.where(sizes > 0, sizes, 1) / len(labels))).tolist())
+
+
+def class_sizes(
+    classes: int, labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Return how many training images each class has, or counts as many as by their weights.
+
+    Parameters
+    ----------
+    classes : int
+        K.
+    labels : ndarray of int64, (n,)
+        Of the training images.
+    weights : ndarray of float64, (n,), optional
+        Of the training images, at least 0; they are scaled to the mean 1.
+
+    Returns
+    -------
+    ndarray, (K,)
+        The sum is n.
+
+    Raises
+    ------
+    TrainingError
+        Where no training image has a weight above 0.
+
+    Examples
+    --------
+    >>> class_sizes(2, np.array([0, 0, 1]), np.array([1.0, 1.0, 4.0])).tolist()
+    [1.0, 2.0]
+    """
+    if weights is None:
+        return np.bincount(labels, minlength=classes)
+    if not weights.sum() > 0:
+        raise TrainingError("no training image has a weight above 0")
+    return np.bincount(labels, weights / weights.mean(), minlength=classes)
 
 
 def label_shares(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:

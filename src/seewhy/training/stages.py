@@ -107,14 +107,20 @@ def finetune(
 
 
 def _settings(stage: Stage, config: StudyConfig, data: Dataset) -> StageSettings:
-    """Put a stage's settings together; only training images decide how large a class is."""
-    head, labels = config.head, data.labels[data.where("train")]
+    """Put a stage's settings together; only training images decide how large a class is.
+
+    They count by their weights. The balanced sampler draws by the weights, so the loss of what it
+    draws has none, and classes have the sizes of their images.
+    """
+    head, train = config.head, data.where("train")
+    labels, drawn = data.labels[train], head.sampler == "balanced"
+    weights = None if data.weights is None or drawn else data.weights[train]
     own = config.adaptation if stage == "adaptation" else config.finetuning
     factor = 1.0 if stage == "adaptation" else config.finetuning.learning_rate_factor
     return replace(
         stage_settings(stage, head, own.epochs, own.patience, factor, config.seed),
-        class_weights=class_weights(head.class_weights, data.classes, labels),
-        logit_offsets=logit_offsets(head.logit_adjustment, len(data.classes), labels),
+        class_weights=class_weights(head.class_weights, data.classes, labels, weights),
+        logit_offsets=logit_offsets(head.logit_adjustment, len(data.classes), labels, weights),
         degrees=_degrees(config, data) if head.metric in OF_ORDERED_CLASSES else (),
     )
 

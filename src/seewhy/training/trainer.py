@@ -213,11 +213,13 @@ def epoch_order(
     settings: StageSettings,
     number: int,
     labels: NDArray[np.int64],
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], torch.Generator]:
     """Return an epoch's images in the order it takes them, and what it draws further from.
 
     The sampler ``shuffle`` takes each image once. ``balanced`` draws as many with replacement: each
-    draw is of every class with the same probability, and of every image of a class.
+    draw is of every class with the same probability, and of every image of a class, or in
+    proportion to the weights of its images.
 
     A last batch of one is left out where there are others: batch normalisation cannot train
     on a single value.
@@ -231,11 +233,12 @@ def epoch_order(
         The epoch's.
     labels : ndarray of int64, (N,)
         Of all images.
+    weights : ndarray of float64, (N,), optional
+        Of all images, at least 0; a class whose training images have none above 0 is not drawn.
     """
     generator = torch.Generator().manual_seed(seed_of(settings.seed, settings.stage, number))
     if settings.sampler == "balanced":
-        own = labels[indices]
-        chances = torch.from_numpy(1 / np.bincount(own)[own])
+        chances = torch.from_numpy(_balanced_chances(indices, labels, weights))
         drawn = torch.multinomial(chances, len(indices), replacement=True, generator=generator)
     else:
         drawn = torch.randperm(len(indices), generator=generator)
@@ -243,6 +246,18 @@ def epoch_order(
     if len(order) > settings.batch_size and len(order) % settings.batch_size == 1:
         order = order[:-1]
     return order, generator
+
+
+def _balanced_chances(
+    indices: NDArray[np.int64], labels: NDArray[np.int64], weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return in which proportion the images are drawn, (n,): 1 for each class."""
+    own = labels[indices]
+    if weights is None:
+        return np.asarray(1 / np.bincount(own)[own])
+    mine = weights[indices]
+    sums = np.bincount(own, mine)
+    return np.asarray(mine / np.where(sums > 0, sums, 1)[own])
 
 
 def dropout_seed(settings: StageSettings, number: int) -> int:
