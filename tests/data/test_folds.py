@@ -15,6 +15,7 @@ from seewhy.data.folds import (
     check_folds,
     division_key,
     fold_repetitions,
+    left_out_repetitions,
     most_folds,
     seed_repetitions,
 )
@@ -218,3 +219,43 @@ def test_another_seed_trains_on_the_studys_own_division() -> None:
         ("seed 5", 5, 0),
     ]
     assert all(one.data is data for one in found)
+
+
+def test_a_fold_without_which_a_class_is_not_learned_is_refused_by_name() -> None:
+    data = dataset([30, 30])
+    labels = data.labels
+    # One image of b is learned from; the fold that holds it out would not learn b at all.
+    weights = np.where(labels == 1, 0.0, 1.0)
+    only = int(np.flatnonzero((labels == 1) & (np.asarray(data.splits) == "train"))[0])
+    weights[only] = 2
+    few = replace(data, weights=weights)
+    holds = [k for k, one in enumerate(fold_repetitions(data, 3, 0.1, 0)) if only in one.held_out]
+    with pytest.raises(DataError) as caught:
+        check_folds(few, 3, 0.1, 0)
+    assert str(caught.value) == (
+        f"a test: without fold {holds[0] + 1} of 3 class 'b' has no training image with a weight "
+        "above 0; choose another number with data.folds, or change the weights"
+    )
+    with pytest.raises(DataError, match="has no training image with a weight above 0"):
+        fold_repetitions(few, 3, 0.1, 0)
+    assert most_folds(few, 0.1, 0) == 0
+    # With enough of them in every training the folds are those without weights.
+    weights = np.where(np.arange(62) % 2, 1.0, 0.0)
+    weighted = replace(data, weights=weights)
+    assert most_folds(weighted, 0.1, 0) == most_folds(data, 0.1, 0) == 5
+    folds = fold_repetitions(weighted, 3, 0.1, 0)
+    assert division_key(folds) == division_key(fold_repetitions(data, 3, 0.1, 0))
+
+
+def test_a_value_without_which_a_class_is_not_learned_is_refused_by_name() -> None:
+    data = dataset([30, 30])
+    site = tuple("north" if k % 2 else "south" for k in range(62))
+    weights = np.array([float(k % 2 or k < 30) for k in range(62)])
+    data = replace(data, metadata={"site": site})
+    assert len(left_out_repetitions(data, "site", 0.1, 0)) == 2
+    with pytest.raises(DataError) as caught:
+        left_out_repetitions(replace(data, weights=weights), "site", 0.1, 0)
+    assert str(caught.value) == (
+        "a test: data.leave_out: without site = 'north' class 'b' has no training image with a "
+        "weight above 0; choose another column, or change the weights"
+    )

@@ -14,7 +14,7 @@ import torch
 
 from seewhy.config import StudyConfig, validate
 from seewhy.data.folds import fold_repetitions
-from seewhy.errors import RunError
+from seewhy.errors import DataError, RunError
 from seewhy.models.classifier import Head
 from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.repetitions import (
@@ -206,6 +206,26 @@ def test_classes_too_small_for_folds_have_none(tmp_path: Path, data: Dataset) ->
     write_out_of_fold(under, "net", found)
     assert found == ()
     assert not list(tmp_path.rglob("out_of_fold.csv"))
+
+
+def test_folds_that_would_not_learn_a_class_are_left_out_or_refused(
+    tmp_path: Path, data: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One image of class b has a weight: the fold that holds it out would not learn b.
+
+    It filled the list of label issues with the images of b.
+    """
+    weights = np.where(data.labels == 1, 0.0, 1.0)
+    weights[4] = 1
+    few = replace(data, weights=weights)
+    under = work(tmp_path, few, config())
+    with caplog.at_level("INFO", "seewhy"):
+        assert repeat(under) == ()
+    write_out_of_fold(under, "net", ())
+    assert not list(tmp_path.rglob("out_of_fold.csv"))
+    assert "or too few with a weight above 0" in caplog.text
+    with pytest.raises(DataError, match="class 'b' has no training image with a weight above 0"):
+        repeat(work(tmp_path, few, config(folds=3)))
 
 
 def test_what_was_stopped_goes_on_behind_the_last_training_that_ended(

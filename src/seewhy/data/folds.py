@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from seewhy.data.groups import column, group_folds, hold_out_groups
-from seewhy.data.splits import fill
+from seewhy.data.splits import fill, weightless_classes
 from seewhy.errors import DataError
 from seewhy.storage.schemas.dataset import Dataset, Split
 
@@ -108,7 +108,8 @@ def left_out_repetitions(
     ------
     DataError
         Where there is no such column, it has an empty cell or a single value, or where without
-        one of the values a class has less than two images, one to train on and one to stop by.
+        one of the values a class has less than two images, one to train on and one to stop by, or
+        none to train on with a weight above 0.
     """
     pool = _pool(data)
     cells = np.array(column(data.metadata, name, "data.leave_out", data.source))[pool]
@@ -136,9 +137,14 @@ def left_out_repetitions(
                 f"{data.classes[int(left.argmin())]!r} has {left.min()} training and validation "
                 "images; expected at least two"
             )
-        found.append(
-            _hold_out(data, pool, groups, held_out, f"{name} {value}", validation, (seed, k))
-        )
+        one = _hold_out(data, pool, groups, held_out, f"{name} {value}", validation, (seed, k))
+        for lacking in weightless_classes(one.data):
+            raise DataError(
+                f"{data.source}: data.leave_out: without {name} = {value!r} class {lacking!r} has "
+                "no training image with a weight above 0; choose another column, or change the "
+                "weights"
+            )
+        found.append(one)
     return tuple(found)
 
 
@@ -176,7 +182,8 @@ def check_folds(data: Dataset, folds: int, validation: float, seed: int) -> None
     """Refuse more folds than the smallest class has images, or different pictures, for.
 
     The arguments are those of `fold_repetitions`; 0 folds are fine. Raises DataError where a fold
-    would have no image of a class, or a training fewer than two: one to train on, one to stop by.
+    would have no image of a class, or a training fewer than two: one to train on, one to stop by;
+    and where all that a training has of a class weighs 0.
     """
     if not folds:
         return
@@ -193,7 +200,8 @@ def check_folds(data: Dataset, folds: int, validation: float, seed: int) -> None
             has += f"{pictures} different picture{'s'[: pictures != 1]}"
             way_out = f"{_at_most(pictures)}, or set data.keep_duplicates_together = false"
         raise DataError(f"{has}, too few for data.folds = {folds}; {way_out}")
-    lacking = _lacking(data, _divided(data, folds, validation, seed))
+    divided = _divided(data, folds, validation, seed)
+    lacking = _lacking(data, divided)
     if lacking is not None and data.group_by:
         raise DataError(
             f"{data.source}: its groups leave class {lacking!r} out of one of {folds} folds; "
@@ -204,10 +212,20 @@ def check_folds(data: Dataset, folds: int, validation: float, seed: int) -> None
             f"{data.source}: its duplicates across classes leave class {lacking!r} out of one of "
             f"{folds} folds; {_OTHERWISE}"
         )
+    for one in divided:
+        for name in weightless_classes(one.data):
+            raise DataError(
+                f"{data.source}: without {one.name} of {folds} class {name!r} has no training "
+                "image with a weight above 0; choose another number with data.folds, or change "
+                "the weights"
+            )
 
 
 def most_folds(data: Dataset, validation: float, seed: int) -> int:
-    """Return the most folds, up to `USUAL`, that every class has images for; 0 for none."""
+    """Return the most folds, up to `USUAL`, that every class has images for; 0 for none.
+
+    Images count that are learned from, with a weight above 0.
+    """
     for folds in range(USUAL, 1, -1):
         try:
             check_folds(data, folds, validation, seed)

@@ -39,7 +39,13 @@ from seewhy.data.sources.class_names import count_classes
 from seewhy.data.sources.corrections import without_dropped
 from seewhy.data.sources.listing import Listing
 from seewhy.data.sources.open_source import find_images
-from seewhy.data.splits import SplitAssignment, check_classes, divide, missing_splits
+from seewhy.data.splits import (
+    SplitAssignment,
+    check_classes,
+    divide,
+    missing_splits,
+    weightless_classes,
+)
 from seewhy.errors import DataError
 from seewhy.runtime.progress import Progress
 from seewhy.storage.optional_steps import Failures
@@ -199,11 +205,7 @@ def _refuse_lost_splits(listing: Listing, readable: Listing, kept: DecodedImages
 
 def _refuse_weightless_classes(data: Dataset) -> None:
     """Refuse classes whose training images all have the weight 0: they would not be learned."""
-    if data.weights is None:
-        return
-    train = data.where("train")
-    sums = np.bincount(data.labels[train], data.weights[train], len(data.classes))
-    lacking = [repr(name) for name, total in zip(data.classes, sums, strict=True) if total == 0]
+    lacking = [repr(name) for name in weightless_classes(data)]
     if lacking:
         raise DataError(
             f"{data.source}: {count(len(lacking), 'class has', 'classes have')} no training image "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from seewhy.data.groups import hold_out_groups, units
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import DataError
-from seewhy.storage.schemas.dataset import SPLITS, Split
+from seewhy.storage.schemas.dataset import SPLITS, Dataset, Split
 from seewhy.wording import count, some
 
 
@@ -254,6 +254,15 @@ def missing_splits(listing: Listing) -> list[Split]:
     """Name the splits that a listing leaves to be drawn, in the order of drawing."""
     wanted: tuple[Split, ...] = ("test", "validation")
     return [split for split in wanted if split not in listing.splits]
+
+
+def weightless_classes(data: Dataset) -> list[str]:
+    """Return the classes whose training images all have the weight 0: they are not learned."""
+    if data.weights is None:
+        return []
+    train = data.where("train")
+    sums = np.bincount(data.labels[train], data.weights[train], len(data.classes))
+    return [name for name, total in zip(data.classes, sums, strict=True) if total == 0]
 
 
 def _lost(count: int) -> str:

@@ -56,7 +56,8 @@ def repeat_stages(
 
     Where it asks for no folds, adaptation is trained on a few all the same: every study needs
     predictions of images by heads that were not trained on them. There are no folds where a class
-    is too small to be divided. The tail of `cut` stays as it was pretrained.
+    is too small to be divided, or would be trained on images of weight 0 alone. The tail of `cut`
+    stays as it was pretrained.
     """
     started = time.perf_counter()
     config, data = work.config, work.data
@@ -71,7 +72,7 @@ def repeat_stages(
     else:
         log.info(
             "%s: no out-of-fold predictions: a class has less than three different pictures to "
-            "train on; duplicates stay in one fold",
+            "train on, or too few with a weight above 0; duplicates stay in one fold",
             slug,
         )
     stages = _stages(config)
