@@ -113,7 +113,7 @@ def test_the_metric_is_followed_from_the_search_to_the_report(
             "head: expected one correction for classes of unequal sizes, but got ",
         ),
         (("head.metric=quadratic_kappa",), "expected ordered classes for head.metric = "),
-        (("data.weight=file",), "photos.csv, line 2: expected a number of at least 0 as weight"),
+        (("data.weight=file",), "photos.csv, line 2: data.weight: expected a number of "),
         (("data.weight=trusted",), "has no column 'trusted', which data.weight names; did you"),
     ],
 )

@@ -31,7 +31,7 @@ class DataConfig(Section):
         default: found by their names and by what they hold.
     weight : str, optional
         A column of a table: how much each image counts in the training loss, a number of at least
-        0; default: ``sample_weight``, ``image_weight`` or ``loss_weight`` where there is one.
+        0; default: all count alike, whatever the columns are called.
     root : str, optional
         The folder that relative paths of a table start from; default: the table's own.
     corrections : str, optional

@@ -295,11 +295,11 @@ BAD = {
 
 # Of tables whose column ``trust`` has the images' weights.
 BAD_WEIGHTS = {
-    "x": "line 3: expected a number of at least 0 as weight, but got 'x' in column 'trust'",
-    "-1": "line 3: expected a number of at least 0 as weight, but got '-1' in column 'trust'",
-    "nan": "line 3: expected a number of at least 0 as weight, but got 'nan' in column 'trust'",
-    "inf": "line 3: expected a number of at least 0 as weight, but got 'inf' in column 'trust'",
-    "": "line 3: expected a number of at least 0 as weight, but got '' in column 'trust'",
+    "x": "line 3: data.weight: expected a number of at least 0 in column 'trust', but got 'x'",
+    "-1": "line 3: data.weight: expected a number of at least 0 in column 'trust', but got '-1'",
+    "nan": "line 3: data.weight: expected a number of at least 0 in column 'trust', but got 'nan'",
+    "inf": "line 3: data.weight: expected a number of at least 0 in column 'trust', but got 'inf'",
+    "": "line 3: data.weight: expected a number of at least 0 in column 'trust', but got ''",
 }
 
 
@@ -329,29 +329,43 @@ def test_weights_of_nothing_but_zero_and_two_weights_of_one_picture_are_refused(
         _list(table, weight="trust")
 
 
-def test_weights_are_found_by_a_clear_name_or_by_the_key(write: Write) -> None:
+def test_weights_are_those_of_the_column_that_the_key_names(write: Write) -> None:
     weights = ("0", "1.5", "2e1", "3")
     rows = [(*row, weight) for row, weight in zip(ROWS, weights, strict=True)]
-    for name, settings in (("Sample weight", {}), ("trust", {"weight": "trust"})):
-        listing = _list(write(_csv(rows, f"path,label,{name}")), **settings)
+    for name in ("trust", "Sample weight", "weight"):
+        listing = _list(write(_csv(rows, f"path,label,{name}")), weight=name)
         assert listing.weights is not None
         assert listing.weights.tolist() == [0, 1.5, 20, 3]
         assert listing.metadata == {}
-        assert listing.notes[0].endswith(f"'label' labels, {name!r} weights in the training loss.")
+        (note,) = listing.notes
+        assert note.endswith(f"'label' labels, {name!r} weights in the training loss.")
         part = listing.subset([3, 1]).weights
         assert part is not None
         assert part.tolist() == [3, 1.5]
-    # The weight of an animal is no weight of its picture.
-    listing = _list(write(_csv(rows, "path,label,weight")))
+
+
+@pytest.mark.parametrize(
+    "name", ["weight", "weights", "sample_weight", "Sample weight", "image-weight", "loss_weight"]
+)
+def test_a_column_called_weight_weights_nothing_by_itself(write: Write, name: str) -> None:
+    """The weight of an animal or a rock is no weight of its picture, and may be unknown."""
+    cells = ("812", "", "20 g", "-3")
+    rows = [(*row, cell) for row, cell in zip(ROWS, cells, strict=True)]
+    listing = _list(write(_csv(rows, f"path,label,{name}")))
     assert listing.weights is None
-    assert listing.metadata == {"weight": weights}
+    assert listing.metadata == {name: cells}
     assert listing.notes[1] == (
-        "Column 'weight' does not weight the images; to weight them in training, set "
-        "data.weight=weight."
+        f"Column {name!r} does not weight the images; to weight them in training, set "
+        f"data.weight={name}."
     )
-    named = _list(write(_csv(rows, "path,label,weight")), weight="weight")
-    assert named.weights is not None
-    assert len(named.notes) == 1
+
+
+def test_a_column_of_weights_is_no_column_of_labels(write: Write) -> None:
+    """Two weights divide the rows as two kinds do."""
+    rows = [(*row, str(k % 2)) for k, row in enumerate(ROWS)]
+    listing = _list(write(_csv(rows, "path,what,sample_weight")))
+    assert listing.classes == ("cat", "dog")
+    assert list(listing.metadata) == ["sample_weight"]
 
 
 def test_test_images_need_no_weights(write: Write, pictures: Path) -> None:

@@ -248,8 +248,8 @@ class _Rows:
             weight = math.nan
         if not 0 <= weight < math.inf:
             raise DataError(
-                f"{self._table.where(row)}: expected a number of at least 0 as weight, but got "
-                f"{printable(cell)!r} in column {name!r}"
+                f"{self._table.where(row)}: data.weight: expected a number of at least 0 in column "
+                f"{name!r}, but got {printable(cell)!r}"
             )
         return weight
 

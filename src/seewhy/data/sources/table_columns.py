@@ -1,7 +1,8 @@
 """What the columns of a table mean: which hold paths, labels, splits, masks, weights, boxes.
 
-A column is named by the configuration, else found by its name, else by what it holds. What is
-ambiguous is refused with the names to choose from.
+A column is named by the configuration, else found by its name, else by what it holds; weights are
+what the configuration names, nothing else. What is ambiguous is refused with the names to choose
+from.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ LABELS: tuple[str, ...] = (
 )
 SPLITS = ("split", "subset", "set", "partition", "fold_name")
 MASKS = ("mask", "mask_path", "maskpath", "segmentation", "seg_path")
-# Not ``weight``, which is as often that of what is shown: an animal, a patient, a part.
-WEIGHTS = ("sample_weight", "image_weight", "loss_weight")
-_PERHAPS_WEIGHTS = ("weight", "weights")
+# They are weights only where the configuration says so: a sample may be a rock, a meal or tissue,
+# and its weight in grams.
+_WEIGHTS = ("sample_weight", "image_weight", "loss_weight")
+_PERHAPS_WEIGHTS = (*_WEIGHTS, "weight", "weights")
 # Corners in pixels: left, top, right, bottom.
 BOXES = (
     ("left", "top", "right", "bottom"),
@@ -94,8 +96,8 @@ def find_columns(table: Table, data: DataConfig) -> TableColumns:
     path = path_column(table, data.path)
     split = data.split or _named(names, SPLITS)
     mask = data.mask or _named(names, MASKS)
-    weight = data.weight or _named(names, WEIGHTS)
-    taken = {path, split, mask, weight, *boxes}
+    weight = data.weight
+    taken = {path, split, mask, weight, _named(names, _WEIGHTS), *boxes}
     label = data.label or _label(table, taken)
     for key in ("path", "split", "mask", "weight"):
         if label == getattr(data, key):
