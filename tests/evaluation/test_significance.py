@@ -133,7 +133,7 @@ def test_groups_change_sign_together() -> None:
     # to exchange the two per patient, two are as far apart.
     right, wrong = np.ones(6, dtype=bool), np.zeros(6, dtype=bool)
     found = equal_errors(right, wrong, np.array([0, 0, 1, 1, 2, 2]))
-    assert (found.test, found.p) == ("signs of groups", 0.25)
+    assert (found.test, found.p) == ("sign-flip", 0.25)
     assert equal_errors(right, wrong, np.arange(6)) == mcnemar(6, 0)
     assert equal_errors(right, right, np.zeros(6, dtype=np.int64)).p == 1
 

@@ -53,7 +53,7 @@ def test_groups_of_one_study_hold_for_all_in_any_order(studies: Path) -> None:
         )
         for names in (("a", "b"), ("b", "a"))
     ]
-    assert found[0].test == found[1].test == "signs of groups"
+    assert found[0].test == found[1].test == "sign-flip"
     assert found[0].p == found[1].p
     first, second = found[0].difference, found[1].difference
     assert (first.value, first.low, first.high) == pytest.approx(

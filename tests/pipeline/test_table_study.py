@@ -114,7 +114,7 @@ def test_groups_are_whole_everywhere_and_a_value_is_left_out(
     assert evaluated.stages["finetuning"].accuracy == drawn
     compared = run.evaluation.read_comparison()
     assert compared is not None
-    assert compared.changes["small"].test == "signs of groups"
+    assert compared.changes["small"].test == "sign-flip"
     page = run.report.path.read_text("utf-8")
     assert "Accuracy of adaptation on each value of &#39;camera&#39;, left out of training" in page
     assert (

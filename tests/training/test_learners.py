@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, get_args
@@ -144,16 +144,23 @@ def test_epochs_without_dropout_are_those_of_autograd(
 ) -> None:
     # 29 images in batches of 8: three whole ones and one of five.
     settings = replace(SETTINGS, label_smoothing=smoothing, loss=loss, epochs=6)
+    _, history = _both_trained(settings, units)
+    assert history[-1].train_loss < history[0].train_loss
+
+
+def _both_trained(
+    settings: StageSettings, units: tuple[int, ...] = (5,)
+) -> tuple[Head, Sequence[Epoch]]:
+    """Train a head with both learners, which have to agree; return it and its epochs."""
     ours, theirs = _head(units), _head(units)
     history = [
         train_stage(learner, settings, Silent(), "a test").history
         for learner in (_learner(ours, settings), _module_learner(theirs, settings))
     ]
-    assert len(history[0]) == len(history[1])
     for one, other in zip(*history, strict=True):
         assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-5)
-    assert history[0][-1].train_loss < history[0][0].train_loss
     _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+    return ours, history[0]
 
 
 def _numbers(epoch: Epoch) -> tuple[float, ...]:
@@ -521,14 +528,7 @@ def test_adjusted_and_balanced_epochs_of_both_learners_are_the_same(
     changes: dict[str, Any],
 ) -> None:
     settings = replace(SETTINGS, epochs=4, patience=9, label_smoothing=0.1, **changes)
-    ours, theirs = _head((5,)), _head((5,))
-    history = [
-        train_stage(learner, settings, Silent(), "a test").history
-        for learner in (_learner(ours, settings), _module_learner(theirs, settings))
-    ]
-    for one, other in zip(*history, strict=True):
-        assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-5)
-    _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+    _both_trained(settings)
 
 
 @pytest.mark.parametrize("make", [_learner, _module_learner])
@@ -588,14 +588,8 @@ def test_weighted_epochs_of_both_learners_are_the_same(loss: str) -> None:
     settings = replace(
         SETTINGS, loss=loss, epochs=4, class_weights=WEIGHTS, label_smoothing=0.1, patience=9
     )
-    ours, theirs, plain = _head((5,)), _head((5,)), _head((5,))
-    history = [
-        train_stage(learner, settings, Silent(), "a test").history
-        for learner in (_learner(ours, settings), _module_learner(theirs, settings))
-    ]
-    for one, other in zip(*history, strict=True):
-        assert _numbers(one) == pytest.approx(_numbers(other), rel=1e-5, abs=1e-5)
-    _same(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+    ours, _ = _both_trained(settings)
+    plain = _head((5,))
     train_stage(_learner(plain, replace(settings, class_weights=())), settings, Silent(), "a test")
     assert not torch.allclose(plain.layers[0].weight, ours.layers[0].weight)
 

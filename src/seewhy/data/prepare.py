@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from seewhy.config import StudyConfig
 from seewhy.data.configured_names import check_names
 from seewhy.data.decoding.fit import Fit
+from seewhy.data.decoding.value_levels import LevelDecision
 from seewhy.data.decoding.white_level import settle_levels
 from seewhy.data.groups import column_groups, group_notes, groupings, straddling_sentences
 from seewhy.data.pixels import (
@@ -31,7 +32,7 @@ from seewhy.data.quality.associations import (
     told_labels,
 )
 from seewhy.data.quality.checks import check_data
-from seewhy.data.quality.duplicates import find_duplicates
+from seewhy.data.quality.duplicates import Duplicates, find_duplicates
 from seewhy.data.quality.faults import find_faults
 from seewhy.data.quality.measurements import ImageMeasurements, measure_images
 from seewhy.data.quality.resizing import resizing_cost, resizing_sentences
@@ -116,6 +117,25 @@ def working_size(listing: Listing, input_size: InputSize) -> InputSize:
     return input_size
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    """A listing's images, decoded and measured, before they are divided.
+
+    `measures` and `duplicates` are None where the data checks failed; `by_column` are the groups of
+    `column_groups`.
+    """
+
+    listing: Listing
+    readable: Listing
+    levels: LevelDecision
+    kept: DecodedImages
+    fit: Fit
+    measures: ImageMeasurements | None
+    duplicates: Duplicates | None
+    by_column: NDArray[np.int64] | None
+    masks: KeptMasks | None
+
+
 def _decode_and_check(
     listing: Listing,
     config: StudyConfig,
@@ -124,70 +144,99 @@ def _decode_and_check(
     progress: Progress,
     failures: Failures,
 ) -> tuple[Dataset, DataFindings | None]:
-    listing, decision = settle_levels(listing, config.data.white, config.data.black, progress)
-    kept = keep_pixels(without_dropped(listing), fit, run.data.pixels_path, progress)
-    if kept.set_aside:
-        progress.say(f"{count(len(kept.set_aside), 'image')} set aside; the report lists them")
-    places = kept.indices.tolist()
-    readable = listing.subset(places)
-    _refuse_lost_splits(listing, readable, kept)
-    measures, duplicates, threshold = None, None, config.data.near_duplicates
-    with failures.optional("data checks"):
-        measures = measure_images(kept.pixels, progress, lambda k: fit.place(kept.sizes[k]).filled)
-        duplicates = find_duplicates(measures.digests, measures.thumbs, threshold)
+    decoded = _decode(listing, config, fit, run, progress, failures)
+    kept, readable = decoded.kept, decoded.readable
     together = config.data.keep_duplicates_together
-    by_column = None
-    if config.data.group:
-        by_column = column_groups(readable.metadata, config.data.group, listing.source)
-    choices = groupings(duplicates if together else None, by_column)
-    groups, division = _divide(readable, config, choices, listing, kept)
-    masks: KeptMasks | None = None
-    if listing.load_mask is not None:
-        masks = keep_masks(listing, kept.indices, fit, run.data.masks_path)
+    choices = groupings(decoded.duplicates if together else None, decoded.by_column)
+    groups, division = _divide(readable, config, choices, decoded.listing, kept)
     dataset = Dataset(
         source=listing.source,
         classes=listing.classes,
-        ids=tuple(f"{i:06d}" for i in places),
+        ids=tuple(f"{i:06d}" for i in kept.indices.tolist()),
         paths=readable.paths,
         labels=readable.labels,
         splits=division.splits,
         pixels=kept.pixels,
-        masks=masks.masks if masks else None,
+        masks=decoded.masks.masks if decoded.masks else None,
         set_aside=(*listing.set_aside, *kept.set_aside),
         groups=groups,
-        levels=decision.levels,
+        levels=decoded.levels.levels,
         metadata=readable.metadata,
         group_by=config.data.group,
         weights=readable.weights,
     )
     _refuse_weightless_classes(dataset)
     findings = None
-    if measures is not None and duplicates is not None:
+    if decoded.measures is not None and decoded.duplicates is not None:
         with failures.optional("data checks"):
-            drawn = together and bool(missing_splits(readable))
-            faults = find_faults(measures, kept.sizes, fit)
-            found = check_data(dataset, faults, duplicates, threshold, drawn, division.torn)
-            sentences = [
-                *decision.warnings,
-                *found.sentences,
-                *mask_sentences(dataset, masks),
-                *straddling_sentences(dataset, by_column),
-                *_association_sentences(listing, dataset, kept, measures, config.seed),
-            ]
-            cost = resizing_cost(kept.sizes, fit)
-            updates = {
-                "notes": [
-                    *listing.notes,
-                    *mask_notes(masks),
-                    *group_notes(dataset, by_column),
-                    *decision.notes,
-                ],
-                "sentences": [*sentences, *resizing_sentences(cost, fit)],
-                "other_files": list(listing.other_files),
-                **asdict(cost),
-            }
-            findings = found.model_copy(update=updates)
+            findings = _findings(
+                decoded, decoded.measures, decoded.duplicates, dataset, division, config
+            )
     return dataset, findings
+
+
+def _decode(
+    listing: Listing,
+    config: StudyConfig,
+    fit: Fit,
+    run: RunDirectory,
+    progress: Progress,
+    failures: Failures,
+) -> _Decoded:
+    """Write the pixels and masks that can be read, and measure the images."""
+    listing, levels = settle_levels(listing, config.data.white, config.data.black, progress)
+    kept = keep_pixels(without_dropped(listing), fit, run.data.pixels_path, progress)
+    if kept.set_aside:
+        progress.say(f"{count(len(kept.set_aside), 'image')} set aside; the report lists them")
+    readable = listing.subset(kept.indices.tolist())
+    _refuse_lost_splits(listing, readable, kept)
+    measures, duplicates = None, None
+    with failures.optional("data checks"):
+        measures = measure_images(kept.pixels, progress, lambda k: fit.place(kept.sizes[k]).filled)
+        duplicates = find_duplicates(measures.digests, measures.thumbs, config.data.near_duplicates)
+    by_column, masks = None, None
+    if config.data.group:
+        by_column = column_groups(readable.metadata, config.data.group, listing.source)
+    if listing.load_mask is not None:
+        masks = keep_masks(listing, kept.indices, fit, run.data.masks_path)
+    return _Decoded(listing, readable, levels, kept, fit, measures, duplicates, by_column, masks)
+
+
+def _findings(
+    decoded: _Decoded,
+    measures: ImageMeasurements,
+    duplicates: Duplicates,
+    data: Dataset,
+    division: SplitAssignment,
+    config: StudyConfig,
+) -> DataFindings:
+    """Check the images as they were divided."""
+    listing, kept, fit = decoded.listing, decoded.kept, decoded.fit
+    drawn = config.data.keep_duplicates_together and bool(missing_splits(decoded.readable))
+    faults = find_faults(measures, kept.sizes, fit)
+    threshold = config.data.near_duplicates
+    found = check_data(data, faults, duplicates, threshold, drawn, division.torn)
+    cost = resizing_cost(kept.sizes, fit)
+    return found.model_copy(
+        update={
+            "notes": [
+                *listing.notes,
+                *mask_notes(decoded.masks),
+                *group_notes(data, decoded.by_column),
+                *decoded.levels.notes,
+            ],
+            "sentences": [
+                *decoded.levels.warnings,
+                *found.sentences,
+                *mask_sentences(data, decoded.masks),
+                *straddling_sentences(data, decoded.by_column),
+                *_association_sentences(listing, data, kept, measures, config.seed),
+                *resizing_sentences(cost, fit),
+            ],
+            "other_files": list(listing.other_files),
+            **asdict(cost),
+        }
+    )
 
 
 def _refuse_lost_splits(listing: Listing, readable: Listing, kept: DecodedImages) -> None:

@@ -91,8 +91,8 @@ def _significance(found: EvaluationResults) -> Iterator[str]:
             f"{number(high, 3)}, {name_of_test(pair.test)} {p_value(pair.p_holm)}): {verdict}."
         )
         return
-    grouped = pairs[0].test == "signs of groups"
-    name = "test by groups" if grouped else "McNemar's test"
+    grouped = pairs[0].test == "sign-flip"
+    name = "sign-flip test" if grouped else "McNemar's test"
     test = f"{name}, Holm-corrected"
     apart: list[str] = []
     alike: list[str] = []

@@ -73,9 +73,9 @@ def equal_errors(
     """Test whether two classifiers are right equally often on the same images; two-sided.
 
     `mcnemar` where each image stands alone, and where all are of one group, which then says
-    nothing about other groups. Where groups of images depend on each other, each
-    group's difference keeps or changes its sign at random: under equality the two classifiers
-    could as well be exchanged, but only for a whole group at once.
+    nothing about other groups. Else a sign-flip test: each group's difference keeps or changes its
+    sign at random, since under equality the two classifiers could as well be exchanged, but only
+    for a whole group at once.
 
     Parameters
     ----------
@@ -103,12 +103,12 @@ def equal_errors(
     if 2 ** len(sums) <= SIGNS:
         signs = 1 - 2 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
         as_far = int((np.abs(signs @ sums) >= far).sum())
-        return PairedTest("signs of groups", None, as_far / len(signs))
+        return PairedTest("sign-flip", None, as_far / len(signs))
     rng, as_far = np.random.default_rng(seed), 1
     for _ in range(0, SIGNS, BLOCK):
         signs = rng.integers(0, 2, (BLOCK, len(sums)), dtype=np.int8) * 2 - 1
         as_far += int((np.abs(signs @ sums) >= far).sum())
-    return PairedTest("signs of groups", None, as_far / (SIGNS + 1))
+    return PairedTest("sign-flip", None, as_far / (SIGNS + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -65,7 +65,7 @@ def number(value: float, digits: int = 2) -> str:
 
 def name_of_test(test: PairTest) -> str:
     """Return what a test of two classifiers is called in a sentence."""
-    return "test by groups" if test == "signs of groups" else "McNemar"
+    return "sign-flip test" if test == "sign-flip" else "McNemar"
 
 
 def significant(p: float) -> bool:

@@ -112,10 +112,10 @@ def _clusters(
     apart = alone[members]
     if not apart.any():
         return names[homes], members
+    own = np.where(apart, columns, homes[members])
     # The others first, then the images that stand alone.
     units = np.where(apart, len(homes) + np.arange(len(members)), members)
     _, first, members = np.unique(units, return_index=True, return_inverse=True)
-    own = np.where(apart, columns, homes[np.unique(clusters, return_inverse=True)[1]])
     return names[own[first]], members
 
 

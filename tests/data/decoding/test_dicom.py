@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptu
 
 from seewhy.config import load_config
 from seewhy.data.decoding.dicom import Window
-from seewhy.data.decoding.picture import decode_image, is_deep, measure_image, shown_size
+from seewhy.data.decoding.picture import decode_image, is_deep, measure_image, picture_size
 from seewhy.data.decoding.value_levels import ValueRange, decide_levels
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources.object_masks import ObjectMasks
@@ -247,7 +247,7 @@ def test_boxes_and_masks_fit_dicom_pictures(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", np.zeros((20, 40), np.uint16))
     heic = tmp_path / "a.heic"
     pillow_heif.from_pillow(Image.new("RGB", (40, 20))).save(heic)
-    assert shown_size(path) == (40, 20)
+    assert picture_size(path) == (40, 20)
     for picture in (path, heic):
         masks = ObjectMasks((picture,), (None,), (((10, 5, 20, 10),),), 100)
         found = masks.load(0)

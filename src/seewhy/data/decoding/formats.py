@@ -48,7 +48,7 @@ HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 HEAD = 132
 _MODULES = r"(PIL|pillow_heif|pydicom|seewhy\.data)\."
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# TIFF tags: what the channels are, how many there are, what the further ones are.
+# TIFF tags: what the channels mean (with 0, 0 is white), how many there are, what the others are.
 PHOTOMETRIC, SAMPLES, EXTRA = 262, 277, 338
 # Channels that show a picture, by its photometric interpretation: grey, colours, a palette, inks.
 _SHOWN = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
@@ -89,7 +89,7 @@ def _check_channels(path: Path) -> None:
         found = TiffImagePlugin.ImageFileDirectory_v2(head)
         stream.seek(found.next)
         found.load(stream)
-        tags = dict(found)
+        tags = {tag: found[tag] for tag in (PHOTOMETRIC, SAMPLES, EXTRA) if tag in found}
     extra = tags.get(EXTRA, ())
     channels = int(tags.get(SAMPLES, 1))
     unseen = channels - sum(one in _TRANSPARENCY for one in extra)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seewhy.data.decoding.dicom import FORMAT, INVERTED, WINDOW, GreyTable, Window
+from seewhy.data.decoding.formats import PHOTOMETRIC
 from seewhy.data.decoding.value_levels import ValueRange, choose_level
 from seewhy.errors import UnreadableImageError
 from seewhy.storage.schemas.levels import Kind, Levels, ValueLevel
 
-PHOTOMETRIC = 262  # the TIFF tag that says whether 0 is white
 NOTHING_FINITE = "holds no finite value"
 PER_BYTE = 257  # 16-bit values a step of the upper byte stands for, 65535 / 255
 

@@ -86,7 +86,7 @@ def is_deep(path: Path) -> bool:
         return False
 
 
-def shown_size(path: Path, max_megapixels: float = 100.0) -> tuple[int, int]:
+def picture_size(path: Path, max_megapixels: float = 100.0) -> tuple[int, int]:
     """Return width and height of an image as it is shown, from its header.
 
     Raises UnreadableImageError where it cannot be read.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from seewhy.data.decoding.formats import known_formats, quietly
-from seewhy.data.decoding.picture import shown_size
+from seewhy.data.decoding.picture import picture_size
 from seewhy.data.sources.class_names import printable
 from seewhy.data.sources.listing import Listing
 from seewhy.errors import UnreadableImageError
@@ -99,7 +99,7 @@ def _read(file: Path, size: tuple[int, int], max_megapixels: float) -> NDArray[n
 def _size(picture: Path, max_megapixels: float) -> tuple[int, int]:
     """Return width and height as the picture is shown, from its header."""
     try:
-        return shown_size(picture, max_megapixels)
+        return picture_size(picture, max_megapixels)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"its size cannot be read ({error.reason})") from error
 

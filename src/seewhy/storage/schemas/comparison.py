@@ -15,7 +15,7 @@ from seewhy.storage.schemas.base import Correlation, FrozenRecord, Rate, Stage
 
 Over = Literal["folds", "seeds"]
 FoldTest = Literal["corrected t", "paired t"]
-PairTest = Literal["exact binomial", "chi-squared", "signs of groups"]
+PairTest = Literal["exact binomial", "chi-squared", "sign-flip"]
 Topic = Literal[
     "ranking",
     "overfitting",
@@ -84,7 +84,7 @@ class ClassifierPair(FrozenRecord):
     `both_right`, `first_only`, `second_only` and `both_wrong` count the images that both, one or
     none predicts correctly. `difference` is the accuracy of the first less that of the second,
     images paired. `test` is McNemar's, exact below 25 discordant images, else chi-squared with
-    continuity correction and its `statistic`; of grouped images, signs of groups. `p` and `p_holm`
+    continuity correction and its `statistic`; of grouped images, a sign-flip test. `p` and `p_holm`
     are two-sided, the latter corrected for all pairs of the stage after Holm. `agreement` is the
     share of images with the same
     prediction, `kappa` Cohen's, None where both always predict one and the same class.
