@@ -248,6 +248,10 @@ def test_boxes_and_masks_fit_dicom_pictures(tmp_path: Path) -> None:
     heic = tmp_path / "a.heic"
     pillow_heif.from_pillow(Image.new("RGB", (40, 20))).save(heic)
     assert picture_size(path) == (40, 20)
+    # From its header: the values are not there to be decoded.
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(path.read_bytes()[:-99])
+    assert picture_size(cut) == (40, 20)
     for picture in (path, heic):
         masks = ObjectMasks((picture,), (None,), (((10, 5, 20, 10),),), 100)
         found = masks.load(0)
