@@ -83,7 +83,7 @@ class _OnPooled(nn.Module):
 
 def paper_epoch(bench: Bench, head: HeadConfig) -> float:
     """Return the seconds of one epoch with the frozen trunk run on every batch, by autograd."""
-    settings = stage_settings("adaptation", head, 1, 1, 1.0, 0)
+    settings = stage_settings("adaptation", head, 1, 1, head.learning_rate, 0)
 
     @torch.no_grad()
     def batches(chosen: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:

@@ -70,7 +70,10 @@ def test_a_toml_file_and_what_is_written_of_it(tmp_path: Path) -> None:
         (["sed=1"], r"unknown key 'sed'; did you mean seed"),
         (["head.dropout=2"], r"head.dropout: input should be less than 1, but got 2"),
         (["head.units=[0]"], r"head.units.0: input should be greater than or equal to 1"),
-        (["input.augmentation=blur"], r"expected 'none' or names of crop, translate, flip, erase"),
+        (
+            ["input.augmentation=blur"],
+            r"expected 'none', 'light', 'strong' or names of crop",
+        ),
         (["finetuning.augmentation=cutout"], r"should be 'none', 'erasing' or 'focus', but got"),
         (["precision=float8"], r"precision: input should be 'auto', 'float32' or 'bfloat16'"),
         (["name=a/b"], r"name: string should match pattern"),

@@ -1,4 +1,4 @@
-"""Kept pixels, the input made of them, and each augmentation by what must hold for it."""
+"""Kept pixels, and the input made of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from torchvision.transforms.v2 import functional as TF
 
 from seewhy.data import pixels as module
 from seewhy.data.decoding.fit import Fit
-from seewhy.data.pixels import augment, keep_masks, keep_pixels, mask_notes, to_input
+from seewhy.data.pixel_augmentation import augment
+from seewhy.data.pixels import keep_masks, keep_pixels, mask_notes, to_input
 from seewhy.data.sources.listing import Listing
-from seewhy.errors import ConfigError, RunError, UnreadableImageError
+from seewhy.errors import RunError, UnreadableImageError
 from seewhy.runtime.progress import Advance, Silent
 from seewhy.storage.schemas.dataset import Preprocess
 
@@ -234,132 +235,16 @@ def test_bicubic_overshoot_is_clamped() -> None:
 
 def test_kept_pixels_are_not_changed() -> None:
     pixels = batch()
-    to_input(pixels, Preprocess(32, MEAN, STD, "bilinear"), "cpu", ("erase",), generator(0))
+    to_input(pixels, Preprocess(32, MEAN, STD, "bilinear"), "cpu", ("erase",), torch.Generator())
     assert (pixels == batch()).all()
 
 
 def test_augmentation_comes_before_the_resizing() -> None:
     plain = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bilinear")
-    found = to_input(batch(), plain, "cpu", ("crop", "flip"), generator(5))
+    found = to_input(batch(), plain, "cpu", ("crop", "flip"), torch.Generator().manual_seed(5))
     images = batch().permute(0, 3, 1, 2).float() / 255
-    changed = augment(images, ("crop", "flip"), generator(5))
+    changed = augment(images, ("crop", "flip"), torch.Generator().manual_seed(5))
     expected = TF.resize(changed, [64, 64], antialias=True)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="expected a generator"):
         to_input(batch(), plain, "cpu", ("flip",))
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(count: int, height: int = 32, width: int = 32) -> torch.Tensor:
-    return torch.rand(count, 3, height, width, generator=generator(99))
-
-
-@pytest.mark.parametrize("name", ["crop", "translate", "flip", "erase"])
-def test_same_generator_same_images(name: str) -> None:
-    images = noise(64)
-    before = images.clone()
-    first, again, other = (augment(images, (name,), generator(s)) for s in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert not torch.equal(first, images)
-    assert torch.equal(images, before)
-    assert first.shape == images.shape
-
-
-def test_names_are_applied_in_order_from_one_stream() -> None:
-    images, chance = noise(8), generator(4)
-    expected = augment(augment(images, ("flip",), chance), ("crop",), chance)
-    assert torch.equal(augment(images, ("flip", "crop"), generator(4)), expected)
-    assert augment(images, (), generator(0)) is images
-
-
-def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="got 'flop'; did you mean flip"):
-        augment(noise(1), ("flop",), generator(0))
-
-
-def test_flip_gives_each_image_or_its_mirror() -> None:
-    images = noise(400, 4, 6)
-    found = augment(images, ("flip",), generator(0))
-    same = (found == images).flatten(1).all(1)
-    mirrored = (found == images.flip(3)).flatten(1).all(1)
-    assert (same ^ mirrored).all()
-    assert 160 <= int(mirrored.sum()) <= 240  # 200, four standard deviations of 10 each way
-
-
-def test_translate_moves_a_point_by_whole_pixels() -> None:
-    images = torch.zeros(500, 3, 32, 48)
-    images[:, :, 16, 24] = 1
-    found = augment(images, ("translate",), generator(0))
-    assert (found.sum(dim=(2, 3)) == 1).all()
-    assert ((found == 0) | (found == 1)).all()
-    places = found[:, 0].nonzero()[:, 1:] - torch.tensor([16, 24])
-    # Up to an eighth of each side, every shift of them seen, both axes on their own.
-    assert sorted(set(places[:, 0].tolist())) == list(range(-4, 5))
-    assert sorted(set(places[:, 1].tolist())) == list(range(-6, 7))
-    assert abs(np.corrcoef(places.T.numpy())[0, 1]) < 0.2
-
-
-def test_crop_cuts_from_the_mirrored_border() -> None:
-    images = noise(60, 16, 24)
-    found = augment(images, ("crop",), generator(3))
-    padded = torch.nn.functional.pad(images, (3, 3, 2, 2), mode="reflect")
-    shifts = set()
-    for before, after in zip(padded, found, strict=True):
-        fits = [
-            (top, left)
-            for top in range(5)
-            for left in range(7)
-            if torch.equal(before[:, top : top + 16, left : left + 24], after)
-        ]
-        assert len(fits) == 1
-        shifts.update(fits)
-    assert len(shifts) > 20
-
-
-def test_translate_repeats_the_border() -> None:
-    images = noise(60, 16, 24)
-    found = augment(images, ("translate",), generator(3))
-    padded = torch.nn.functional.pad(images, (3, 3, 2, 2), mode="replicate")
-    for before, after in zip(padded, found, strict=True):
-        assert any(
-            torch.equal(before[:, top : top + 16, left : left + 24], after)
-            for top in range(5)
-            for left in range(7)
-        )
-
-
-def test_erase_paints_one_rectangle_in_half_of_the_images() -> None:
-    images = noise(400, 32, 40)
-    found = augment(images, ("erase",), generator(0))
-    changed = (found != images).any(dim=1)
-    erased = changed.flatten(1).any(1)
-    assert 160 <= int(erased.sum()) <= 240
-    shares, ratios = [], []
-    for index in erased.nonzero().flatten().tolist():
-        rows = changed[index].any(1).nonzero().flatten()
-        columns = changed[index].any(0).nonzero().flatten()
-        top, left = int(rows[0]), int(columns[0])
-        tall, wide = int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
-        inside = found[index, :, top : top + tall, left : left + wide]
-        assert int(changed[index].sum()) == tall * wide
-        torch.testing.assert_close(
-            inside, images[index].mean((1, 2))[:, None, None].expand_as(inside)
-        )
-        shares.append(tall * wide / (32 * 40))
-        ratios.append(tall / wide)
-    # The bounds with what rounding to whole pixels adds.
-    assert 0.015 < min(shares) < 0.05
-    assert 0.17 < max(shares) < 0.22
-    assert 0.25 < min(ratios) < 0.5
-    assert 2 < max(ratios) < 4
-
-
-def test_tiny_images_can_be_augmented() -> None:
-    images = noise(16, 3, 2)
-    found = augment(images, ("crop", "translate", "flip", "erase"), generator(0))
-    assert found.shape == images.shape
-    assert not found.isnan().any()

@@ -105,6 +105,22 @@ def test_resnet50_is_cut_behind_the_first_block_of_its_third_layer() -> None:
     assert weighted_layers(model) == 54
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "tf_efficientnet_lite0"])
+def test_the_whole_trunk_may_be_open(name: str) -> None:
+    model, size = _built(name), FAMILIES[name]
+    cut = cut_trunk(model, 1, size)
+    assert (cut.place, cut.before, cut.shape) == ("the input", 0, (3, size, size))
+    assert not dict(cut.prefix.named_parameters())
+    images = _images(size)
+    assert torch.equal(cut.prefix(images), images)
+    assert torch.equal(cut.tail(images.clone()), model.forward_features(images.clone()))
+
+
+def test_the_last_layer_is_after_the_cut_where_none_is_open() -> None:
+    cut = cut_trunk(_meta("vgg16"), 0, 224)
+    assert (cut.before, cut.total) == (12, 13)
+
+
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.floats(0.001, 0.999))
 def test_nearest_block_boundary_is_taken(share: float) -> None:
@@ -163,8 +179,8 @@ def test_a_smaller_place_goes_before_a_later_one() -> None:
     assert (cut.place, cut.shape) == ("pool", (4, 16, 16))
 
 
-def test_one_layer_at_least_lies_on_either_side() -> None:
-    assert cut_trunk(_Plain().eval(), 1.0, 32).before == 1
+def test_one_layer_at_least_lies_on_either_side_of_any_other_share() -> None:
+    assert cut_trunk(_Plain().eval(), 0.999, 32).before == 1
     assert cut_trunk(_Plain().eval(), 0.0, 32).before == 3
 
 

@@ -112,7 +112,7 @@ def test_a_folds_predictions_are_those_of_a_head_trained_by_hand(
     assert not set(fold.held_out.tolist()) & {*train.tolist(), *stop.tolist()}
     pooled = features(data).pooled
     head = Head(6, (4,), 0.2, 3, seed_of(3, "head"))
-    settings = stage_settings("adaptation", wanted.head, 4, 5, 1.0, 3)
+    settings = stage_settings("adaptation", wanted.head, 4, 5, 1e-3, 3)
     learner = HeadLearner(head, pooled, data.labels, train, stop, settings)
     result = train_stage(learner, settings, Silent(), "by hand")
     answers = found[1].answers["adaptation"]
@@ -177,7 +177,7 @@ def test_another_seed_is_adaptation_with_that_seed(tmp_path: Path, data: Dataset
     assert (one.repetition.seed, other.repetition.seed) == (4, 5)
     pooled, head = features(data).pooled, Head(6, (4,), 0.2, 3, seed_of(4, "head"))
     train, stop = data.where("train"), data.where("validation")
-    settings = stage_settings("adaptation", wanted.head, 4, 5, 1.0, 4)
+    settings = stage_settings("adaptation", wanted.head, 4, 5, 1e-3, 4)
     learner = HeadLearner(head, pooled, data.labels, train, stop, settings)
     train_stage(learner, settings, Silent(), "by hand")
     with torch.no_grad():

@@ -20,12 +20,19 @@ from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.training import Epoch
 from seewhy.training.checkpoint import Checkpoint, optimizer_tensors
 from seewhy.training.learners import HeadLearner, ModuleLearner
+from seewhy.training.optimisation import Optimisation
 from seewhy.training.trainer import BestEpoch, OnEpoch, StageResult, StageSettings, train_stage
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 # Five epochs at most; patience is never at its end.
 WHOLE = StageSettings("adaptation", 5, 99, 0.02, 8, "cross-entropy", 0)
 # Labels that cannot be learnt: early stopping ends it before its last epoch.
+# What fine-tuning has by default, and an average of the weights.
+FIELD = replace(
+    WHOLE,
+    optimisation=Optimisation("adamw", 0.05, 0.3, "cosine", 0.2, 1.0, 0.8),
+    label_smoothing=0.1,
+)
 EARLY = replace(WHOLE, epochs=20, patience=3, seed=3, loss="kl-divergence", label_smoothing=0.1)
 
 
@@ -40,6 +47,22 @@ def _head_learner(settings: StageSettings, seed: int = 1) -> HeadLearner:
     rows, labels, indices = _data()
     head = Head(6, (8, 4), 0.3, 3, seed)
     return HeadLearner(head, rows, labels, indices[:37], indices[37:], settings)
+
+
+def _mixing_learner(settings: StageSettings, seed: int = 1) -> ModuleLearner:
+    """Maps of one place, so that they can be mixed as activations at the cut are."""
+    rows, labels, indices = _data()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = nn.Sequential(
+            nn.Conv2d(6, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)
+        )
+
+    def batches(chosen: np.ndarray, generator: torch.Generator | None) -> Tensor:
+        return rows[torch.from_numpy(chosen)][:, :, None, None]
+
+    settings = replace(settings, mixup=0.4)
+    return ModuleLearner(module, batches, labels, indices[:37], indices[37:], settings, CPU)
 
 
 def _module_learner(settings: StageSettings, seed: int = 1) -> ModuleLearner:
@@ -119,6 +142,21 @@ def test_a_stage_stopped_after_any_epoch_ends_as_if_it_had_not_stopped(
         assert not again.module.training
 
 
+def test_an_average_a_schedule_and_mixtures_resume(tmp_path: Path) -> None:
+    whole = _mixing_learner(FIELD)
+    expected = _train(whole, FIELD, None)
+    assert whole.kept is not whole.module
+    for stopped in range(1, 5):
+        path = tmp_path / f"{stopped}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            _train(_mixing_learner(FIELD), FIELD, path, _stopping_after(stopped))
+        again = _mixing_learner(FIELD, seed=2)
+        assert _plain(_train(again, FIELD, path)) == _plain(expected)
+        assert _equal(again.module.state_dict(), whole.module.state_dict())
+        assert _equal(again.kept.state_dict(), whole.kept.state_dict())
+        assert _equal(optimizer_tensors(again.optimizer), optimizer_tensors(whole.optimizer))
+
+
 @BOTH
 def test_it_may_be_stopped_again_and_again(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "stage.safetensors"
@@ -166,6 +204,8 @@ def test_seconds_before_the_interruption_count(tmp_path: Path) -> None:
         {"loss": "kl-divergence"},
         {"label_smoothing": 0.1},
         {"stage": "finetuning"},
+        {"mixup": 0.1},
+        {"optimisation": Optimisation(schedule="cosine")},
     ],
 )
 def test_what_was_trained_otherwise_is_not_taken_up(

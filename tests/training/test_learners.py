@@ -22,8 +22,10 @@ from seewhy.storage.schemas.training import Epoch
 from seewhy.training import learners
 from seewhy.training.learners import Augment, HeadLearner, ModuleLearner, image_weights
 from seewhy.training.losses import label_shares, loss_of
+from seewhy.training.mixing import Mixing
 from seewhy.training.trainer import (
     StageSettings,
+    augmentation_seed,
     dropout_seed,
     epoch_order,
     seed_of,
@@ -654,3 +656,40 @@ def test_weights_of_one_and_validation_change_nothing(
     # The validation loss of one and the same head, whatever the weights.
     weighted = make(_head((5,)), replace(SETTINGS, class_weights=WEIGHTS))
     assert weighted.validate() == make(_head((5,)), SETTINGS).validate()
+
+
+def test_a_mixture_s_loss_is_that_of_its_labels_in_their_shares() -> None:
+    """One step of stochastic gradient descent's gradient, worked out with soft labels."""
+    pooled, labels = _pooled()
+    maps, indices = pooled[:, :, None, None], np.arange(45)
+    settings = replace(SETTINGS, batch_size=64, mixup=0.6, label_smoothing=0.1)
+    head, mine = _head(()), _head(())
+    seen: list[Tensor] = []
+
+    class Recording(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = mine
+
+        def forward(self, rows: Tensor) -> Tensor:
+            seen.append(rows.detach().clone())
+            return self.head(rows)
+
+    learner = ModuleLearner(
+        Recording(),
+        lambda chosen, generator: maps[torch.from_numpy(chosen)],
+        labels,
+        indices[:29],
+        indices[30:],
+        settings,
+        CPU,
+    )
+    loss, _ = learner.train_epoch(1, lambda count: None)
+    order, _ = epoch_order(indices[:29], settings, 1, labels)
+    chance = torch.Generator().manual_seed(augmentation_seed(settings, 1))
+    mixed = Mixing(0.6, 0.0)(maps[torch.from_numpy(order)], chance)
+    assert torch.equal(seen[0], mixed.inputs)
+    shares = label_shares(torch.from_numpy(labels[order]), CLASSES, 0.1)
+    soft = mixed.share * shares + (1 - mixed.share) * shares[mixed.partners]
+    expected = nn.functional.cross_entropy(head(mixed.inputs), soft)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)

@@ -361,11 +361,11 @@ def test_a_stage_takes_its_settings_from_the_head() -> None:
     head = HeadConfig(
         learning_rate=0.004, batch_size=16, loss="kl-divergence", label_smoothing=0.25
     )
-    assert stage_settings("finetuning", head, 7, 3, 0.1, 42) == StageSettings(
+    assert stage_settings("finetuning", head, 7, 3, 0.0004, 42) == StageSettings(
         stage="finetuning",
         epochs=7,
         patience=3,
-        learning_rate=pytest.approx(0.0004),
+        learning_rate=0.0004,
         batch_size=16,
         loss="kl-divergence",
         seed=42,
@@ -379,7 +379,7 @@ class ScriptedLearner:
     images = 10
 
     def __init__(self, script: list[ValidationScores]) -> None:
-        self.module = nn.Linear(1, 1)
+        self.module = self.kept = nn.Linear(1, 1)
         self.optimizer = torch.optim.Adam(self.module.parameters())
         self.script, self.epoch = script, 0
 

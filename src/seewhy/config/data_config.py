@@ -12,7 +12,9 @@ from pydantic import (
 
 from seewhy.config.base import MOST, Section, Share
 
-AUGMENTATIONS = ("crop", "translate", "flip", "erase")
+AUGMENTATIONS = ("crop", "translate", "zoom", "flip", "colour", "trivial", "erase")
+# Names for what goes well together.
+AUGMENTATION_SETS = {"none": "", "light": "crop+flip", "strong": "zoom+flip+trivial+erase"}
 Resize = Literal["crop", "pad", "squash"]
 INPUT_SIDES = (32, 1024)  # least and most, pixels
 
@@ -139,7 +141,8 @@ class InputConfig(Section):
         How a picture of other proportions becomes the input: its middle alone, the whole with a
         neutral colour around it, or the whole in the input's proportions.
     augmentation : str, default "none"
-        ``none``, or any of crop, translate, flip, erase joined by ``+``; used in fine-tuning.
+        ``none``, ``light`` (crop+flip), ``strong`` (zoom+flip+trivial+erase), or any of crop,
+        translate, zoom, flip, colour, trivial, erase joined by ``+``; used in fine-tuning.
     """
 
     size: int | tuple[int, int] | None = None
@@ -165,15 +168,16 @@ class InputConfig(Section):
     @field_validator("augmentation")
     @classmethod
     def _known(cls, value: str) -> str:
-        for name in value.split("+"):
-            if name not in AUGMENTATIONS and value != "none":
-                raise ValueError(
-                    f"expected 'none' or names of {', '.join(AUGMENTATIONS)} joined by '+', "
-                    f"but got {value!r}"
-                )
+        known = value in AUGMENTATION_SETS
+        if not known and any(name not in AUGMENTATIONS for name in value.split("+")):
+            raise ValueError(
+                f"expected {', '.join(map(repr, AUGMENTATION_SETS))} or names of "
+                f"{', '.join(AUGMENTATIONS)} joined by '+', but got {value!r}"
+            )
         return value
 
     @property
     def augmentations(self) -> tuple[str, ...]:
         """Names of the augmentations, in the order they were given."""
-        return () if self.augmentation == "none" else tuple(self.augmentation.split("+"))
+        names = AUGMENTATION_SETS.get(self.augmentation, self.augmentation)
+        return tuple(names.split("+")) if names else ()

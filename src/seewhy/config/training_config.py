@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from seewhy.config.base import MOST, BatchSize, DropShare, Positive, Rate, Section, Share
+from seewhy.config.base import MOST, BatchSize, DropShare, Positive, Rate, Section
 from seewhy.config.validation_messages import brief
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
@@ -234,15 +234,39 @@ class AdaptationConfig(Section):
 
 
 class FinetuningConfig(Section):
-    """Stage 2: tail and head trained at a tenth of the learning rate.
+    """Stage 2: tail and head trained.
 
     Attributes
     ----------
     epochs : int, default 6
     patience : int, default 5
     open : float, default 0.5
-        Share of the trunk's weighted layers that the tail holds.
-    learning_rate_factor : float, default 0.1
+        Share of the trunk's weighted layers that the tail holds; 0: the head alone is trained,
+        1: the whole network.
+    learning_rate : float, default 1e-3
+        Of the last layer, before the schedule.
+    learning_rate_factor : float, optional
+        The learning rate as a share of ``head.learning_rate``, instead of `learning_rate`.
+    optimizer : {"adamw", "adam"}, default "adamw"
+    weight_decay : float, default 0.05
+        Biases and the parameters of normalisation have none.
+    first_layer_rate : float, default 1
+        Learning rate of the first layer after the cut, as a share of the last one's; those in
+        between follow in equal ratios.
+    schedule : {"cosine", "constant"}, default "cosine"
+    warmup : float, default 0.1
+        Share of all steps in which the rate rises, before a cosine.
+    clip : float, default 1
+        Greatest norm of the gradient; 0: any.
+    average : float, default 0
+        Decay per step of a moving average of the weights, which is then what is validated and
+        kept; 0: none.
+    label_smoothing : float, optional
+        As ``head.label_smoothing``, for this stage; default: the same.
+    mixup, cutmix : float, default 0.2 and 0
+        alpha of Beta(alpha, alpha), from which the share is drawn that an image has in a mixture
+        of two activations at the cut, or in one with a box of the other; 0: off. With both on, a
+        batch takes either.
     batch_norm : {"fixed", "train"}, default "fixed"
         Whether batch normalisation after the cut keeps its running statistics, or takes each
         batch's own and moves them: small batches at small learning rates recover slowly from that.
@@ -258,8 +282,19 @@ class FinetuningConfig(Section):
 
     epochs: Positive = 6
     patience: Positive = 5
-    open: Share = 0.5
-    learning_rate_factor: Rate = 0.1
+    open: Annotated[float, Field(ge=0, le=1)] = 0.5
+    learning_rate: Rate = 1e-3
+    learning_rate_factor: Rate | None = None
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05
+    first_layer_rate: Rate = 1.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
+    mixup: Annotated[float, Field(ge=0, le=100)] = 0.2
+    cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
     batch_norm: Literal["fixed", "train"] = "fixed"
     augmentation: Literal["none", "erasing", "focus"] = "none"
     keep: Literal["auto", "memory", "disk", "recompute"] = "auto"

@@ -1,7 +1,8 @@
 """Images decoded once into memory-mapped uint8, then made a network's input in batches.
 
-The first half writes a listing's images at the working size; the second resizes, normalises and
-augments whole batches on the device. Neither knows splits, classes or networks.
+The first half writes a listing's images at the working size; the second resizes and normalises
+whole batches on the device, augmented where that is asked for. Neither knows splits, classes or
+networks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from seewhy.config import AUGMENTATIONS
 from seewhy.data.decoding.fit import Fit
+from seewhy.data.pixel_augmentation import augment
 from seewhy.data.sources.listing import Listing
-from seewhy.errors import ConfigError, UnreadableImageError, near_names
+from seewhy.errors import UnreadableImageError
 from seewhy.runtime.progress import Progress
 from seewhy.storage.atomic_writing import writing
 from seewhy.storage.npz_files import write_header
@@ -33,9 +33,6 @@ from seewhy.storage.schemas.input_size import sides
 from seewhy.wording import count, some
 
 CHUNK = 16
-ERASE_AREA = (0.02, 0.2)
-ERASE_ASPECT = (0.3, 1 / 0.3)
-ERASE_PROBABILITY = 0.5
 
 Item = TypeVar("Item")
 
@@ -230,9 +227,9 @@ def to_input(
         What the backbone's weights were trained with.
     device : torch.device or str
     augmentations : sequence of str, optional
-        See `augment`.
+        See `seewhy.data.pixel_augmentation.augment`.
     generator : torch.Generator, optional
-        See `augment`; needed where there are augmentations.
+        Needed where there are augmentations.
 
     Returns
     -------
@@ -257,104 +254,3 @@ def to_input(
     mean = torch.tensor(preprocess.mean, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(preprocess.std, device=images.device).view(1, 3, 1, 1)
     return images.contiguous(memory_format=torch.channels_last).sub_(mean).div_(std)
-
-
-def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
-    """Change a batch at random, each image in its own way, before it is normalised.
-
-    - ``crop``: padded by an eighth of each side with its mirror image, then cut at random.
-    - ``translate``: shifted by up to an eighth of each side, the border repeated.
-    - ``flip``: left and right exchanged, for every other image on average.
-    - ``erase``: in every other image on average, a rectangle of 2 to 20 % of the area, its sides in
-      a ratio of 0.3 to 3.3, painted in the image's mean colour.
-
-    Parameters
-    ----------
-    images : Tensor of float32, shape (B, 3, H, W)
-        In 0 … 1.
-    names : sequence of str
-        Applied in this order.
-    generator : torch.Generator
-        All chance comes from it; one of the CPU gives the same on every device.
-
-    Returns
-    -------
-    Tensor of float32, shape (B, 3, H, W)
-
-    Raises
-    ------
-    ConfigError
-        For a name that is none of these.
-    """
-    steps: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-        "crop": partial(_shift, inside=_mirrored),
-        "translate": partial(_shift, inside=lambda place, side: place.clamp(0, side - 1)),
-        "flip": _flip,
-        "erase": _erase,
-    }
-    for name in names:
-        if name not in steps:
-            raise ConfigError(
-                f"input.augmentation: expected {', '.join(AUGMENTATIONS)}, but got {name!r}"
-                f"{near_names(name, AUGMENTATIONS)}"
-            )
-        images = steps[name](images, generator)
-    return images
-
-
-def _mirrored(place: Tensor, side: int) -> Tensor:
-    """Reflect places beyond the border, the border itself not repeated."""
-    place = place.abs()
-    return torch.where(place < side, place, 2 * (side - 1) - place)
-
-
-def _shift(
-    images: Tensor, generator: torch.Generator, inside: Callable[[Tensor, int], Tensor]
-) -> Tensor:
-    """Move each image by up to an eighth of its sides; `inside` maps places back into it."""
-    count, _, height, width = images.shape
-    places = []
-    for side in (height, width):
-        most = side // 8
-        offset = torch.randint(
-            -most, most + 1, (count, 1), generator=generator, device=generator.device
-        )
-        place = torch.arange(side, device=generator.device) + offset
-        places.append(inside(place, side).to(images.device))
-    rows, columns = places[0][:, :, None], places[1][:, None, :]  # (B, H, 1), (B, 1, W)
-    batch = torch.arange(count, device=images.device)[:, None, None]
-    # Gathered with the channels last, as they are in memory: (B, H, W, 3).
-    return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2)
-
-
-def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    chosen = _uniform(len(images), generator, images.device) < 0.5
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
-
-
-def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
-    count, _, height, width = images.shape
-    chance, area, aspect, down, across = (
-        _uniform(count, generator, images.device) for _ in range(5)
-    )
-    area = (ERASE_AREA[0] + area * (ERASE_AREA[1] - ERASE_AREA[0])) * height * width
-    low, high = (float(np.log(ratio)) for ratio in ERASE_ASPECT)
-    aspect = torch.exp(low + aspect * (high - low))
-    tall = (area * aspect).sqrt().round().clamp(1, height)
-    wide = (area / aspect).sqrt().round().clamp(1, width)
-    top = (down * (height - tall + 1)).floor()
-    left = (across * (width - wide + 1)).floor()
-    rows = between(height, top, tall).unsqueeze(2)  # (B, H, 1)
-    columns = between(width, left, wide).unsqueeze(1)  # (B, 1, W)
-    erased = rows & columns & (chance < ERASE_PROBABILITY).view(-1, 1, 1)
-    return torch.where(erased.unsqueeze(1), images.mean(dim=(2, 3), keepdim=True), images)
-
-
-def between(side: int, start: Tensor, length: Tensor) -> Tensor:
-    """Mark the places from `start` on, `length` of them, in a row of `side`, (B, side)."""
-    place = torch.arange(side, device=start.device)
-    return (place >= start[:, None]) & (place < (start + length)[:, None])
-
-
-def _uniform(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    return torch.rand(count, generator=generator, device=generator.device).to(device)

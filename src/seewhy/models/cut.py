@@ -69,7 +69,8 @@ def cut_trunk(model: nn.Module, open_share: float, size: InputSize) -> Cut:
         With a `forward_features` that ends in a spatial map.
     open_share : float
         Share of the trunk's weighted layers (convolutions and linear layers, in the order in
-        which they run) that the tail should hold, in 0 … 1. At least one falls on either side.
+        which they run) that the tail should hold, in 0 … 1. The tail holds at least one; so does
+        the prefix, unless the share is 1.
     size : int, or height and width
         Of the input, pixels: of two places equally near, the one with the smaller activation at
         this size is taken, then the later one.
@@ -84,11 +85,11 @@ def cut_trunk(model: nn.Module, open_share: float, size: InputSize) -> Cut:
     shapes = trunk_shapes(model, graph, size)
     nodes = list(graph.nodes)
     counts = _running_counts(model, nodes)
-    total = counts[-1]
+    total, least = counts[-1], 0 if open_share == 1 else 1
     best: tuple[tuple[float, int, int], fx.Node] | None = None
     for index, alive in _places(nodes):
         shape = shapes.get(alive)
-        if shape is None or len(shape) != 4 or shape[0] != 2 or not 0 < counts[index] < total:
+        if shape is None or len(shape) != 4 or shape[0] != 2 or not least <= counts[index] < total:
             continue
         off = abs(counts[index] - (1 - open_share) * total)
         # Rounding keeps ties of equally near places ties: 0.3 * 10 is not 3.
@@ -308,6 +309,8 @@ def _describe(node: fx.Node) -> str:
     """Name the module a value comes from; an operation outside a layer is named beside it."""
     if node.op == "call_module":
         return str(node.target)
+    if node.op == "placeholder":
+        return "the input"
     stack = list(node.meta.get("nn_module_stack", {}))
     operation = getattr(node.target, "__name__", str(node.target))
     return f"{stack[-1]} ({operation})" if stack else operation

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seewhy.data.pixels import between
+from seewhy.data.pixel_augmentation import between
 from seewhy.errors import ConfigError
 from seewhy.models.cut import evaluating
 from seewhy.runtime.device import Compute

@@ -1,7 +1,8 @@
 """A stage after its last finished epoch, in one safetensors file, so that it can resume there.
 
-It holds the weights, the optimiser's state, the best epoch's weights and the history. Of random
-state there is only the seed to keep: an epoch draws from seed, stage and its number alone.
+It holds the weights, their average where there is one, the optimiser's state, the best epoch's
+weights and the history. Of random state there is only the seed to keep: an epoch draws from seed,
+stage and its number alone.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Checkpoint:
                     return []
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             learner.module.load_state_dict(_under(tensors, "module."))
+            if learner.kept is not learner.module:
+                learner.kept.load_state_dict(_under(tensors, "kept."))
             load_optimizer(learner.optimizer, _under(tensors, "optimizer."))
             best.state = {
                 name: tensors[f"best.{name}"].to(mine.device)
@@ -83,6 +86,8 @@ class Checkpoint:
             "optimizer.": optimizer_tensors(learner.optimizer),
             "best.": best.state,
         }
+        if learner.kept is not learner.module:
+            parts["kept."] = learner.kept.state_dict()
         tensors = {
             prefix + name: tensor.detach().cpu().contiguous()
             for prefix, part in parts.items()

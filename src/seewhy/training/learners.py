@@ -21,12 +21,15 @@ from seewhy.runtime.device import Compute, seeded
 from seewhy.runtime.progress import Advance
 from seewhy.statistics.classification import measure
 from seewhy.training.losses import label_shares, loss_of
+from seewhy.training.mixing import Mixing
+from seewhy.training.optimisation import WeightAverage, make_optimizer, take_step
 from seewhy.training.trainer import (
     StageSettings,
     ValidationScores,
     augmentation_seed,
     dropout_seed,
     epoch_order,
+    steps_per_epoch,
 )
 
 # Batches of images, by their indices; a generator asks for training batches.
@@ -76,8 +79,11 @@ class ModuleLearner:
     ) -> None:
         self.module = module
         self._frozen_modules = tuple(frozen_modules)
-        trained = (p for p in module.parameters() if p.requires_grad)
-        self.optimizer = Adam(trained, settings.learning_rate, fused=True)
+        self.optimizer = make_optimizer(module, settings.learning_rate, settings.optimisation)
+        decay = settings.optimisation.average
+        self._average = WeightAverage(module, decay) if decay else None
+        self._mixing = Mixing(settings.mixup, settings.cutmix)
+        self._steps = steps_per_epoch(settings, len(train))
         self.images = len(train)
         self._batches, self._augment = batches, augment
         self._labels = labels
@@ -87,6 +93,11 @@ class ModuleLearner:
         self._offsets = _offsets(settings, compute.device)
         self._train, self._validation = train, validation
         self._settings, self._compute = settings, compute
+
+    @property
+    def kept(self) -> nn.Module:
+        """What is validated and kept: the module, or the average of its weights."""
+        return self.module if self._average is None else self._average.module
 
     def train_epoch(self, number: int, advance: Advance) -> tuple[float, float]:
         """Train one epoch; return its mean loss and accuracy, as seen while training."""
@@ -100,26 +111,46 @@ class ModuleLearner:
         chance = torch.Generator().manual_seed(augmentation_seed(settings, number))
         loss_sum = torch.zeros((), device=device)
         right = torch.zeros((), device=device)
+        first = (number - 1) * self._steps
         with seeded(self._compute, dropout_seed(settings, number)):
-            for start in range(0, len(order), settings.batch_size):
-                indices = order[start : start + settings.batch_size]
-                inputs = self._batches(indices, generator)
-                if self._augment is not None:
-                    inputs = self._augment(inputs, self._wanted(indices), chance)
-                logits, loss = self._loss(inputs, indices, "mean", training=True)
+            for step in range(self._steps):
+                indices = order[step * settings.batch_size :][: settings.batch_size]
+                logits, loss = self._training_loss(indices, generator, chance)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
+                self._step(first + step)
                 loss_sum += loss.detach() * len(indices)
                 right += (logits.detach().argmax(dim=1) == self._wanted(indices)).sum()
                 advance(len(indices))
         self.optimizer.zero_grad()
         return float(loss_sum) / len(order), float(right) / len(order)
 
+    def _training_loss(
+        self, indices: NDArray[np.int64], generator: torch.Generator, chance: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return a training batch's logits (B, K) and its loss."""
+        inputs = self._batches(indices, generator)
+        if self._augment is not None:
+            inputs = self._augment(inputs, self._wanted(indices), chance)
+        if not self._mixing:
+            return self._loss(inputs, indices, "mean", training=True)
+        mixed = self._mixing(inputs, chance)
+        logits, own = self._loss(mixed.inputs, indices, "mean", training=True)
+        others = indices[mixed.partners.cpu().numpy()]
+        theirs = self._loss_of_logits(logits, others, "mean", training=True)
+        return logits, own.lerp(theirs, 1 - mixed.share)
+
+    def _step(self, number: int) -> None:
+        """Take the stage's step of that number, from 0."""
+        how = self._settings.optimisation
+        take_step(self.optimizer, how, number, self._settings.epochs * self._steps)
+        if self._average is not None:
+            self._average.update(self.module, number)
+
     @torch.no_grad()
     def validate(self) -> ValidationScores:
         """Score the validation images."""
-        self.module.eval()
+        self.kept.eval()
         loss_sum, right, seen = 0.0, 0, []
         for start in range(0, len(self._validation), EVALUATION_BATCH):
             indices = self._validation[start : start + EVALUATION_BATCH]
@@ -145,17 +176,21 @@ class ModuleLearner:
         reduction: str,
         training: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return logits (B, K) and their loss; only the training loss has weights and offsets."""
-        settings = self._settings
+        """Return logits (B, K) and their loss."""
         with self._compute.autocast():
-            logits = self.module(inputs)
-        wanted = self._wanted(indices)
-        each, compared = None, logits.float()
+            logits = (self.module if training else self.kept)(inputs)
+        return logits, self._loss_of_logits(logits, indices, reduction, training)
+
+    def _loss_of_logits(
+        self, logits: Tensor, indices: NDArray[np.int64], reduction: str, training: bool
+    ) -> Tensor:
+        """Return the loss against the labels; weights and offsets count in training alone."""
+        settings, each, compared = self._settings, None, logits.float()
         if training:
             each = None if self._weights is None else self._weights[self._rows(indices)]
             compared = _adjusted(compared, self._offsets)
-        smoothing = settings.label_smoothing
-        return logits, loss_of(settings.loss, compared, wanted, reduction, smoothing, each)
+        wanted, smoothing = self._wanted(indices), settings.label_smoothing
+        return loss_of(settings.loss, compared, wanted, reduction, smoothing, each)
 
 
 class HeadLearner:
@@ -209,6 +244,11 @@ class HeadLearner:
         self._validation = torch.from_numpy(validation).to(pooled.device)
         self._settings = settings
         self._random = torch.Generator(pooled.device)
+
+    @property
+    def kept(self) -> nn.Module:
+        """What is validated and kept: the head."""
+        return self.module
 
     @torch.no_grad()
     def train_epoch(self, number: int, advance: Advance) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seewhy.config import StudyConfig
@@ -24,6 +24,7 @@ from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
 from seewhy.training.losses import class_weights, logit_offsets
+from seewhy.training.optimisation import Optimisation
 from seewhy.training.trainer import (
     OnEpoch,
     StageResult,
@@ -78,16 +79,15 @@ def finetune(
     checkpoint: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> StageResult:
-    """Stage 2: open the tail and train it with the head at a tenth of the learning rate.
+    """Stage 2: open the tail and train it with the head.
 
     Tail and head are frozen again afterwards; everything else is as for `adapt`.
     """
     stage = config.finetuning
     settings = _settings("finetuning", config, data)
-    tail_and_head.requires_grad_(True)
+    (tail_and_head if stage.open else tail_and_head.head).requires_grad_(True)
     where = stage.augmentation
     augment = None if where == "none" else Replacement(where, tail_and_head, compute)
-    norms = (part for part in tail_and_head.modules() if isinstance(part, _BatchNorm))
     learner = ModuleLearner(
         tail_and_head,
         at_cut.batch,
@@ -96,7 +96,7 @@ def finetune(
         data.where("validation"),
         settings,
         compute,
-        frozen_modules=norms if stage.batch_norm == "fixed" else (),
+        frozen_modules=_frozen_modules(tail_and_head, config),
         augment=augment,
         weights=data.weights,
     )
@@ -104,6 +104,16 @@ def finetune(
     result = train_stage(learner, settings, progress, title, keeper, on_epoch)
     tail_and_head.requires_grad_(False)
     return result
+
+
+def _frozen_modules(tail_and_head: TailAndHead, config: StudyConfig) -> tuple[nn.Module, ...]:
+    """Return what stays in evaluation mode: a tail that is not trained, or its batch norms."""
+    stage = config.finetuning
+    if not stage.open:
+        return (tail_and_head.tail,)
+    if stage.batch_norm == "train":
+        return ()
+    return tuple(part for part in tail_and_head.modules() if isinstance(part, _BatchNorm))
 
 
 def _settings(stage: Stage, config: StudyConfig, data: Dataset) -> StageSettings:
@@ -115,13 +125,39 @@ def _settings(stage: Stage, config: StudyConfig, data: Dataset) -> StageSettings
     head, train = config.head, data.where("train")
     labels, drawn = data.labels[train], head.sampler == "balanced"
     weights = None if data.weights is None or drawn else data.weights[train]
-    own = config.adaptation if stage == "adaptation" else config.finetuning
-    factor = 1.0 if stage == "adaptation" else config.finetuning.learning_rate_factor
     return replace(
-        stage_settings(stage, head, own.epochs, own.patience, factor, config.seed),
+        _of_adaptation(config) if stage == "adaptation" else _of_finetuning(config),
         class_weights=class_weights(head.class_weights, data.classes, labels, weights),
         logit_offsets=logit_offsets(head.logit_adjustment, len(data.classes), labels, weights),
         degrees=_degrees(config, data) if head.metric in OF_ORDERED_CLASSES else (),
+    )
+
+
+def _of_adaptation(config: StudyConfig) -> StageSettings:
+    head, own = config.head, config.adaptation
+    return stage_settings(
+        "adaptation", head, own.epochs, own.patience, head.learning_rate, config.seed
+    )
+
+
+def _of_finetuning(config: StudyConfig) -> StageSettings:
+    head, own = config.head, config.finetuning
+    factor, smoothing = own.learning_rate_factor, own.label_smoothing
+    rate = own.learning_rate if factor is None else head.learning_rate * factor
+    return replace(
+        stage_settings("finetuning", head, own.epochs, own.patience, rate, config.seed),
+        label_smoothing=head.label_smoothing if smoothing is None else smoothing,
+        optimisation=Optimisation(
+            optimizer=own.optimizer,
+            weight_decay=own.weight_decay,
+            first_layer_rate=own.first_layer_rate,
+            schedule=own.schedule,
+            warmup=own.warmup,
+            clip=own.clip,
+            average=own.average,
+        ),
+        mixup=own.mixup,
+        cutmix=own.cutmix,
     )
 
 

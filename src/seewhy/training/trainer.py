@@ -28,6 +28,7 @@ from seewhy.runtime.progress import Advance, Progress
 from seewhy.statistics.classification import LOWER_IS_BETTER
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.training import Epoch
+from seewhy.training.optimisation import PAPERS_OPTIMISATION, Optimisation
 
 log = logging.getLogger("seewhy")
 
@@ -43,7 +44,7 @@ class StageSettings:
     stage : {"adaptation", "finetuning"}
     epochs, patience : int
     learning_rate : float
-        Adam's.
+        Of the last layer, before the schedule.
     batch_size : int
     loss : str
         ``cross-entropy`` or ``kl-divergence``.
@@ -60,6 +61,9 @@ class StageSettings:
         `seewhy.statistics.classification.measure`.
     degrees : tuple of int, default ()
         The places of the classes in their order, where they are ordered.
+    optimisation : Optimisation, default Adam at a constant rate
+    mixup, cutmix : float, default 0
+        See `seewhy.training.mixing.Mixing`.
     """
 
     stage: Stage
@@ -75,6 +79,9 @@ class StageSettings:
     logit_offsets: tuple[float, ...] = ()
     metric: Metric = "accuracy"
     degrees: tuple[int, ...] = ()
+    optimisation: Optimisation = PAPERS_OPTIMISATION
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,10 @@ class Learner(Protocol):
     @property
     def module(self) -> nn.Module:
         """What is trained, in place."""
+
+    @property
+    def kept(self) -> nn.Module:
+        """What is validated and kept: the module, or an average of its weights over the steps."""
 
     @property
     def optimizer(self) -> Optimizer:
@@ -177,22 +188,14 @@ def goodness(metric: Metric, value: float) -> float:
 
 
 def stage_settings(
-    stage: Stage,
-    head: HeadConfig,
-    epochs: int,
-    patience: int,
-    factor: float,
-    seed: int,
+    stage: Stage, head: HeadConfig, epochs: int, patience: int, learning_rate: float, seed: int
 ) -> StageSettings:
-    """Put a stage's settings together, but for those that depend on the classes.
-
-    `factor` scales the head's learning rate.
-    """
+    """Put together what both stages take from the head's settings, but for the classes' sizes."""
     return StageSettings(
         stage=stage,
         epochs=epochs,
         patience=patience,
-        learning_rate=head.learning_rate * factor,
+        learning_rate=learning_rate,
         batch_size=head.batch_size,
         loss=head.loss,
         seed=seed,
@@ -260,13 +263,19 @@ def _balanced_chances(
     return np.asarray(mine / np.where(sums > 0, sums, 1)[own])
 
 
+def steps_per_epoch(settings: StageSettings, images: int) -> int:
+    """Return how many batches an epoch of `epoch_order` has."""
+    alone = images > settings.batch_size and images % settings.batch_size == 1
+    return math.ceil(images / settings.batch_size) - alone
+
+
 def dropout_seed(settings: StageSettings, number: int) -> int:
     """Return what an epoch's dropout is drawn from."""
     return seed_of(settings.seed, settings.stage, number, "dropout")
 
 
 def augmentation_seed(settings: StageSettings, number: int) -> int:
-    """Return what is drawn from, in an epoch, where regions are replaced at the cut."""
+    """Return what is drawn from, in an epoch, where images are changed at the cut."""
     return seed_of(settings.seed, settings.stage, number, "augmentation")
 
 
@@ -278,7 +287,7 @@ def train_stage(
     keeper: CheckpointStore | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> StageResult:
-    """Train with Adam until the validation metric, by default accuracy, stops getting better.
+    """Train until the validation metric, by default accuracy, stops getting better.
 
     An epoch is better when its validation metric is better, or equal at a lower validation
     loss (small validation sets reach their ceiling early). The start counts as epoch 0: where
@@ -307,14 +316,14 @@ def train_stage(
     if not history:
         start = _defined(learner.validate(), settings, title)
         if settings.metric == "accuracy" or settings.stage == "finetuning":
-            best.offer(0, start, learner.module)
+            best.offer(0, start, learner.kept)
     total = settings.epochs * learner.images
     with progress.task(title, total) as advance:
         advance(len(history) * learner.images)
         while len(history) < settings.epochs and _behind(history, best) < settings.patience:
             last, scores = _epoch(learner, settings, len(history) + 1, advance, title)
             history.append(last)
-            best.offer(last.epoch, scores, learner.module)
+            best.offer(last.epoch, scores, learner.kept)
             if keeper:
                 keeper.keep(learner, best, history)
             if on_epoch:
@@ -339,7 +348,7 @@ def _epoch(
     if not math.isfinite(epoch.train_loss + epoch.validation_loss):
         raise TrainingError(
             f"{title}: training diverged in epoch {epoch.epoch} (its loss is no number); lower "
-            f"head.learning_rate (this stage trains at {epoch.learning_rate:g})"
+            f"{_rate_key(settings)} (this stage trains at {epoch.learning_rate:g})"
         )
     log.info(
         "%s: epoch %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f",
@@ -349,6 +358,11 @@ def _epoch(
         *validated[:2],
     )
     return epoch, _defined(validated, settings, title)
+
+
+def _rate_key(settings: StageSettings) -> str:
+    """Name the key of the configuration that the stage's learning rate comes from."""
+    return f"{'head' if settings.stage == 'adaptation' else 'finetuning'}.learning_rate"
 
 
 def _behind(history: Sequence[Epoch], best: BestEpoch) -> int:
