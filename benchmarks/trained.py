@@ -23,11 +23,11 @@ from seewhy.models.classifier import Classifier, ClassifierSpec, Head, pool
 from seewhy.models.cut import cut_trunk
 from seewhy.runtime.device import choose_compute
 from seewhy.runtime.progress import Silent
+from seewhy.runtime.seeding import seed_of
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.dataset import Dataset, Split
 from seewhy.training.feature_cache import keeping_features
 from seewhy.training.stages import adapt, finetune
-from seewhy.training.trainer import seed_of
 
 BATCH = 32
 

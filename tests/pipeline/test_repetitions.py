@@ -25,13 +25,14 @@ from seewhy.pipeline.repetitions import (
 )
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
+from seewhy.runtime.seeding import seed_of
 from seewhy.storage.optional_steps import Failures
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.summary import StageSummary
 from seewhy.training.feature_cache import FeatureCache
 from seewhy.training.learners import HeadLearner
-from seewhy.training.trainer import seed_of, stage_settings, train_stage
+from seewhy.training.trainer import stage_settings, train_stage
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 UNUSED: Any = None

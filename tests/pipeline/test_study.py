@@ -362,6 +362,7 @@ def test_an_augmented_study_computes_training_activations_anew(
     done = seewhy(
         "run", "colours", "--backbone", "local-dir:resnet18", "--out", "out", "--quiet",
         "--set=input.augmentation=crop+flip+erase", "--set=finetuning.batch_norm=train", *TINY,
+        "--set=finetuning.views=0",
         "--set=explanation.method=layercam", "--set=explanation.layer=['layer3.1.act2', 'auto']",
         "--set=explanation.faithfulness=0", cwd=tmp_path,
     )  # fmt: skip

@@ -94,13 +94,81 @@ def test_every_image_passes_the_prefix_once(
         handle.remove()
 
 
+def _augmented(names: str, **finetuning: object) -> StudyConfig:
+    wanted = StudyConfig().input.model_copy(update={"augmentation": names})
+    return _config(**finetuning).model_copy(update={"input": wanted})
+
+
+@pytest.mark.parametrize("keep", ["memory", "recompute"])
+def test_a_training_batch_takes_one_of_the_versions_of_each_image(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path, keep: str
+) -> None:
+    backbone, cut, data = parts
+    config = _augmented("crop+flip+erase", views=3, keep=keep)
+    train = data.where("train")[:8]
+    with keeping_features(backbone, cut, data, CPU, config, tmp_path, Silent()) as found:
+        at_cut = found.at_cut
+        assert "with 3 versions of each training image by crop and flip" in at_cut.plan.reason
+        versions = torch.stack(
+            [cut.prefix(at_cut.versions(train, np.full(8, view))) for view in range(3)]
+        )
+        plain = cut.prefix(at_cut.images(train))
+        torch.testing.assert_close(versions[0], plain, rtol=1e-5, atol=1e-5)
+        assert float((versions[1] - versions[2]).abs().amax(dim=(1, 2, 3)).min()) > 1e-3
+        seen = []
+        for number in range(12):
+            batch = at_cut.batch(train, torch.Generator().manual_seed(number))
+            away = (versions - batch).abs().amax(dim=(2, 3, 4))
+            assert float(away.amin(dim=0).max()) < 1e-4
+            seen.append(away.argmin(dim=0))
+        # Each version is taken about as often as the others.
+        counts = torch.bincount(torch.cat(seen), minlength=3)
+        assert int(counts.min()) > 15
+        # Validation never draws, and a version does not depend on its batch.
+        torch.testing.assert_close(at_cut.batch(train), plain, rtol=1e-5, atol=1e-5)
+        alone = at_cut.versions(train[5:6], np.array([2]))
+        assert torch.equal(alone, at_cut.versions(train, np.full(8, 2))[5:6])
+
+
+def test_kept_and_recomputed_versions_are_equal_to_the_last_bit(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    train = data.where("train")[:20]
+    found = {}
+    for keep in ("memory", "disk", "recompute"):
+        config = _augmented("zoom+flip+trivial", views=4, keep=keep)
+        with keeping_features(backbone, cut, data, CPU, config, tmp_path, Silent()) as cache:
+            found[keep] = cache.at_cut.batch(train, torch.Generator().manual_seed(5))
+    assert torch.equal(found["memory"], found["disk"])
+    assert torch.equal(found["memory"], found["recompute"])
+
+
+def test_versions_pass_the_prefix_once_and_test_images_have_none(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    seen = []
+    handle = cut.prefix.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
+    trained = len(data.ids) - len(data.where("test"))
+    try:
+        config = _augmented("flip", views=3)
+        with keeping_features(backbone, cut, data, CPU, config, tmp_path, Silent()) as found:
+            before = sum(seen)
+            # In batches of sixteen, the last one filled up; one of zeros for the type.
+            assert before == 1 + 80 + 2 * -(-trained // 16) * 16
+            for number in range(3):
+                found.at_cut.batch(data.where("train"), torch.Generator().manual_seed(number))
+            assert sum(seen) == before
+    finally:
+        handle.remove()
+
+
 def test_augmented_training_batches_are_new_and_the_others_kept(
     parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
 ) -> None:
     backbone, cut, data = parts
-    config = _config().model_copy(
-        update={"input": StudyConfig().input.model_copy(update={"augmentation": "flip"})}
-    )
+    config = _augmented("flip", views=0)
     train, validation = data.where("train")[:8], data.where("validation")[:8]
     with keeping_features(backbone, cut, data, CPU, config, tmp_path, Silent()) as found:
         plain = found.at_cut.batch(train)

@@ -17,6 +17,7 @@ from seewhy.errors import TrainingError
 from seewhy.models.classifier import Head
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
+from seewhy.runtime.seeding import seed_of
 from seewhy.statistics.classification import measure
 from seewhy.storage.schemas.training import Epoch
 from seewhy.training import learners
@@ -28,7 +29,6 @@ from seewhy.training.trainer import (
     augmentation_seed,
     dropout_seed,
     epoch_order,
-    seed_of,
     train_stage,
 )
 

@@ -20,6 +20,7 @@ from seewhy.config import HeadConfig, Metric
 from seewhy.errors import TrainingError
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Advance, Silent
+from seewhy.runtime.seeding import seed_of
 from seewhy.storage.schemas.training import Epoch
 from seewhy.training.learners import ModuleLearner
 from seewhy.training.trainer import (
@@ -32,7 +33,6 @@ from seewhy.training.trainer import (
     ValidationScores,
     dropout_seed,
     epoch_order,
-    seed_of,
     stage_settings,
     train_stage,
 )

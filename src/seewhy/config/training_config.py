@@ -267,6 +267,10 @@ class FinetuningConfig(Section):
         alpha of Beta(alpha, alpha), from which the share is drawn that an image has in a mixture
         of two activations at the cut, or in one with a box of the other; 0: off. With both on, a
         batch takes either.
+    views : int, default 4
+        With ``input.augmentation``: versions of each training image, itself and augmented ones,
+        that are kept at the cut; each epoch takes one of them by chance. 0: a new one in every
+        epoch, for which the frozen part runs again.
     batch_norm : {"fixed", "train"}, default "fixed"
         Whether batch normalisation after the cut keeps its running statistics, or takes each
         batch's own and moves them: small batches at small learning rates recover slowly from that.
@@ -295,6 +299,7 @@ class FinetuningConfig(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
     mixup: Annotated[float, Field(ge=0, le=100)] = 0.2
     cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
+    views: Annotated[int, Field(ge=0, le=1000)] = 4
     batch_norm: Literal["fixed", "train"] = "fixed"
     augmentation: Literal["none", "erasing", "focus"] = "none"
     keep: Literal["auto", "memory", "disk", "recompute"] = "auto"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from seewhy.data.pixels import to_input
 from seewhy.runtime.device import Compute
+from seewhy.runtime.seeding import seed_of
 from seewhy.storage.atomic_writing import write_error
 from seewhy.storage.schemas.dataset import Dataset, Preprocess
 from seewhy.storage.schemas.training import Place
@@ -61,7 +62,12 @@ class CutInput:
     compute : Compute
     plan : ActivationPlan
     augmentations : tuple of str
-        Applied to training batches, whose activations are then never kept.
+        Applied to training batches.
+    views : int, default 0
+        How many versions of a training image there are, itself and augmented ones, of which each
+        batch takes one by chance: few enough to be kept. 0: a new one every time, never kept.
+    seed : int, default 0
+        Of the augmented versions.
     """
 
     def __init__(
@@ -72,6 +78,8 @@ class CutInput:
         compute: Compute,
         plan: ActivationPlan,
         augmentations: tuple[str, ...] = (),
+        views: int = 0,
+        seed: int = 0,
     ) -> None:
         self.plan = plan
         self._data = data
@@ -79,18 +87,22 @@ class CutInput:
         self._prefix = prefix
         self._compute = compute
         self._augmentations = augmentations
+        self.views, self._seed = views, seed
         self._kept: Tensor | None = None
         self._rows: Tensor | None = None
 
     def keep_in(self, store: Tensor, rows: Tensor) -> None:
-        """Take `store` (M, H, W, C) to hold the activations; `rows` (N,) gives -1 or a row."""
+        """Take `store` (M, H, W, C) to hold the activations; `rows` (N, V) gives -1 or a row.
+
+        Column 0 is for the images as they are, the others are for their augmented versions.
+        """
         self._kept, self._rows = store, rows
 
-    def put(self, indices: NDArray[np.int64], activations: Tensor) -> None:
-        """Keep the activations (B, C, H, W) of those images that are to be kept."""
+    def put(self, indices: NDArray[np.int64], activations: Tensor, view: int = 0) -> None:
+        """Keep the activations (B, C, H, W) of a version of those images that are to be kept."""
         if self._kept is None or self._rows is None:
             return
-        rows = self._rows[torch.from_numpy(indices)]
+        rows = self._rows[torch.from_numpy(indices), view]
         chosen = rows >= 0
         if chosen.any():
             laid = activations.detach().permute(0, 2, 3, 1)[chosen.to(activations.device)]
@@ -102,12 +114,20 @@ class CutInput:
 
         With a `generator` the images are augmented, where augmentation is on.
         """
-        if not (generator and self._augmentations) and self._kept is not None:
-            assert self._rows is not None
-            rows = self._rows[torch.from_numpy(indices)]
+        if generator is None or not self._augmentations:
+            return self._version(indices, np.zeros(len(indices), dtype=np.int64))
+        if not self.views:
+            return self.activations(self.images(indices, generator))
+        drawn = torch.randint(self.views, (len(indices),), generator=generator)
+        return self._version(indices, drawn.numpy())
+
+    def _version(self, indices: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """Return the activations of a version of each image, kept or computed again."""
+        if self._kept is not None and self._rows is not None:
+            rows = self._rows[torch.from_numpy(indices), torch.from_numpy(views)]
             if bool((rows >= 0).all()):
                 return self._kept[rows].to(self._compute.device).permute(0, 3, 1, 2)
-        return self.activations(self.images(indices, generator))
+        return self.activations(self.versions(indices, views))
 
     @torch.no_grad()
     def activations(self, images: Tensor) -> Tensor:
@@ -122,6 +142,23 @@ class CutInput:
         pixels = torch.from_numpy(self._data.pixels[indices])
         wanted = self._augmentations if generator is not None else ()
         return to_input(pixels, self._preprocess, self._compute.device, wanted, generator)
+
+    @torch.no_grad()
+    def versions(self, indices: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """Return a version of each image, preprocessed: 0 is the image itself.
+
+        An augmented one depends on the seed, the image and the version alone: whichever images
+        share a batch, it is the same.
+        """
+        if not views.any():
+            return self.images(indices)
+        parts = zip(indices.tolist(), views.tolist(), strict=True)
+        return torch.cat([self._one_version(index, view) for index, view in parts])
+
+    def _one_version(self, index: int, view: int) -> Tensor:
+        seed = seed_of(self._seed, "view", view, index)
+        chance = torch.Generator().manual_seed(seed) if view else None
+        return self.images(np.array([index]), chance)
 
     def is_repeatable(self) -> bool:
         """Tell whether activations computed again in another order are equal to the last bit."""

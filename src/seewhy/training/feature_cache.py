@@ -89,10 +89,9 @@ def keeping_features(
         Where the disk is full, or a study that is resumed has not the room that it needs.
     """
     started = time.perf_counter()
-    augmentations = config.input.augmentations
+    augmentations, views = config.input.augmentations, config.finetuning.views
     shape = (cut.shape[1], cut.shape[2], cut.shape[0])
-    # Augmented training images differ in every epoch; only the others are worth keeping.
-    keepable = np.asarray(data.splits) != "train" if augmentations else np.full(len(data.ids), True)
+    keepable = _keepable(data, views if augmentations else 1)
     count = int(keepable.sum())
     dtype = _dtype_at_cut(backbone, cut, compute)
     item = prod(shape) * dtype.itemsize
@@ -104,25 +103,64 @@ def keeping_features(
         compute,
         ActivationPlan("recompute", ""),
         augmentations,
+        views,
+        config.seed,
     )
     budget = read_budget(config.finetuning, folder)
     plan = _plan(at_cut, config.finetuning.keep, count, item, budget, folder, compute, recorded)
     if augmentations:
-        note = f"without the training images, which {' and '.join(augmentations)} change every time"
-        plan = ActivationPlan(plan.place, f"{plan.reason}, {note}")
+        plan = ActivationPlan(plan.place, f"{plan.reason}, {_views_note(augmentations, views)}")
     at_cut.plan = plan
     spill = folder / ".activations.part"
     try:
         if at_cut.plan.place != "recompute" and count:
             store = make_store(at_cut.plan.place, (count, *shape), dtype, spill)
-            rows = torch.full((len(data.ids),), -1, dtype=torch.int64)
+            rows = torch.full(keepable.shape, -1, dtype=torch.int64)
             rows[torch.from_numpy(keepable)] = torch.arange(count)
             at_cut.keep_in(store, rows)
+            _keep_views(at_cut, keepable, progress, f"{folder.name}: augmented versions")
         title = f"{folder.name}: features"
         pooled, probabilities = _pass(backbone, cut, data, compute, at_cut, progress, title)
         yield FeatureCache(pooled, probabilities, at_cut, time.perf_counter() - started)
     finally:
         spill.unlink(missing_ok=True)
+
+
+def _keepable(data: Dataset, views: int) -> NDArray[np.bool_]:
+    """Return which versions of which images are worth keeping, (N, at least 1).
+
+    Column 0 is for images as they are, the others are for augmented versions: of validation images
+    too, since they are trained on in other folds. Without a fixed number of versions (0) training
+    images are new every time.
+    """
+    splits = np.asarray(data.splits)
+    if not views:
+        return np.asarray(splits != "train")[:, None]
+    keepable: NDArray[np.bool_] = np.repeat((splits != "test")[:, None], views, axis=1)
+    keepable[:, 0] = True
+    return keepable
+
+
+def _views_note(augmentations: tuple[str, ...], views: int) -> str:
+    names = " and ".join(augmentations)
+    if not views:
+        return f"without the training images, which {names} change every time"
+    return f"with {views} versions of each training image by {names}"
+
+
+def _keep_views(
+    at_cut: CutInput, keepable: NDArray[np.bool_], progress: Progress, title: str
+) -> None:
+    """Run the augmented versions of the images through the prefix and keep them."""
+    total = int(keepable[:, 1:].sum())
+    with progress.task(title, total) as advance:
+        for view in range(1, keepable.shape[1]):
+            every = np.flatnonzero(keepable[:, view])
+            for start in range(0, len(every), BATCH):
+                indices = every[start : start + BATCH]
+                versions = at_cut.versions(indices, np.full(len(indices), view))
+                at_cut.put(indices, at_cut.activations(versions), view)
+                advance(len(indices))
 
 
 def _plan(

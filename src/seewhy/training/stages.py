@@ -16,6 +16,7 @@ from seewhy.config import StudyConfig
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Progress
+from seewhy.runtime.seeding import seed_of
 from seewhy.statistics.classification import OF_ORDERED_CLASSES
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.dataset import Dataset
@@ -25,14 +26,7 @@ from seewhy.training.cut_activations import CutInput
 from seewhy.training.learners import HeadLearner, ModuleLearner
 from seewhy.training.losses import class_weights, logit_offsets
 from seewhy.training.optimisation import Optimisation
-from seewhy.training.trainer import (
-    OnEpoch,
-    StageResult,
-    StageSettings,
-    seed_of,
-    stage_settings,
-    train_stage,
-)
+from seewhy.training.trainer import OnEpoch, StageResult, StageSettings, stage_settings, train_stage
 
 
 def new_head(pooled: Tensor, config: StudyConfig, classes: Sequence[str]) -> Head:

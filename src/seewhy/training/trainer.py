@@ -8,7 +8,6 @@ run again by itself, and a stage continues behind any epoch as if it had never s
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from torch.optim import Optimizer
 from seewhy.config import HeadConfig, Metric
 from seewhy.errors import TrainingError
 from seewhy.runtime.progress import Advance, Progress
+from seewhy.runtime.seeding import seed_of
 from seewhy.statistics.classification import LOWER_IS_BETTER
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.training import Epoch
@@ -203,12 +203,6 @@ def stage_settings(
         sampler=head.sampler,
         metric=head.metric,
     )
-
-
-def seed_of(*parts: int | str) -> int:
-    """Turn what a random choice depends on into a seed below 2**63."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def epoch_order(

@@ -22,7 +22,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from seewhy.config import HeadConfig, SearchConfig
-from seewhy.training.trainer import seed_of
+from seewhy.runtime.seeding import seed_of
 
 Space = dict[str, BaseDistribution]
 # The user attribute with the outcome of a trial.

@@ -25,6 +25,7 @@ from seewhy.config import HeadConfig, Metric, SearchConfig, StudyConfig
 from seewhy.errors import SeewhyError, TrainingError, first_line
 from seewhy.runtime.device import one_thread
 from seewhy.runtime.progress import Advance, Progress
+from seewhy.runtime.seeding import seed_of
 from seewhy.storage.schemas.search import LayerSearch, SearchRecord, Trial, TrialState
 from seewhy.storage.schemas.training import Epoch, HeadSummary
 from seewhy.storage.titles import METRIC_TITLES
@@ -36,7 +37,7 @@ from seewhy.training.search.sampling import (
     tried_head,
 )
 from seewhy.training.search.trial_store import TrialStore, quiet_optuna
-from seewhy.training.trainer import LAST_EPOCHS, OnEpoch, StageResult, goodness, seed_of
+from seewhy.training.trainer import LAST_EPOCHS, OnEpoch, StageResult, goodness
 
 log = logging.getLogger("seewhy")
 
