@@ -46,6 +46,7 @@ name = "local-dir:resnet10t"
 name = "local-dir:mobilenetv2_035"
 [input]
 size = 64
+augmentation = "crop+flip"
 [search]
 trials = 4
 max_layers = 2
@@ -55,6 +56,9 @@ units = [4, 32]
 epochs = 4
 [finetuning]
 epochs = 2
+views = 2
+average = 0.9
+cutmix = 1.0
 [explanation]
 faithfulness = 2
 """

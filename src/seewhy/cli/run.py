@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "seewhy run demo",
     "seewhy run my_photos/ --backbone resnet50 --set input.size=160",
+    "seewhy run my_photos/ --minutes 10   (as many epochs of fine-tuning as fit)",
     "seewhy run labels.csv --set data.group=patient",
     "seewhy run labels.csv --set head.metric=balanced_accuracy "
     "--set evaluation.operating_point=sensitivity=0.95   (few positives)",
@@ -54,6 +55,14 @@ def run(
     ] = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="What the whole study is to take: as many epochs of fine-tuning as fit. The plan "
+            "is told first.",
+            show_default="no limit",
+        ),
+    ] = None,
     settings: SettingsOption = None,
     fresh: Annotated[
         bool,
@@ -83,7 +92,7 @@ def run(
         backbones=backbone or (),
         seed=seed,
         device=device,
-        settings=settings or (),
+        settings=[*(settings or ()), *([] if minutes is None else [f"minutes={minutes}"])],
     )
     from seewhy.pipeline.mitigation import check_mitigation, mitigate_run
     from seewhy.pipeline.study import run_folder, run_study

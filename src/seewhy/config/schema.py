@@ -42,6 +42,9 @@ class StudyConfig(Section):
     seed : int, default 0
     seeds : int, default 1
         Trainings of the head with different seeds, the study's own and those that follow it.
+    minutes : float, optional
+        What the whole study is to take: fine-tuning has as many epochs as fit, instead of
+        ``finetuning.epochs``.
     device : str, default "auto"
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : {"auto", "float32", "bfloat16"}, default "auto"
@@ -58,6 +61,7 @@ class StudyConfig(Section):
     name: Annotated[str, Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")] = "study"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     seeds: Positive = 1
+    minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     data: DataConfig = Field(default_factory=DataConfig)

@@ -35,6 +35,7 @@ from seewhy.data.quality.checks import check_data
 from seewhy.data.quality.duplicates import Duplicates, find_duplicates
 from seewhy.data.quality.faults import find_faults
 from seewhy.data.quality.measurements import ImageMeasurements, measure_images
+from seewhy.data.quality.mirrored_classes import mirror_notes
 from seewhy.data.quality.resizing import resizing_cost, resizing_sentences
 from seewhy.data.sources.class_names import count_classes
 from seewhy.data.sources.corrections import without_dropped
@@ -224,6 +225,7 @@ def _findings(
                 *mask_notes(decoded.masks),
                 *group_notes(data, decoded.by_column),
                 *decoded.levels.notes,
+                *mirror_notes(data.classes, config.input.augmentations),
             ],
             "sentences": [
                 *decoded.levels.warnings,

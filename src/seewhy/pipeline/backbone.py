@@ -51,6 +51,7 @@ from seewhy.training.search.search import head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt, finetune, new_head
 from seewhy.training.trainer import OnEpoch, StageResult
+from seewhy.wording import count
 
 log = logging.getLogger("seewhy")
 
@@ -89,7 +90,8 @@ def study_backbone(
         with work.failures.optional("folds", slug):
             repeated = repeat_stages(work, slug, cut, features)
             write_out_of_fold(work, slug, repeated)
-        finetuning, explanation = _finetuning(work, slug, classifier, features.at_cut, layers)
+        planned = _with_planned_epochs(work, slug)
+        finetuning, explanation = _finetuning(planned, slug, classifier, features.at_cut, layers)
         with work.failures.optional("label issues", slug):
             _write_label_issues(work, slug, features)
     with work.failures.optional("folds", slug):
@@ -359,6 +361,21 @@ def _finetuning(
         seconds=maps.seconds,
         faithfulness=faithfulness,
     )
+
+
+def _with_planned_epochs(work: StudyContext, slug: str) -> StudyContext:
+    """Return the study with the epochs that fit into its minutes, as they were first planned."""
+    if work.budget is None:
+        return work
+    plan = work.run.training.read_plan(slug)
+    if plan is None:
+        plan = work.budget.plan(slug)
+        work.run.training.write_plan(slug, plan)
+        log.info("%s: plan: %s", slug, plan)
+    note = f"{count(plan.epochs, 'epoch')} of fine-tuning fit into {plan.minutes:g} minutes"
+    work.progress.say(f"{slug}: {note}")
+    tuning = work.config.finetuning.model_copy(update={"epochs": plan.epochs})
+    return replace(work, config=work.config.model_copy(update={"finetuning": tuning}))
 
 
 def _finish_stage(

@@ -26,12 +26,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
-        self._start = time.perf_counter()
+        self.started = time.perf_counter()
 
     @property
     def seconds(self) -> float:
         """Seconds since the clock was made."""
-        return time.perf_counter() - self._start
+        return time.perf_counter() - self.started
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

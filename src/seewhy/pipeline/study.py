@@ -36,6 +36,7 @@ from seewhy.pipeline.evaluation import evaluate_backbones
 from seewhy.pipeline.provenance import Clock, data_key, package_versions, provenance
 from seewhy.pipeline.run_fingerprint import refuse_changed_files
 from seewhy.pipeline.run_opening import opened_run
+from seewhy.pipeline.time_plan import make_budget
 from seewhy.report.build import build_report
 from seewhy.runtime.arguments import listener, path_text
 from seewhy.runtime.device import Compute, choose_compute, repeatable, without_denormals
@@ -167,8 +168,10 @@ def conduct_study(
         fingerprint = _begin(config, run, compute, data, weights, progress)
         audited = run.audit.read_images()
         failures = Failures(run, progress)
+        parts_to_time = {slug: (backbone, cut) for slug, (backbone, cut, _) in cuts.items()}
+        budget = make_budget(config, data, parts_to_time, compute, clock.started, progress)
         work = StudyContext(
-            config, compute, run, data, audited, fingerprint.data_key, progress, failures
+            config, compute, run, data, audited, fingerprint.data_key, progress, failures, budget
         )
         parts: dict[str, BackboneSummary] = {}
         for slug in list(cuts):

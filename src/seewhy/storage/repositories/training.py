@@ -16,6 +16,7 @@ from seewhy.storage.predictions_csv import read_predictions, write_predictions
 from seewhy.storage.repositories.base import Repository
 from seewhy.storage.schemas.base import STAGES, Stage
 from seewhy.storage.schemas.predictions import Predictions, StageMetrics
+from seewhy.storage.schemas.time_plan import TimePlan
 from seewhy.storage.schemas.training import Epoch, FeaturesRecord
 
 _HISTORY = TypeAdapter(list[Epoch])
@@ -35,6 +36,18 @@ class TrainingRepository(Repository):
     def read_features(self, slug: str) -> FeaturesRecord | None:
         """Read features.json; None where the backbone has not started."""
         return record_where_there(self.features_path(slug), FeaturesRecord)
+
+    def plan_path(self, slug: str) -> Path:
+        """plan.json, the epochs that fit into the study's minutes."""
+        return self.layout.backbone(slug) / "plan.json"
+
+    def write_plan(self, slug: str, plan: TimePlan) -> None:
+        """Write plan.json."""
+        write_record(self.plan_path(slug), plan)
+
+    def read_plan(self, slug: str) -> TimePlan | None:
+        """Read plan.json; None where fine-tuning has not started, or has no budget."""
+        return record_where_there(self.plan_path(slug), TimePlan)
 
     def checkpoint_path(self, slug: str, stage: Stage) -> Path:
         """Return one stage's checkpoint; deleted when the backbone is finished."""
