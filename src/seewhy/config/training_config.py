@@ -28,6 +28,7 @@ Metric = Literal[
     "quadratic_kappa",
     "mean_absolute_error",
 ]
+MixAlpha = Annotated[float, Field(ge=0, le=100)]
 Sampler = Literal["shuffle", "balanced"]
 ClassWeights = Literal["none", "balanced"] | dict[str, float]
 
@@ -179,6 +180,13 @@ class SearchConfig(Section):
     loss : tuple of str, default both
     units : (int, int), default (16, 512)
         Range of p: hidden layer i gets ``trunc(p / 2**i)`` units.
+    finetuning_trials : int, default 0
+        Candidates for fine-tuning's settings, the configured ones among them; below 2: no search
+        for them. See `seewhy.training.search.finetuning_search`.
+    finetuning_learning_rate : (float, float), default (1e-4, 3e-3)
+        Searched on a logarithmic scale, as is `first_layer_rate`.
+    first_layer_rate : (float, float), default (0.03, 1)
+    mixup : (float, float), default (0, 0.4)
     """
 
     trials: Annotated[int, Field(ge=0, le=MOST)] = 35
@@ -192,8 +200,14 @@ class SearchConfig(Section):
     batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1)] = (16, 32, 64)
     loss: Annotated[tuple[Loss, ...], Field(min_length=1)] = ("cross-entropy", "kl-divergence")
     units: tuple[Positive, Positive] = (16, 512)
+    finetuning_trials: Annotated[int, Field(ge=0, le=1000)] = 0
+    finetuning_learning_rate: tuple[Rate, Rate] = (1e-4, 3e-3)
+    first_layer_rate: tuple[Rate, Rate] = (0.03, 1.0)
+    mixup: tuple[MixAlpha, MixAlpha] = (0.0, 0.4)
 
-    @field_validator("learning_rate", "dropout", "units")
+    @field_validator(
+        "learning_rate", "dropout", "units", "finetuning_learning_rate", "first_layer_rate", "mixup"
+    )
     @classmethod
     def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
         if value[0] > value[1]:
@@ -297,8 +311,8 @@ class FinetuningConfig(Section):
     clip: Annotated[float, Field(ge=0)] = 1.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
-    mixup: Annotated[float, Field(ge=0, le=100)] = 0.2
-    cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
+    mixup: MixAlpha = 0.2
+    cutmix: MixAlpha = 0.0
     views: Annotated[int, Field(ge=0, le=1000)] = 4
     batch_norm: Literal["fixed", "train"] = "fixed"
     augmentation: Literal["none", "erasing", "focus"] = "none"

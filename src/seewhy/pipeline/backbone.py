@@ -23,6 +23,7 @@ from seewhy.models.classifier import Classifier, ClassifierSpec, TailAndHead, sa
 from seewhy.models.cut import Cut
 from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.faithfulness import faithfulness_sample, write_faithfulness
+from seewhy.pipeline.finetuning_search import with_searched_settings
 from seewhy.pipeline.maps import in_trunk, shown_layers, write_stage_maps
 from seewhy.pipeline.repetitions import (
     RepetitionResult,
@@ -91,6 +92,8 @@ def study_backbone(
             repeated = repeat_stages(work, slug, cut, features)
             write_out_of_fold(work, slug, repeated)
         planned = _with_planned_epochs(work, slug)
+        head = classifier.tail_and_head.head
+        planned = with_searched_settings(planned, slug, cut, features, head)
         finetuning, explanation = _finetuning(planned, slug, classifier, features.at_cut, layers)
         with work.failures.optional("label issues", slug):
             _write_label_issues(work, slug, features)

@@ -79,8 +79,8 @@ def repeat_stages(
     wanted = stages if _asked_for(config) else stages[:1]
     seeds = seed_repetitions(data, config.further_seeds)
     done = (
-        *(_repeat(work, slug, cut, features, one, wanted) for one in planned),
-        *(_repeat(work, slug, cut, features, one, stages) for one in seeds),
+        *(repeat_once(work, slug, cut, features, one, wanted) for one in planned),
+        *(repeat_once(work, slug, cut, features, one, stages) for one in seeds),
     )
     seconds = time.perf_counter() - started
     log.info("%s: %d folds and %d seeds in %.1f s", slug, len(planned), len(seeds), seconds)
@@ -150,7 +150,7 @@ def _stages(config: StudyConfig) -> tuple[Stage, ...]:
     return STAGES if config.data.folds_stages == "both" else ("adaptation",)
 
 
-def _repeat(
+def repeat_once(
     work: StudyContext,
     slug: str,
     cut: Cut,
@@ -158,7 +158,10 @@ def _repeat(
     repetition: Repetition,
     stages: tuple[Stage, ...],
 ) -> RepetitionResult:
-    """Train one repetition's stages, or take them as they ended."""
+    """Train one repetition's stages with the configuration of `work`, or take them as they ended.
+
+    What they predicted is kept under the repetition's name until the backbone's study has ended.
+    """
     run, name = work.run, repetition.name
     sizes = len(repetition.held_out), len(work.data.where("test")), len(work.data.classes)
     answers = run.repetitions.read_predictions(slug, name, stages, sizes)

@@ -26,6 +26,7 @@ from seewhy.runtime.device import Compute, finish
 from seewhy.runtime.progress import Progress
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.time_plan import TimePlan
+from seewhy.training.search.finetuning_search import trainings
 from seewhy.wording import count
 
 log = logging.getLogger("seewhy")
@@ -62,7 +63,10 @@ class Costs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one backbone's steps: before fine-tuning, per epoch of it, and after it."""
+    """Seconds of one backbone's steps: before fine-tuning, per epoch of it, and after it.
+
+    An epoch is of fine-tuning and of all trials that search for its settings.
+    """
 
     before: float
     epoch: float
@@ -126,7 +130,8 @@ def estimate(config: StudyConfig, data: Dataset, costs: Costs) -> Estimate:
         + versions * prefix
         + test * costs.tail
         + ADAPTATION_SECONDS,
-        epoch=train * costs.step + validation * costs.tail + anew,
+        epoch=trainings(config.search.finetuning_trials)
+        * (train * costs.step + validation * costs.tail + anew),
         after=test * costs.tail
         + explained * FAITHFULNESS_PASSES * costs.forward
         + audited * AUDIT_PASSES * costs.forward,

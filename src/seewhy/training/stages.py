@@ -123,7 +123,7 @@ def _settings(stage: Stage, config: StudyConfig, data: Dataset) -> StageSettings
         _of_adaptation(config) if stage == "adaptation" else _of_finetuning(config),
         class_weights=class_weights(head.class_weights, data.classes, labels, weights),
         logit_offsets=logit_offsets(head.logit_adjustment, len(data.classes), labels, weights),
-        degrees=_degrees(config, data) if head.metric in OF_ORDERED_CLASSES else (),
+        degrees=degrees(config, data),
     )
 
 
@@ -155,8 +155,10 @@ def _of_finetuning(config: StudyConfig) -> StageSettings:
     )
 
 
-def _degrees(config: StudyConfig, data: Dataset) -> tuple[int, ...]:
-    """Return the places of the classes in their order."""
+def degrees(config: StudyConfig, data: Dataset) -> tuple[int, ...]:
+    """Return the places of the classes in their order; empty where the metric needs none."""
+    if config.head.metric not in OF_ORDERED_CLASSES:
+        return ()
     ordered = config.data.ordered
     order = data.classes if isinstance(ordered, bool) else ordered
     return tuple(order.index(name) for name in data.classes)

@@ -97,12 +97,15 @@ class StageResult:
         Of the best epoch.
     best_validation_metric : float, optional
         Of the best epoch; None where the validation accuracy chose it.
+    best_validation_loss : float
+        Of the best epoch.
     """
 
     history: tuple[Epoch, ...]
     best_epoch: int
     best_validation_accuracy: float
     best_validation_metric: float | None = None
+    best_validation_loss: float = math.nan
 
     @property
     def seconds(self) -> float:
@@ -327,7 +330,8 @@ def train_stage(
     learner.module.load_state_dict(best.state)
     learner.module.eval()
     metric = None if settings.metric == "accuracy" else best.scores.metric
-    return StageResult(tuple(history), best.epoch, best.scores.accuracy, metric)
+    scores = best.scores
+    return StageResult(tuple(history), best.epoch, scores.accuracy, metric, scores.loss)
 
 
 def _epoch(

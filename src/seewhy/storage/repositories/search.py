@@ -12,9 +12,11 @@ from pydantic import TypeAdapter
 from seewhy.storage.csv_files import CsvTable, Rows, read_parsed, write_table
 from seewhy.storage.json_files import record_where_there, write_record
 from seewhy.storage.repositories.base import Repository
+from seewhy.storage.schemas.finetuning_search import FinetuningSearchRecord, FinetuningTrial
 from seewhy.storage.schemas.search import SearchRecord, Trial
 
 _TRIALS = TypeAdapter(tuple[Trial, ...])
+_FINETUNING_TRIALS = TypeAdapter(tuple[FinetuningTrial, ...])
 
 
 class SearchRepository(Repository):
@@ -50,6 +52,35 @@ class SearchRepository(Repository):
     def read(self, slug: str) -> SearchRecord | None:
         """Read best.json; None where there is none."""
         return record_where_there(self.folder(slug) / "best.json", SearchRecord)
+
+    def finetuning_trials_path(self, slug: str) -> Path:
+        """Return finetuning_trials.csv."""
+        return self.folder(slug) / "finetuning_trials.csv"
+
+    def write_finetuning_trials(self, slug: str, trials: Sequence[FinetuningTrial]) -> None:
+        """Write finetuning_trials.csv, one line per trial that has ended."""
+        names = [field.name for field in fields(FinetuningTrial)]
+        rows = (["" if value is None else value for value in astuple(one)] for one in trials)
+        write_table(self.finetuning_trials_path(slug), CsvTable(names, rows))
+
+    def read_finetuning_trials(self, slug: str) -> tuple[FinetuningTrial, ...]:
+        """Read finetuning_trials.csv; empty where there is none."""
+        path = self.finetuning_trials_path(slug)
+        return read_parsed(path, _finetuning_trials) if path.is_file() else ()
+
+    def write_finetuning(self, slug: str, found: FinetuningSearchRecord) -> None:
+        """Write finetuning.json; call it when the search for fine-tuning's settings has ended."""
+        write_record(self.folder(slug) / "finetuning.json", found)
+
+    def read_finetuning(self, slug: str) -> FinetuningSearchRecord | None:
+        """Read finetuning.json; None where there is none."""
+        return record_where_there(self.folder(slug) / "finetuning.json", FinetuningSearchRecord)
+
+
+def _finetuning_trials(rows: Rows) -> tuple[FinetuningTrial, ...]:
+    return _FINETUNING_TRIALS.validate_python(
+        [{**row, "value": row["value"] or None, "loss": row["loss"] or None} for row in rows]
+    )
 
 
 def _trials(rows: Rows) -> tuple[Trial, ...]:

@@ -1,0 +1,321 @@
+"""The search for fine-tuning's settings, from short trainings to folds.
+
+All candidates are trained for a third of the epochs, from the same adapted head and the same
+activations at the cut. The best third and the configured settings are trained in full. The best of
+these takes the configured ones' place only if, on images that the folds hold out, it is better
+beyond chance. Candidates are drawn before any of them is trained, so nothing depends on the order
+in which trials end. What a trial is, the caller says; this module knows no networks or files.
+
+References
+----------
+Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
+AISTATS 2016 (successive halving).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from seewhy.config import FinetuningConfig, Metric, SearchConfig, StudyConfig
+from seewhy.errors import SeewhyError, TrainingError, first_line
+from seewhy.runtime.progress import Progress
+from seewhy.runtime.seeding import seed_of
+from seewhy.statistics.bootstrap import Interval, bootstrap, interval
+from seewhy.statistics.classification import measure
+from seewhy.storage.schemas.finetuning_search import (
+    FinetuningSearchRecord,
+    FinetuningSettings,
+    FinetuningTrial,
+)
+from seewhy.storage.titles import METRIC_TITLES
+from seewhy.training.trainer import goodness
+from seewhy.wording import count, signed
+
+# Of the candidates, this share goes on; of the epochs, this share comes first.
+HALVING = 3
+FOLDS = 3
+# Draws of the interval; each computes the metric of all images again.
+DRAWS = 400
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What two classifiers say of the same images, neither trained on them.
+
+    Attributes
+    ----------
+    labels : ndarray of int64, (N,)
+    configured, best : ndarray of float, (N, K)
+        Probabilities.
+    clusters : ndarray of int64, (N,), optional
+        Images that depend on each other have equal numbers.
+    degrees : tuple of int
+        The places of ordered classes.
+    """
+
+    labels: NDArray[np.int64]
+    configured: NDArray[np.float64]
+    best: NDArray[np.float64]
+    clusters: NDArray[np.int64] | None = None
+    degrees: tuple[int, ...] = ()
+
+
+# Settings and epochs to the metric and the loss of the best epoch on the validation images.
+RunCandidate = Callable[[FinetuningConfig], tuple[float, float]]
+# Two settings to what classifiers trained with them say of images that folds hold out.
+Compare = Callable[[FinetuningConfig, FinetuningConfig], HeldOut]
+Tell = Callable[[Sequence[FinetuningTrial]], None]
+
+
+def candidates(config: StudyConfig) -> tuple[FinetuningConfig, ...]:
+    """Return the settings that are tried: the configured ones, then points of a Sobol sequence.
+
+    Learning rates are spread evenly on a logarithmic scale. The same seed and count give the same
+    candidates, and a greater count the same ones first.
+    """
+    search, start = config.search, config.finetuning
+    wanted = search.finetuning_trials - 1
+    if wanted < 1:
+        return (start,)
+    ranges = (search.finetuning_learning_rate, search.first_layer_rate, search.mixup)
+    points = qmc.Sobol(len(ranges), rng=seed_of("finetuning", config.seed) % 2**32).random_base2(
+        math.ceil(math.log2(wanted)) if wanted > 1 else 0
+    )
+    return (start, *(_at(start, point, search) for point in points[:wanted]))
+
+
+def _at(
+    start: FinetuningConfig, point: NDArray[np.float64], search: SearchConfig
+) -> FinetuningConfig:
+    """Return the settings at a point of the unit cube."""
+    rate, first, mixup = point.tolist()
+    return start.model_copy(
+        update={
+            "learning_rate": _log_between(search.finetuning_learning_rate, rate),
+            "learning_rate_factor": None,
+            "first_layer_rate": _log_between(search.first_layer_rate, first),
+            "mixup": search.mixup[0] + mixup * (search.mixup[1] - search.mixup[0]),
+        }
+    )
+
+
+def _log_between(bounds: tuple[float, float], share: float) -> float:
+    low, high = map(math.log, bounds)
+    return math.exp(low + share * (high - low))
+
+
+class _Search:
+    """The trials of one search: those that ended before, and those that are run now."""
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        run: RunCandidate,
+        done: Sequence[FinetuningTrial],
+        tell: Tell,
+    ) -> None:
+        self.settings = candidates(config)
+        self.metric: Metric = config.head.metric
+        self.trials = list(done)
+        self._run, self._tell = run, tell
+        self._rate = config.head.learning_rate
+
+    def rung(self, chosen: Sequence[int], epochs: int, advance: Callable[[int], None]) -> list[int]:
+        """Train some candidates for some epochs; return those that did not fail, the best first."""
+        for number in chosen:
+            if self._find(number, epochs) is None:
+                self.trials.append(self._try(number, epochs))
+                self._tell(self.trials)
+            advance(1)
+        found = [trial for number in chosen if (trial := self._find(number, epochs)) is not None]
+        ended = [trial for trial in found if trial.value is not None and trial.loss is not None]
+        return [trial.candidate for trial in sorted(ended, key=self._rank)]
+
+    def first_failure(self) -> str:
+        """Return why the first trial that failed did."""
+        return next(trial.reason for trial in self.trials if trial.state == "failed")
+
+    def _find(self, number: int, epochs: int) -> FinetuningTrial | None:
+        same = (t for t in self.trials if (t.candidate, t.epochs) == (number, epochs))
+        return next(same, None)
+
+    def _rank(self, trial: FinetuningTrial) -> tuple[float, float, int]:
+        """Order trials, the best first: by the metric, then by the loss, then by their number."""
+        assert trial.value is not None
+        assert trial.loss is not None
+        return -goodness(self.metric, trial.value), trial.loss, trial.candidate
+
+    def _try(self, number: int, epochs: int) -> FinetuningTrial:
+        settings = self.settings[number].model_copy(update={"epochs": epochs})
+        value = loss = None
+        reason, started = "", perf_counter()
+        try:
+            value, loss = self._run(settings)
+        except (SeewhyError, RuntimeError, MemoryError, ArithmeticError) as error:
+            # PyTorch's own errors, of memory above all, are RuntimeErrors.
+            reason = first_line(error)
+        return FinetuningTrial(
+            candidate=number,
+            epochs=epochs,
+            learning_rate=peak_rate(settings, self._rate),
+            first_layer_rate=settings.first_layer_rate,
+            mixup=settings.mixup,
+            state="failed" if reason else "complete",
+            value=value,
+            loss=loss,
+            seconds=perf_counter() - started,
+            reason=reason,
+        )
+
+
+def search_finetuning(
+    config: StudyConfig,
+    run: RunCandidate,
+    compare: Compare,
+    progress: Progress,
+    title: str,
+    done: Sequence[FinetuningTrial] = (),
+    tell: Tell = lambda trials: None,
+) -> FinetuningSearchRecord:
+    """Search for fine-tuning's settings.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        Its ``search`` says how many candidates and in which ranges.
+    run : callable
+        Fine-tunes with some settings.
+    compare : callable
+        Fine-tunes with the configured and the best settings on `FOLDS` folds.
+    progress : Progress
+    title : str
+        The backbone's name, for people.
+    done : sequence of FinetuningTrial, optional
+        Trials of the same search that ended before it was interrupted.
+    tell : callable, optional
+        Gets all trials that have ended, after each one.
+
+    Raises
+    ------
+    TrainingError
+        Where every trial failed.
+    """
+    started = perf_counter()
+    search = _Search(config, run, done, tell)
+    number, epochs = len(search.settings), config.finetuning.epochs
+    short, kept = max(1, round(epochs / HALVING)), max(1, math.ceil(number / HALVING))
+    total = number + kept + 1
+    with progress.task(f"{title}: search for fine-tuning's settings", total) as advance:
+        first = search.rung(range(number), short, advance)
+        if not first:
+            raise TrainingError(
+                f"{title}: all {number} trials of fine-tuning failed; the first: "
+                f"{search.first_failure()}"
+            )
+        finalists = list(dict.fromkeys([*first[:kept], 0]))
+        best, *_ = [*search.rung(finalists, epochs, advance), 0]
+        advance(total)
+    before = sum(trial.seconds for trial in search.trials)
+    if best == 0:
+        return _record(config, search, 0, None, 0, before)
+    held_out = compare(search.settings[0], search.settings[best])
+    difference = metric_difference(held_out, config.head.metric, config.seed)
+    chosen = best if difference.low > 0 else 0
+    spent = perf_counter() - started
+    return _record(config, search, chosen, difference, len(held_out.labels), max(before, spent))
+
+
+def trainings(number: int) -> float:
+    """Return how many full trainings a search among so many candidates takes, and fine-tuning.
+
+    Examples
+    --------
+    >>> trainings(0), trainings(9)
+    (1.0, 12.0)
+    """
+    if number < 2:
+        return 1.0
+    kept = math.ceil(number / HALVING)
+    return 1 + number / HALVING + kept + 1 + 2 * (FOLDS - 1)
+
+
+def metric_difference(held_out: HeldOut, metric: Metric, seed: int) -> Interval:
+    """Return by how much the best settings are better, with a 95 % bootstrap interval.
+
+    Whole clusters are drawn where there are any. Positive: better, whatever the metric.
+    """
+
+    def better(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = []
+        for row in weights:
+            drawn = np.repeat(np.arange(len(row)), row.astype(np.int64))
+            values = [
+                goodness(metric, _value(metric, held_out, each[drawn], drawn))
+                for each in (held_out.configured, held_out.best)
+            ]
+            found.append(values[1] - values[0])
+        return np.array(found)[:, None]
+
+    values, drawn = bootstrap(better, held_out.labels, DRAWS, seed, held_out.clusters)
+    return interval(float(values[0]), drawn[:, 0])
+
+
+def _value(
+    metric: Metric, held_out: HeldOut, shares: NDArray[np.float64], drawn: NDArray[np.int64]
+) -> float:
+    predicted = shares.argmax(axis=1)
+    return measure(metric, held_out.labels[drawn], predicted, shares, held_out.degrees)
+
+
+def _record(
+    config: StudyConfig,
+    search: _Search,
+    chosen: int,
+    difference: Interval | None,
+    images: int,
+    seconds: float,
+) -> FinetuningSearchRecord:
+    settings = search.settings[chosen]
+    return FinetuningSearchRecord(
+        metric=search.metric,
+        candidates=len(search.settings),
+        chosen=chosen,
+        settings=FinetuningSettings(
+            learning_rate=peak_rate(settings, config.head.learning_rate),
+            first_layer_rate=settings.first_layer_rate,
+            mixup=settings.mixup,
+        ),
+        difference=difference,
+        folds=FOLDS if difference else 0,
+        images=images,
+        stopped=_reason(search, chosen, difference, images),
+        seconds=seconds,
+    )
+
+
+def _reason(search: _Search, chosen: int, difference: Interval | None, images: int) -> str:
+    """Say in a sentence why these settings were taken."""
+    if difference is None:
+        others = count(len(search.settings) - 1, "other candidate")
+        return f"the configured settings were better than {others} on the validation images"
+    by = (
+        f"{signed(difference.value, 3)} ({signed(difference.low, 3)} to "
+        f"{signed(difference.high, 3)}) in {METRIC_TITLES[search.metric]} on {images:,} images "
+        f"that {FOLDS} folds held out"
+    )
+    if chosen:
+        return f"the best candidate was better than the configured settings: {by}"
+    return f"the best candidate was not better beyond chance, so the configured settings stay: {by}"
+
+
+def peak_rate(settings: FinetuningConfig, of_the_head: float) -> float:
+    """Return the learning rate of the last layer, before the schedule."""
+    factor = settings.learning_rate_factor
+    return settings.learning_rate if factor is None else factor * of_the_head
