@@ -27,6 +27,7 @@ from seewhy.report.sections.data import data_section
 from seewhy.report.sections.evaluation import evaluation_section
 from seewhy.report.sections.explanations import explanation_section
 from seewhy.report.sections.failed_steps import MissingResults
+from seewhy.report.sections.finetuning_search import finetuning_searches
 from seewhy.report.sections.gallery import GalleryBuilder
 from seewhy.report.sections.images import embedded, images_payload
 from seewhy.report.sections.provenance import provenance_section
@@ -147,7 +148,7 @@ def _sections(
         "data": data_section(study, samples, store),
     }
     optional: dict[str, Callable[[], Any]] = {
-        "search": lambda: search_section(study),
+        "search": lambda: {**search_section(study), "finetuning": finetuning_searches(study)},
         "training": lambda: training_section(study),
         "evaluation": lambda: evaluation_section(study),
         "comparison": lambda: comparison_section(study, gallery),

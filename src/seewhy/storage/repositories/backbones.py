@@ -81,6 +81,8 @@ class BackboneRepository(Repository):
             features=read_record(training.features_path(slug), FeaturesRecord),
             search=found,
             trials=search.read_trials(slug) if found else (),
+            finetuning_search=search.read_finetuning(slug),
+            finetuning_trials=search.read_finetuning_trials(slug),
             issues=QualityRepository(layout).read(slug),
             audits=there,
             mitigation=mitigation.read(slug),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from seewhy.storage.schemas.audit import Audit
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.faithfulness import Faithfulness
+from seewhy.storage.schemas.finetuning_search import FinetuningSearchRecord, FinetuningTrial
 from seewhy.storage.schemas.maps import Maps
 from seewhy.storage.schemas.mitigation import MitigationRecord
 from seewhy.storage.schemas.predictions import Baseline, Predictions, StageMetrics
@@ -40,6 +41,8 @@ class BackboneRecords:
     confusion: dict[Stage, NDArray[np.int64]] = field(default_factory=dict)
     search: SearchRecord | None = None
     trials: tuple[Trial, ...] = ()
+    finetuning_search: FinetuningSearchRecord | None = None
+    finetuning_trials: tuple[FinetuningTrial, ...] = ()
     faithfulness: Faithfulness | None = None
     issues: QualityIssues | None = None
     validation: dict[Stage, Predictions] = field(default_factory=dict)
