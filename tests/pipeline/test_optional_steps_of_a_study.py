@@ -30,6 +30,7 @@ BREAKS: dict[Step, str] = {
     "data checks": "seewhy.data.prepare:find_faults",
     "folds": "seewhy.pipeline.backbone:repeat_stages",
     "label issues": "seewhy.pipeline.backbone:find_quality_issues",
+    "map choice": "seewhy.pipeline.map_choice:_measured",
     "faithfulness": "seewhy.pipeline.faithfulness:measure_faithfulness",
     "audit": "seewhy.pipeline.backbone:audit_stage",
     "evaluation": "seewhy.pipeline.evaluation:evaluate",

@@ -73,7 +73,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
             expected |= {f"{folder}/{maps}/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
         expected |= {f"{folder}/{n}.json" for n in ("evaluation", "imbalance")}
-        expected |= {f"{folder}/{n}.json" for n in ("quality_issues", "audit")}
+        expected |= {f"{folder}/{n}.json" for n in ("quality_issues", "audit", "map_choice")}
         expected |= {f"{folder}/{n}" for n in ("out_of_fold.csv", "audit.npz", "audit-details.npz")}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected
@@ -362,7 +362,7 @@ def test_an_augmented_study_computes_training_activations_anew(
     done = seewhy(
         "run", "colours", "--backbone", "local-dir:resnet18", "--out", "out", "--quiet",
         "--set=input.augmentation=crop+flip+erase", "--set=finetuning.batch_norm=train", *TINY,
-        "--set=explanation.method=layercam", "--set=explanation.layer=['layer3.1.act2', 'auto']",
+        "--set=explanation.method=layercam", "--set=explanation.layer=['layer3.1.act2', 'last']",
         "--set=explanation.faithfulness=0", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
