@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from seewhy import explain, load_classifier, read_images
+from seewhy import explain, load_classifier, open_classifier, read_images
 from seewhy.errors import RunError
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
 from seewhy.models.classifier import read_classifier
@@ -379,6 +379,10 @@ def test_an_augmented_study_computes_training_activations_anew(
     run = RunDirectory(tmp_path / "out")
     records = run.backbones.read("resnet18", run.data.read().classes)
     maps = records.maps["finetuning"]
+    named = open_classifier(str(run.root), device="cpu")
+    assert named.method == "layercam"
+    assert named.method_layers == ("tail_and_head.tail.layer3.1.act2", "tail_and_head.tail")
+    assert set(named.method_layers) <= dict(named.module.named_modules()).keys()
     assert (maps.method, maps.layer) == ("layercam", "layer3.1.act2, trunk output")
     assert maps.maps.shape[1:] == (4, 4)  # the finer of the two, a sixteenth of 64
     assert records.faithfulness is None

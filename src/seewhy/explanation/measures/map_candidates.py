@@ -26,7 +26,7 @@ from seewhy.statistics.bootstrap import Interval, mean_intervals
 
 STEPS = 4
 # Per image and resolution.
-RANDOM_MAPS = 2
+RANDOM_MAPS = 1
 _DRAWS = 2000
 
 
