@@ -169,22 +169,34 @@ def choose(case: Case, backbone: str) -> Case:
     return replace(part(case, rows[1::2]), chosen=(found.method, tuple(found.layer.split(", "))))
 
 
-def measured(case: Case, method: str, layers: tuple[str, ...]) -> dict[str, MapMeasure]:
-    """Return each measure of one method's maps beside random maps and a centred Gaussian."""
+def maps_of(case: Case, pair: Pair) -> Tensor:
+    """Return the maps (N, h, w) of the images' classes by one pair of method and layers."""
+    method, layers = pair
     parts, done = [], 0
     for batch in case.batches:
         labels = case.labels[done : done + len(batch)]
         parts.append(explain(case.module, batch, labels, layer=layers, method=method).maps[:, 0])
         done += len(batch)
-    maps = torch.cat(parts).float().cpu()
+    return torch.cat(parts).float().cpu()
+
+
+def located(case: Case, maps: Tensor) -> dict[str, MapMeasure]:
+    """Return what needs no pass of the network, beside random maps and a centred Gaussian."""
+    objects = torch.from_numpy(np.ascontiguousarray(case.objects))
+    found = {}
+    for name, values in score_localisation(maps, objects, torch.arange(len(maps))).items():
+        ours, *random, gaussian = values.numpy()[:, ~np.isnan(values.numpy()[0])]
+        found[name] = compare(ours, np.stack(random, axis=1), gaussian, "high")
+    return found
+
+
+def measured(case: Case, maps: Tensor) -> dict[str, MapMeasure]:
+    """Return each measure of one method's maps beside random maps and a centred Gaussian."""
     found = measure_faithfulness(
         case.module, iter(case.batches), maps, case.labels, case.objects,
         baselines=(), road_shares=(),
     ).measures  # fmt: skip
-    objects = torch.from_numpy(np.ascontiguousarray(case.objects))
-    scores = score_localisation(maps, objects, torch.arange(len(maps)))["iou_at_area"].numpy()
-    ours, *random, gaussian = scores[:, ~np.isnan(scores[0])]
-    at_area = compare(ours, np.stack(random, axis=1), gaussian, "high")
+    at_area = located(case, maps)["iou_at_area"]
     return {**{name: found[name] for name in MEASURES}, "iou_at_area": at_area}
 
 
@@ -214,7 +226,8 @@ def main() -> None:
     for method, layers in pairs:
         started = perf_counter()
         title = f"{method} at {', '.join(layers)}" if given.chosen else method
-        for name, one in measured(case, method, layers).items():
+        maps = maps_of(case, (method, layers))
+        for name, one in (located if given.chosen else measured)(case, maps).items():
             shown = (f"{x.value:.3f} ({x.low:.3f} … {x.high:.3f})" for x in (one.maps, one.random))
             print(f"| {name} | {title} | {' | '.join(shown)} | {one.gaussian.value:.3f} "
                   f"| {one.verdict}; {one.gaussian_verdict} |", flush=True)  # fmt: skip

@@ -25,6 +25,7 @@ from seewhy.pipeline.map_choice import (
     finer_layer,
     operations,
 )
+from seewhy.pipeline.mitigation import _config
 from seewhy.runtime.device import choose_compute
 from seewhy.runtime.progress import Silent
 from seewhy.statistics.bootstrap import Interval
@@ -154,6 +155,16 @@ def test_a_resumed_study_reads_what_was_chosen(tmp_path: Path) -> None:
     work.run.map_choice.write("net", record)
     assert chosen(work, at_cut=NoImages()) == FINE
     assert not work.failures.found
+
+
+def test_a_mitigated_study_has_the_maps_of_the_study_around_it(tmp_path: Path) -> None:
+    work = context(tmp_path)
+    assert _config(work.run, "net", work.config, 0).explanation == work.config.explanation
+    layer = "trunk output, blocks.5.0.bn1"
+    record = MapChoice(method="hirescam", layer=layer, sentence="so", ids=(), candidates=())
+    work.run.map_choice.write("net", record)
+    explanation = _config(work.run, "net", work.config, 0).explanation
+    assert (explanation.method, explanation.layers) == ("hirescam", ("last", "blocks.5.0.bn1"))
 
 
 def test_a_choice_that_fails_costs_nothing(tmp_path: Path) -> None:
