@@ -225,6 +225,8 @@ def test_what_is_given_is_not_chosen() -> None:
         # Blocks of four branches: no module has all of them, so the last of one branch.
         ("inception_v3", 96, "Mixed_7a.branch7x7x3_3.bn"),
         ("resnet18", 32, "layer3.1.act2"),
+        # Its first block has as many places inside as before it, but not all passes there.
+        ("resnet50", 96, "layer3.5.act3"),
     ],
 )
 def test_the_finer_layer_is_the_last_with_enough_places(
