@@ -139,17 +139,22 @@ def test_every_method_of_a_layer_behind_the_cut_is_known() -> None:
 
 
 def test_the_explanation_is_as_it_was_asked_for() -> None:
-    settings = ["explanation.method=layercam", 'explanation.layer=["a.b", "auto", "a.b"]']
+    settings = ["explanation.method=layercam", 'explanation.layer=["a.b", "last", "a.b"]']
     explanation = load_config("demo", settings=settings).explanation
-    assert (explanation.method, explanation.layers) == ("layercam", ("a.b", "auto"))
-    assert load_config("demo").explanation.layers == ("auto",)
+    assert (explanation.method, explanation.layers) == ("layercam", ("a.b", "last"))
+    chosen = load_config("demo").explanation
+    assert (chosen.method, chosen.layers, chosen.choice_images) == ("auto", ("auto",), 24)
+    paper = load_config("paper").explanation
+    assert (paper.method, paper.layers) == ("gradcam", ("last",))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["method=gradcamm"], r"explanation\.method: expected one of gradcam, .* did you mean "),
-        (["method=legrad"], r"explanation\.method: expected one of gradcam, "),
+        (["method=gradcamm"], r"explanation\.method: expected auto or one of gradcam, .* did you "),
+        (["method=legrad"], r"explanation\.method: expected auto or one of gradcam, "),
+        (['layer=["a", "auto"]'], r"explanation\.layer: expected auto alone, .* is called last"),
+        (["choice_images=9"], r"explanation\.choice_images: expected 0 or at least 10, but got 9"),
         (["faithfulness=-1"], r"explanation\.faithfulness: .*greater than or equal to 0"),
         (["layer=[]"], r"explanation\.layer"),
         (["method=cam"], "expected a linear head at the last map"),
@@ -165,6 +170,8 @@ def test_cam_goes_with_a_linear_head() -> None:
     assert load_config("demo", settings=linear).explanation.method == "cam"
     with pytest.raises(ConfigError, match="expected a linear head"):
         load_config("demo", settings=[*linear, "explanation.layer=blocks.6"])
+    last = load_config("demo", settings=[*linear, "explanation.layer=last"])
+    assert last.explanation.layers == ("last",)
 
 
 @pytest.mark.parametrize("text", ["sensitivity=0.95", " sensitivity = 95e-2 "])

@@ -197,7 +197,7 @@ def test_layers_without_weights_are_those_of_the_network(name: str) -> None:
         model = timm.create_model(name).eval()
     image = torch.zeros(1, 3, found.size, found.size)
     assert list(found.layers) == list_layers(model, image)
-    assert found.chosen == choose_layer(model, image)
+    assert found.chosen == (choose_layer(model, image),)
     assert found.size == model.pretrained_cfg["input_size"][-1]
 
 

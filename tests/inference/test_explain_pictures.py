@@ -19,7 +19,7 @@ from seewhy.explanation.explain import explain
 from seewhy.inference import overlays as drawing
 from seewhy.inference.classifiers import NamedClassifier
 from seewhy.inference.explain_pictures import explain_pictures
-from seewhy.inference.explanation_request import ExplanationRequest
+from seewhy.inference.explanation_request import ExplanationRequest, read_question
 from seewhy.inference.manifest import NAME, Manifest, Picture
 from seewhy.inference.overlays import OverlayWriter
 from seewhy.inference.picture_input import read_images
@@ -224,6 +224,24 @@ def test_a_class_is_held_against_others(
     np.testing.assert_allclose(
         np.load(tmp_path / "out" / done.pictures[0].maps[0].map), expected.numpy(), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("asking", "method", "layers"),
+    [
+        (ExplanationRequest(), "layercam", ("says", "places")),
+        (ExplanationRequest(methods=("layercam",)), "layercam", ("says", "places")),
+        # Another method explains the last map, as for any classifier.
+        (ExplanationRequest(methods=("gradcam",)), "gradcam", ("places",)),
+        (ExplanationRequest(layers=("says",)), "layercam", ("says",)),
+    ],
+)
+def test_the_pair_of_a_study_is_the_default(
+    colours: NamedClassifier, asking: ExplanationRequest, method: str, layers: tuple[str, ...]
+) -> None:
+    known = replace(colours, method="layercam", method_layers=("says", "places"))
+    ((found, explained),) = read_question(known, asking).methods
+    assert (found.name, explained) == (method, layers)
 
 
 @pytest.mark.parametrize(

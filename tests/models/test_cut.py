@@ -54,6 +54,17 @@ def _images(size: int, count: int = 2) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
+def test_passages_carry_everything_that_follows() -> None:
+    """In a residual block only what comes after the addition does, or before the branches part."""
+    cut = cut_trunk(_meta("resnet18", num_classes=0), 0.4, 64)
+    assert cut.place == "layer3.0.act2"
+    assert cut.passages == ("layer3.1.act2", "layer4.0.act2", "layer4.1.act2")
+    straight = cut_trunk(_meta("vgg11", num_classes=0, mlp_ratio=0.01), 0.3, 64)
+    assert straight.passages == tuple(straight.grids)[:-1]
+    branches = cut_trunk(_meta("inception_v3", num_classes=0), 0.2, 96)
+    assert branches.passages == ()
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_prefix_then_tail_is_the_trunk_to_the_last_bit(name: str) -> None:
     model, size = _built(name), FAMILIES[name]

@@ -30,6 +30,7 @@ BREAKS: dict[Step, str] = {
     "data checks": "seewhy.data.prepare:find_faults",
     "folds": "seewhy.pipeline.backbone:repeat_stages",
     "label issues": "seewhy.pipeline.backbone:find_quality_issues",
+    "map choice": "seewhy.pipeline.map_choice:_measured",
     "faithfulness": "seewhy.pipeline.faithfulness:measure_faithfulness",
     "audit": "seewhy.pipeline.backbone:audit_stage",
     "evaluation": "seewhy.pipeline.evaluation:evaluate",
@@ -110,7 +111,7 @@ def test_what_failed_can_be_done_afterwards_and_the_report_says_why_the_rest_is_
     assert done.returncode == 0, done.stderr
     assert "report" not in failed(root)
     words = page(root)
-    assert "This study is incomplete: the checks of the data, the training" in words
+    assert "This study is incomplete: the checks of the data, choosing the method and" in words
     for said in (
         "Missing, because the checks of the data failed: ValueError: find_faults is broken",
         "Missing, because the evaluation of resnet10t failed",
@@ -126,7 +127,7 @@ def test_what_failed_can_be_done_afterwards_and_the_report_says_why_the_rest_is_
         done = seewhy(*command, "--quiet", cwd=place)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "report: out/report/index.html"
-    left = {"data checks", "folds", "label issues", "faithfulness", "provenance"}
+    left = {"data checks", "folds", "label issues", "map choice", "faithfulness", "provenance"}
     assert set(failed(root)) == left
     words = page(root)
     assert "Test performance" in words
@@ -135,7 +136,7 @@ def test_what_failed_can_be_done_afterwards_and_the_report_says_why_the_rest_is_
     # The command that made it says once more what it lacks, and does nothing.
     done = seewhy(*RUN, cwd=place)
     assert done.returncode == 0, done.stderr
-    assert len(done.stderr.splitlines()) == 5
+    assert len(done.stderr.splitlines()) == 6
     assert "report: out/report/index.html" in done.stdout
 
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from seewhy import explain, load_classifier, read_images
+from seewhy import explain, load_classifier, open_classifier, read_images
 from seewhy.errors import RunError
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
 from seewhy.models.classifier import read_classifier
@@ -73,7 +73,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
             expected |= {f"{folder}/{maps}/{n}" for n in ("maps.npz", "index.csv")}
         expected |= {f"{folder}/features.json", f"{folder}/summary.json"}
         expected |= {f"{folder}/{n}.json" for n in ("evaluation", "imbalance")}
-        expected |= {f"{folder}/{n}.json" for n in ("quality_issues", "audit")}
+        expected |= {f"{folder}/{n}.json" for n in ("quality_issues", "audit", "map_choice")}
         expected |= {f"{folder}/{n}" for n in ("out_of_fold.csv", "audit.npz", "audit-details.npz")}
         expected |= {f"{folder}/{s}/{n}" for s in ("adaptation", "finetuning") for n in stage}
     assert files == expected
@@ -363,7 +363,7 @@ def test_an_augmented_study_computes_training_activations_anew(
         "run", "colours", "--backbone", "local-dir:resnet18", "--out", "out", "--quiet",
         "--set=input.augmentation=crop+flip+erase", "--set=finetuning.batch_norm=train", *TINY,
         "--set=finetuning.views=0",
-        "--set=explanation.method=layercam", "--set=explanation.layer=['layer3.1.act2', 'auto']",
+        "--set=explanation.method=layercam", "--set=explanation.layer=['layer3.1.act2', 'last']",
         "--set=explanation.faithfulness=0", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -380,6 +380,10 @@ def test_an_augmented_study_computes_training_activations_anew(
     run = RunDirectory(tmp_path / "out")
     records = run.backbones.read("resnet18", run.data.read().classes)
     maps = records.maps["finetuning"]
+    named = open_classifier(str(run.root), device="cpu")
+    assert named.method == "layercam"
+    assert named.method_layers == ("tail_and_head.tail.layer3.1.act2", "tail_and_head.tail")
+    assert set(named.method_layers) <= dict(named.module.named_modules()).keys()
     assert (maps.method, maps.layer) == ("layercam", "layer3.1.act2, trunk output")
     assert maps.maps.shape[1:] == (4, 4)  # the finer of the two, a sixteenth of 64
     assert records.faithfulness is None

@@ -18,7 +18,10 @@ from PIL import Image
 from seewhy.errors import RunError
 from seewhy.evaluation.published_results import HUMAN_ACCURACY
 from seewhy.report.build import TEMPLATES, build_report
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.schemas.dataset import SetAside
+from seewhy.storage.schemas.map_choice import MapCandidate, MapChoice
+from seewhy.storage.schemas.summary import FailedStep
 
 VOID = {"meta", "img", "input", "link", "br", "hr"}
 HOSTILE = ("<script>alert(1)</script>", '"onerror="alert(1)', "{{ 7 * 7 }} $x^2$ _a_b$ 猫")
@@ -246,6 +249,33 @@ def test_faithfulness_is_said_and_missing_where_it_was_not_measured(make_run: Ca
     assert f"{row} better than random" in words
     assert "Gini" not in words and "sparseness" not in words
     assert "net_b : not measured. explanation.faithfulness sets the number of test images." in words
+
+
+def test_the_candidates_of_the_maps_are_a_table(make_run: Callable) -> None:
+    run, summary = make_run()
+    none = Page(build_report(run, summary).read_text("utf-8")).words
+    assert "Method and layer of the maps" not in none
+    candidates = tuple(
+        MapCandidate(
+            method=method, layer=layer, places=places, better=gain > 0.1,
+            maps=Interval(gain, 0, 1), random=Interval(0.0, 0, 1), difference=Interval(gain, 0, 1),
+        )
+        for method, layer, places, gain in (
+            ("gradcam", "trunk output", (3, 3), 0.0625), ("hirescam", "blocks.5", (6, 9), 0.25)
+        )
+    )  # fmt: skip
+    run.map_choice.write("net_a", MapChoice(
+        method="hirescam", layer="blocks.5", sentence="hirescam at blocks.5 is the best.",
+        ids=("id007",), candidates=candidates,
+    ))  # fmt: skip
+    summary.failed.append(FailedStep(step="map choice", reason="no memory", backbone="net_b"))
+    words = Page(build_report(run, summary).read_text("utf-8")).words
+    assert "net_a : hirescam at blocks.5 is the best." in words
+    assert "Grad-CAM trunk output 3×3 0.062 0.000 0.062 0.000 to 1.000 no" in words
+    assert "HiResCAM blocks.5 6×9 0.250 0.000 0.250 0.000 to 1.000 yes" in words
+    assert "choosing the method and the layer of the maps of net_b failed: no memory" in words
+    table = run.report.path.parent / "tables" / "map-choice-net_a.csv"
+    assert table.read_text("utf-8").splitlines()[2].startswith("HiResCAM,blocks.5,6×9,0.25,0.0,")
 
 
 def test_maps_no_better_than_random_are_said_to_be_so(make_run: Callable) -> None:

@@ -52,14 +52,14 @@ MethodOption = Annotated[
     list[str] | None,
     typer.Option(
         help="Method, such as gradcam or layercam; repeat it to compare methods on one sheet.",
-        show_default="gradcam",
+        show_default="the study's, else gradcam",
     ),
 ]
 LayerOption = Annotated[
     list[str] | None,
     typer.Option(
         help="A name from `seewhy layers`; several layers are combined in one map.",
-        show_default="auto",
+        show_default="the study's, else auto",
     ),
 ]
 AgainstOption = Annotated[
@@ -122,7 +122,7 @@ def explain(
     )
     request = ExplanationRequest(
         classes=tuple(classes or ("predicted",)),
-        methods=tuple(method or ("gradcam",)),
+        methods=tuple(method or ()),
         layers=tuple(layer or ()),
         against=tuple(against or ()),
         opacity=opacity,

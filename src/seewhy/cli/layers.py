@@ -23,7 +23,7 @@ def layers(
 ) -> None:
     """List the layers of a network in execution order, with their output shapes.
 
-    "map" marks the layers that `seewhy explain --layer` can explain; "auto" marks the one that is
+    "map" marks the layers that `seewhy explain --layer` can explain; "auto" marks what is
     explained by default.
     """
     from seewhy.inference.classifiers import describe_layers
@@ -35,7 +35,7 @@ def layers(
     rows = [("layer", "type", "output shape", "explained")]
     for layer in network.layers:
         if layer.name or layer.is_map:
-            note = "auto" if layer.name == network.chosen else "map" if layer.is_map else ""
+            note = "auto" if layer.name in network.chosen else "map" if layer.is_map else ""
             rows.append((layer.name, layer.kind, " × ".join(map(str, layer.shape)), note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # Plain lines: a Rich table would cut or fold names in a narrow terminal or a pipe.

@@ -29,6 +29,8 @@ CAM_METHODS = (
     "scorecam",
     "ablationcam",
 )
+# Of fewer images an interval is too narrow to tell a map from a random one.
+_FEWEST_TO_CHOOSE = 10
 _OPERATING_POINT = re.compile(r"(sensitivity|specificity|precision)\s*=\s*([\d.eE+-]+)")
 
 
@@ -92,28 +94,50 @@ class ExplanationConfig(Section):
 
     Attributes
     ----------
-    method : str, default "gradcam"
-        One of `CAM_METHODS`.
+    method : str, default "auto"
+        One of `CAM_METHODS`; ``auto``: see `layer`.
     layer : str or tuple of str, default "auto"
-        Names of the layers whose map is explained; ``auto``: the last spatial map. Of several
-        layers: the mean of their maps, each divided by its maximum.
+        Names of the layers whose map is explained; ``last``: the last spatial map. Of several
+        layers: the mean of their maps, each divided by its maximum. ``auto``, here or as method:
+        of a few pairs of method and layer the one that is most faithful on validation images.
+    choice_images : int, default 24
+        On how many validation images that is measured, at most, and at least 10; 0: it is not, and
+        ``auto`` means gradcam and last.
     faithfulness : int, default 32
         How many test images, of all classes, the faithfulness of the maps is measured on; 0
         switches that off.
     """
 
-    method: str = "gradcam"
+    method: str = "auto"
     layer: str | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"
+    choice_images: Annotated[int, Field(ge=0, le=MOST)] = 24
     faithfulness: Annotated[int, Field(ge=0, le=MOST)] = 32
 
     @field_validator("method")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in CAM_METHODS:
+        if value != "auto" and value not in CAM_METHODS:
             raise ValueError(
-                f"expected one of {', '.join(CAM_METHODS)}, but got {value!r}"
-                f"{near_names(value, CAM_METHODS)}"
+                f"expected auto or one of {', '.join(CAM_METHODS)}, but got {value!r}"
+                f"{near_names(value, ('auto', *CAM_METHODS))}"
             )
+        return value
+
+    @field_validator("layer")
+    @classmethod
+    def _auto_alone(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not isinstance(value, str) and "auto" in value:
+            raise ValueError(
+                "expected auto alone, as it chooses the layers; in a list the last map is called "
+                "last"
+            )
+        return value
+
+    @field_validator("choice_images")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if 0 < value < _FEWEST_TO_CHOOSE:
+            raise ValueError(f"expected 0 or at least {_FEWEST_TO_CHOOSE}, but got {value}")
         return value
 
     @property

@@ -81,10 +81,11 @@ class StudyConfig(Section):
     @model_validator(mode="after")
     def _cam_has_a_linear_head(self) -> StudyConfig:
         linear = not self.head.units and not self.search.trials
-        if self.explanation.method == "cam" and not (linear and self.explanation.layer == "auto"):
+        last = self.explanation.layer in ("auto", "last")
+        if self.explanation.method == "cam" and not (linear and last):
             raise ValueError(
                 "expected a linear head at the last map for explanation.method = 'cam': set "
-                "head.units = [], search.trials = 0 and explanation.layer = 'auto', or take "
+                "head.units = [], search.trials = 0 and explanation.layer = 'last', or take "
                 "gradcam, which works with any head"
             )
         return self

@@ -1,7 +1,8 @@
 """A classifier by the word a person types: ``timm:NAME``, ``local-dir:PATH`` or a run directory.
 
-Returns the network with its preprocessing, the names of its classes and the layer whose map is
-explained. Knows where classifiers come from, not what is asked of them: no pictures, no methods.
+Returns the network with its preprocessing, the names of its classes, and the layer and the method
+that make its maps by default. Knows where classifiers come from, not what is asked of them: no
+pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import LayerInfo, list_layers
 from seewhy.inference.decision_rule import NO_RULE, DecisionRule, read_decision_rule
 from seewhy.models.backbones import load_network, sketch_network
-from seewhy.models.classifier import Classifier, read_classifier
+from seewhy.models.classifier import Classifier, named_layers, read_classifier
 from seewhy.models.imagenet import NoImageNetClassError, class_names, group_classes
 from seewhy.models.names import LOCAL, SHORT_NAMES
 from seewhy.runtime.arguments import path_text, run_root
@@ -63,6 +64,10 @@ class NamedClassifier:
         Size that pictures are decoded to, pixels.
     layer : str
         The layer that ``auto`` explains.
+    method : str
+        How maps are made by default: as in the classifier's study, else by Grad-CAM.
+    method_layers : tuple of str
+        The layers that this method explains by default.
     max_megapixels : float
         Larger pictures are not decoded.
     levels : Levels
@@ -93,6 +98,12 @@ class NamedClassifier:
     levels: Levels = NO_LEVELS
     rule: DecisionRule = NO_RULE
     resize: Resize = "crop"
+    method: str = "gradcam"
+    method_layers: tuple[str, ...] = ()
+
+    def default_layers(self, method: str) -> tuple[str, ...]:
+        """Return the layers that a method explains where none are named."""
+        return (method == self.method and self.method_layers) or (self.layer,)
 
     @property
     def fit(self) -> Fit:
@@ -306,7 +317,7 @@ class NetworkLayers:
     name: str  # the network, for people
     size: InputSize  # of the input, pixels
     layers: tuple[LayerInfo, ...]  # in the order their outputs appear
-    chosen: str | None  # the one that ``auto`` explains; None where none puts out a map
+    chosen: tuple[str, ...]  # those explained by default; empty where none puts out a map
 
 
 def describe_layers(
@@ -333,11 +344,13 @@ def describe_layers(
         name = word.removeprefix(TIMM)
         module, found = sketch_network(name, _checked_size(size))
         image = _image(found, torch.device("meta"))
-        return NetworkLayers(name, found, _layers(name, module, image), _choice(module, image))
+        chosen = _choice(module, image)
+        return NetworkLayers(name, found, _layers(name, module, image), chosen)
     named = open_classifier(word, size=size, backbone=backbone, stage=stage, device="cpu")
     image = _image(named.preprocess.size, torch.device("cpu"))
     layers = _layers(named.name, named.module, image)
-    return NetworkLayers(named.name, named.preprocess.size, layers, named.layer)
+    chosen = named.default_layers(named.method)
+    return NetworkLayers(named.name, named.preprocess.size, layers, chosen)
 
 
 def _of_run(
@@ -348,7 +361,9 @@ def _of_run(
         raise RunError(_no_run(root))
     classifier = load_classifier(root, backbone, stage, str(device))
     design = classifier.design
-    slug = backbone or next(iter(RunDirectory(root).summary.read().backbones))
+    summary = RunDirectory(root).summary.read()
+    slug = backbone or next(iter(summary.backbones))
+    explained = summary.backbones[slug].explanation
     return NamedClassifier(
         name=f"{root} ({slug}, {stage})",
         weights=str(RunDirectory(root).training.model_path(slug, stage)),
@@ -362,6 +377,8 @@ def _of_run(
         levels=design.levels,
         resize=design.resize,
         rule=read_decision_rule(RunDirectory(root), slug, stage),
+        method=explained.method,
+        method_layers=tuple(f"tail_and_head.{one}" for one in named_layers(explained.layer)),
     )
 
 
@@ -407,11 +424,11 @@ def _layers(name: str, module: nn.Module, image: torch.Tensor) -> tuple[LayerInf
         return tuple(list_layers(module, image))
 
 
-def _choice(module: nn.Module, image: torch.Tensor) -> str | None:
+def _choice(module: nn.Module, image: torch.Tensor) -> tuple[str, ...]:
     try:
-        return choose_layer(module, image)
+        return (choose_layer(module, image),)
     except ConfigError:
-        return None
+        return ()
 
 
 @contextmanager

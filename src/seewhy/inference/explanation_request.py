@@ -30,7 +30,7 @@ class ExplanationRequest:
     # ``predicted``, ``top3`` (any number) or ``all`` alone; or classes as
     # `NamedClassifier.find_class` knows them.
     classes: tuple[str, ...] = ("predicted",)
-    methods: tuple[str, ...] = ("gradcam",)  # at least one
+    methods: tuple[str, ...] = ()  # empty: the classifier's own
     layers: tuple[str, ...] = ()  # empty: the classifier's own, or what suits the method
     against: tuple[str, ...] = ()  # classes that the explained ones are held against
     opacity: float = 0.5  # of the overlays, 0 … 1
@@ -101,7 +101,7 @@ def read_question(classifier: NamedClassifier, asking: ExplanationRequest) -> Re
                 f"layer {name!r}: {classifier.name} has no such layer"
                 f"{near_names(name, known)}; `seewhy layers` lists them"
             )
-    methods = [find_method(name) for name in dict.fromkeys(asking.methods)]
+    methods = [find_method(name) for name in dict.fromkeys(asking.methods or (classifier.method,))]
     ranked, chosen = _read_classes(classifier, asking, methods)
     against = _find_classes(classifier, asking.against)
     both = set(chosen) & set(against)
@@ -173,4 +173,4 @@ def _layers_for(
         return "auto"
     if asking.layers:
         return asking.layers
-    return "auto" if method.needs == "attention" else classifier.layer
+    return "auto" if method.needs == "attention" else classifier.default_layers(method.name)

@@ -26,6 +26,9 @@ from seewhy.storage.schemas.dataset import Preprocess
 from seewhy.storage.schemas.input_size import InputSize, read_input_size
 from seewhy.storage.schemas.levels import NO_LEVELS, Levels, ValueLevel
 
+# What records call the layer whose name is empty.
+_TRUNK = "trunk output"
+
 
 class Head(nn.Module):
     """Pooling, the added hidden layers, the new output layer.
@@ -176,6 +179,29 @@ def map_layer(cut: Cut) -> str:
 def tail_and_head_name(layer: str) -> str:
     """Return a trunk layer's name within `TailAndHead`; the empty name is the trunk's output."""
     return f"tail.{layer}" if layer else "tail"
+
+
+@dataclass(frozen=True)
+class MapPair:
+    """How maps are made: a method, and the layers, by their names within `TailAndHead`."""
+
+    method: str
+    layers: tuple[str, ...]
+
+
+def in_trunk(layer: str) -> str:
+    """Return the trunk's name of a layer of `TailAndHead`; the empty one is the trunk's output."""
+    return layer.removeprefix("tail").removeprefix(".")
+
+
+def shown_layers(layers: Sequence[str]) -> str:
+    """Return how layers of `TailAndHead` are called in records: by their names in the trunk."""
+    return ", ".join(in_trunk(layer) or _TRUNK for layer in layers)
+
+
+def named_layers(shown: str) -> tuple[str, ...]:
+    """Return the layers of `TailAndHead` that a record calls so, see `shown_layers`."""
+    return tuple(tail_and_head_name("" if one == _TRUNK else one) for one in shown.split(", "))
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:

@@ -58,6 +58,9 @@ class Cut:
     # Height and width of the maps that modules of the tail put out at this size, by their
     # names; the empty name is the tail itself.
     grids: dict[str, tuple[int, int]]
+    # Modules of the tail that run once and whose output is all that the rest of the tail gets, in
+    # the order they run: such a map is of the whole network, not of one branch.
+    passages: tuple[str, ...]
 
 
 def cut_trunk(model: nn.Module, open_share: float, size: InputSize) -> Cut:
@@ -290,6 +293,7 @@ def _divide(
         shape=shapes[alive][1:],
         last_map=_last_map(model, nodes[index + 1 :]),
         grids=_grids(nodes[index + 1 :], shapes),
+        passages=_passages(nodes, index),
     )
 
 
@@ -303,6 +307,14 @@ def _grids(
         named[""] = last
     found = {name: shapes.get(node, ()) for name, node in named.items()}
     return {name: (shape[2], shape[3]) for name, shape in found.items() if len(shape) == 4}
+
+
+def _passages(nodes: list[fx.Node], index: int) -> tuple[str, ...]:
+    """Name the modules after the cut whose output is the only value alive after them."""
+    alive = dict.fromkeys(value for place, value in _places(nodes) if place > index)
+    names = [str(node.target) for node in nodes if node.op == "call_module"]
+    passed = (str(value.target) for value in alive if value.op == "call_module")
+    return tuple(name for name in passed if names.count(name) == 1)
 
 
 def _describe(node: fx.Node) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,21 @@ from seewhy.evaluation.baseline import baseline
 from seewhy.evaluation.metrics import score
 from seewhy.evaluation.predictions import as_predictions, predict_at_cut, predict_pooled
 from seewhy.models.backbones import Backbone
-from seewhy.models.classifier import Classifier, ClassifierSpec, TailAndHead, save_classifier
+from seewhy.models.classifier import (
+    Classifier,
+    ClassifierSpec,
+    MapPair,
+    TailAndHead,
+    in_trunk,
+    save_classifier,
+    shown_layers,
+)
 from seewhy.models.cut import Cut
 from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.pipeline.finetuning_search import with_searched_settings
-from seewhy.pipeline.maps import in_trunk, shown_layers, write_stage_maps
+from seewhy.pipeline.map_choice import choose_pair
+from seewhy.pipeline.maps import write_stage_maps
 from seewhy.pipeline.repetitions import (
     RepetitionResult,
     repeat_stages,
@@ -58,12 +68,12 @@ log = logging.getLogger("seewhy")
 
 
 def study_backbone(
-    work: StudyContext, slug: str, backbone: Backbone, cut: Cut, layers: tuple[str, ...]
+    work: StudyContext, slug: str, backbone: Backbone, cut: Cut, pairs: Sequence[MapPair]
 ) -> BackboneSummary:
     """Take one backbone from its pretrained weights to maps.
 
-    `slug` is its folder's name; the tail of `cut` is trained in place. `layers` are the names,
-    after the cut, of the layers whose map is explained.
+    `slug` is its folder's name; the tail of `cut` is trained in place. `pairs` are the ways to make
+    its maps that are chosen from.
     """
     done = work.run.backbones.read_summary(slug)
     if done is not None:
@@ -86,7 +96,7 @@ def study_backbone(
         if found:
             work = replace(work, config=with_head(work.config, found))
         classifier = _classifier(work, backbone, cut, features)
-        adaptation = _adaptation(work, slug, classifier, features, layers)
+        adaptation, pair = _adaptation(work, slug, classifier, features, pairs)
         repeated: tuple[RepetitionResult, ...] = ()
         with work.failures.optional("folds", slug):
             repeated = repeat_stages(work, slug, cut, features)
@@ -94,7 +104,7 @@ def study_backbone(
         planned = _with_planned_epochs(work, slug)
         head = classifier.tail_and_head.head
         planned = with_searched_settings(planned, slug, cut, features, head)
-        finetuning, explanation = _finetuning(planned, slug, classifier, features.at_cut, layers)
+        finetuning, explanation = _finetuning(planned, slug, classifier, features.at_cut, pair)
         with work.failures.optional("label issues", slug):
             _write_label_issues(work, slug, features)
     with work.failures.optional("folds", slug):
@@ -309,9 +319,9 @@ def _adaptation(
     slug: str,
     classifier: Classifier,
     features: FeatureCache,
-    layers: tuple[str, ...],
-) -> StageSummary:
-    """Stage 1: the head alone, on pooled features; then maps of the test images."""
+    pairs: Sequence[MapPair],
+) -> tuple[StageSummary, MapPair]:
+    """Stage 1: the head alone, on pooled features; then the choice of maps, and the maps."""
     data, tail_and_head = work.data, classifier.tail_and_head
     head = tail_and_head.head
     trained = adapt(
@@ -327,12 +337,14 @@ def _adaptation(
     test = predict_pooled(head, features.pooled, data, data.where("test"))
     # The tail still has its pretrained weights: fine-tuning will change it in place.
     at_cut, predicted = features.at_cut, test.predicted
-    write_stage_maps(work, slug, "adaptation", tail_and_head, at_cut, layers, predicted)
-    return _finish_stage(work, slug, "adaptation", classifier, trained, validation, test)
+    pair = choose_pair(work, slug, classifier, at_cut, pairs, validation)
+    write_stage_maps(work, slug, "adaptation", tail_and_head, at_cut, pair, predicted)
+    summary = _finish_stage(work, slug, "adaptation", classifier, trained, validation, test)
+    return summary, pair
 
 
 def _finetuning(
-    work: StudyContext, slug: str, classifier: Classifier, at_cut: CutInput, layers: tuple[str, ...]
+    work: StudyContext, slug: str, classifier: Classifier, at_cut: CutInput, pair: MapPair
 ) -> tuple[StageSummary, ExplanationSummary]:
     """Stage 2: tail and head; then predictions and maps in one pass, and how faithful they are."""
     tail_and_head = classifier.tail_and_head
@@ -350,16 +362,16 @@ def _finetuning(
         tail_and_head, at_cut.batch, work.data, work.data.where("validation"), work.compute
     )
     sample = faithfulness_sample(work)
-    maps = write_stage_maps(work, slug, "finetuning", tail_and_head, at_cut, layers, keep=sample)
+    maps = write_stage_maps(work, slug, "finetuning", tail_and_head, at_cut, pair, keep=sample)
     faithfulness = None
     with work.failures.optional("faithfulness", slug):
-        faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, layers)
+        faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, pair)
     summary = _finish_stage(
         work, slug, "finetuning", classifier, trained, validation, maps.predictions
     )
     return summary, ExplanationSummary(
-        method=work.config.explanation.method,
-        layer=shown_layers(layers),
+        method=pair.method,
+        layer=shown_layers(pair.layers),
         images=len(maps.predictions.ids),
         seconds=maps.seconds,
         faithfulness=faithfulness,

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from seewhy.data.decoding.fit import filled_shares
 from seewhy.data.splits import draw_sample
 from seewhy.explanation.measures.faithfulness import measure_faithfulness
-from seewhy.models.classifier import Classifier
+from seewhy.models.classifier import Classifier, MapPair, shown_layers
 from seewhy.pipeline.context import StudyContext
-from seewhy.pipeline.maps import StageMaps, in_batches, shown_layers
+from seewhy.pipeline.maps import StageMaps, in_batches
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.faithfulness import Faithfulness, FaithfulnessSummary, MeasureSummary
 from seewhy.training.cut_activations import CutInput
@@ -47,7 +47,7 @@ def write_faithfulness(
     at_cut: CutInput,
     sample: NDArray[np.int64],
     maps: StageMaps,
-    layers: tuple[str, ...],
+    pair: MapPair,
 ) -> FaithfulnessSummary | None:
     """Measure the fine-tuned maps of the predicted classes and write faithfulness.json.
 
@@ -76,8 +76,8 @@ def write_faithfulness(
             filled=filled_shares(data.pixels[index] for index in indices),
         )
     record = Faithfulness(
-        method=work.config.explanation.method,
-        layer=shown_layers(layers),
+        method=pair.method,
+        layer=shown_layers(pair.layers),
         ids=tuple(data.ids[index] for index in indices),
         **asdict(found),
     )

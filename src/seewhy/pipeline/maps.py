@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seewhy.evaluation.predictions import as_predictions
 from seewhy.explanation.streaming import ExplainedSet, explain_parts
-from seewhy.models.classifier import TailAndHead
+from seewhy.models.classifier import MapPair, TailAndHead, shown_layers
 from seewhy.pipeline.context import StudyContext
 from seewhy.runtime.progress import Advance
 from seewhy.storage.schemas.base import Stage
@@ -47,22 +47,22 @@ def write_stage_maps(
     stage: Stage,
     tail_and_head: TailAndHead,
     at_cut: CutInput,
-    layers: tuple[str, ...],
+    pair: MapPair,
     predicted: NDArray[np.int64] | None = None,
     keep: NDArray[np.int64] | None = None,
 ) -> StageMaps:
     """Predict the test images and write the maps of the predicted and of the labelled classes.
 
-    `tail_and_head` has the weights of `stage`, and `layers` are names in it. `predicted` are the
-    predicted classes where another pass has found them already; `keep` are the places, among the
-    test images, of the maps to return.
+    `tail_and_head` has the weights of `stage`. `predicted` are the predicted classes where another
+    pass has found them already; `keep` are the places, among the test images, of the maps to
+    return.
     """
     started = time.perf_counter()
-    data, method = work.data, work.config.explanation.method
+    data = work.data
     indices = data.where("test")
     labels = data.labels[indices]
     ids = tuple(data.ids[index] for index in indices)
-    name = shown_layers(layers)
+    name = shown_layers(pair.layers)
     probabilities: list[NDArray[np.float32]] = []
     kept: list[NDArray[np.float32]] = []
     wanted = np.isin(np.arange(len(indices)), [] if keep is None else keep)
@@ -73,29 +73,19 @@ def write_stage_maps(
             rows = slice(done, done + len(part.maps))
             probabilities.append(part.probabilities)
             kept.append(part.restored()[wanted[rows], 0])
-            yield _as_maps(part, ids[rows], method, name, stage)
+            yield _as_maps(part, ids[rows], pair.method, name, stage)
             done = rows.stop
 
     with work.progress.task(f"{slug}: maps", len(indices)) as advance, work.compute.autocast():
         batches = in_batches(at_cut.batch, indices, BATCH, advance)
         found = explain_parts(
-            tail_and_head, batches, layers, method, labels=labels, predicted=predicted
+            tail_and_head, batches, pair.layers, pair.method, labels=labels, predicted=predicted
         )
         work.run.explanations.write_maps(slug, stage, parts(found), labels, data.classes)
     seconds = time.perf_counter() - started
     log.info("%s: %s: maps of %d test images in %.1f s", slug, stage, len(indices), seconds)
     predictions = as_predictions(data, indices, np.concatenate(probabilities))
     return StageMaps(predictions, np.concatenate(kept), seconds)
-
-
-def shown_layers(layers: tuple[str, ...]) -> str:
-    """Return how the layers are called in records: by their names in the trunk."""
-    return ", ".join(in_trunk(layer) or "trunk output" for layer in layers)
-
-
-def in_trunk(layer: str) -> str:
-    """Return the trunk's name of a layer after the cut; the empty one is the trunk's output."""
-    return layer.removeprefix("tail").removeprefix(".")
 
 
 def in_batches(

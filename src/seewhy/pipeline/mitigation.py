@@ -26,7 +26,7 @@ from seewhy.audit.stage_audit import read_details
 from seewhy.config import StudyConfig
 from seewhy.data.sources.source_files import DATA
 from seewhy.errors import ConfigError, OtherStudyError, RunError
-from seewhy.models.classifier import read_classifier
+from seewhy.models.classifier import in_trunk, named_layers, read_classifier
 from seewhy.models.names import slugs
 from seewhy.pipeline.backbone import with_head
 from seewhy.pipeline.run_fingerprint import refuse_changed_files, with_places
@@ -199,9 +199,17 @@ def _audit(run: RunDirectory, slug: str) -> Audit:
 
 
 def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> StudyConfig:
-    """Return the configuration of one backbone's mitigated study: the head that was found, once."""
-    search = run.search.read(slug)
+    """Return the configuration of one backbone's mitigated study: the head that was found, once.
+
+    Its maps are made as those of the study, so that they can be compared.
+    """
+    search, chosen = run.search.read(slug), run.map_choice.read(slug)
     config = with_head(config, search) if search else config
+    explanation = config.explanation
+    if chosen is not None:
+        layers = tuple(in_trunk(layer) or "last" for layer in named_layers(chosen.layer))
+        update = {"method": chosen.method, "layer": layers}
+        explanation = explanation.model_copy(update=update)
     return config.model_copy(
         update={
             "name": f"{config.name}, mitigated",
@@ -209,6 +217,7 @@ def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> S
             "seeds": 1,
             "search": config.search.model_copy(update={"trials": 0}),
             "data": config.data.model_copy(update={"folds": 0}),
+            "explanation": explanation,
             "audit": config.audit.model_copy(update={"stages": ("finetuning",)}),
         }
     )

@@ -23,9 +23,9 @@ from seewhy.data.folds import check_folds, left_out_repetitions
 from seewhy.data.prepare import prepare_data
 from seewhy.data.sources.open_source import check_source
 from seewhy.data.sources.source_files import named_places, source_files
-from seewhy.errors import ConfigError, OtherStudyError, near_names
+from seewhy.errors import OtherStudyError
 from seewhy.models.backbones import Backbone, load_backbone
-from seewhy.models.classifier import map_layer, tail_and_head_name
+from seewhy.models.classifier import MapPair
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.models.imagenet import check_words
 from seewhy.models.inputs import largest_input
@@ -33,6 +33,7 @@ from seewhy.models.names import slugs
 from seewhy.pipeline.backbone import study_backbone, warn_of_one_place
 from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.evaluation import evaluate_backbones
+from seewhy.pipeline.map_choice import candidate_pairs
 from seewhy.pipeline.provenance import Clock, data_key, package_versions, provenance
 from seewhy.pipeline.run_fingerprint import refuse_changed_files
 from seewhy.pipeline.run_opening import opened_run
@@ -52,8 +53,8 @@ from seewhy.training.augmentation import check_region
 log = logging.getLogger("seewhy")
 # From a configuration and the largest input size to images that are in the run directory.
 Prepare = Callable[[StudyConfig, InputSize, RunDirectory, Progress], Dataset]
-# Backbones, their cuts and the layers to explain, by slug.
-Cuts = dict[str, tuple[Backbone, Cut, tuple[str, ...]]]
+# Backbones, their cuts and the pairs of method and layer that maps are chosen from, by slug.
+Cuts = dict[str, tuple[Backbone, Cut, tuple[MapPair, ...]]]
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def conduct_study(
         log.info("device %s, precision %s: %s", compute.name, compute.precision, compute.reason)
         # What is wrong with a backbone is reported before an image is decoded.
         cuts = _load_and_cut(config)
-        for slug, (_, cut, layers) in cuts.items():
+        for slug, (_, cut, pairs) in cuts.items():
+            layers = tuple({layer for pair in pairs for layer in pair.layers})
             warn_of_one_place(slug, cut, layers, progress)
         weights = {slug: backbone.weights_key for slug, (backbone, _, _) in cuts.items()}
         with clock.part("data"):
@@ -197,15 +199,13 @@ def conduct_study(
 
 
 def _load_and_cut(config: StudyConfig) -> Cuts:
-    """Load every backbone, cut it and find the layers to explain, in their order."""
+    """Load every backbone, cut it and find how its maps may be made, in their order."""
     found: Cuts = {}
     for slug, named in zip(slugs(config.backbone), config.backbone, strict=True):
         backbone = load_backbone(named, config.input.size, config.seed)
         cut = cut_trunk(backbone.model, config.finetuning.open, backbone.preprocess.size)
         check_region(config.finetuning.augmentation, cut.shape, slug)
-        names = config.explanation.layers
-        layers = dict.fromkeys(_explained_layer(name, cut) for name in names)
-        found[slug] = backbone, cut, tuple(layers)
+        found[slug] = backbone, cut, candidate_pairs(config.explanation, cut)
     return found
 
 
@@ -271,25 +271,6 @@ def _begin(
         log.info("resumed, start %d", now.starts)
     run.fingerprint.write(now)
     return now
-
-
-def _explained_layer(name: str, cut: Cut) -> str:
-    """Return the name, after the cut, of the layer whose map is explained.
-
-    Raises
-    ------
-    ConfigError
-        Where the tail has no such layer.
-    """
-    if name == "auto":
-        return map_layer(cut)
-    layers = [str(node.target) for node in cut.tail.graph.nodes if node.op == "call_module"]
-    if name not in layers:
-        raise ConfigError(
-            f"explanation.layer: {name!r} is no layer after the cut{near_names(name, layers)}"
-            f" (the last one is {layers[-1]!r})"
-        )
-    return tail_and_head_name(name)
 
 
 def _summarise(work: StudyContext, parts: dict[str, BackboneSummary]) -> Summary:

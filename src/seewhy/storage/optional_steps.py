@@ -1,8 +1,9 @@
 """Optional steps: one that fails costs its own result and never the study.
 
 Training, predictions and maps are what a study is for: an error there ends it. The checks of the
-data, folds, label issues, faithfulness, audits, the evaluation, mitigation and the report add to
-it: an error there is recorded, and the study continues. Ctrl-C and a kill always end it.
+data, folds, label issues, the choice of maps, faithfulness, audits, the evaluation, mitigation and
+the report add to it: an error there is recorded, and the study continues. Ctrl-C and a kill always
+end it.
 """
 
 from __future__ import annotations

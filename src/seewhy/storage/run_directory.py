@@ -24,6 +24,7 @@ from seewhy.storage.repositories.evaluation import EvaluationRepository
 from seewhy.storage.repositories.explanations import ExplanationRepository
 from seewhy.storage.repositories.imbalance import ImbalanceRepository
 from seewhy.storage.repositories.localisation import LocalisationRepository
+from seewhy.storage.repositories.map_choice import MapChoiceRepository
 from seewhy.storage.repositories.mitigation import MitigationRepository
 from seewhy.storage.repositories.provenance import FingerprintRepository, ProvenanceRepository
 from seewhy.storage.repositories.quality import QualityRepository
@@ -56,6 +57,7 @@ class RunDirectory:
         self.training = TrainingRepository(self.layout)
         self.repetitions = RepetitionsRepository(self.layout)
         self.quality = QualityRepository(self.layout)
+        self.map_choice = MapChoiceRepository(self.layout)
         self.explanations = ExplanationRepository(self.layout)
         self.audit = AuditRepository(self.layout)
         self.mitigation = MitigationRepository(self.layout)

@@ -26,6 +26,7 @@ _STEPS: dict[Step, str] = {
     "data checks": "the checks of the data",
     "label issues": "the search for label issues and outliers",
     "folds": "the training on folds and with further seeds",
+    "map choice": "choosing the method and the layer of the maps",
     "faithfulness": "measuring the faithfulness of the maps",
 }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from seewhy.config import load_config
 from seewhy.errors import RunError
@@ -18,6 +20,24 @@ def test_the_config_comes_back(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.config.write(config)
     assert run.config.read() == config
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("auto", "last"), (["a.b", "auto"], ("a.b", "last")), ("a.b", "a.b")],
+)
+def test_auto_of_an_earlier_version_is_the_last_map(
+    tmp_path: Path, written: object, read: object
+) -> None:
+    """Its config.toml has no choice_images; a study of this version keeps ``auto``."""
+    run = RunDirectory(tmp_path)
+    run.config.write(load_config("demo"))
+    assert run.config.read().explanation.layer == "auto"
+    values = tomllib.loads(run.config.path.read_text("utf-8"))
+    values["explanation"] = {"method": "gradcam", "layer": written, "faithfulness": 32}
+    run.config.path.write_text(tomli_w.dumps(values), "utf-8")
+    explanation = run.config.read().explanation
+    assert (explanation.method, explanation.layer) == ("gradcam", read)
 
 
 def test_the_summary_has_the_keys_that_were_agreed(tmp_path: Path, summary: Summary) -> None:

@@ -10,26 +10,12 @@ from seewhy.report.sections.failed_steps import MissingResults
 from seewhy.report.sections.faithfulness import faithfulness_section
 from seewhy.report.sections.gallery import ClassGallery, GalleryBuilder, gallery_bounds
 from seewhy.report.sections.localisation import localisation_section
+from seewhy.report.sections.map_choice import METHODS, choice_section
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.statements import best_backbone
 from seewhy.report.text.tables import ReportTable
 from seewhy.wording import count, duration
 
-METHODS = {
-    "gradcam": "Grad-CAM",
-    "gradcam++": "Grad-CAM++",
-    "hirescam": "HiResCAM",
-    "gradcam-elementwise": "Grad-CAM elementwise",
-    "xgradcam": "XGrad-CAM",
-    "layercam": "LayerCAM",
-    "finercam": "Finer-CAM",
-    "shapleycam": "ShapleyCAM",
-    "cam": "CAM",
-    "eigencam": "Eigen-CAM",
-    "eigengradcam": "EigenGrad-CAM",
-    "scorecam": "Score-CAM",
-    "ablationcam": "Ablation-CAM",
-}
 MOST_AVERAGES = 250
 
 
@@ -63,6 +49,8 @@ def explanation_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
                 "images": count(part.explanation.images, "test image"),
                 "time": duration(part.explanation.seconds),
                 "empty": none,
+                "choice": choice_section(study, slug),
+                "no_choice": MissingResults(study).of("map choice", slug),
                 "faithfulness": faithfulness_section(study, slug),
                 "missing": MissingResults(study).of("faithfulness", slug),
                 "localisation": localisation_section(study, slug),

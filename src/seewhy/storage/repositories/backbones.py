@@ -13,6 +13,7 @@ from seewhy.storage.repositories.audit import AuditRepository
 from seewhy.storage.repositories.base import Repository
 from seewhy.storage.repositories.baseline import BaselineRepository
 from seewhy.storage.repositories.explanations import ExplanationRepository
+from seewhy.storage.repositories.map_choice import MapChoiceRepository
 from seewhy.storage.repositories.mitigation import MitigationRepository
 from seewhy.storage.repositories.quality import QualityRepository
 from seewhy.storage.repositories.repetitions import RepetitionsRepository
@@ -96,6 +97,7 @@ class BackboneRepository(Repository):
             predictions=predictions,
             validation={stage: training.read_validation(slug, stage, classes) for stage in STAGES},
             metrics={stage: training.read_metrics(slug, stage) for stage in STAGES},
+            map_choice=MapChoiceRepository(layout).read(slug),
             faithfulness=explanations.read_faithfulness(slug),
             maps={
                 stage: explanations.read_maps(slug, stage, predictions[stage].ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,8 +31,26 @@ class ConfigRepository(Repository):
         write_text(self.path, tomli_w.dumps(config.model_dump(exclude_none=True)))
 
     def read(self) -> StudyConfig:
-        """Read config.toml."""
-        return load_config(str(self.path))
+        """Read config.toml.
+
+        One without `explanation.choice_images` is of an earlier version, whose layer ``auto`` was
+        the last map.
+        """
+        return load_config(str(self.path), settings=_of_earlier_version(self.path))
+
+
+def _of_earlier_version(path: Path) -> dict[str, object]:
+    """Return the settings whose meaning has changed since a config.toml was written."""
+    try:
+        values = tomllib.loads(path.read_text("utf-8")).get("explanation", {})
+        layer, is_earlier = values.get("layer"), "choice_images" not in values
+    except (OSError, ValueError, AttributeError):
+        return {}  # `load_config` says what is wrong
+    if layer is None or not is_earlier:
+        return {}
+    names = [layer] if isinstance(layer, str) else layer
+    renamed = ["last" if name == "auto" else name for name in names]
+    return {"explanation.layer": renamed[0] if isinstance(layer, str) else renamed}
 
 
 class SummaryRepository(Repository):

@@ -11,6 +11,7 @@ from seewhy.storage.schemas.audit import Audit
 from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.faithfulness import Faithfulness
 from seewhy.storage.schemas.finetuning_search import FinetuningSearchRecord, FinetuningTrial
+from seewhy.storage.schemas.map_choice import MapChoice
 from seewhy.storage.schemas.maps import Maps
 from seewhy.storage.schemas.mitigation import MitigationRecord
 from seewhy.storage.schemas.predictions import Baseline, Predictions, StageMetrics
@@ -26,9 +27,9 @@ class BackboneRecords:
 
     `baseline_predictions` is None where the baseline was skipped. `out_of_fold` has predictions of
     every training and validation image by a head that was not trained on it; None where small
-    classes could not be divided into folds. `mitigation` is of the second classifier, where the
-    audit led to one; `has_mitigated_report` says whether the mitigated study still has its own
-    report.
+    classes could not be divided into folds. `map_choice` is None where the maps' method and layer
+    were given. `mitigation` is of the second classifier, where the audit led to one;
+    `has_mitigated_report` says whether the mitigated study still has its own report.
     """
 
     slug: str
@@ -43,6 +44,7 @@ class BackboneRecords:
     trials: tuple[Trial, ...] = ()
     finetuning_search: FinetuningSearchRecord | None = None
     finetuning_trials: tuple[FinetuningTrial, ...] = ()
+    map_choice: MapChoice | None = None
     faithfulness: Faithfulness | None = None
     issues: QualityIssues | None = None
     validation: dict[Stage, Predictions] = field(default_factory=dict)

@@ -18,6 +18,7 @@ Step = Literal[
     "data checks",
     "folds",
     "label issues",
+    "map choice",
     "faithfulness",
     "audit",
     "evaluation",
