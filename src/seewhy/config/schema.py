@@ -76,7 +76,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _cam_has_a_linear_head(self) -> StudyConfig:
-        linear = not self.head.units and not self.search.trials
+        linear = self.head.is_fitted or (not self.head.units and not self.search.trials)
         if self.explanation.method == "cam" and not (linear and self.explanation.layer == "auto"):
             raise ValueError(
                 "expected a linear head at the last map for explanation.method = 'cam': set "

@@ -202,8 +202,11 @@ def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> S
     """Return the configuration of one backbone's mitigated study: the head that was found, once."""
     search = run.search.read(slug)
     config = with_head(config, search) if search else config
+    summary = run.backbones.read_summary(slug)
+    fitted = summary.head.fitted if summary else None
     return config.model_copy(
         update={
+            "head": config.head.model_copy(update={"kind": fitted.kind if fitted else "network"}),
             "name": f"{config.name}, mitigated",
             "backbone": config.backbone[number : number + 1],
             "seeds": 1,
