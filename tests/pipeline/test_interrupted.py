@@ -46,6 +46,8 @@ name = "local-dir:resnet10t"
 name = "local-dir:mobilenetv2_035"
 [input]
 size = 64
+[head]
+kind = "network"
 [search]
 trials = 4
 max_layers = 2
