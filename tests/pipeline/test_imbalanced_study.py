@@ -18,6 +18,7 @@ SMALL = (
     *("--device=cpu", "--quiet", "--set=input.size=64", "--set=audit.stages=[]"),
     *("--set=explanation.faithfulness=0", "--set=adaptation.epochs=3"),
     *("--set=finetuning.epochs=1", "--set=data.keep_duplicates_together=false"),
+    "--set=head.kind=network",
 )
 
 

@@ -47,6 +47,8 @@ name = "local-dir:mobilenetv2_035"
 [input]
 size = 64
 augmentation = "crop+flip"
+[head]
+kind = "network"
 [search]
 trials = 4
 max_layers = 2

@@ -12,12 +12,14 @@ from seewhy.config.results_config import (
 from seewhy.config.schema import StudyConfig
 from seewhy.config.training_config import (
     DEFAULT_BACKBONE,
+    FITTED_HEADS,
     AdaptationConfig,
     BackboneConfig,
     BaselineConfig,
     ClassWeights,
     FinetuningConfig,
     HeadConfig,
+    HeadKind,
     Metric,
     SearchConfig,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "AUGMENTATIONS",
     "CAM_METHODS",
     "DEFAULT_BACKBONE",
+    "FITTED_HEADS",
     "PRESETS",
     "AdaptationConfig",
     "AuditConfig",
@@ -37,6 +40,7 @@ __all__ = [
     "ExplanationConfig",
     "FinetuningConfig",
     "HeadConfig",
+    "HeadKind",
     "InputConfig",
     "Metric",
     "OperatingTarget",

@@ -80,7 +80,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _cam_has_a_linear_head(self) -> StudyConfig:
-        linear = not self.head.units and not self.search.trials
+        linear = self.head.is_fitted or (not self.head.units and not self.search.trials)
         last = self.explanation.layer in ("auto", "last")
         if self.explanation.method == "cam" and not (linear and last):
             raise ValueError(

@@ -31,6 +31,10 @@ Metric = Literal[
 MixAlpha = Annotated[float, Field(ge=0, le=100)]
 Sampler = Literal["shuffle", "balanced"]
 ClassWeights = Literal["none", "balanced"] | dict[str, float]
+HeadKind = Literal["auto", "network", "logistic", "nearest-mean"]
+# Fitted at once, without epochs; both are linear.
+FITTED_HEADS: tuple[HeadKind, ...] = ("logistic", "nearest-mean")
+_UNITS = (256,)
 
 
 class BackboneConfig(Section):
@@ -78,6 +82,14 @@ class HeadConfig(Section):
 
     Attributes
     ----------
+    kind : {"auto", "network", "logistic", "nearest-mean"}, default "auto"
+        ``network``: hidden layers and an output layer, trained in epochs. ``logistic``, logistic
+        regression, and ``nearest-mean``, class means with a temperature, are linear heads for few
+        images; they are fitted to all training images at once, and there is no search. ``auto``:
+        a network above `seewhy.training.head_choice.FEW` training images per class (the median of
+        the classes), where the search is off and `units` are not the default, and where
+        `only_in_epochs` names a setting; else the fitted head whose cross-validated log loss on
+        the training images is lower.
     units : tuple of int, default (256,)
         Width of each added hidden layer; empty for a linear head.
     dropout : float, default 0.3
@@ -112,7 +124,8 @@ class HeadConfig(Section):
     Menon et al., "Long-tail learning via logit adjustment", ICLR 2021 (equation 10).
     """
 
-    units: tuple[Positive, ...] = (256,)
+    kind: HeadKind = "auto"
+    units: tuple[Positive, ...] = _UNITS
     dropout: DropShare = 0.3
     learning_rate: Rate = 1e-3
     batch_size: BatchSize = 64
@@ -152,6 +165,36 @@ class HeadConfig(Section):
                 f"{' and '.join(chosen)}: together they would correct more than once"
             )
         return self
+
+    @model_validator(mode="after")
+    def _fitted_without_epochs(self) -> HeadConfig:
+        if self.is_fitted and self.only_in_epochs:
+            raise ValueError(
+                f"expected kind = 'network' for {' and '.join(self.only_in_epochs)}, but got "
+                f"kind = {self.kind!r}: that head is fitted at once, and these change the epochs "
+                "of a training"
+            )
+        return self
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the head is fitted at once, without epochs."""
+        return self.kind in FITTED_HEADS
+
+    @property
+    def only_in_epochs(self) -> tuple[str, ...]:
+        """The settings, other than their defaults, that only a training in epochs can follow."""
+        settings = {
+            f"label_smoothing = {self.label_smoothing:g}": self.label_smoothing > 0,
+            f"sampler = {self.sampler!r}": self.sampler != "shuffle",
+            f"logit_adjustment = {self.logit_adjustment:g}": self.logit_adjustment > 0,
+        }
+        return tuple(name for name, wanted in settings.items() if wanted)
+
+    @property
+    def has_usual_units(self) -> bool:
+        """Whether the hidden layers are those of the default."""
+        return self.units == _UNITS
 
 
 class SearchConfig(Section):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -233,6 +234,26 @@ def most_folds(data: Dataset, validation: float, seed: int) -> int:
             continue
         return folds
     return 0
+
+
+def training_folds(data: Dataset, rows: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
+    """Give some training images a fold each, (n,), to choose something by cross-validation.
+
+    Groups and duplicates stay in one fold. There are up to `USUAL` folds, as many as leave each
+    class in every rest; None where no division does, because a class is a single picture.
+    """
+    labels, groups = data.labels[rows], _groups(data, rows)
+    draw = group_folds if data.group_by else draw_folds
+    for folds in range(USUAL, 1, -1):
+        # Both libraries' and own refusal of more folds than there are pictures of any class.
+        with suppress(DataError, ValueError):
+            found = draw(labels, groups=groups, folds=folds, seed=seed)
+            rests = (labels[found != k] for k in np.unique(found))
+            if len(np.unique(found)) > 1 and all(
+                set(np.unique(rest)) == set(np.unique(labels)) for rest in rests
+            ):
+                return found
+    return None
 
 
 def division_key(repetitions: Sequence[Repetition]) -> str:

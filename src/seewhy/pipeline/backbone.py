@@ -58,6 +58,7 @@ from seewhy.storage.schemas.training import FeaturesRecord, Place
 from seewhy.storage.titles import METRIC_TITLES
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import FeatureCache, keeping_features
+from seewhy.training.head_choice import HeadChoice, choose_head
 from seewhy.training.search.search import head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt, finetune, new_head
@@ -92,6 +93,8 @@ def study_backbone(
     ) as features:
         _write_features(work, slug, features, recorded)
         base = _baseline(work, slug, backbone, features)
+        choice = _choose_head(work, slug, features)
+        work = replace(work, config=with_head(work.config, choice.head))
         found = _search(work, slug, backbone, cut, features)
         if found:
             work = replace(work, config=with_head(work.config, found))
@@ -117,7 +120,7 @@ def study_backbone(
         cut=cut.place,
         input_size=backbone.preprocess.size,
         baseline=base,
-        head=head_summary(work.config.head),
+        head=head_summary(work.config.head).model_copy(update={"fitted": choice.fitted}),
         search=_search_summary(found) if found else None,
         adaptation=adaptation,
         finetuning=finetuning,
@@ -194,12 +197,21 @@ def _baseline(
     )
 
 
+def _choose_head(work: StudyContext, slug: str, features: FeatureCache) -> HeadChoice:
+    """Resolve ``head.kind``, and say so where the head is not a network."""
+    choice = choose_head(features.pooled, work.data, work.config)
+    if choice.fitted:
+        log.info("%s: head: %s", slug, choice.fitted.chosen)
+        work.progress.say(f"{slug}: head: {choice.fitted.chosen}")
+    return choice
+
+
 def _search(
     work: StudyContext, slug: str, backbone: Backbone, cut: Cut, features: FeatureCache
 ) -> SearchRecord | None:
-    """Search for the head on the kept features; None where the search is off."""
+    """Search for the head on the kept features; None where there is none."""
     config, run = work.config, work.run
-    if not config.search.trials:
+    if not config.search.trials or config.head.is_fitted:
         return None
     done = run.search.read(slug)
     if done is not None:

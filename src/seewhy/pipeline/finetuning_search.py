@@ -22,6 +22,7 @@ from seewhy.pipeline.repetitions import repeat_once
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.base import STAGES
 from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.finetuning_search import FinetuningSearchRecord
 from seewhy.training.feature_cache import FeatureCache
 from seewhy.training.search.finetuning_search import FOLDS, HeldOut, search_finetuning
 from seewhy.training.stages import degrees, finetune
@@ -52,8 +53,12 @@ def with_searched_settings(
     work.progress.say(f"{slug}: fine-tuning: {found.stopped}")
     if not found.chosen:
         return work
-    chosen = {**found.settings.model_dump(), "learning_rate_factor": None}
-    return _with(work, work.config.finetuning.model_copy(update=chosen))
+    return _with(work, work.config.finetuning.model_copy(update=as_update(found)))
+
+
+def as_update(found: FinetuningSearchRecord) -> dict[str, float | None]:
+    """Return the keys of ``finetuning`` that the search has found."""
+    return {**found.settings.model_dump(), "learning_rate_factor": None}
 
 
 def _with(work: StudyContext, settings: FinetuningConfig) -> StudyContext:

@@ -29,6 +29,7 @@ from seewhy.errors import ConfigError, OtherStudyError, RunError
 from seewhy.models.classifier import in_trunk, named_layers, read_classifier
 from seewhy.models.names import slugs
 from seewhy.pipeline.backbone import with_head
+from seewhy.pipeline.finetuning_search import as_update
 from seewhy.pipeline.run_fingerprint import refuse_changed_files, with_places
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.pipeline.study import Prepare, conduct_study
@@ -199,23 +200,35 @@ def _audit(run: RunDirectory, slug: str) -> Audit:
 
 
 def _config(run: RunDirectory, slug: str, config: StudyConfig, number: int) -> StudyConfig:
-    """Return the configuration of one backbone's mitigated study: the head that was found, once.
+    """Return the configuration of one backbone's mitigated study: what searches found, once.
 
-    Its maps are made as those of the study, so that they can be compared.
+    It has as many epochs as were planned for the study's minutes, and its maps are made as those
+    of the study, so that the two can be compared.
     """
     search, chosen = run.search.read(slug), run.map_choice.read(slug)
     config = with_head(config, search) if search else config
+    tuning, settings = config.finetuning, run.search.read_finetuning(slug)
+    if settings is not None and settings.chosen:
+        tuning = tuning.model_copy(update=as_update(settings))
+    plan = run.training.read_plan(slug)
+    if plan is not None:
+        tuning = tuning.model_copy(update={"epochs": plan.epochs})
     explanation = config.explanation
     if chosen is not None:
         layers = tuple(in_trunk(layer) or "last" for layer in named_layers(chosen.layer))
         update = {"method": chosen.method, "layer": layers}
         explanation = explanation.model_copy(update=update)
+    summary = run.backbones.read_summary(slug)
+    fitted = summary.head.fitted if summary else None
     return config.model_copy(
         update={
+            "head": config.head.model_copy(update={"kind": fitted.kind if fitted else "network"}),
             "name": f"{config.name}, mitigated",
             "backbone": config.backbone[number : number + 1],
             "seeds": 1,
-            "search": config.search.model_copy(update={"trials": 0}),
+            "minutes": None,
+            "finetuning": tuning,
+            "search": config.search.model_copy(update={"trials": 0, "finetuning_trials": 0}),
             "data": config.data.model_copy(update={"folds": 0}),
             "explanation": explanation,
             "audit": config.audit.model_copy(update={"stages": ("finetuning",)}),

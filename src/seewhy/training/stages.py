@@ -23,6 +23,7 @@ from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training.augmentation import Replacement
 from seewhy.training.checkpoint import Checkpoint
 from seewhy.training.cut_activations import CutInput
+from seewhy.training.head_choice import fit_stage
 from seewhy.training.learners import HeadLearner, ModuleLearner
 from seewhy.training.losses import class_weights, logit_offsets
 from seewhy.training.optimisation import Optimisation
@@ -36,7 +37,8 @@ def new_head(pooled: Tensor, config: StudyConfig, classes: Sequence[str]) -> Hea
     """
     seed = seed_of(config.seed, "head")
     wanted = config.head
-    return Head(pooled.shape[1], wanted.units, wanted.dropout, len(classes), seed).to(pooled.device)
+    units = () if wanted.is_fitted else wanted.units
+    return Head(pooled.shape[1], units, wanted.dropout, len(classes), seed).to(pooled.device)
 
 
 def adapt(
@@ -53,11 +55,14 @@ def adapt(
 
     The head is trained in place, as the configuration's ``head`` says, and holds the best epoch's
     weights afterwards. The stage is stored between its epochs in the file `checkpoint`, if given;
-    `on_epoch` is called after every epoch and may raise to end the stage.
+    `on_epoch` is called after every epoch and may raise to end the stage. A head that is fitted at
+    once is fitted anew instead; ``auto``, which `choose_head` replaces, is a network here.
     """
     settings = _settings("adaptation", config, data)
     train, validation = data.where("train"), data.where("validation")
     learner = HeadLearner(head, pooled, data.labels, train, validation, settings, data.weights)
+    if config.head.is_fitted:
+        return fit_stage(learner, pooled, data, config, progress, title)
     keeper = Checkpoint(checkpoint, settings) if checkpoint else None
     return train_stage(learner, settings, progress, title, keeper, on_epoch)
 

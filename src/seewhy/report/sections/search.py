@@ -46,14 +46,21 @@ MOST_REASONS, REASON_LETTERS = 5, 400
 def search_section(study: ReportInput) -> Section:
     """Return the search, one part per backbone; ``parts`` is empty where none has a search."""
     found = [records.search for records in study.records.values() if records.search]
-    if not found:
-        return {"parts": []}
     names, backbones = study.names, study.summary.backbones
+    if not found:
+        fitted = [
+            f"{name}: {head.chosen}."
+            for slug, name in names.items()
+            if (head := backbones[slug].head.fitted)
+        ]
+        return {"parts": [], "fitted": fitted}
     cifar = has_cifar10_classes(study.data.classes)
     parts = []
     for slug, records in study.records.items():
         if records.search is None:
-            parts.append({"name": names[slug], "search": None})
+            fitted_head = backbones[slug].head.fitted
+            chosen = fitted_head.chosen if fitted_head else None
+            parts.append({"name": names[slug], "search": None, "fitted": chosen})
             continue
         paper = paper_scores(backbones[slug].backbone) if cifar else None
         part = _part(names[slug], records.search, records)

@@ -35,11 +35,13 @@ def training_section(study: ReportInput) -> list[Section]:
             )
             for quantity, title in quantities.items()
         }
-        stages = [_stage_line(records, stage) for stage in STAGES]
+        fitted = part.head.fitted is not None
+        stages = [_stage_line(records, stage, fitted) for stage in STAGES]
         parts.append(
             {
                 "name": name,
                 "head": _head(part.head) + "; found by the search" * (part.search is not None),
+                "fitted": fitted,
                 "cut": part.cut,
                 "figures": figures,
                 "metric": METRIC_TITLES[metric] if metric else None,
@@ -50,17 +52,19 @@ def training_section(study: ReportInput) -> list[Section]:
     return parts
 
 
-def _stage_line(records: BackboneRecords, stage: Stage) -> Section:
+def _stage_line(records: BackboneRecords, stage: Stage, fitted: bool) -> Section:
+    """Return a stage's row; an adaptation whose head was `fitted` has no epochs and no rate."""
     metrics, history = records.metrics[stage], records.history[stage]
+    at_once = fitted and stage == "adaptation"
     return {
         "title": STAGE_TITLES[stage],
-        "epochs": metrics.epochs,
-        "best": metrics.best_epoch,
+        "epochs": "–" if at_once else metrics.epochs,
+        "best": "–" if at_once else metrics.best_epoch,
         "accuracy": share(metrics.best_validation_accuracy, 3),
         "metric": None
         if metrics.best_validation_metric is None
         else share(metrics.best_validation_metric, 3),
-        "rate": f"{history[0].learning_rate:g}" if history else "–",
+        "rate": f"{history[0].learning_rate:g}" if history and not at_once else "–",
         "time": duration(sum(epoch.seconds for epoch in history)),
         "features": records.features.at_cut if stage == "finetuning" else POOLED,
     }
@@ -97,6 +101,8 @@ def _capital(title: str) -> str:
 
 
 def _head(head: HeadSummary) -> str:
+    if head.fitted:
+        return f"{head.fitted.chosen}; fine-tuning in batches of {head.batch_size}"
     units = listing([str(width) for width in head.units])
     layers = f"{units} hidden units, dropout {head.dropout:g}" if units else "no hidden layer"
     return (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from seewhy.storage.schemas.base import Record
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from seewhy.storage.schemas.base import Rate, Record
 
 Place = Literal["memory", "disk", "recompute"]
 
@@ -25,14 +27,41 @@ class FeaturesRecord(Record):
     place: Place | None = None
 
 
+class FittedHeadSummary(Record):
+    """A head that was fitted at once instead of being trained in epochs.
+
+    `parameter` is C of the logistic regression, or the shrinkage of the nearest mean's covariance;
+    logits were divided by `temperature`. Log loss and accuracy are those of training images in
+    `folds` that were held out; without folds there are none. `chosen` says in a sentence which
+    head it is and why.
+    """
+
+    kind: Literal["logistic", "nearest-mean"]
+    parameter: float
+    temperature: float
+    images_per_class: float
+    folds: int
+    log_loss: float | None = None
+    accuracy: Rate | None = None
+    chosen: str
+
+
 class HeadSummary(Record):
-    """A head and how it is trained."""
+    """A head and how it is trained.
+
+    `fitted` is given where adaptation fitted it; the other settings are those of fine-tuning then.
+    """
 
     units: list[int]
     dropout: float
     learning_rate: float
     batch_size: int
     loss: str
+    fitted: FittedHeadSummary | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
