@@ -7,7 +7,6 @@ trunk is frozen: `train_bn=False` and the callback `BnFreeze`.
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import fastai
 from fastai.vision.all import (
@@ -67,30 +66,36 @@ def epoch_seconds(learn: Learner) -> float:
     return step * images / learn.dls.train.bs
 
 
-def train(task: Task) -> Trained:
-    """Train as many epochs as fit after the frozen one."""
+def new_learner(task: Task, clock: Clock) -> Learner:
+    """Return a learner with loaders of its own: each one adds its normalisation to them."""
     freeze = "bnfreeze" in task.options
-    set_seed(task.seed)
-    clock = Clock()
     dls = ImageDataLoaders.from_folder(
         task.images, train="train", valid="val", batch_tfms=aug_transforms()
     )
-    new_learner = partial(
-        vision_learner,
+    return vision_learner(
         dls,
         ARCHITECTURE,
         metrics=accuracy,
+        # With True, BnFreeze finds no layer to freeze: norms are trained in the frozen trunk.
         train_bn=not freeze,
+        cbs=[Curve(clock), *([BnFreeze()] if freeze else [])],
         pretrained_cfg_overlay={"file": str(task.weights_file)},
     )
-    epoch = epoch_seconds(new_learner())
-    learn = new_learner(cbs=[Curve(clock), *([BnFreeze()] if freeze else [])])
+
+
+def train(task: Task) -> Trained:
+    """Train as many epochs as fit after the frozen one."""
+    set_seed(task.seed)
+    clock = Clock()
+    epoch = epoch_seconds(new_learner(task, clock))
+    clock.curve.clear()
+    learn = new_learner(task, clock)
     # One epoch is the frozen one.
     epochs = epochs_that_fit(task.budget - clock.seconds - epoch, epoch)
     learn.fine_tune(epochs)
     clock.stop()
-    assert list(dls.vocab) == task.classes
-    tested, _ = learn.get_preds(dl=dls.test_dl(task.files("test")))
+    assert list(learn.dls.vocab) == task.classes
+    tested, _ = learn.get_preds(dl=learn.dls.test_dl(task.files("test")))
     return Trained(
         version=fastai.__version__,
         clock=clock,
