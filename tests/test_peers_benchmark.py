@@ -138,9 +138,9 @@ def trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., lis
             return Task(images, out, out / "work" / job.name, 8, job.seed, 1, ()), 0.8
 
         def train(job: Job, task: Task, python: Path) -> dict[str, Any]:
+            trained.append(job.name)
             if job.peer == failing:
                 raise RuntimeError("it failed")
-            trained.append(job.name)
             task.work.mkdir(parents=True)
             np.savez(task.work / "test.npz", probabilities=np.array([[0.9, 0.1], [0.8, 0.2]]))
             return {"version": "1", "head_accuracy": 0.78 if job.peer == "timm" else 0.76}
@@ -181,7 +181,7 @@ def test_a_peer_that_fails_is_left_out_with_its_reason_until_it_works(
 ) -> None:
     jobs = planned(["autogluon", "lightly", "timm"], ["standin"], [0, 1], [120])
     names = trains(jobs, failing="lightly", missing_peer="autogluon")
-    assert names == ["timm_standin_0_120", "timm_standin_1_120"]
+    assert names == ["lightly_standin_0_120", "timm_standin_0_120", "timm_standin_1_120"]
     expected = {"autogluon": "no such package", "lightly": "it failed"}
     assert plan.read_reasons(tmp_path) == expected
     assert len(trains(jobs, missing_peer="autogluon")) == 2
@@ -194,6 +194,18 @@ def test_a_driver_that_ends_with_an_error_says_its_last_line(tmp_path: Path) -> 
     fake.chmod(0o755)
     task = Task(tmp_path, tmp_path, tmp_path / "work", 8, 0, 1, ())
     with pytest.raises(RuntimeError, match=r"^ValueError: no weights \(see .*log\.txt\)"):
+        bench.train(Job("timm", "tiles", 0, 1), task, fake)
+
+
+def test_a_driver_that_does_not_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "GRACE", 0)
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexec sleep 60\n")
+    fake.chmod(0o755)
+    task = Task(tmp_path, tmp_path, tmp_path / "work", 8, 0, 0.2, ())
+    with pytest.raises(RuntimeError, match=r"^did not end within 0\.2 s"):
         bench.train(Job("timm", "tiles", 0, 1), task, fake)
 
 
@@ -293,10 +305,11 @@ def test_the_weights_of_all_peers_are_those_of_seewhy(tmp_path: Path) -> None:
     own = load_backbone(BackboneConfig(name="tf_efficientnet_lite0"), 32, 0).model.state_dict()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, own[name], rtol=0, atol=0)
-    path = tmp_path / "grey.png"
-    Image.new("RGB", (32, 32), (127, 127, 127)).save(path)
+    path = tmp_path / "noise.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
     with torch.inference_mode():
-        expected = model(torch.full((1, 3, 32, 32), 127 / 255 * 2 - 1))
+        expected = model(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 * 2 - 1)
     # These weights were trained with a mean and a deviation of 0.5.
     np.testing.assert_allclose(features(model, [path]), expected.numpy(), atol=1e-4)
     assert json.loads((tmp_path / "config.json").read_text())["architecture"] == (

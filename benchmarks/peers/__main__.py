@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def train(job: Job, task: Task, python: Path) -> Record:
     Raises
     ------
     RuntimeError
-        With the last line of what the process printed, where it failed.
+        With the last line of what the process printed where it failed, or where it did not end.
     """
     shutil.rmtree(task.work, ignore_errors=True)
     task.work.mkdir(parents=True)
@@ -79,16 +80,14 @@ def train(job: Job, task: Task, python: Path) -> Record:
     own = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
     if PEERS[job.peer].environment is not None:
         own["PYTHONPATH"] = str(ROOT)
-    log = task.work / "log.txt"
+    log, limit = task.work / "log.txt", task.budget + GRACE
     with log.open("w", encoding="utf-8") as stream:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **own},
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            timeout=task.budget + GRACE,
-        )
+        streams: dict[str, Any] = {"stdout": stream, "stderr": subprocess.STDOUT}
+        environment = {**os.environ, **own}
+        try:
+            done = subprocess.run(command, cwd=ROOT, env=environment, timeout=limit, **streams)
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"did not end within {limit} s (see {log})") from error
     if done.returncode:
         raise RuntimeError(f"{last_line(log.read_text('utf-8'))} (see {log})")
     written: Record = json.loads((task.work / "trained.json").read_text("utf-8"))
@@ -123,7 +122,7 @@ def run(jobs: Sequence[Job], data: Path, out: Path, environments: Path) -> None:
         try:
             python = python_of(job.peer, environments)
             record = scored(job, task, probe, train(job, task, python), out)
-        except (CannotInstallError, RuntimeError, subprocess.TimeoutExpired, ValueError) as error:
+        except (CannotInstallError, RuntimeError, ValueError) as error:
             print(f"{job.peer}: not measured: {error}", flush=True)
             write_reason(out, job.peer, str(error))
             failed.add(job.peer)
