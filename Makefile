@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo install test test-oldest lint docs package bench bench-audit bench-augmentation soak clean
+.PHONY: help demo install test test-oldest lint docs package bench bench-audit bench-augmentation bench-peers soak clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -60,6 +60,9 @@ bench-audit: install  ## planted shortcuts found, clean data accused, the infere
 
 bench-augmentation: install  ## regions replaced in fine-tuning: what that brings; resumes
 	$(BIN)/python -m benchmarks.augmentation --data $(SHARED)/data --weights $(SHARED)/weights
+
+bench-peers: install  ## seewhy beside fastai, timm, LightlyTrain and AutoGluon, hours; resumes
+	$(BIN)/python -m benchmarks.peers --data $(SHARED)/data --figure runs/bench-peers/over_time.png
 
 soak: install  ## the slow checks
 	$(BIN)/python -m pytest -m soak -n 0 -s

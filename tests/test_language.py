@@ -41,7 +41,7 @@ def checked() -> list[Path]:
     package = ROOT / "src" / "seewhy"
     found = [*package.rglob("*.py"), *package.glob("report/templates/*"), ROOT / "Makefile"]
     for folder in ("benchmarks", "tools", "examples"):
-        found += (ROOT / folder).glob("*.py")
+        found += (ROOT / folder).rglob("*.py")
     found += [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     return sorted(one for one in found if name_of(one) not in HISTORY)
 
