@@ -56,7 +56,7 @@ def adapt(
     The head is trained in place, as the configuration's ``head`` says, and holds the best epoch's
     weights afterwards. The stage is stored between its epochs in the file `checkpoint`, if given;
     `on_epoch` is called after every epoch and may raise to end the stage. A head that is fitted at
-    once is fitted again instead; ``auto``, which `choose_head` replaces, is a network here.
+    once is fitted once more instead; ``auto``, which `choose_head` replaces, is a network here.
     """
     settings = _settings("adaptation", config, data)
     train, validation = data.where("train"), data.where("validation")
