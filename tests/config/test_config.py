@@ -142,7 +142,7 @@ def test_the_explanation_is_as_it_was_asked_for() -> None:
     settings = ["explanation.method=layercam", 'explanation.layer=["a.b", "last", "a.b"]']
     explanation = load_config("demo", settings=settings).explanation
     assert (explanation.method, explanation.layers) == ("layercam", ("a.b", "last"))
-    chosen = load_config("demo").explanation
+    chosen = StudyConfig().explanation
     assert (chosen.method, chosen.layers, chosen.choice_images) == ("auto", ("auto",), 24)
     paper = load_config("paper").explanation
     assert (paper.method, paper.layers) == ("gradcam", ("last",))

@@ -258,7 +258,7 @@ def test_what_a_pass_costs_is_counted() -> None:
     """A 3×3 convolution of 2 channels into 4 at 5×5 places, and its ReLU."""
     model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.ReLU())
     values = 2 * 4 * 5 * 5
-    assert operations(model, torch.zeros(1, 2, 5, 5)) == 2 * 9 * 2 * 4 * 25 + 250 * values
+    assert operations(model, torch.zeros(1, 2, 5, 5)) == 2 * 9 * 2 * 4 * 25 + 100 * values
 
 
 def test_a_large_network_gets_fewer_images_and_never_fewer_than_ten() -> None:

@@ -56,8 +56,8 @@ _FUSED = ("gradcam-elementwise",)
 _BATCH = 16
 # About 30 s on two cores; see docs/log.md. A value that a layer writes takes as long as so many
 # operations.
-_BUDGET = 4e12
-_PER_VALUE = 250
+_BUDGET = 3e12
+_PER_VALUE = 100
 
 
 def candidate_pairs(config: ExplanationConfig, cut: Cut) -> tuple[MapPair, ...]:
@@ -79,8 +79,8 @@ def candidate_pairs(config: ExplanationConfig, cut: Cut) -> tuple[MapPair, ...]:
         found = [MapPair(method, layers) for method in _AT_FINER]
     else:
         finer = None if config.method == "cam" else finer_layer(cut)
-        first = _AT_LAST if finer is None else _AT_LAST[:1]
-        sets: dict[tuple[str, ...], tuple[str, ...]] = {last: first}
+        sets: dict[tuple[str, ...], tuple[str, ...]]
+        sets = {last: _AT_LAST if finer is None else _AT_LAST[:1]}
         if finer is not None:
             sets[(tail_and_head_name(finer),)] = _AT_FINER
             sets[(*last, tail_and_head_name(finer))] = _FUSED
