@@ -11,8 +11,8 @@ images, drawn once. Figures are means over the draws with 95 % intervals of Stud
 distribution. A set whose smallest class has fewer than five images beside those drawn is left out.
 PyTorch runs on one thread.
 
-``--trials 35`` adds the network head that the search finds; ``--finetuned`` adds what fine-tuning
-makes of the network head and of the logistic regression, scored on at most 500 images.
+``--trials 35`` adds the network head that the search finds; ``--finetuned`` shows instead what
+fine-tuning makes of the network head and of the logistic regression, scored on at most 300 images.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from seewhy.training.trainer import OnEpoch, StageResult
 SIZES = {"imagenette": 128, "pacs": 128, "photos": 128, "stand-in": 96}
 STAND_IN = 4000  # of its training images
 KINDS = ("network", "logistic", "nearest-mean", "auto")
-LEAST_SCORED, MOST_FINETUNED = 5, 500
+LEAST_SCORED, MOST_FINETUNED = 5, 300
 Figures = tuple[float, float, float]  # accuracy, log loss, seconds
 
 
@@ -118,8 +118,8 @@ def searched(pooled: Tensor, data: Dataset, config: StudyConfig) -> StudyConfig:
     return with_head(config, found.record)
 
 
-def finetuned_figures(data: Dataset, config: StudyConfig, size: int) -> Figures:
-    """Adapt and fine-tune a head on the images of `data` that are used, and score it."""
+def finetuned_figures(data: Dataset, config: StudyConfig, size: int) -> tuple[Figures, Figures]:
+    """Adapt and fine-tune a head on the images of `data` that are used; score both stages."""
     rng = np.random.default_rng(0)
     rest = np.flatnonzero(np.isin(data.splits, ("train", "validation")))
     scored = rng.permutation(data.where("test"))[:MOST_FINETUNED]
@@ -133,14 +133,17 @@ def finetuned_figures(data: Dataset, config: StudyConfig, size: int) -> Figures:
         tempfile.TemporaryDirectory() as folder,
         keeping_features(backbone, cut, data, compute, config, Path(folder), Silent()) as features,
     ):
+        pooled, at_cut, test = features.pooled, features.at_cut, data.where("test")
         started = perf_counter()
-        head = new_head(features.pooled, config, data.classes)
-        adapt(head, features.pooled, data, config, Silent(), "adaptation")
+        head = new_head(pooled, config, data.classes)
+        adapt(head, pooled, data, config, Silent(), "adaptation")
+        adapted = *scores(predict_pooled(head, pooled, data, test)), perf_counter() - started
         both = TailAndHead(cut.tail, head)
-        finetune(both, features.at_cut, data, config, compute, Silent(), "fine-tuning")
+        started = perf_counter()
+        finetune(both, at_cut, data, config, compute, Silent(), "fine-tuning")
         seconds = perf_counter() - started
-        found = predict_at_cut(both, features.at_cut.batch, data, data.where("test"), compute)
-        return (*scores(found), seconds)
+        found = predict_at_cut(both, at_cut.batch, data, test, compute)
+        return adapted, (*scores(found), seconds)
 
 
 def scores(found: Predictions) -> tuple[float, float]:
@@ -215,7 +218,7 @@ def compare(name: str, data: Dataset, pooled: Tensor, wanted: argparse.Namespace
             mine = drawn(data, wanted.part, each, draw)
             if mine is None:
                 break
-            for kind in KINDS:
+            for kind in () if wanted.finetuned else KINDS:
                 started = perf_counter()
                 if kind == "auto":
                     head = choose_head(pooled, mine, configured(kind, draw)).head
@@ -235,8 +238,9 @@ def compare(name: str, data: Dataset, pooled: Tensor, wanted: argparse.Namespace
                 seconds = perf_counter() - started
                 rows.setdefault("network, searched", []).append((accuracy, loss, seconds))
             for kind in ("network", "logistic") if wanted.finetuned else ():
-                found = finetuned_figures(mine, configured(kind, draw), SIZES[name])
-                rows.setdefault(f"{kind}, fine-tuned", []).append(found)
+                stages = finetuned_figures(mine, configured(kind, draw), SIZES[name])
+                for stage, found in zip(("adapted", "fine-tuned"), stages, strict=True):
+                    rows.setdefault(f"{kind}, {stage}", []).append(found)
         for head, figures in rows.items():
             counts = ", ".join(f"{chosen.count(one)} {one}" for one in sorted(set(chosen)))
             print(shown(name, each, f"auto ({counts})" if head == "auto" else head, figures))

@@ -190,6 +190,16 @@ def test_one_image_per_class_is_enough(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_rest_with_one_image_per_class_has_the_same_unit(kind: Kind) -> None:
+    """With two images per class each fold leaves one, which tells no deviation within classes."""
+    images = _images(each=2, folds=2)
+    small = replace(images, features=images.features / 1000)
+    ours, theirs = fit_head(kind, images), fit_head(kind, small)
+    assert ours.temperature == pytest.approx(theirs.temperature, rel=1e-2)
+    np.testing.assert_allclose(_logits(ours, images), _logits(theirs, small), rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_class_without_an_image_is_refused(kind: Kind) -> None:
     with pytest.raises(TrainingError, match="a class has no training image"):
         fit_head(kind, replace(_images(folds=0), classes=4))

@@ -287,11 +287,13 @@ def _solve(inner: Floats, means: Floats, shrinkage: float) -> Floats:
 def _scale(images: FewImages) -> tuple[Floats, Floats]:
     """Return the mean of each feature and its deviation within classes, (C,).
 
-    All deviations are 1 where no class has two different images.
+    Where no class has two different images, the deviation is that of all images.
     """
     mean = np.average(images.features, axis=0, weights=images.weights)
     inner = images.features - _class_means(images.features, images)[images.labels]
     variance = np.average(inner**2, axis=0, weights=images.weights)
+    if not variance.mean() > 0:
+        variance = np.average((images.features - mean) ** 2, axis=0, weights=images.weights)
     variance = (1 - POOLED) * variance + POOLED * variance.mean()
     return mean, np.sqrt(variance) if variance.mean() > 0 else np.ones_like(mean)
 
