@@ -95,6 +95,7 @@ def train(task: Task) -> Trained:
     learn.fine_tune(epochs)
     clock.stop()
     assert list(learn.dls.vocab) == task.classes
+    learn.remove_cbs(Curve)  # predictions are an epoch, too
     tested, _ = learn.get_preds(dl=learn.dls.test_dl(task.files("test")))
     return Trained(
         version=fastai.__version__,

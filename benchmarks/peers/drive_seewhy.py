@@ -77,10 +77,10 @@ def limited(clock: Clock, budget: float) -> Iterator[dict[str, StageResult]]:
 @torch.inference_mode()
 def probabilities(classifier: Classifier, files: list[Path]) -> NDArray[np.float32]:
     """Return the probabilities of pictures that have the network's size, (N, K)."""
-    found = []
+    preprocess, device, found = classifier.design.preprocess, torch.device("cpu"), []
     for start in range(0, len(files), BATCH):
         pixels = np.stack([np.asarray(Image.open(path)) for path in files[start : start + BATCH]])
-        given = to_input(torch.from_numpy(pixels), classifier.spec.preprocess, torch.device("cpu"))
+        given = to_input(torch.from_numpy(pixels), preprocess, device)
         found.append(classifier(given).softmax(dim=1))
     return torch.cat(found).numpy()
 
@@ -104,7 +104,7 @@ def train(task: Task) -> Trained:
     with limited(clock, task.budget) as results:
         study = run_study(config, task.work / "run")
     classifier = load_classifier(study.root, device="cpu")
-    assert list(classifier.spec.classes) == task.classes
+    assert list(classifier.classes) == task.classes
     adapted, tuned = results["adaptation"], results["finetuning"]
     return Trained(
         version=version("seewhy"),
