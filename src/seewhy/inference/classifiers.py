@@ -22,7 +22,12 @@ from seewhy.data.decoding.fit import Fit
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
 from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import LayerInfo, list_layers
-from seewhy.inference.decision_rule import NO_RULE, DecisionRule, read_decision_rule
+from seewhy.inference.decision_rule import (
+    NO_RULE,
+    DecisionRule,
+    read_decision_rule,
+    read_mirrored_rule,
+)
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, read_classifier
 from seewhy.models.imagenet import NoImageNetClassError, class_names, group_classes
@@ -72,6 +77,8 @@ class NamedClassifier:
         How a study calibrates its probabilities, and when it abstains; empty without a study.
     resize : {"crop", "pad", "squash"}
         How pictures are brought to the working size.
+    mirrored_rule : DecisionRule
+        As `rule`, for predictions that are averaged over each picture and its mirror image.
 
     Examples
     --------
@@ -93,6 +100,7 @@ class NamedClassifier:
     levels: Levels = NO_LEVELS
     rule: DecisionRule = NO_RULE
     resize: Resize = "crop"
+    mirrored_rule: DecisionRule = NO_RULE
 
     @property
     def fit(self) -> Fit:
@@ -362,6 +370,7 @@ def _of_run(
         levels=design.levels,
         resize=design.resize,
         rule=read_decision_rule(RunDirectory(root), slug, stage),
+        mirrored_rule=read_mirrored_rule(RunDirectory(root), slug, stage),
     )
 
 

@@ -24,6 +24,7 @@ from seewhy.models.cut import Cut
 from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.pipeline.maps import in_trunk, shown_layers, write_stage_maps
+from seewhy.pipeline.mirror import predict_mirrored
 from seewhy.pipeline.repetitions import (
     RepetitionResult,
     repeat_stages,
@@ -348,6 +349,8 @@ def _finetuning(
     )
     sample = faithfulness_sample(work)
     maps = write_stage_maps(work, slug, "finetuning", tail_and_head, at_cut, layers, keep=sample)
+    with work.failures.optional("mirrored images", slug):
+        predict_mirrored(work, slug, tail_and_head, at_cut, validation, maps.predictions)
     faithfulness = None
     with work.failures.optional("faithfulness", slug):
         faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, layers)
