@@ -61,6 +61,8 @@ epochs = 2
 views = 2
 average = 0.9
 cutmix = 1.0
+[evaluation]
+mirror = true
 [explanation]
 faithfulness = 2
 """
@@ -108,7 +110,8 @@ def kept(root: Path) -> dict[str, object]:
                 found[name] = {key: stored[key].tobytes() for key in stored}
         elif path.is_file():
             found[name] = path.read_bytes()
-    found["comparison.json"] = (root / "comparison.json").read_bytes()
+    for name in ("comparison.json", "ensemble.json", "ensemble.csv"):
+        found[name] = (root / name).read_bytes()
     found["summary.json"] = _timeless(json.loads((root / "summary.json").read_text("utf-8")))
     return found
 

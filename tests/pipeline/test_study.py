@@ -64,7 +64,7 @@ def test_the_run_directory_is_as_designed(finished: Path) -> None:
         "config.toml", "provenance.json", "study.log", "summary.json", "data/index.csv",
         "data/sources.csv",
         "data/checks.json", "data/contact_sheet.png", "data/pixels.npy", "report/index.html",
-        "fingerprint.json", ".lock", "comparison.json",
+        "fingerprint.json", ".lock", "comparison.json", "ensemble.json", "ensemble.csv",
     }  # fmt: skip
     for slug in ("resnet18", "vgg11"):
         folder = f"backbones/{slug}"

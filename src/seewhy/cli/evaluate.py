@@ -20,4 +20,8 @@ def evaluate(run_dir: RunArgument, quiet: QuietOption = False) -> None:
     comparison = evaluate_run(run_dir, choose_progress(quiet))
     for sentence in comparison.sentences:
         print_result(sentence.text)
-    print_result(f"report: {RunDirectory(run_dir).report.path}")
+    run = RunDirectory(run_dir)
+    ensemble = run.ensemble.read()
+    if ensemble is not None:
+        print_result(ensemble.sentence)
+    print_result(f"report: {run.report.path}")

@@ -9,7 +9,6 @@ import typer
 
 from seewhy.cli.console import print_message, print_result
 from seewhy.cli.options import (
-    BackboneOption,
     DeviceOption,
     ModelArgument,
     QuietOption,
@@ -22,10 +21,12 @@ from seewhy.cli.options import (
     read_size,
 )
 from seewhy.cli.progress_bars import choose_progress
+from seewhy.errors import SeewhyError
 from seewhy.wording import count
 
 EXAMPLES = (
     "seewhy predict runs/demo new_photos/",
+    "seewhy predict runs/demo new_photos/ --backbone all   (the mean of all backbones)",
     "seewhy predict runs/demo new_photos.csv --out answers.csv --maps maps/",
     "seewhy predict runs/photos exports/list.csv --root photos/",
     "seewhy predict timm:tf_efficientnet_lite0 cat.jpg dog.png",
@@ -54,6 +55,15 @@ RootOption = Annotated[
         show_default="the table's folder",
     ),
 ]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Backbone of the study, or all: the mean of all of them.", show_default="its first"
+    ),
+]
+MirrorOption = Annotated[
+    bool, typer.Option("--mirror", help="Average over each image and its mirror image.")
+]
 UncalibratedOption = Annotated[
     bool, typer.Option("--uncalibrated", help="Write probabilities as the network gives them.")
 ]
@@ -71,6 +81,7 @@ def predict(
     size: SizeOption = None,
     resize: ResizeOption = None,
     backbone: BackboneOption = None,
+    mirror: MirrorOption = False,
     stage: StageOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     device: DeviceOption = None,
@@ -82,24 +93,34 @@ def predict(
     class, the table's further columns, and why an image could not be read. Where the study has a
     threshold (evaluation.abstain_error), the column abstain says which predictions are below it.
     """
-    from seewhy.inference.classifiers import open_classifier
+    from seewhy.inference.classifiers import NamedClassifier, open_classifier
+    from seewhy.inference.ensembles import NamedEnsemble, open_ensemble, stands_for_all
     from seewhy.inference.predict_pictures import explain_predicted, predict_pictures
 
-    classifier = open_classifier(
-        model,
-        weights=weights,
-        size=read_size(size),
-        resize=check_resize(resize),
-        backbone=backbone,
-        stage=check_stage(stage),
-        device=device or "auto",
-    )
+    classifier: NamedClassifier | NamedEnsemble
+    if stands_for_all(model, backbone):
+        of_one = {"weights": weights, "size": size, "resize": resize, "stage": check_stage(stage)}
+        _check_all(of_one, uncalibrated, maps)
+        classifier = open_ensemble(model, device or "auto")
+    else:
+        classifier = open_classifier(
+            model,
+            weights=weights,
+            size=read_size(size),
+            resize=check_resize(resize),
+            backbone=backbone,
+            stage=check_stage(stage),
+            device=device or "auto",
+        )
+    if mirror and maps is not None:
+        raise SeewhyError("--maps: a map explains one pass of an image; leave out --mirror")
     progress = choose_progress(quiet)
     found = predict_pictures(
         classifier,
         images,
         out_file,
         calibrated=not uncalibrated,
+        mirrored=mirror,
         batch_size=batch_size,
         path_column=path_column,
         root=root,
@@ -113,6 +134,17 @@ def predict(
         )
     abstained = "" if found.abstained is None else f", {found.abstained:,} of them abstained"
     print_result(f"{out_file}: {count(found.predicted, 'prediction')}{abstained}")
-    if maps is not None:
+    if maps is not None and isinstance(classifier, NamedClassifier):
         drawn = explain_predicted(classifier, images, maps, path_column, root, progress)
         print_result(f"{maps}: maps of {count(drawn, 'image')}")
+
+
+def _check_all(of_one: dict[str, str | None], uncalibrated: bool, maps: Path | None) -> None:
+    """Refuse what only one classifier has, where all backbones of a study are to be averaged."""
+    given = [name for name, value in of_one.items() if value not in (None, "finetuning")]
+    given += [name for name, is_set in (("uncalibrated", uncalibrated), ("maps", maps)) if is_set]
+    if given:
+        raise SeewhyError(
+            f"--{given[0]}: does not go with --backbone all, the mean of the calibrated "
+            "probabilities of a study's fine-tuned backbones; name one of them"
+        )

@@ -25,6 +25,7 @@ from seewhy.cli.progress_bars import choose_progress
 from seewhy.runtime.interruption import stopping_gently
 
 if TYPE_CHECKING:
+    from seewhy.storage.run_directory import RunDirectory
     from seewhy.storage.schemas.mitigation import MitigationRecord
     from seewhy.storage.schemas.summary import BackboneSummary, FailedStep
 
@@ -106,8 +107,9 @@ def run(
             mitigated = mitigate_run(study.root, progress, sys.argv) if mitigate else {}
     except KeyboardInterrupt:
         _exit_interrupted(run_folder(config, out_dir))
-    failed = RunDirectory(study.root).summary.read().failed
-    _print_accuracies(study.summary.backbones)
+    finished = RunDirectory(study.root)
+    failed = finished.summary.read().failed
+    _print_accuracies(study.summary.backbones, finished)
     _print_mitigations(mitigated, failed)
     if study.report:
         print_result(f"report: {study.report}")
@@ -115,17 +117,27 @@ def run(
         _print_failed_step(step, study.root)
 
 
-def _print_accuracies(backbones: Mapping[str, BackboneSummary]) -> None:
-    """Print the test accuracy per backbone and stage, and why a baseline is missing."""
+def _print_accuracies(backbones: Mapping[str, BackboneSummary], run: RunDirectory) -> None:
+    """Print the test accuracy per backbone and stage, and why a baseline is missing.
+
+    The mean of mirrored images is a further column, that of all backbones a further row.
+    """
+    mirrors = {slug: run.mirror.read(slug) for slug in backbones}
     table = Table("backbone", "baseline", "adaptation", "fine-tuning", title="test accuracy")
+    if any(mirrors.values()):
+        table.add_column("mirrored")
     for slug, backbone in backbones.items():
-        baseline = getattr(backbone.baseline, "accuracy", None)
+        baseline, mirror = getattr(backbone.baseline, "accuracy", None), mirrors[slug]
         table.add_row(
             escape(slug),
             "skipped" if baseline is None else f"{baseline:.3f}",
             f"{backbone.adaptation.accuracy:.3f}",
             f"{backbone.finetuning.accuracy:.3f}",
+            *([f"{mirror.scores.accuracy.value:.3f}"] if mirror else []),
         )
+    ensemble = run.ensemble.read()
+    if ensemble:
+        table.add_row("ensemble", "", "", f"{ensemble.scores.accuracy.value:.3f}")
     out.print(table)
     for slug, backbone in backbones.items():
         reason = getattr(backbone.baseline, "skipped", None)

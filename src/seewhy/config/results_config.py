@@ -54,11 +54,15 @@ class EvaluationConfig(Section):
     abstain_error : float, optional
         The error rate that predictions may have: below the confidence at which the validation
         images reach it, the classifier abstains. Default: no threshold.
+    mirror : bool, default False
+        Whether fine-tuning's classifiers are also measured on averages over each image and its
+        mirror image.
     """
 
     positive: str | None = None
     operating_point: str | None = None
     abstain_error: Annotated[float, Field(ge=0, le=1)] | None = None
+    mirror: bool = False
 
     @field_validator("operating_point")
     @classmethod

@@ -208,6 +208,11 @@ def _write_rows(
         write_header(stream, dtype, (count, *shape))
 
 
+def mirror(images: Tensor) -> Tensor:
+    """Exchange left and right of images (B, C, H, W), as a network takes them."""
+    return images.flip(3)
+
+
 def to_input(
     pixels: Tensor,
     preprocess: Preprocess,

@@ -225,7 +225,7 @@ def _findings(
                 *mask_notes(decoded.masks),
                 *group_notes(data, decoded.by_column),
                 *decoded.levels.notes,
-                *mirror_notes(data.classes, config.input.augmentations),
+                *mirror_notes(data.classes, config.input.augmentations, config.evaluation.mirror),
             ],
             "sentences": [
                 *decoded.levels.warnings,

@@ -102,8 +102,24 @@ def weighted_error(
 
 def nll(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     """Return the mean negative log-likelihood of the labels, nats."""
-    own = np.take_along_axis(probabilities, labels[:, None], axis=1)
-    return float(-np.log(np.maximum(own, _TINY)).mean())
+    return float(log_losses(labels, probabilities).mean())
+
+
+def log_losses(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return −log p of each image's label, (N,), for rows of probabilities p, (N, K)."""
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    return np.asarray(-np.log(np.maximum(own, _TINY)))
+
+
+def calibrated(
+    probabilities: NDArray[np.float32] | NDArray[np.float64], temperature: float | None
+) -> NDArray[np.float64]:
+    """Return probabilities (N, K) at a temperature; as they are where none was fitted."""
+    if temperature is None:
+        return np.asarray(probabilities, dtype=np.float64)
+    return at_temperature(probabilities, temperature)
 
 
 def at_temperature(

@@ -23,7 +23,12 @@ from seewhy.data.decoding.fit import Fit
 from seewhy.errors import BackboneError, ConfigError, RunError, SeewhyError, first_line, near_names
 from seewhy.explanation.layer_choice import choose_layer
 from seewhy.explanation.layers import LayerInfo, list_layers
-from seewhy.inference.decision_rule import NO_RULE, DecisionRule, read_decision_rule
+from seewhy.inference.decision_rule import (
+    NO_RULE,
+    DecisionRule,
+    read_decision_rule,
+    read_mirrored_rule,
+)
 from seewhy.models.backbones import load_network, sketch_network
 from seewhy.models.classifier import Classifier, named_layers, read_classifier
 from seewhy.models.imagenet import NoImageNetClassError, class_names, group_classes
@@ -77,6 +82,8 @@ class NamedClassifier:
         How a study calibrates its probabilities, and when it abstains; empty without a study.
     resize : {"crop", "pad", "squash"}
         How pictures are brought to the working size.
+    mirrored_rule : DecisionRule
+        As `rule`, for predictions that are averaged over each picture and its mirror image.
 
     Examples
     --------
@@ -100,6 +107,7 @@ class NamedClassifier:
     resize: Resize = "crop"
     method: str = "gradcam"
     method_layers: tuple[str, ...] = ()
+    mirrored_rule: DecisionRule = NO_RULE
 
     def default_layers(self, method: str) -> tuple[str, ...]:
         """Return the layers that a method explains where none are named."""
@@ -379,6 +387,7 @@ def _of_run(
         rule=read_decision_rule(RunDirectory(root), slug, stage),
         method=explained.method,
         method_layers=tuple(f"tail_and_head.{one}" for one in named_layers(explained.layer)),
+        mirrored_rule=read_mirrored_rule(RunDirectory(root), slug, stage),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seewhy.evaluation.calibration import at_temperature
+from seewhy.evaluation.calibration import calibrated
 from seewhy.storage.run_directory import RunDirectory
 from seewhy.storage.schemas.base import Stage
 
@@ -35,9 +35,7 @@ class DecisionRule:
 
     def calibrate(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the calibrated probabilities, (N, M); as they are without a temperature."""
-        if self.temperature is None:
-            return probabilities.astype(np.float64)
-        return at_temperature(probabilities, self.temperature)
+        return calibrated(probabilities, self.temperature)
 
     def abstains(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Tell for which rows (N, M) of uncalibrated probabilities the classifier abstains, (N,).
@@ -73,3 +71,27 @@ def read_decision_rule(run: RunDirectory, slug: str, stage: Stage) -> DecisionRu
         chosen.threshold if chosen else None,
         tuple(notes),
     )
+
+
+def read_mirrored_rule(run: RunDirectory, slug: str, stage: Stage) -> DecisionRule:
+    """Read the rule of one classifier for averages over pictures and their mirror images.
+
+    A threshold was chosen without mirror images, so there is none. Raises RunError where a record
+    is damaged.
+    """
+    plain = read_decision_rule(run, slug, stage)
+    notes = []
+    if plain.threshold is not None:
+        notes.append("does not abstain: its threshold was chosen without mirrored images")
+    record = run.mirror.read(slug) if stage == "finetuning" else None
+    scaling = record.scores.temperature if record else None
+    if scaling is not None:
+        if scaling.temperature is None:
+            notes.append(f"probabilities are not calibrated: {scaling.skipped}")
+        return DecisionRule(scaling.temperature, notes=tuple(notes))
+    if plain.temperature is not None:
+        notes.append(
+            "its temperature was fitted without mirrored images; a study with "
+            "evaluation.mirror=true fits one with them"
+        )
+    return DecisionRule(plain.temperature, notes=(*plain.notes, *notes))

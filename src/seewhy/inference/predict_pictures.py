@@ -15,14 +15,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from seewhy.data.pixels import in_threads
+from seewhy.data.pixels import in_threads, mirror
 from seewhy.data.sources.picture_suffixes import picture_suffixes, suffix_of
 from seewhy.data.sources.table_file import is_table
 from seewhy.errors import ConfigError, DataError, UnreadableImageError
 from seewhy.explanation.endings import ask
 from seewhy.explanation.targets import read_probabilities
 from seewhy.inference.classifiers import NamedClassifier
+from seewhy.inference.decision_rule import DecisionRule
+from seewhy.inference.ensembles import NamedEnsemble
 from seewhy.inference.explain_pictures import explain_pictures
 from seewhy.inference.picture_input import find_levels, fitted_to_input, read_fitted
 from seewhy.inference.prediction_inputs import GivenPicture, GivenPictures, list_given
@@ -58,11 +61,12 @@ class PredictionCounts:
 
 
 def predict_pictures(
-    classifier: NamedClassifier,
+    classifier: NamedClassifier | NamedEnsemble,
     paths: Sequence[Path | str],
     out: Path | str,
     *,
     calibrated: bool = True,
+    mirrored: bool = False,
     batch_size: int = 32,
     path_column: str | None = None,
     root: Path | str | None = None,
@@ -78,14 +82,19 @@ def predict_pictures(
 
     Parameters
     ----------
-    classifier : NamedClassifier
+    classifier : NamedClassifier or NamedEnsemble
+        Of an ensemble: the mean of its members' calibrated probabilities.
     paths : sequence of Path or str
         Picture files, folders that are searched for some, and tables with a column of paths.
     out : Path or str
         The CSV file. An earlier one is written over.
     calibrated : bool, default True
         Whether probabilities are calibrated with the temperature of the study, where it has one.
-        Which class is predicted, and whether the classifier abstains, does not depend on it.
+        Which class is predicted, and whether the classifier abstains, does not depend on it. An
+        ensemble is always calibrated.
+    mirrored : bool, default False
+        Whether probabilities are averaged over each picture and its mirror image, before they are
+        calibrated.
     batch_size : int, default 32
     path_column : str, optional
         The tables' column of paths; default: found by what it holds, else by its name.
@@ -102,7 +111,8 @@ def predict_pictures(
     Raises
     ------
     ConfigError
-        Where the weights have no classifier, or `out` is one of the tables.
+        Where the weights have no classifier, `out` is one of the tables, or an ensemble is not to
+        be calibrated.
     DataError
         Where a table is not clear, or no picture can be read; then nothing is written.
     RunError
@@ -117,6 +127,8 @@ def predict_pictures(
     out, progress = Path(out), progress or Silent()
     if batch_size < 1:
         raise ConfigError(f"batch_size: expected at least 1, but got {batch_size}")
+    if isinstance(classifier, NamedEnsemble) and not calibrated:
+        raise ConfigError(f"{classifier.name}: averages calibrated probabilities, no others")
     if not classifier.classes:
         raise ConfigError(f"{classifier.name}: its weights have no classifier, so nothing to say")
     apart = None if without is None else Path(without)
@@ -125,15 +137,17 @@ def predict_pictures(
     if root is not None and not given.tables:
         raise ConfigError(f"{root}: a root is for paths in tables, but no table is given")
     names = ((one.shown, one.path) for one in given.pictures if not one.error)
-    classifier = replace(classifier, levels=find_levels(classifier, names, progress))
-    for note in classifier.rule.notes:
-        progress.say(f"{classifier.name}: {note}")
-    lines = _Lines(classifier, given.columns, calibrated)
+    # All members of an ensemble take pictures of one size, and black and white as in their study.
+    first = classifier.members[0] if isinstance(classifier, NamedEnsemble) else classifier
+    decoder = replace(first, levels=find_levels(first, names, progress))
+    for note in _notes(classifier, mirrored):
+        progress.say(note)
+    lines = _Lines(classifier, given.columns, calibrated, mirrored)
     with writing(out) as part, part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\r\n")
         writer.writerow(lines.header)
         with progress.task("predict", len(given.pictures)) as advance:
-            for batch, fitted in _batches(classifier, given.pictures, batch_size):
+            for batch, fitted in _batches(decoder, given.pictures, batch_size):
                 writer.writerows(lines.of(batch, fitted))
                 advance(len(batch))
         found = lines.counts
@@ -208,14 +222,64 @@ def _batches(
         yield pictures[start : start + size], list(islice(decoded, size))
 
 
+def _notes(classifier: NamedClassifier | NamedEnsemble, mirrored: bool) -> list[str]:
+    """Say what is missing that the study should have."""
+    if isinstance(classifier, NamedClassifier):
+        return [f"{classifier.name}: {note}" for note in _rule(classifier, mirrored).notes]
+    own = [f"{classifier.name}: {note}" for note in classifier.notes]
+    members = classifier.members if mirrored else ()
+    return own + [note for one in members for note in _notes(one, mirrored)]
+
+
+def _rule(classifier: NamedClassifier, mirrored: bool) -> DecisionRule:
+    return classifier.mirrored_rule if mirrored else classifier.rule
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Pictures' probabilities (N, M) as they are written, predicted classes, abstention."""
+
+    probabilities: NDArray[np.float32] | NDArray[np.float64]
+    predicted: NDArray[np.int64]
+    abstains: NDArray[np.bool_] | None
+
+
+def _answers(
+    classifier: NamedClassifier | NamedEnsemble,
+    fitted: list[NDArray[np.uint8]],
+    calibrated: bool,
+    mirrored: bool,
+) -> _Answers:
+    """Predict fitted pictures."""
+    if isinstance(classifier, NamedEnsemble):
+        rows = [
+            _rule(one, mirrored).calibrate(predict_fitted(one, fitted, mirrored))
+            for one in classifier.members
+        ]
+        mean = np.average(rows, axis=0, weights=classifier.weights)
+        return _Answers(mean, mean.argmax(axis=1), None)
+    rule = _rule(classifier, mirrored)
+    raw = predict_fitted(classifier, fitted, mirrored)
+    shown = rule.calibrate(raw) if calibrated and rule.temperature is not None else raw
+    return _Answers(shown, raw.argmax(axis=1), rule.abstains(raw))
+
+
 class _Lines:
     """Makes the lines of the CSV file, and counts them."""
 
     def __init__(
-        self, classifier: NamedClassifier, columns: Sequence[str], calibrated: bool
+        self,
+        classifier: NamedClassifier | NamedEnsemble,
+        columns: Sequence[str],
+        calibrated: bool,
+        mirrored: bool,
     ) -> None:
-        self._classifier, self._columns, self._calibrated = classifier, columns, calibrated
-        self._abstains = classifier.rule.threshold is not None
+        self._classifier, self._columns = classifier, columns
+        self._calibrated, self._mirrored = calibrated, mirrored
+        self._abstains = (
+            isinstance(classifier, NamedClassifier)
+            and _rule(classifier, mirrored).threshold is not None
+        )
         self.counts = PredictionCounts(0, 0, 0 if self._abstains else None)
         self.header = (
             *("path", "predicted", "confidence", *(("abstain",) if self._abstains else ())),
@@ -241,21 +305,21 @@ class _Lines:
 
     def _say(self, fitted: list[NDArray[np.uint8]]) -> list[tuple[str, ...]]:
         """Return predicted class, confidence, abstention and probabilities of each picture."""
-        classes, rule = self._classifier.classes, self._classifier.rule
-        raw = predict_fitted(self._classifier, fitted)
-        shown = rule.calibrate(raw) if self._calibrated and rule.temperature is not None else raw
-        abstains = rule.abstains(raw)
-        places = raw.argmax(axis=1)
-        decided: list[tuple[str, ...]] = [()] * len(raw)
+        classes = self._classifier.classes
+        found = _answers(self._classifier, fitted, self._calibrated, self._mirrored)
+        abstains = found.abstains
+        decided: list[tuple[str, ...]] = [()] * len(fitted)
         if abstains is not None:
             decided = [("true" if one else "false",) for one in abstains]
         abstained = None if abstains is None else (self.counts.abstained or 0) + int(abstains.sum())
         self.counts = replace(
-            self.counts, predicted=self.counts.predicted + len(raw), abstained=abstained
+            self.counts, predicted=self.counts.predicted + len(fitted), abstained=abstained
         )
         return [
             (classes[best], repr(float(row[best])), *decision, *map(repr, row.tolist()))
-            for best, row, decision in zip(places.tolist(), shown, decided, strict=True)
+            for best, row, decision in zip(
+                found.predicted.tolist(), found.probabilities, decided, strict=True
+            )
         ]
 
     def _count_failed(self, one: GivenPicture, reason: str) -> None:
@@ -264,19 +328,29 @@ class _Lines:
 
 
 def predict_fitted(
-    classifier: NamedClassifier, fitted: list[NDArray[np.uint8]]
+    classifier: NamedClassifier, fitted: list[NDArray[np.uint8]], mirrored: bool = False
 ) -> NDArray[np.float32]:
     """Return the probabilities (N, M) of fitted pictures, not calibrated.
+
+    With `mirrored` the means of those of each picture and of its mirror image.
 
     Raises ConfigError where the classifier has other classes than its names say.
     """
     images = fitted_to_input(fitted, classifier.preprocess, classifier.module)
-    with torch.no_grad():
-        answer = ask(classifier.module, lambda: classifier.module(images), None, len(images))
-    probabilities: NDArray[np.float32] = read_probabilities(answer, "softmax").cpu().numpy()
+    probabilities = _probabilities(classifier, images)
+    if mirrored:
+        other = _probabilities(classifier, mirror(images)).astype(np.float64)
+        probabilities = ((probabilities + other) / 2).astype(np.float32)
     if probabilities.shape[1] != len(classifier.classes):
         raise ConfigError(
             f"{classifier.name}: expected a name for each of its {probabilities.shape[1]} classes, "
             f"but got {len(classifier.classes)}"
         )
+    return probabilities
+
+
+def _probabilities(classifier: NamedClassifier, images: Tensor) -> NDArray[np.float32]:
+    with torch.no_grad():
+        answer = ask(classifier.module, lambda: classifier.module(images), None, len(images))
+    probabilities: NDArray[np.float32] = read_probabilities(answer, "softmax").cpu().numpy()
     return probabilities

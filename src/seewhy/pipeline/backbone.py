@@ -35,6 +35,7 @@ from seewhy.pipeline.faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.pipeline.finetuning_search import with_searched_settings
 from seewhy.pipeline.map_choice import choose_pair
 from seewhy.pipeline.maps import write_stage_maps
+from seewhy.pipeline.mirror import predict_mirrored
 from seewhy.pipeline.repetitions import (
     RepetitionResult,
     repeat_stages,
@@ -375,6 +376,8 @@ def _finetuning(
     )
     sample = faithfulness_sample(work)
     maps = write_stage_maps(work, slug, "finetuning", tail_and_head, at_cut, pair, keep=sample)
+    with work.failures.optional("mirrored images", slug):
+        predict_mirrored(work, slug, tail_and_head, at_cut, validation, maps.predictions)
     faithfulness = None
     with work.failures.optional("faithfulness", slug):
         faithfulness = write_faithfulness(work, slug, classifier, at_cut, sample, maps, pair)

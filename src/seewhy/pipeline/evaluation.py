@@ -14,8 +14,10 @@ from seewhy.evaluation.repetitions import over_repetitions
 from seewhy.pipeline.abstention import write_abstention
 from seewhy.pipeline.breakdown import write_breakdown
 from seewhy.pipeline.dependent_images import with_groups
+from seewhy.pipeline.ensemble import write_ensemble
 from seewhy.pipeline.imbalance import write_imbalance
 from seewhy.pipeline.localisation import write_localisation
+from seewhy.pipeline.mirror import write_mirror
 from seewhy.pipeline.run_opening import opened_run
 from seewhy.report.build import redraw_report
 from seewhy.runtime.arguments import listener, run_root
@@ -33,6 +35,7 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
     Failures are recorded in `failures`; what could be evaluated is compared all the same.
     """
     classes, seed = tuple(summary.data.classes), summary.seed
+    names = display_names(summary)
     records, evaluations = {}, {}
     for slug in summary.backbones:
         with failures.optional("evaluation", slug):
@@ -46,13 +49,16 @@ def evaluate_backbones(run: RunDirectory, summary: Summary, failures: Failures) 
             write_breakdown(run, slug, one.predictions["finetuning"], seed)
             write_abstention(run, slug, one, found)
             write_localisation(run, slug, one, seed)
+            write_mirror(run, slug, one, found, seed)
+    with failures.optional("ensemble"):
+        write_ensemble(run, tuple(summary.backbones), records, evaluations, names, seed)
     with failures.optional("comparison"):
         if not records:
             raise RunError("no backbone could be evaluated")
+        evaluated = {slug: names[slug] for slug in records}
         folds = over_repetitions({slug: one.folds for slug, one in records.items()})
-        names = display_names(summary)
         run.evaluation.write_comparison(
-            compare(records, evaluations, names, classes, folds, seed=seed)
+            compare(records, evaluations, evaluated, classes, folds, seed=seed)
         )
 
 
@@ -78,7 +84,7 @@ def evaluate_run(root: Path | str, progress: Progress | None = None) -> Comparis
         evaluate_backbones(run, run.summary.read(), failures)
         if failures.found:
             raise RunError(f"{run.root}: {failure(failures.found[0])} ({run.layout.log} has more)")
-        run.summary.remove_failed(("evaluation", "comparison"))
+        run.summary.remove_failed(("evaluation", "ensemble", "comparison"))
         redraw_report(run.root)
     comparison = run.evaluation.read_comparison()
     assert comparison is not None

@@ -125,6 +125,7 @@ def estimate(config: StudyConfig, data: Dataset, costs: Costs) -> Estimate:
     anew = train * prefix if augmented and not tuning.views else 0.0
     explained = min(config.explanation.faithfulness, test)
     audited = len(config.audit.stages) * len(data.classes)
+    mirrored = validation + test if config.evaluation.mirror else 0
     return Estimate(
         before=len(data.ids) * costs.forward
         + versions * prefix
@@ -134,7 +135,8 @@ def estimate(config: StudyConfig, data: Dataset, costs: Costs) -> Estimate:
         * (train * costs.step + validation * costs.tail + anew),
         after=test * costs.tail
         + explained * FAITHFULNESS_PASSES * costs.forward
-        + audited * AUDIT_PASSES * costs.forward,
+        + audited * AUDIT_PASSES * costs.forward
+        + mirrored * costs.forward,
     )
 
 

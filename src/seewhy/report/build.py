@@ -189,6 +189,8 @@ def _read(run: RunDirectory, summary: Summary) -> ReportInput:
         imbalances={slug: run.imbalance.read(slug) for slug in summary.backbones},
         breakdowns={slug: run.breakdown.read(slug) for slug in summary.backbones},
         localisations={slug: run.localisation.read(slug) for slug in summary.backbones},
+        mirrors={slug: run.mirror.read(slug) for slug in summary.backbones},
+        ensemble=run.ensemble.read(),
         comparison=run.evaluation.read_comparison(),
         findings=run.data.read_checks().findings,
     )

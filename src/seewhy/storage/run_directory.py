@@ -20,11 +20,13 @@ from seewhy.storage.repositories.base import all_root_names
 from seewhy.storage.repositories.baseline import BaselineRepository
 from seewhy.storage.repositories.breakdown import BreakdownRepository
 from seewhy.storage.repositories.data import DataRepository
+from seewhy.storage.repositories.ensemble import EnsembleRepository
 from seewhy.storage.repositories.evaluation import EvaluationRepository
 from seewhy.storage.repositories.explanations import ExplanationRepository
 from seewhy.storage.repositories.imbalance import ImbalanceRepository
 from seewhy.storage.repositories.localisation import LocalisationRepository
 from seewhy.storage.repositories.map_choice import MapChoiceRepository
+from seewhy.storage.repositories.mirror import MirrorRepository
 from seewhy.storage.repositories.mitigation import MitigationRepository
 from seewhy.storage.repositories.provenance import FingerprintRepository, ProvenanceRepository
 from seewhy.storage.repositories.quality import QualityRepository
@@ -63,6 +65,8 @@ class RunDirectory:
         self.mitigation = MitigationRepository(self.layout)
         self.backbones = BackboneRepository(self.layout)
         self.evaluation = EvaluationRepository(self.layout)
+        self.ensemble = EnsembleRepository(self.layout)
+        self.mirror = MirrorRepository(self.layout)
         self.imbalance = ImbalanceRepository(self.layout)
         self.breakdown = BreakdownRepository(self.layout)
         self.localisation = LocalisationRepository(self.layout)

@@ -9,6 +9,10 @@ from seewhy.storage.schemas.base import Stage
 from seewhy.storage.schemas.summary import FailedStep, Step, Summary
 
 STAGE_TITLES: dict[Stage, str] = {"adaptation": "Adaptation", "finetuning": "Fine-tuning"}
+# The average of all backbones, in the place of a backbone's name.
+ENSEMBLE_TITLE = "Ensemble"
+# Averages over each image and its mirror image, in the place of a stage.
+MIRRORED_TITLE = "Fine-tuning, mirrored"
 # What chooses epochs and heads, ``head.metric``, and is measured on the test images.
 METRIC_TITLES: dict[Metric, str] = {
     "accuracy": "accuracy",
@@ -28,6 +32,7 @@ _STEPS: dict[Step, str] = {
     "folds": "the training on folds and with further seeds",
     "map choice": "choosing the method and the layer of the maps",
     "faithfulness": "measuring the faithfulness of the maps",
+    "mirrored images": "predicting mirrored images",
 }
 
 
@@ -55,6 +60,6 @@ def remedy(failed: FailedStep, run: str = "RUN") -> str | None:
     if failed.step == "audit":
         stage = f" --stage {failed.stage}" if failed.stage == "adaptation" else ""
         return f"seewhy audit {run} --backbone {failed.backbone}{stage}"
-    if failed.step in ("evaluation", "comparison"):
+    if failed.step in ("evaluation", "ensemble", "comparison"):
         return f"seewhy evaluate {run}"
     return f"seewhy report {run}" if failed.step == "report" else None

@@ -44,6 +44,17 @@ def test_nothing_is_said_where_nothing_is_flipped() -> None:
     assert mirror_notes(("0", "1"), ()) == []
 
 
+def test_averages_over_mirror_images_are_named_too() -> None:
+    (note,) = mirror_notes(("left", "right"), (), averaged=True)
+    assert "may tell left from right, and predictions are averaged over mirror images" in note
+    assert note.endswith("set evaluation.mirror=false.")
+    notes = mirror_notes(("left", "right"), ("flip",), averaged=True)
+    assert [one.rpartition("set ")[2] for one in notes] == [
+        "input.augmentation=none.", "evaluation.mirror=false."
+    ]  # fmt: skip
+    assert mirror_notes(("cat", "dog"), ("flip",), averaged=True) == []
+
+
 def test_flipping_alone_is_switched_off() -> None:
     (note,) = mirror_notes(("left", "right"), ("flip",))
     assert "'left', 'right' may tell left from right" in note

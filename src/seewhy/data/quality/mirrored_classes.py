@@ -14,21 +14,25 @@ _NUMBERS = frozenset(
 )
 
 
-def mirror_notes(classes: Sequence[str], augmentations: Sequence[str]) -> list[str]:
-    """Say where images are flipped in training although their classes may not allow it.
+def mirror_notes(
+    classes: Sequence[str], augmentations: Sequence[str], averaged: bool = False
+) -> list[str]:
+    """Say where images are flipped although their classes may not allow it.
 
     Parameters
     ----------
     classes : sequence of str
     augmentations : sequence of str
-        Those of training; without ``flip`` there is nothing to say.
+        Those of training; without ``flip`` there is nothing to say of it.
+    averaged : bool, default False
+        Whether predictions are averaged over images and their mirror images.
 
     Examples
     --------
     >>> mirror_notes(["left_hand", "right_hand"], ["crop", "flip"])[0][:39]
     "Classes 'left_hand', 'right_hand' may t"
     """
-    if "flip" not in augmentations:
+    if "flip" not in augmentations and not averaged:
         return []
     chosen = [name for name in classes if _SIDES.search(name.lower())]
     kinds = "may tell left from right"
@@ -39,9 +43,15 @@ def mirror_notes(classes: Sequence[str], augmentations: Sequence[str]) -> list[s
         return []
     left = "+".join(name for name in augmentations if name != "flip") or "none"
     named = some([repr(name) for name in chosen], 3)
+    uses = []
+    if "flip" in augmentations:
+        uses.append(("training mirrors images", f"input.augmentation={left}"))
+    if averaged:
+        uses.append(("predictions are averaged over mirror images", "evaluation.mirror=false"))
     return [
-        f"Classes {named} {kinds}, and training mirrors images; if a mirror image can be of "
-        f"another class, set input.augmentation={left}."
+        f"Classes {named} {kinds}, and {what}; if a mirror image can be of another class, set "
+        f"{setting}."
+        for what, setting in uses
     ]
 
 

@@ -13,6 +13,7 @@ from seewhy.report.figures import photographs as pictures
 from seewhy.report.figures.svg import key_entry
 from seewhy.report.figures.training_figures import DotSeries, confusion_matrix, recall_dots
 from seewhy.report.sections.abstention import abstention_section
+from seewhy.report.sections.averages import averages_section
 from seewhy.report.sections.breakdown import breakdown_section
 from seewhy.report.sections.imbalance import imbalance_section
 from seewhy.report.sections.performance import performance_section
@@ -53,6 +54,7 @@ def evaluation_section(study: ReportInput) -> Section:
         )
     return {
         "performance": performance_section(study),
+        "averages": averages_section(study),
         "imbalance": imbalance_section(study),
         "abstention": abstention_section(study),
         "breakdowns": breakdown_section(study),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from seewhy.report.figures.statistics_figures import reliability
 from seewhy.report.sections.section import ReportInput, Section
 from seewhy.report.text.tables import ReportTable, Value
 from seewhy.storage.schemas.base import STAGES
 from seewhy.storage.schemas.evaluation import Evaluation, StageEvaluation
-from seewhy.storage.titles import STAGE_TITLES
+from seewhy.storage.titles import ENSEMBLE_TITLE, MIRRORED_TITLE, STAGE_TITLES
 
 
 def performance_section(study: ReportInput) -> Section:
@@ -33,14 +35,26 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, StageEvaluation]]:
     ]
 
 
+def _all_rows(
+    study: ReportInput, found: dict[str, Evaluation]
+) -> Iterator[tuple[str, str, StageEvaluation]]:
+    """Yield name, stage and scores of all classifiers, then those of their averages."""
+    for slug, one in found.items():
+        for stage, part in _rows(one):
+            yield study.names[slug], stage, part
+        mirror = study.mirrors.get(slug)
+        if mirror is not None:
+            yield study.names[slug], MIRRORED_TITLE, mirror.scores
+    if study.ensemble is not None:
+        yield ENSEMBLE_TITLE, STAGE_TITLES["finetuning"], study.ensemble.scores
+
+
 def _measures(study: ReportInput, found: dict[str, Evaluation]) -> ReportTable:
     top = sorted({k for one in found.values() for _, part in _rows(one) for k in part.top})
     rows: list[tuple[Value, ...]] = []
-    for slug, one in found.items():
-        for stage, part in _rows(one):
-            measures = (part.accuracy, part.precision, part.recall, part.f1)
-            cells = (*measures, *(part.top.get(k) for k in top))
-            rows.append((study.names[slug], stage, *cells))
+    for name, stage, part in _all_rows(study, found):
+        measures = (part.accuracy, part.precision, part.recall, part.f1)
+        rows.append((name, stage, *measures, *(part.top.get(k) for k in top)))
     columns = ("Backbone", "Stage", "Accuracy", "Precision", "Recall", "F1")
     return ReportTable(
         "test-performance-intervals",
@@ -66,20 +80,19 @@ def _classes(whose: str, slug: str, evaluation: Evaluation) -> ReportTable:
 
 def _calibration(study: ReportInput, found: dict[str, Evaluation]) -> ReportTable:
     rows: list[tuple[Value, ...]] = []
-    for slug, one in found.items():
-        for stage, part in _rows(one):
-            own, scaling = part.calibration, part.temperature
-            if own is None:
-                continue
-            scaled = scaling.scaled if scaling else None
-            temperature = scaling.temperature if scaling else None
-            rows.append(
-                (
-                    *(study.names[slug], stage, own.confidence, part.accuracy.value),
-                    *(own.error, own.error_if_calibrated, own.nll, temperature),
-                    *(scaled.error if scaled else None, scaled.nll if scaled else None),
-                )
+    for name, stage, part in _all_rows(study, found):
+        own, scaling = part.calibration, part.temperature
+        if own is None:
+            continue
+        scaled = scaling.scaled if scaling else None
+        temperature = scaling.temperature if scaling else None
+        rows.append(
+            (
+                *(name, stage, own.confidence, part.accuracy.value),
+                *(own.error, own.error_if_calibrated, own.nll, temperature),
+                *(scaled.error if scaled else None, scaled.nll if scaled else None),
             )
+        )
     return ReportTable(
         "calibration",
         "Calibration",

@@ -13,9 +13,11 @@ from seewhy.storage.schemas.breakdown import Breakdown
 from seewhy.storage.schemas.comparison import Comparison
 from seewhy.storage.schemas.data_checks import DataFindings
 from seewhy.storage.schemas.dataset import Dataset
+from seewhy.storage.schemas.ensemble import Ensemble
 from seewhy.storage.schemas.evaluation import Evaluation
 from seewhy.storage.schemas.imbalance import Imbalance
 from seewhy.storage.schemas.localisation import Localisation
+from seewhy.storage.schemas.mirror import Mirror
 from seewhy.storage.schemas.provenance import Provenance
 from seewhy.storage.schemas.summary import Summary
 from seewhy.storage.titles import display_names
@@ -39,6 +41,8 @@ class ReportInput:
     imbalances: Mapping[str, Imbalance | None] = field(default_factory=dict)
     breakdowns: Mapping[str, Breakdown | None] = field(default_factory=dict)
     localisations: Mapping[str, Localisation | None] = field(default_factory=dict)
+    mirrors: Mapping[str, Mirror | None] = field(default_factory=dict)
+    ensemble: Ensemble | None = None
     comparison: Comparison | None = None
     findings: DataFindings | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seewhy.report.sections.averages import averages_reading
 from seewhy.report.sections.breakdown import worst_groups
 from seewhy.report.sections.failed_steps import MissingResults
 from seewhy.report.sections.gallery import GalleryBuilder
@@ -31,7 +32,7 @@ TOPICS: dict[Topic, str] = {
 
 def summary_section(study: ReportInput, gallery: GalleryBuilder) -> Section:
     """Return the sentences, one table, and one image per class as an opening picture."""
-    groups = score_groups(study.summary)
+    groups = score_groups(study.summary, study.mirrors, study.ensemble)
     best = list(study.names).index(best_backbone(study.summary))
     highlights = gallery.surest(best, HIGHLIGHTS)
     return {
@@ -67,7 +68,7 @@ def _reading(study: ReportInput) -> list[Section]:
         if one.topic not in LEAD:
             topic = TOPICS[one.topic]
             parts.setdefault(topic, {"topic": topic, "sentences": []})["sentences"].append(one.text)
-    return list(parts.values())
+    return [*parts.values(), *averages_reading(study)]
 
 
 def _table(groups: Sequence[ScoreGroup]) -> ReportTable:

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from seewhy.evaluation.published_results import PublishedScores, has_cifar10_classes, paper_scores
 from seewhy.storage.schemas.backbone import BackboneRecords
+from seewhy.storage.schemas.ensemble import Ensemble
+from seewhy.storage.schemas.evaluation import StageEvaluation
+from seewhy.storage.schemas.mirror import Mirror
 from seewhy.storage.schemas.summary import BackboneSummary, Skipped, Summary
-from seewhy.storage.titles import display_names
+from seewhy.storage.titles import ENSEMBLE_TITLE, MIRRORED_TITLE, STAGE_TITLES, display_names
 from seewhy.wording import count, listing, sentence, share, two_shares
 
 
@@ -34,7 +37,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreGroup:
-    """The three rows of a backbone."""
+    """The rows of a backbone, or the one of the ensemble."""
 
     name: str
     paper_name: str | None
@@ -61,8 +64,15 @@ def best_backbone(summary: Summary) -> str:
     return max(summary.backbones, key=lambda slug: summary.backbones[slug].finetuning.accuracy)
 
 
-def score_groups(summary: Summary) -> list[ScoreGroup]:
-    """Return the table of baseline, adaptation and fine-tuning, one group per backbone."""
+def score_groups(
+    summary: Summary,
+    mirrors: Mapping[str, Mirror | None] | None = None,
+    ensemble: Ensemble | None = None,
+) -> list[ScoreGroup]:
+    """Return the table of baseline, adaptation and fine-tuning, one group per backbone.
+
+    A backbone in `mirrors` has a further row, and the `ensemble` is a further group.
+    """
     names = display_names(summary)
     cifar = has_cifar10_classes(summary.data.classes)
     groups = []
@@ -79,8 +89,19 @@ def score_groups(summary: Summary) -> list[ScoreGroup]:
             else ScoreRow(stage, paint, ours.accuracy, ours.precision, ours.recall, None, theirs)
             for stage, paint, ours, theirs in lines
         ]
+        mirror = (mirrors or {}).get(slug)
+        if mirror is not None:
+            rows.append(_average_row(MIRRORED_TITLE, mirror.scores))
         groups.append(ScoreGroup(names[slug], paper.name if paper else None, tuple(rows)))
+    if ensemble is not None:
+        row = _average_row(STAGE_TITLES["finetuning"], ensemble.scores)
+        groups.append(ScoreGroup(ENSEMBLE_TITLE, None, (row,)))
     return groups
+
+
+def _average_row(stage: str, scores: StageEvaluation) -> ScoreRow:
+    values = (scores.accuracy.value, scores.precision.value, scores.recall.value)
+    return ScoreRow(stage, "finetuning", *values, None, None)
 
 
 def headline(summary: Summary, records: Mapping[str, BackboneRecords]) -> list[str]:

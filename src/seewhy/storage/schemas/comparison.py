@@ -110,6 +110,17 @@ class ClassifierPair(FrozenRecord):
     maps: MapAgreement | None = None
 
 
+class LogLosses(FrozenRecord):
+    """The log loss of two classifiers on the same test images, nats per image.
+
+    `difference` is that of the first less that of the second, images paired.
+    """
+
+    first: Interval
+    second: Interval
+    difference: Interval
+
+
 class MapMovement(FrozenRecord):
     """How the maps moved from adaptation to fine-tuning, with the `agreement` of both stages' maps.
 
