@@ -74,6 +74,12 @@ def test_a_toml_file_and_what_is_written_of_it(tmp_path: Path) -> None:
             ["input.augmentation=blur"],
             r"expected 'none', 'light', 'strong' or names of crop",
         ),
+        (
+            ["finetuning.batch_size=1"],
+            r"expected a whole number of at least 2, or 'head', but got 1",
+        ),
+        (["finetuning.batch_size=tail"], r"or 'head', but got 'tail'"),
+        (["finetuning.batch_size=true"], r"at least 2, or 'head', but got True"),
         (["finetuning.augmentation=cutout"], r"should be 'none', 'erasing' or 'focus', but got"),
         (["precision=float8"], r"precision: input should be 'auto', 'float32' or 'bfloat16'"),
         (["name=a/b"], r"name: string should match pattern"),

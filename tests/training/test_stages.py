@@ -15,6 +15,7 @@ from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.dataset import Dataset
 from seewhy.training import stages
+from seewhy.training.optimisation import PAPERS_OPTIMISATION, Optimisation
 from seewhy.training.trainer import StageResult, StageSettings
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
@@ -110,3 +111,29 @@ def test_the_metric_and_the_order_of_the_classes_reach_both_stages(
             assert (one.metric, one.degrees) == ("quadratic_kappa", degrees)
     for one in _settings_of_both_stages(["data.ordered=true"], monkeypatch):
         assert (one.metric, one.degrees) == ("accuracy", ())
+
+
+def test_the_paper_s_fine_tuning_is_adam_at_a_tenth_of_the_head_s_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paper = load_config("paper").finetuning.model_dump()
+    chosen = [f"finetuning.{key}={value!r}" for key, value in paper.items() if value is not None]
+    _, tuning = _settings_of_both_stages(chosen, monkeypatch)
+    assert tuning.learning_rate == pytest.approx(1e-4)
+    assert tuning.optimisation == PAPERS_OPTIMISATION
+    assert (tuning.mixup, tuning.cutmix, tuning.label_smoothing) == (0.0, 0.0, 0.0)
+    assert tuning.batch_size == load_config("demo").head.batch_size
+
+
+def test_fine_tuning_has_a_rate_and_a_smoothing_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["finetuning.learning_rate=0.002", "finetuning.average=0.9", "head.learning_rate=0.1"]
+    words += ["head.batch_size=16", "finetuning.batch_size=48"]
+    adaptation, tuning = _settings_of_both_stages(words, monkeypatch)
+    assert (adaptation.learning_rate, tuning.learning_rate) == (0.1, 0.002)
+    assert (adaptation.label_smoothing, tuning.label_smoothing) == (0.0, 0.1)
+    assert adaptation.optimisation == PAPERS_OPTIMISATION
+    assert tuning.optimisation == Optimisation("adamw", 0.05, 0.3, "cosine", 0.1, 1.0, 0.9)
+    assert (adaptation.mixup, tuning.mixup) == (0.0, 0.2)
+    assert (adaptation.batch_size, tuning.batch_size) == (16, 48)

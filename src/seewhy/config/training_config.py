@@ -305,10 +305,12 @@ class FinetuningConfig(Section):
         Of the last layer, before the schedule.
     learning_rate_factor : float, optional
         The learning rate as a share of ``head.learning_rate``, instead of `learning_rate`.
+    batch_size : int or "head", default 64
+        ``head``: as ``head.batch_size``, which the search for a head may change.
     optimizer : {"adamw", "adam"}, default "adamw"
     weight_decay : float, default 0.05
         Biases and the parameters of normalisation have none.
-    first_layer_rate : float, default 1
+    first_layer_rate : float, default 0.3
         Learning rate of the first layer after the cut, as a share of the last one's; those in
         between follow in equal ratios.
     schedule : {"cosine", "constant"}, default "cosine"
@@ -319,8 +321,8 @@ class FinetuningConfig(Section):
     average : float, default 0
         Decay per step of a moving average of the weights, which is then what is validated and
         kept; 0: none.
-    label_smoothing : float, optional
-        As ``head.label_smoothing``, for this stage; default: the same.
+    label_smoothing : float, default 0.1
+        As ``head.label_smoothing``, for this stage.
     mixup, cutmix : float, default 0.2 and 0
         alpha of Beta(alpha, alpha), from which the share is drawn that an image has in a mixture
         of two activations at the cut, or in one with a box of the other; 0: off. With both on, a
@@ -347,14 +349,15 @@ class FinetuningConfig(Section):
     open: Annotated[float, Field(ge=0, le=1)] = 0.5
     learning_rate: Rate = 1e-3
     learning_rate_factor: Rate | None = None
+    batch_size: BatchSize | Literal["head"] = 64
     optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05
-    first_layer_rate: Rate = 1.0
+    first_layer_rate: Rate = 0.3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     clip: Annotated[float, Field(ge=0)] = 1.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     mixup: MixAlpha = 0.2
     cutmix: MixAlpha = 0.0
     views: Annotated[int, Field(ge=0, le=1000)] = 4
@@ -363,3 +366,11 @@ class FinetuningConfig(Section):
     keep: Literal["auto", "memory", "disk", "recompute"] = "auto"
     memory_gib: Annotated[float, Field(ge=0)] | None = None
     disk_gib: Annotated[float, Field(ge=0)] | None = None
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _number_or_head(cls, value: object) -> object:
+        number = isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MOST
+        if number or value == "head":
+            return value
+        raise ValueError(f"expected a whole number of at least 2, or 'head', but got {value!r}")

@@ -141,11 +141,12 @@ def _of_adaptation(config: StudyConfig) -> StageSettings:
 
 def _of_finetuning(config: StudyConfig) -> StageSettings:
     head, own = config.head, config.finetuning
-    factor, smoothing = own.learning_rate_factor, own.label_smoothing
+    factor = own.learning_rate_factor
     rate = own.learning_rate if factor is None else head.learning_rate * factor
     return replace(
         stage_settings("finetuning", head, own.epochs, own.patience, rate, config.seed),
-        label_smoothing=head.label_smoothing if smoothing is None else smoothing,
+        batch_size=head.batch_size if own.batch_size == "head" else own.batch_size,
+        label_smoothing=own.label_smoothing,
         optimisation=Optimisation(
             optimizer=own.optimizer,
             weight_decay=own.weight_decay,
