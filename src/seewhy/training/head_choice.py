@@ -30,7 +30,7 @@ log = logging.getLogger("seewhy")
 
 # Up to so many training images per class, the median of the classes, a fitted head is better than
 # the network head that validation images choose (docs/results.md).
-FEW = 20
+FEW = 50
 _NAMES: dict[Kind, str] = {"logistic": "logistic regression", "nearest-mean": "nearest class mean"}
 _PARAMETERS: dict[Kind, str] = {"logistic": "C", "nearest-mean": "shrinkage"}
 
