@@ -1,8 +1,7 @@
 """seewhy without a search: a whole study through its Python API, as `seewhy run` makes it.
 
-The study has one test image per class, since no other peer's clock covers test images. Its epochs
-of fine-tuning are those that fit after the first: the learning rate is constant, so the weights are
-those of a study with `finetuning.epochs` at that number.
+The budget is that of `seewhy run --minutes`, which leaves time for the report. The study has one
+test image per class, since no other peer's clock covers test images.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.peers.driver import Clock, Task, Trained, epochs_that_fit, serve
+from benchmarks.peers.driver import Clock, Task, Trained, serve
 from seewhy import Classifier, load_classifier, load_config, run_study
 from seewhy.data.pixels import to_input
 from seewhy.training import stages
 from seewhy.training.trainer import Epoch, StageResult
 
 BATCH = 64
-MANY = 10_000
 
 
 def study_folder(task: Task) -> Path:
@@ -43,24 +41,20 @@ def study_folder(task: Task) -> Path:
 
 
 @contextmanager
-def limited(clock: Clock, budget: float) -> Iterator[dict[str, StageResult]]:
-    """Let fine-tuning end where the next epoch would not fit; yield what both stages were.
+def watched(clock: Clock) -> Iterator[dict[str, StageResult]]:
+    """Note what each epoch of fine-tuning reaches; yield what both stages were.
 
     The clock stops when fine-tuning has its weights.
     """
     results: dict[str, StageResult] = {}
     train_stage = stages.train_stage
 
-    def watched(learner: Any, settings: Any, progress: Any, title: str, *rest: Any) -> StageResult:
-        own = title.endswith((": adaptation", ": fine-tuning"))  # not those of the folds
-
+    def noting(learner: Any, settings: Any, progress: Any, title: str, *rest: Any) -> StageResult:
         def on_epoch(last: Epoch) -> None:
             if settings.stage == "finetuning":
                 clock.note(last.validation_accuracy)
-                left = epochs_that_fit(budget - clock.seconds, last.seconds, least=0)
-                object.__setattr__(settings, "epochs", last.epoch + left)
 
-        if not own:
+        if not title.endswith((": adaptation", ": fine-tuning")):  # those of the folds
             return train_stage(learner, settings, progress, title, *rest)
         found = train_stage(learner, settings, progress, title, rest[0], on_epoch)
         results[settings.stage] = found
@@ -70,7 +64,7 @@ def limited(clock: Clock, budget: float) -> Iterator[dict[str, StageResult]]:
             clock.note(found.best_validation_accuracy)
         return found
 
-    with patch.object(stages, "train_stage", watched):
+    with patch.object(stages, "train_stage", noting):
         yield results
 
 
@@ -95,13 +89,13 @@ def train(task: Task) -> Trained:
             "data": {"source": str(study_folder(task))},
             "input": {"size": task.size},
             "search": {"trials": 0},
-            "finetuning": {"epochs": MANY},
-            "explanation": {"faithfulness": 0},
+            "minutes": task.budget / 60,
+            "explanation": {"faithfulness": 0, "choice_images": 0},
             "audit": {"stages": []},
         }
     )
     clock = Clock()
-    with limited(clock, task.budget) as results:
+    with watched(clock) as results:
         study = run_study(config, task.work / "run")
     classifier = load_classifier(study.root, device="cpu")
     assert list(classifier.classes) == task.classes

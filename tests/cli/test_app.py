@@ -89,7 +89,7 @@ def test_shells_complete_commands_and_options(tmp_path: Path, seewhy: CommandLin
         return done.stdout.split()
 
     assert complete("seewhy e") == ["evaluate", "explain"]
-    assert complete("seewhy run --mi") == ["--mitigate"]
+    assert complete("seewhy run --mit") == ["--mitigate"]
     assert "--install-completion" in complete("seewhy --")
 
 

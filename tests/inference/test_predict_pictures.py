@@ -93,11 +93,11 @@ def test_only_a_few_batches_are_decoded_at_once(
         return read(*arguments)  # type: ignore[arg-type]
 
     def counted_say(
-        classifier: NamedClassifier, squares: list[NDArray[np.uint8]]
+        classifier: NamedClassifier, squares: list[NDArray[np.uint8]], mirror: bool
     ) -> NDArray[np.float32]:
         ahead[0] = max(ahead[0], decoded[0] - said[0])
         said[0] += len(squares)
-        return say(classifier, squares)
+        return say(classifier, squares, mirror)
 
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(module, "read_fitted", counted_read)

@@ -30,6 +30,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, seewhy: Callable) -> Path:
     (root / "masks" / "blue" / "00.png").write_bytes(b"\x89PNG nothing more")
     save_local(root / "small", "resnet10t")
     settings = ["search.trials=0", "input.size=64", "adaptation.epochs=2", "finetuning.epochs=1",
+                "head.kind=network",
                 "explanation.faithfulness=4", 'audit.stages=["finetuning"]']  # fmt: skip
     done = seewhy(
         "run", "photos", "--backbone", "local-dir:small", "--out", "run",

@@ -99,7 +99,7 @@ def test_what_else_is_said(make_run: Callable) -> None:
         "seewhy run 'my photos'",
         "Took 2 min 5 s",
         "4.7 million",
-        "[head] units = [ 256, ]",
+        "units = [ 256, ]",
     ):
         assert expected in words
 

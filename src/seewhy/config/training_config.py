@@ -298,6 +298,8 @@ class FinetuningConfig(Section):
     ----------
     epochs : int, default 6
     patience : int, default 5
+        As in adaptation, where `schedule` is constant. A cosine runs to its end, where its rate is
+        low; the best epoch is kept all the same.
     open : float, default 0.5
         Share of the trunk's weighted layers that the tail holds; 0: the head alone is trained,
         1: the whole network.

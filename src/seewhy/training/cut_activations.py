@@ -91,6 +91,11 @@ class CutInput:
         self._kept: Tensor | None = None
         self._rows: Tensor | None = None
 
+    @property
+    def images_there(self) -> int:
+        """How many images the data set has."""
+        return len(self._data.ids)
+
     def keep_in(self, store: Tensor, rows: Tensor) -> None:
         """Take `store` (M, H, W, C) to hold the activations; `rows` (N, V) gives -1 or a row.
 

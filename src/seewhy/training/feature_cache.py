@@ -246,7 +246,8 @@ def _measure(
     at_cut: CutInput, images: int, size: int, folder: Path, device: torch.device
 ) -> tuple[float, float]:
     """Return the seconds an epoch takes with the prefix run again, and read from disk."""
-    sample = np.arange(min(images, BATCH), dtype=np.int64)
+    # An image may have several versions: `images` counts these, indices only images.
+    sample = np.arange(min(at_cut.images_there, BATCH), dtype=np.int64)
     at_cut.batch(sample)
     finish(device)
     started = time.perf_counter()

@@ -142,9 +142,11 @@ def _of_adaptation(config: StudyConfig) -> StageSettings:
 def _of_finetuning(config: StudyConfig) -> StageSettings:
     head, own = config.head, config.finetuning
     factor = own.learning_rate_factor
+    # A cosine is low only at its end, so it is not left before.
+    patience = own.patience if own.schedule == "constant" else own.epochs
     rate = own.learning_rate if factor is None else head.learning_rate * factor
     return replace(
-        stage_settings("finetuning", head, own.epochs, own.patience, rate, config.seed),
+        stage_settings("finetuning", head, own.epochs, patience, rate, config.seed),
         batch_size=head.batch_size if own.batch_size == "head" else own.batch_size,
         label_smoothing=own.label_smoothing,
         optimisation=Optimisation(
