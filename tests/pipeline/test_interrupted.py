@@ -65,6 +65,7 @@ cutmix = 1.0
 mirror = true
 [explanation]
 faithfulness = 2
+choice_images = 10
 """
 
 
@@ -180,7 +181,7 @@ def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
     stops = 0
     while True:
         changing_budgets(stops)
-        progress = stopping(chance.randrange(1, 60))
+        progress = stopping(chance.randrange(1, 100))
         try:
             run_study(load_config("small.toml"), "stopped", progress=progress)
             break
