@@ -153,6 +153,8 @@ def _keep_views(
 ) -> None:
     """Run the augmented versions of the images through the prefix and keep them."""
     total = int(keepable[:, 1:].sum())
+    if not total:
+        return
     with progress.task(title, total) as advance:
         for view in range(1, keepable.shape[1]):
             every = np.flatnonzero(keepable[:, view])

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.stats import qmc
+from torch.quasirandom import SobolEngine
 
 from seewhy.config import FinetuningConfig, Metric, SearchConfig, StudyConfig
 from seewhy.errors import SeewhyError, TrainingError, first_line
@@ -85,10 +86,10 @@ def candidates(config: StudyConfig) -> tuple[FinetuningConfig, ...]:
     if wanted < 1:
         return (start,)
     ranges = (search.finetuning_learning_rate, search.first_layer_rate, search.mixup)
-    points = qmc.Sobol(len(ranges), rng=seed_of("finetuning", config.seed) % 2**32).random_base2(
-        math.ceil(math.log2(wanted)) if wanted > 1 else 0
-    )
-    return (start, *(_at(start, point, search) for point in points[:wanted]))
+    seed = seed_of("finetuning", config.seed) % 2**32
+    engine = SobolEngine(len(ranges), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    points = engine.draw(wanted, dtype=torch.float64)
+    return (start, *(_at(start, point, search) for point in points.numpy()))
 
 
 def _at(
