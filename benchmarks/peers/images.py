@@ -31,12 +31,12 @@ def read(name: str, data: Path, seed: int) -> Dataset:
     """Read a data set at its size in `SIZES`, with the splits that the seed draws."""
     size = SIZES[name]
     return divided(
-        _standin(data, size, seed) if name == "standin" else read_set(name, data, size), seed
+        draw_standin(data, size, seed) if name == "standin" else read_set(name, data, size), seed
     )
 
 
-def _standin(data: Path, size: int, seed: int) -> Dataset:
-    """Draw the training images; the test images are all of the test file."""
+def draw_standin(data: Path, size: int, seed: int, count: int = STANDIN_TRAIN) -> Dataset:
+    """Draw `count` training images; the test images are all of the test file."""
     pixels, labels, splits = [], [], []
     names: list[str] = []
     for split in ("train", "test"):
@@ -45,7 +45,7 @@ def _standin(data: Path, size: int, seed: int) -> Dataset:
         chosen = np.arange(len(own))
         if split == "train":
             rng = np.random.default_rng([seed, 13])
-            chosen = np.sort(rng.choice(len(own), STANDIN_TRAIN, replace=False))
+            chosen = np.sort(rng.choice(len(own), count, replace=False))
         pixels += [_resized(images[i], size) for i in chosen]
         labels += own[chosen].tolist()
         splits += [split] * len(chosen)

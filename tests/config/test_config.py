@@ -32,6 +32,25 @@ def test_the_paper_preset_fixes_what_the_paper_fixes() -> None:
     assert (config.finetuning.open, config.finetuning.learning_rate_factor) == (0.5, 0.1)
     assert config.baseline.words == {"deer": "bovid"}
     assert config.input.augmentations == ()
+    # All trials, and their best head in any case.
+    assert (config.search.trials, config.search.patience, config.search.accept) == (35, 0, "always")
+
+
+@pytest.mark.parametrize(
+    ("setting", "trials"),
+    [
+        ("search.sampler=tpe", "search.trials"),
+        ("search.storage=sqlite:///x.db", "search.trials"),
+        ("search.mixup=[0, 0.1]", "search.finetuning_trials"),
+    ],
+)
+def test_settings_of_a_search_that_is_off_are_refused(setting: str, trials: str) -> None:
+    key = setting.partition("=")[0].removeprefix("search.")
+    sentence = f"{key} has no effect without trials; say how many with {trials}"
+    with pytest.raises(ConfigError, match=sentence):
+        load_config("photos", settings=[setting])
+    assert load_config("photos", settings=[setting, f"{trials}=0"])
+    assert load_config("photos", settings=[setting, f"{trials}=9"])
 
 
 def test_overrides_win_in_their_order() -> None:

@@ -147,7 +147,7 @@ def test_splits_and_folds_of_a_study_keep_groups_whole(tmp_path: Path) -> None:
         assert all(len(set(parts[sites == site])) == 1 for site in set(sites))
     findings = run.data.read_checks().findings
     assert findings is not None
-    assert findings.notes[-1] == (
+    assert findings.notes[-2] == (
         "12 groups of 'site', 6 to 6 images each: 9 in training, 1 in validation and 2 in test."
     )
     # What a resumed study reads is what was written.

@@ -14,6 +14,7 @@ from seewhy.config import StudyConfig, load_config
 from seewhy.pipeline.study import run_study
 from seewhy.pipeline.time_plan import (
     ADAPTATION_SECONDS,
+    CHOICE_PASSES,
     MOST_EPOCHS,
     REPORT_SECONDS,
     Costs,
@@ -26,7 +27,7 @@ from seewhy.storage.schemas.dataset import Dataset
 from .conftest import draw_folder, save_local
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
-ONE = Estimate(before=40, epoch=20, after=52)
+ONE = Estimate(before=40, epoch=20, after=52, features=25)
 
 
 def test_fine_tuning_has_what_the_other_steps_leave() -> None:
@@ -38,8 +39,18 @@ def test_fine_tuning_has_what_the_other_steps_leave() -> None:
     assert plan.reserved_seconds == pytest.approx(52 + 8)
 
 
+def test_the_feature_pass_says_how_fast_the_machine_is() -> None:
+    other = Estimate(before=100, epoch=30, after=50, features=80)
+    budget = TimeBudget(10, 0.0, {"net": ONE, "other": other})
+    # Half as fast as estimated: 600 - 80 - 2 * 52 - 8 - 2 * 150 = 108, for two, 40 an epoch.
+    plan = budget.plan("net", 80, features=50)
+    assert (plan.epochs, plan.epoch_seconds) == (1, 40)
+    # Twice as fast: 600 - 20 - 26 - 8 - 75 = 471, for two, 10 an epoch.
+    assert budget.plan("net", 20, features=12.5).epochs == 23
+
+
 def test_backbones_share_what_is_left() -> None:
-    other = Estimate(before=100, epoch=30, after=50)
+    other = Estimate(before=100, epoch=30, after=50, features=80)
     budget = TimeBudget(10, 0.0, {"net": ONE, "other": other})
     # 600 - 40 - 52 - 8 - 150 = 350 for two.
     assert budget.plan("net", 40).epochs == 175 // 20
@@ -97,6 +108,10 @@ def test_the_steps_are_estimated_from_the_seconds_per_image() -> None:
     assert plain.before == pytest.approx(150 * 0.5 + 40 * 0.2 + ADAPTATION_SECONDS)
     assert plain.epoch == pytest.approx(100 * 0.7 + 10 * 0.2)
     assert plain.after == pytest.approx(40 * 0.2)
+    assert plain.features == pytest.approx(150 * 0.5)
+    # Ten validation images, by which three pairs of method and layer are compared.
+    chosen = estimate(_config(), _data(), costs, pairs=3)
+    assert chosen.before - plain.before == pytest.approx(10 * 3 * CHOICE_PASSES * 0.5)
     kept = estimate(_config(names="flip", views=4), _data(), costs)
     assert kept.before - plain.before == pytest.approx(3 * 110 * 0.3)
     assert kept.epoch == plain.epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from seewhy.config import BackboneConfig, FinetuningConfig, StudyConfig
 from seewhy.data.pixels import to_input
 from seewhy.errors import RunError
 from seewhy.models.backbones import Backbone, load_backbone
-from seewhy.models.classifier import pool
+from seewhy.models.classifier import Head, TailAndHead, pool
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.runtime.device import Compute
 from seewhy.runtime.progress import Silent
@@ -23,6 +24,7 @@ from seewhy.training import feature_cache as features
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import keeping_features
 from seewhy.training.memory_plan import ActivationPlan, MemoryBudget
+from seewhy.training.stages import finetune
 
 CPU = Compute(torch.device("cpu"), "float32", "a test")
 
@@ -47,7 +49,8 @@ def parts() -> tuple[Backbone, Cut, Dataset]:
 
 
 def _config(**finetuning: object) -> StudyConfig:
-    return StudyConfig(finetuning=FinetuningConfig.model_validate(finetuning))
+    plain = StudyConfig().input.model_copy(update={"augmentation": "none"})
+    return StudyConfig(input=plain, finetuning=FinetuningConfig.model_validate(finetuning))
 
 
 @pytest.mark.parametrize("keep", ["memory", "disk", "recompute"])
@@ -124,10 +127,33 @@ def test_a_training_batch_takes_one_of_the_versions_of_each_image(
         # Each version is taken about as often as the others.
         counts = torch.bincount(torch.cat(seen), minlength=3)
         assert int(counts.min()) > 15
+        # Fewer versions are the first ones: the images as they are.
+        first = at_cut.batch(train, torch.Generator().manual_seed(0), views=1)
+        torch.testing.assert_close(first, plain, rtol=1e-5, atol=1e-5)
+        two = [at_cut.batch(train, torch.Generator().manual_seed(n), views=2) for n in range(6)]
+        taken = [(versions - one).abs().amax(dim=(2, 3, 4)).argmin(dim=0) for one in two]
+        assert set(torch.cat(taken).tolist()) == {0, 1}
         # Validation never draws, and a version does not depend on its batch.
         torch.testing.assert_close(at_cut.batch(train), plain, rtol=1e-5, atol=1e-5)
         alone = at_cut.versions(train[5:6], np.array([2]))
         assert torch.equal(alone, at_cut.versions(train, np.full(8, 2))[5:6])
+
+
+def test_fine_tuning_with_one_version_is_as_without_augmentation(
+    parts: tuple[Backbone, Cut, Dataset], tmp_path: Path
+) -> None:
+    backbone, cut, data = parts
+    losses = {}
+    for name, kept, used in (("light", 3, 1), ("light", 3, 3), ("none", 3, 3)):
+        wanted = _augmented(name, views=kept, epochs=1)
+        with keeping_features(backbone, cut, data, CPU, wanted, tmp_path, Silent()) as found:
+            head = Head(found.pooled.shape[1], (), 0.0, len(data.classes), seed=0)
+            both = TailAndHead(copy.deepcopy(cut.tail), head)
+            config = _augmented(name, views=used, epochs=1)
+            result = finetune(both, found.at_cut, data, config, CPU, Silent(), "")
+        losses[name, used] = result.history[0].train_loss
+    assert losses["light", 1] == losses["none", 3]
+    assert losses["light", 3] != losses["none", 3]
 
 
 def test_kept_and_recomputed_versions_are_equal_to_the_last_bit(

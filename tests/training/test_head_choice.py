@@ -65,10 +65,10 @@ def test_what_only_epochs_can_follow_gets_a_network(setting: str) -> None:
 
 
 def test_hidden_layers_that_were_asked_for_are_a_network() -> None:
-    assert _chosen(5, "search.trials=0", "head.units=[8]").units == (8,)
-    assert _chosen(5, "search.trials=0").is_fitted
-    # The search would not have used them.
-    assert _chosen(5, "head.units=[8]").is_fitted
+    assert _chosen(5, "head.units=[8]").units == (8,)
+    assert _chosen(5).is_fitted
+    # A search would not have used them.
+    assert _chosen(5, "search.trials=35", "head.units=[8]").is_fitted
 
 
 def test_auto_takes_the_lower_held_out_loss_and_tells_it() -> None:
@@ -84,12 +84,19 @@ def test_auto_takes_the_lower_held_out_loss_and_tells_it() -> None:
     name = {"logistic": "logistic regression (C", "nearest-mean": "nearest class mean (shrinkage"}
     assert choice.fitted.chosen == (
         f"12 training images per class: {name[best.kind]} = {best.parameter:g}), chosen by "
-        "cross-validation instead of a network head; no search"
+        "cross-validation instead of a network head"
     )
     assert (choice.fitted.folds, choice.fitted.images_per_class) == (5, 12)
     other = choose_head(pooled, data, load_config("photos", settings=["head.kind=nearest-mean"]))
     assert other.fitted is not None
-    assert other.fitted.chosen.endswith("as head.kind = 'nearest-mean' asks; no search")
+    assert other.fitted.chosen.endswith("as head.kind = 'nearest-mean' asks")
+
+
+def test_a_search_that_was_asked_for_is_named_where_there_is_none() -> None:
+    data, pooled = _data(12)
+    choice = choose_head(pooled, data, load_config("photos", settings=["search.trials=35"]))
+    assert choice.fitted is not None
+    assert choice.fitted.chosen.endswith("instead of a network head; no search")
 
 
 def test_auto_follows_the_losses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +129,7 @@ def test_a_single_image_per_class_has_no_folds() -> None:
     assert choice.fitted is not None
     assert choice.fitted.chosen == (
         "1 training image per class: logistic regression (C = 1), instead of a network head; too "
-        "few images for cross-validation; no search"
+        "few images for cross-validation"
     )
     assert (choice.fitted.folds, choice.fitted.log_loss) == (0, None)
 

@@ -40,7 +40,7 @@ EXAMPLES = (
     "seewhy run my_photos/ --set input.resize=pad   (whole pictures instead of their middle)",
     "seewhy run train.npz --test test.npz --backbone vgg16 --backbone tf_efficientnet_lite0",
     "seewhy run paper --out runs/paper",
-    "seewhy run my_photos/ --set search.trials=0   (no search: the head as configured)",
+    "seewhy run my_photos/ --set search.trials=35  (try other heads first)",
     "seewhy run my_photos/ --mitigate   (then trains again without the confirmed shortcuts)",
 )
 

@@ -140,14 +140,14 @@ class InputConfig(Section):
     resize : {"crop", "pad", "squash"}, default "crop"
         How a picture of other proportions becomes the input: its middle alone, the whole with a
         neutral colour around it, or the whole in the input's proportions.
-    augmentation : str, default "none"
+    augmentation : str, default "light"
         ``none``, ``light`` (crop+flip), ``strong`` (zoom+flip+trivial+erase), or any of crop,
         translate, zoom, flip, colour, trivial, erase joined by ``+``; used in fine-tuning.
     """
 
     size: int | tuple[int, int] | None = None
     resize: Resize = "crop"
-    augmentation: str = "none"
+    augmentation: str = "light"
 
     @field_validator("size", mode="before")
     @classmethod

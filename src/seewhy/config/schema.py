@@ -55,7 +55,7 @@ class StudyConfig(Section):
     >>> from seewhy import StudyConfig
     >>> config = StudyConfig(name="pets", seed=3, data={"source": "photos"})
     >>> config.data.source, config.search.trials
-    ('photos', 35)
+    ('photos', 0)
     """
 
     name: Annotated[str, Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")] = "study"

@@ -197,13 +197,25 @@ class HeadConfig(Section):
         return self.units == _UNITS
 
 
+# Keys of ``search`` that say how a search for the head, or for fine-tuning's settings, is done.
+_OF_HEADS = (
+    "patience", "sampler", "max_layers", "objective", "pruner", "accept", "storage",
+    "learning_rate", "dropout", "batch_size", "loss", "units",
+)  # fmt: skip
+_OF_FINETUNING = ("finetuning_learning_rate", "first_layer_rate", "mixup")
+
+
 class SearchConfig(Section):
     """The search for the head, one added hidden layer at a time.
 
     Attributes
     ----------
-    trials : int, default 35
-        Trials a layer count, as a total also after a continuation; 0 switches the search off.
+    trials : int, default 0
+        Trials a layer count, as a total also after a continuation; 0: no search. It is off since it
+        did not pay, see docs/benchmarks.md.
+    patience : int, default 12
+        A layer count has no more trials after so many in a row that raised the best value by less
+        than one standard error of a share of the validation images; 0: it has all its trials.
     sampler : {"gp", "tpe", "random"}, default "gp"
         Gaussian process, tree-structured Parzen estimator, or chance.
     max_layers : int, default 3
@@ -213,6 +225,9 @@ class SearchConfig(Section):
         epochs, is that of adaptation alone, or of the fine-tuning after it.
     pruner : {"median", "hyperband", "none"}, default "median"
         Ends hopeless trials early.
+    accept : {"better", "always"}, default "better"
+        Whether the best head is trained only if it is better than the configured one, beyond
+        chance, on images that folds hold out, or in any case.
     storage : str, optional
         URL of an Optuna storage that several processes may share,
         ``postgresql+psycopg://host/name``; default: a file in the run directory.
@@ -233,11 +248,13 @@ class SearchConfig(Section):
     mixup : (float, float), default (0, 0.4)
     """
 
-    trials: Annotated[int, Field(ge=0, le=MOST)] = 35
+    trials: Annotated[int, Field(ge=0, le=MOST)] = 0
+    patience: Annotated[int, Field(ge=0, le=MOST)] = 12
     sampler: Literal["gp", "tpe", "random"] = "gp"
     max_layers: Annotated[int, Field(ge=1, le=8)] = 3
     objective: Literal["adaptation", "both"] = "adaptation"
     pruner: Literal["median", "hyperband", "none"] = "median"
+    accept: Literal["better", "always"] = "better"
     storage: str | None = None
     learning_rate: tuple[Rate, Rate] = (1e-5, 1e-3)
     dropout: tuple[DropShare, DropShare] = (0.0, 0.6)
@@ -264,6 +281,17 @@ class SearchConfig(Section):
         if len(set(value)) < len(value):
             raise ValueError(f"expected each choice once, but got {list(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _asked_for(self) -> SearchConfig:
+        """Refuse settings of a search that is off because nobody said how many trials it has."""
+        for trials, keys in (("trials", _OF_HEADS), ("finetuning_trials", _OF_FINETUNING)):
+            useless = [key for key in keys if key in self.model_fields_set]
+            if useless and trials not in self.model_fields_set:
+                raise ValueError(
+                    f"{useless[0]} has no effect without trials; say how many with search.{trials}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _wide_enough(self) -> SearchConfig:

@@ -33,6 +33,7 @@ from seewhy.models.cut import Cut
 from seewhy.pipeline.context import StudyContext
 from seewhy.pipeline.faithfulness import faithfulness_sample, write_faithfulness
 from seewhy.pipeline.finetuning_search import with_searched_settings
+from seewhy.pipeline.fold_comparison import compare_on_folds
 from seewhy.pipeline.map_choice import choose_pair
 from seewhy.pipeline.maps import write_stage_maps
 from seewhy.pipeline.mirror import predict_mirrored
@@ -60,6 +61,7 @@ from seewhy.storage.titles import METRIC_TITLES
 from seewhy.training.cut_activations import CutInput
 from seewhy.training.feature_cache import FeatureCache, keeping_features
 from seewhy.training.head_choice import HeadChoice, choose_head
+from seewhy.training.search.acceptance import judge
 from seewhy.training.search.search import head_summary, search_head
 from seewhy.training.search.trial_store import TrialStore
 from seewhy.training.stages import adapt, finetune, new_head
@@ -97,7 +99,7 @@ def study_backbone(
         choice = _choose_head(work, slug, features)
         work = replace(work, config=with_head(work.config, choice.head))
         found = _search(work, slug, backbone, cut, features)
-        if found:
+        if found and found.accepted:
             work = replace(work, config=with_head(work.config, found))
         classifier = _classifier(work, backbone, cut, features)
         adaptation, pair = _adaptation(work, slug, classifier, features, pairs)
@@ -105,7 +107,7 @@ def study_backbone(
         with work.failures.optional("folds", slug):
             repeated = repeat_stages(work, slug, cut, features)
             write_out_of_fold(work, slug, repeated)
-        planned = _with_planned_epochs(work, slug)
+        planned = _with_planned_epochs(work, slug, features.seconds)
         head = classifier.tail_and_head.head
         planned = with_searched_settings(planned, slug, cut, features, head)
         finetuning, explanation = _finetuning(planned, slug, classifier, features.at_cut, pair)
@@ -229,9 +231,9 @@ def _search(
         work.progress,
         slug,
         tell=lambda trials: run.search.write_trials(slug, trials),
+        images=len(work.data.where("validation")),
     )
     run.search.write_trials(slug, found.trials)
-    run.search.write(slug, found.record)
     best = found.record.best
     units = " + ".join(map(str, best.head.units))
     work.progress.say(
@@ -239,7 +241,30 @@ def _search(
         f"{METRIC_TITLES[config.head.metric]} "
         f"{best.best_value:.3f} with {units} hidden units"
     )
-    return found.record
+    record = _judged(work, slug, cut, features, found.record)
+    run.search.write(slug, record)
+    return record
+
+
+def _judged(
+    work: StudyContext, slug: str, cut: Cut, features: FeatureCache, found: SearchRecord
+) -> SearchRecord:
+    """Compare the best head with the configured one on folds, unless it is taken in any case."""
+    config = work.config
+    if config.search.accept == "always":
+        return found
+    stages: tuple[Stage, ...] = ("adaptation",)
+    if config.search.objective == "both":
+        stages = ("adaptation", "finetuning")
+    works = work, replace(work, config=with_head(config, found))
+    comparison = judge(
+        lambda: compare_on_folds(works, slug, cut, features, stages, " head"),
+        config.head.metric,
+        config.seed,
+        "head",
+    )
+    work.progress.say(f"{slug}: search: {comparison.reason}")
+    return found.model_copy(update={"comparison": comparison})
 
 
 def _trial(work: StudyContext, cut: Cut, features: FeatureCache, on_epoch: OnEpoch) -> StageResult:
@@ -255,11 +280,15 @@ def _trial(work: StudyContext, cut: Cut, features: FeatureCache, on_epoch: OnEpo
     )
 
 
+# Keys of ``search`` that no trial's value depends on.
+_NOT_OF_TRIALS = ("trials", "max_layers", "storage", "patience", "accept")
+
+
 def _search_key(work: StudyContext, backbone: Backbone) -> str:
     """Return what a trial's value depends on besides its parameters: equal keys, equal searches."""
     config, search = work.config, work.config.search
     parts: list[Any] = [
-        search.model_dump(exclude={"trials", "max_layers", "storage"}),
+        search.model_dump(exclude=set(_NOT_OF_TRIALS)),
         config.seed,
         config.head.label_smoothing,
         config.adaptation.model_dump(),
@@ -393,13 +422,13 @@ def _finetuning(
     )
 
 
-def _with_planned_epochs(work: StudyContext, slug: str) -> StudyContext:
+def _with_planned_epochs(work: StudyContext, slug: str, feature_seconds: float) -> StudyContext:
     """Return the study with the epochs that fit into its minutes, as they were first planned."""
     if work.budget is None:
         return work
     plan = work.run.training.read_plan(slug)
     if plan is None:
-        plan = work.budget.plan(slug)
+        plan = work.budget.plan(slug, features=feature_seconds)
         work.run.training.write_plan(slug, plan)
         log.info("%s: plan: %s", slug, plan)
     note = f"{count(plan.epochs, 'epoch')} of fine-tuning fit into {plan.minutes:g} minutes"

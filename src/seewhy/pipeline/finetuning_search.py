@@ -9,23 +9,17 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from seewhy.config import FinetuningConfig
-from seewhy.data.folds import fold_repetitions
-from seewhy.data.groups import column_groups, units
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.models.cut import Cut
 from seewhy.pipeline.context import StudyContext
-from seewhy.pipeline.repetitions import repeat_once
+from seewhy.pipeline.fold_comparison import compare_on_folds
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.base import STAGES
-from seewhy.storage.schemas.dataset import Dataset
 from seewhy.storage.schemas.finetuning_search import FinetuningSearchRecord
 from seewhy.training.feature_cache import FeatureCache
-from seewhy.training.search.finetuning_search import FOLDS, HeldOut, search_finetuning
-from seewhy.training.stages import degrees, finetune
+from seewhy.training.search.finetuning_search import search_finetuning
+from seewhy.training.stages import finetune
 from seewhy.training.trainer import StageResult
 
 
@@ -43,7 +37,9 @@ def with_searched_settings(
         found = search_finetuning(
             work.config,
             lambda settings: _run(work, cut, features, head, settings),
-            lambda configured, best: _compare(work, slug, cut, features, (configured, best)),
+            lambda configured, best: compare_on_folds(
+                (_with(work, configured), _with(work, best)), slug, cut, features, STAGES
+            ),
             work.progress,
             slug,
             done=work.run.search.read_finetuning_trials(slug),
@@ -81,42 +77,3 @@ def _reached(result: StageResult) -> tuple[float, float]:
     metric = result.best_validation_metric
     value = result.best_validation_accuracy if metric is None else metric
     return value, result.best_validation_loss
-
-
-def _compare(
-    work: StudyContext,
-    slug: str,
-    cut: Cut,
-    features: FeatureCache,
-    settings: tuple[FinetuningConfig, FinetuningConfig],
-) -> HeldOut:
-    """Train both stages with two settings on each fold; return what they say of held-out images."""
-    config, data = work.config, work.data
-    folds = fold_repetitions(data, FOLDS, config.data.validation, config.seed)
-    order = np.concatenate([one.held_out for one in folds])
-
-    def answers(name: str, one: FinetuningConfig) -> NDArray[np.float64]:
-        under = _with(work, one)
-        parts = [
-            repeat_once(
-                under, slug, cut, features, replace(fold, name=f"{name}, {fold.name}"), STAGES
-            )
-            for fold in folds
-        ]
-        held_out = [part.answers["finetuning"].held_out for part in parts]
-        return np.concatenate(held_out).astype(np.float64)
-
-    return HeldOut(
-        labels=data.labels[order],
-        configured=answers("configured", settings[0]),
-        best=answers("best", settings[1]),
-        clusters=_clusters(data, order),
-        degrees=degrees(config, data),
-    )
-
-
-def _clusters(data: Dataset, order: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return which images depend on each other, by the groups of ``data.group``."""
-    if not data.group_by:
-        return None
-    return units(column_groups(data.metadata, data.group_by, data.source))[order]

@@ -170,8 +170,7 @@ def conduct_study(
         fingerprint = _begin(config, run, compute, data, weights, progress)
         audited = run.audit.read_images()
         failures = Failures(run, progress)
-        parts_to_time = {slug: (backbone, cut) for slug, (backbone, cut, _) in cuts.items()}
-        budget = make_budget(config, data, parts_to_time, compute, clock.started, progress)
+        budget = make_budget(config, data, cuts, compute, clock.started, progress)
         work = StudyContext(
             config, compute, run, data, audited, fingerprint.data_key, progress, failures, budget
         )

@@ -11,7 +11,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 from seewhy.config import StudyConfig
 from seewhy.data.pixels import to_input
 from seewhy.models.backbones import Backbone
-from seewhy.models.classifier import pool
+from seewhy.models.classifier import MapPair, pool
 from seewhy.models.cut import Cut
 from seewhy.runtime.device import Compute, finish
 from seewhy.runtime.progress import Progress
@@ -35,10 +35,12 @@ log = logging.getLogger("seewhy")
 MOST_EPOCHS = 60
 # Images in a timed batch, and timed batches after a first one, which is slower.
 TIMED_IMAGES, TIMED_BATCHES = 32, 1
-# Forward passes per image whose faithfulness is measured, and per class that is audited; seconds
-# for adaptation with its folds, and for evaluation and report. Measured, see docs/benchmarks.md.
-FAITHFULNESS_PASSES = 35
-AUDIT_PASSES = 700
+# What steps take, in forward passes of the network: per image whose faithfulness is measured, per
+# image and pair that the maps are chosen by, and per class that is audited. Seconds for adaptation
+# with its folds, and for evaluation and report. Measured, see docs/log.md.
+FAITHFULNESS_PASSES = 65
+CHOICE_PASSES = 11
+AUDIT_PASSES = 500
 ADAPTATION_SECONDS, REPORT_SECONDS = 12.0, 8.0
 
 
@@ -65,12 +67,14 @@ class Costs:
 class Estimate:
     """Seconds of one backbone's steps: before fine-tuning, per epoch of it, and after it.
 
-    An epoch is of fine-tuning and of all trials that search for its settings.
+    An epoch is of fine-tuning and of all trials that search for its settings. `features` are the
+    seconds of the feature pass, the first of the steps before it.
     """
 
     before: float
     epoch: float
     after: float
+    features: float
 
 
 def measure_costs(backbone: Backbone, cut: Cut, data: Dataset, compute: Compute) -> Costs:
@@ -116,8 +120,11 @@ def _seconds(work: Callable[[], None], compute: Compute) -> float:
     return (time.perf_counter() - started) / (TIMED_BATCHES * TIMED_IMAGES)
 
 
-def estimate(config: StudyConfig, data: Dataset, costs: Costs) -> Estimate:
-    """Return the seconds that a backbone's steps take by the costs per image."""
+def estimate(config: StudyConfig, data: Dataset, costs: Costs, pairs: int = 1) -> Estimate:
+    """Return the seconds that a backbone's steps take by the costs per image.
+
+    Its maps are chosen from so many `pairs` of method and layer.
+    """
     train, validation, test = (len(data.where(s)) for s in ("train", "validation", "test"))
     tuning, prefix = config.finetuning, max(costs.forward - costs.tail, 0.0)
     augmented = bool(config.input.augmentations)
@@ -126,9 +133,11 @@ def estimate(config: StudyConfig, data: Dataset, costs: Costs) -> Estimate:
     explained = min(config.explanation.faithfulness, test)
     audited = len(config.audit.stages) * len(data.classes)
     mirrored = validation + test if config.evaluation.mirror else 0
+    compared = min(config.explanation.choice_images, validation) * (pairs if pairs > 1 else 0)
+    features = len(data.ids) * costs.forward + versions * prefix
     return Estimate(
-        before=len(data.ids) * costs.forward
-        + versions * prefix
+        before=features
+        + compared * CHOICE_PASSES * costs.forward
         + test * costs.tail
         + ADAPTATION_SECONDS,
         epoch=trainings(config.search.finetuning_trials)
@@ -137,6 +146,7 @@ def estimate(config: StudyConfig, data: Dataset, costs: Costs) -> Estimate:
         + explained * FAITHFULNESS_PASSES * costs.forward
         + audited * AUDIT_PASSES * costs.forward
         + mirrored * costs.forward,
+        features=features,
     )
 
 
@@ -156,7 +166,9 @@ class TimeBudget:
         self.minutes, self.estimates = minutes, dict(estimates)
         self._started = started
 
-    def plan(self, slug: str, elapsed: float | None = None) -> TimePlan:
+    def plan(
+        self, slug: str, elapsed: float | None = None, features: float | None = None
+    ) -> TimePlan:
         """Return the epochs that fit for a backbone whose fine-tuning is to start.
 
         What is left after all other steps is divided evenly among it and the backbones after it.
@@ -166,18 +178,22 @@ class TimeBudget:
         slug : str
         elapsed : float, optional
             Seconds since the study started; default: by the clock.
+        features : float, optional
+            Seconds that the feature pass took. It is longer than the few batches that were timed
+            before it, so it says better how fast the machine is.
         """
         elapsed = time.perf_counter() - self._started if elapsed is None else elapsed
         own, others = self.estimates[slug], self._behind(slug)
-        left = self.minutes * 60 - elapsed - own.after - REPORT_SECONDS
-        left -= sum(one.before + one.after for one in others)
+        pace = 1.0 if features is None else features / own.features
+        left = self.minutes * 60 - elapsed - pace * own.after - REPORT_SECONDS
+        left -= pace * sum(one.before + one.after for one in others)
         mine = left / (1 + len(others))
-        epochs = min(max(math.floor(mine / own.epoch), 1), MOST_EPOCHS)
+        epochs = min(max(math.floor(mine / (pace * own.epoch)), 1), MOST_EPOCHS)
         return TimePlan(
             minutes=self.minutes,
             elapsed_seconds=elapsed,
             reserved_seconds=self.minutes * 60 - elapsed - mine,
-            epoch_seconds=own.epoch,
+            epoch_seconds=pace * own.epoch,
             epochs=epochs,
         )
 
@@ -212,7 +228,7 @@ class TimeBudget:
 def make_budget(
     config: StudyConfig,
     data: Dataset,
-    parts: Mapping[str, tuple[Backbone, Cut]],
+    parts: Mapping[str, tuple[Backbone, Cut, Sequence[MapPair]]],
     compute: Compute,
     started: float,
     progress: Progress,
@@ -221,10 +237,10 @@ def make_budget(
     if config.minutes is None:
         return None
     estimates = {}
-    for slug, (backbone, cut) in parts.items():
+    for slug, (backbone, cut, pairs) in parts.items():
         costs = measure_costs(backbone, cut, data, compute)
         log.info("%s: seconds per image: %s", slug, costs)
-        estimates[slug] = estimate(config, data, costs)
+        estimates[slug] = estimate(config, data, costs, len(pairs))
     budget = TimeBudget(config.minutes, started, estimates)
     for sentence in budget.sentences():
         progress.say(f"plan: {sentence}")

@@ -114,16 +114,23 @@ class CutInput:
             self._kept[rows[chosen]] = laid.to(self._kept.device, self._kept.dtype)
 
     @torch.no_grad()
-    def batch(self, indices: NDArray[np.int64], generator: torch.Generator | None = None) -> Tensor:
+    def batch(
+        self,
+        indices: NDArray[np.int64],
+        generator: torch.Generator | None = None,
+        views: int | None = None,
+    ) -> Tensor:
         """Return activations at the cut, (B, C, H, W), which the caller may overwrite.
 
-        With a `generator` the images are augmented, where augmentation is on.
+        With a `generator` the images are augmented, where augmentation is on: where versions are
+        kept, by one of the first `views` of them, default all; the first is the image itself.
         """
         if generator is None or not self._augmentations:
             return self._version(indices, np.zeros(len(indices), dtype=np.int64))
         if not self.views:
             return self.activations(self.images(indices, generator))
-        drawn = torch.randint(self.views, (len(indices),), generator=generator)
+        most = self.views if views is None else min(views, self.views)
+        drawn = torch.randint(most, (len(indices),), generator=generator)
         return self._version(indices, drawn.numpy())
 
     def _version(self, indices: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ def finetune(
     augment = None if where == "none" else Replacement(where, tail_and_head, compute)
     learner = ModuleLearner(
         tail_and_head,
-        at_cut.batch,
+        partial(at_cut.batch, views=stage.views),
         data.labels,
         data.where("train"),
         data.where("validation"),

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss
 
 from seewhy.config import FinetuningConfig, StudyConfig
 from seewhy.errors import TrainingError
 from seewhy.runtime.progress import Silent
 from seewhy.storage.schemas.finetuning_search import FinetuningTrial
-from seewhy.training.search.finetuning_search import (
-    HeldOut,
-    candidates,
-    metric_difference,
-    search_finetuning,
-)
+from seewhy.training.search.acceptance import HeldOut
+from seewhy.training.search.finetuning_search import candidates, search_finetuning
+
+from .held_out import held_out
 
 
 def _config(trials: int = 9, epochs: int = 6, **head: object) -> StudyConfig:
@@ -31,16 +27,6 @@ def _config(trials: int = 9, epochs: int = 6, **head: object) -> StudyConfig:
             "finetuning": {"epochs": epochs, "learning_rate": 0.0007, "mixup": 0.15},
         }
     )
-
-
-def _held_out(better: int, worse: int, count: int = 400) -> HeldOut:
-    """Of `count` images the best settings win `better` that the others lose, and lose `worse`."""
-    labels = np.arange(count) % 2
-    right = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)
-    configured, best = right.copy(), right.copy()
-    configured[:better] = right[:better, ::-1]
-    best[better : better + worse] = right[better : better + worse, ::-1]
-    return HeldOut(labels, configured, best)
 
 
 def test_candidates_begin_with_the_configured_settings_and_lie_in_the_ranges() -> None:
@@ -58,6 +44,17 @@ def test_candidates_begin_with_the_configured_settings_and_lie_in_the_ranges() -
         sixteenths = ((values - low) / (high - low) * 16).astype(int)
         assert sorted(sixteenths) == list(range(16))
     assert {one.weight_decay for one in others} == {config.finetuning.weight_decay}
+    # Half of them without augmented versions.
+    assert sorted(one.views for one in others) == [1] * 8 + [4] * 8
+
+
+@pytest.mark.parametrize(("names", "views"), [("none", 4), ("light", 0), ("light", 1)])
+def test_versions_are_not_searched_where_none_are_kept(names: str, views: int) -> None:
+    config = _config(17)
+    plain = config.input.model_copy(update={"augmentation": names})
+    tuning = config.finetuning.model_copy(update={"views": views})
+    config = config.model_copy(update={"input": plain, "finetuning": tuning})
+    assert {one.views for one in candidates(config)} == {views}
 
 
 def test_more_candidates_begin_with_the_same_ones() -> None:
@@ -76,7 +73,7 @@ class Scripted:
         self.best, self.failing = best, failing
         self.seen: list[tuple[int, int]] = []
         self.compared: list[tuple[float, float]] = []
-        self.answer = _held_out(40, 4)
+        self.answer = held_out(40, 4)
 
     def run(self, settings: FinetuningConfig) -> tuple[float, float]:
         number = self.rates.index(settings.learning_rate)
@@ -110,7 +107,7 @@ def test_short_trials_of_all_then_full_ones_of_the_best_third_and_the_configured
 def test_within_chance_the_configured_settings_stay() -> None:
     config = _config(9)
     script = Scripted(config, best=6)
-    script.answer = _held_out(12, 10)
+    script.answer = held_out(12, 10)
     found = search_finetuning(config, script.run, script.compare, Silent(), "net")
     assert found.chosen == 0
     assert found.settings.learning_rate == 0.0007
@@ -141,7 +138,7 @@ def test_of_equal_metrics_the_lower_loss_goes_on() -> None:
 
     def compare(configured: FinetuningConfig, best: FinetuningConfig) -> HeldOut:
         seen.append(best.learning_rate)
-        return _held_out(40, 0)
+        return held_out(40, 0)
 
     assert search_finetuning(config, run, compare, Silent(), "net").chosen == 3
     assert seen == [settings[3].learning_rate]
@@ -154,7 +151,7 @@ def test_of_a_metric_where_lower_is_better_the_lowest_wins() -> None:
     found = search_finetuning(
         config,
         lambda one: (values[one.learning_rate], 1.0),
-        lambda configured, best: _held_out(40, 0),
+        lambda configured, best: held_out(40, 0),
         Silent(),
         "net",
     )
@@ -201,25 +198,3 @@ def test_where_all_fail_there_is_one_sentence() -> None:
     script = Scripted(config, best=0, failing=range(4))
     with pytest.raises(TrainingError, match=r"^net: all 4 trials of fine-tuning failed; the first"):
         search_finetuning(config, script.run, script.compare, Silent(), "net")
-
-
-def test_differences_are_those_of_scikit_learn() -> None:
-    rng = np.random.default_rng(3)
-    labels = rng.integers(0, 3, 300)
-    one, other = (rng.dirichlet(np.ones(3), 300) for _ in range(2))
-    given = HeldOut(labels, one, other)
-    found = metric_difference(given, "accuracy", 0)
-    expected = accuracy_score(labels, other.argmax(1)) - accuracy_score(labels, one.argmax(1))
-    assert found.value == pytest.approx(expected)
-    loss = metric_difference(given, "log_loss", 0)
-    assert loss.value == pytest.approx(log_loss(labels, one) - log_loss(labels, other))
-    assert loss.low < loss.value < loss.high
-
-
-def test_images_that_depend_on_each_other_are_drawn_together() -> None:
-    given = _held_out(40, 4)
-    # Groups of eight, of which the images fall on one side together.
-    grouped = replace(given, clusters=np.arange(400) // 8)
-    alone, together = (metric_difference(one, "accuracy", 0) for one in (given, grouped))
-    assert alone.value == together.value
-    assert together.high - together.low > 1.5 * (alone.high - alone.low)

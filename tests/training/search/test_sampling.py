@@ -308,7 +308,11 @@ def test_what_a_stored_trial_tried_is_what_was_suggested() -> None:
 
 def test_one_choice_is_taken_and_narrow_ranges_hold() -> None:
     narrow = SearchConfig(
-        learning_rate=(1e-4, 1e-4), dropout=(0.25, 0.25), batch_size=(8,), loss=("cross-entropy",)
+        trials=TRIALS,
+        learning_rate=(1e-4, 1e-4),
+        dropout=(0.25, 0.25),
+        batch_size=(8,),
+        loss=("cross-entropy",),
     )
     for head in Fed("gp", search=narrow).run(TRIALS):
         assert head.model_dump(

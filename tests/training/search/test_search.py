@@ -82,12 +82,13 @@ def search(
     progress: Progress | None = None,
     key: str = "a key",
     tell: Callable[[list[Trial]], None] = lambda trials: None,
+    images: int = 0,
     **wanted: object,
 ) -> SearchResult:
     """Search as a new process does."""
     store = TrialStore(None, path)
     return search_head(
-        settings(**wanted), key, store, run_trial, progress or Silent(), "a net", tell
+        settings(**wanted), key, store, run_trial, progress or Silent(), "a net", tell, images
     )
 
 
@@ -396,6 +397,51 @@ def test_more_trials_later_continue_and_fewer_are_a_part(tmp_path: Path) -> None
     assert len(ran) == 5
     assert again.trials == four.trials
     assert plain(again) == plain(four)
+
+
+def in_turn(*reached: float) -> RunTrial:
+    """Return what "trains" heads that reach these values, one after the other."""
+    left = iter(reached)
+    return training(lambda head: next(left), epochs=1)
+
+
+# The standard error of 100 images at a value of 0.8 × 0.71 is 0.0495; of 10,000 images 0.005.
+RISING = [0.5, 0.8, 0.79, 0.81, 0.8, 0.82, 0.83, 0.84, 0.85, 0.86]
+
+
+@pytest.mark.parametrize(
+    ("images", "patience", "trials"),
+    [
+        # The best value after the second trial is 0.8; the next three raise it to 0.81.
+        (100, 3, 5),
+        # 0.86 is less than a standard error above 0.82, four trials before.
+        (100, 4, 6),
+        (10_000, 3, 10),
+        (100, 0, 10),
+        (0, 3, 10),
+    ],
+)
+def test_it_is_over_when_trials_in_a_row_bring_no_more_than_chance(
+    images: int, patience: int, trials: int, tmp_path: Path
+) -> None:
+    run = in_turn(*RISING)
+    found = search(tmp_path / "x.db", run, trials=10, patience=patience, images=images)
+    assert [trial.number for trial in found.trials] == list(range(trials))
+    assert found.record.best.best_trial == max(range(trials), key=RISING.__getitem__)
+    reason = (
+        f"{patience} trials in a row raised the best value by no more than 0.049, a standard error "
+        "with 100 validation images"
+    )
+    assert found.record.best.ended == (reason if trials < 10 else "")
+
+
+def test_where_it_was_over_it_stays_so_after_an_interruption(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    wanted = {"trials": 10, "patience": 3, "images": 100}
+    search(path, in_turn(*RISING[:4]), **{**wanted, "trials": 4})
+    found = search(path, in_turn(*RISING[4:]), **wanted)
+    assert len(found.trials) == 5
+    assert len(search(path, in_turn(), **wanted).trials) == 5
 
 
 def test_another_key_is_another_search(tmp_path: Path) -> None:

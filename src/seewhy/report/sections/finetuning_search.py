@@ -29,14 +29,21 @@ def _table(name: str, records: BackboneRecords) -> ReportTable:
     rows: list[tuple[Value, ...]] = [
         (
             "configured" if one.candidate == 0 else f"candidate {one.candidate}",
-            *(one.epochs, one.learning_rate, one.first_layer_rate, one.mixup),
+            *(one.epochs, one.learning_rate, one.first_layer_rate, one.mixup, one.views),
             *(one.value, one.loss, round(one.seconds, 1)),
             "chosen" if (one.candidate, one.epochs) == (found.chosen, longest) else one.reason,
         )
         for one in records.finetuning_trials
     ]
     columns = (
-        *("Settings", "Epochs", "Learning rate", "First layer's share of it", "Mixup"),
+        *(
+            "Settings",
+            "Epochs",
+            "Learning rate",
+            "First layer's share of it",
+            "Mixup",
+            "Versions of an image",
+        ),
         *(f"Validation {METRIC_TITLES[found.metric]}", "Validation loss", "Seconds", "Note"),
     )
     title = f"Settings of fine-tuning that were tried with {name}"

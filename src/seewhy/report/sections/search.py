@@ -89,6 +89,7 @@ def _part(name: str, search: SearchRecord, records: BackboneRecords) -> Section:
     return {
         "name": name,
         "search": search,
+        "mark": "chosen" if search.accepted else "best",
         "opening": _opening(search, trials),
         "rows": [
             {
@@ -185,11 +186,15 @@ def _opening(search: SearchRecord, trials: Sequence[Trial]) -> str:
         ended.append(f"{states['pruned']} {verb} pruned {how}".strip())
     best = search.best
     units = " + ".join(map(str, best.head.units))
+    reasons = [
+        f"With {_hidden(one.layers)}, {one.ended}" for one in search.layer_counts if one.ended
+    ]
+    reasons += [f"No further layer was tried: {search.stopped}"]
+    reasons += [search.comparison.reason] if search.comparison else []
     return (
         f"{tried}{'; ' if ended else ''}{listing(ended)}. "
         f"Best head: {_hidden(best.layers)} ({units} units), value {share(best.best_value, 3)} in "
-        f"trial {best.best_trial}. "
-        f"{sentence(f'No further layer was tried: {search.stopped}')}"
+        f"trial {best.best_trial}. {' '.join(map(sentence, reasons))}"
     )
 
 

@@ -14,9 +14,10 @@ from seewhy.storage.schemas.base import Record
 class FinetuningTrial:
     """One line of finetuning_trials.csv: fine-tuning with some settings, for some epochs.
 
-    `candidate` numbers the settings; 0 are the configured ones. `value` is the metric of the best
-    epoch on the validation images, `loss` its validation loss: None where the trial failed, for
-    the `reason`.
+    `candidate` numbers the settings; 0 are the configured ones. With 1 of `views`, images are
+    trained on as they are; with more, their augmented versions too. `value` is the metric of the
+    best epoch on the validation images, `loss` its validation loss: None where the trial failed,
+    for the `reason`.
     """
 
     candidate: int
@@ -24,6 +25,7 @@ class FinetuningTrial:
     learning_rate: float
     first_layer_rate: float
     mixup: float
+    views: int
     state: Literal["complete", "failed"]
     value: float | None
     loss: float | None
@@ -37,6 +39,7 @@ class FinetuningSettings(Record):
     learning_rate: float
     first_layer_rate: float
     mixup: float
+    views: int
 
 
 class FinetuningSearchRecord(Record):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from seewhy.config import Metric
+from seewhy.statistics.bootstrap import Interval
 from seewhy.storage.schemas.base import Rate, Record
 from seewhy.storage.schemas.training import HeadSummary
 
@@ -44,7 +45,8 @@ class LayerSearch(Record):
     """The search among heads with one number of hidden layers.
 
     `importance` gives each searched parameter's share of the objective's variance (fANOVA, sums
-    to 1); it is empty where too few trials ended to say.
+    to 1); it is empty where too few trials ended to say. `ended` says why there are fewer trials
+    than were allowed; it is empty where there are not.
     """
 
     layers: int
@@ -56,15 +58,32 @@ class LayerSearch(Record):
     best_value: Annotated[float, Field(allow_inf_nan=False)]
     head: HeadSummary
     importance: dict[str, Rate] = Field(default_factory=dict)
+    ended: str = ""
     seconds: float
+
+
+class FoldComparison(Record):
+    """How the best candidate of a search does beside what is configured, on held-out images.
+
+    `difference` is its metric less the configured one's, positive where the candidate is better,
+    whatever the metric; each of `images` images is predicted by classifiers of `folds` folds that
+    were not trained on it. None where no folds could be made. `reason` says it in a sentence.
+    """
+
+    accepted: bool
+    difference: Interval | None = None
+    folds: int = 0
+    images: int = 0
+    reason: str
 
 
 class SearchRecord(Record):
     """best.json: what the search found for one backbone, written last.
 
     `stopped` says in a sentence why no further layer was tried; `layer_counts` has one entry for
-    each number of hidden layers, ascending; `head` is the one that adaptation trains. `metric` is
-    None where the validation accuracy chose it.
+    each number of hidden layers, ascending; `head` is the best one. `metric` is None where the
+    validation accuracy chose it. `comparison` is None where the best head is taken in any case
+    (``search.accept = "always"``).
     """
 
     sampler: str
@@ -74,6 +93,7 @@ class SearchRecord(Record):
     layer_counts: list[LayerSearch]
     head: HeadSummary
     stopped: str
+    comparison: FoldComparison | None = None
     seconds: float
 
     @model_validator(mode="after")
@@ -85,6 +105,11 @@ class SearchRecord(Record):
         return self
 
     @property
+    def accepted(self) -> bool:
+        """Whether adaptation trains the best head, and not the configured one."""
+        return self.comparison is None or self.comparison.accepted
+
+    @property
     def best(self) -> LayerSearch:
-        """The layer count whose head was chosen."""
+        """The layer count that has the best head."""
         return next(one for one in self.layer_counts if one.head == self.head)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -28,44 +27,18 @@ from seewhy.config import FinetuningConfig, Metric, SearchConfig, StudyConfig
 from seewhy.errors import SeewhyError, TrainingError, first_line
 from seewhy.runtime.progress import Progress
 from seewhy.runtime.seeding import seed_of
-from seewhy.statistics.bootstrap import Interval, bootstrap, interval
-from seewhy.statistics.classification import measure
 from seewhy.storage.schemas.finetuning_search import (
     FinetuningSearchRecord,
     FinetuningSettings,
     FinetuningTrial,
 )
-from seewhy.storage.titles import METRIC_TITLES
+from seewhy.storage.schemas.search import FoldComparison
+from seewhy.training.search.acceptance import FOLDS, HeldOut, judge
 from seewhy.training.trainer import goodness
-from seewhy.wording import count, signed
+from seewhy.wording import count
 
 # Of the candidates, this share goes on; of the epochs, this share comes first.
 HALVING = 3
-FOLDS = 3
-# Draws of the interval; each computes the metric of all images again.
-DRAWS = 400
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What two classifiers say of the same images, neither trained on them.
-
-    Attributes
-    ----------
-    labels : ndarray of int64, (N,)
-    configured, best : ndarray of float, (N, K)
-        Probabilities.
-    clusters : ndarray of int64, (N,), optional
-        Images that depend on each other have equal numbers.
-    degrees : tuple of int
-        The places of ordered classes.
-    """
-
-    labels: NDArray[np.int64]
-    configured: NDArray[np.float64]
-    best: NDArray[np.float64]
-    clusters: NDArray[np.int64] | None = None
-    degrees: tuple[int, ...] = ()
 
 
 # Settings and epochs to the metric and the loss of the best epoch on the validation images.
@@ -87,22 +60,28 @@ def candidates(config: StudyConfig) -> tuple[FinetuningConfig, ...]:
         return (start,)
     ranges = (search.finetuning_learning_rate, search.first_layer_rate, search.mixup)
     seed = seed_of("finetuning", config.seed) % 2**32
-    engine = SobolEngine(len(ranges), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    engine = SobolEngine(len(ranges) + 1, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     points = engine.draw(wanted, dtype=torch.float64)
-    return (start, *(_at(start, point, search) for point in points.numpy()))
+    # Images as they are alone, or with their augmented versions, where these are kept.
+    versions = (1, start.views) if config.input.augmentations and start.views else (start.views,)
+    return (start, *(_at(start, point, search, versions) for point in points.numpy()))
 
 
 def _at(
-    start: FinetuningConfig, point: NDArray[np.float64], search: SearchConfig
+    start: FinetuningConfig,
+    point: NDArray[np.float64],
+    search: SearchConfig,
+    versions: tuple[int, ...],
 ) -> FinetuningConfig:
     """Return the settings at a point of the unit cube."""
-    rate, first, mixup = point.tolist()
+    rate, first, mixup, version = point.tolist()
     return start.model_copy(
         update={
             "learning_rate": _log_between(search.finetuning_learning_rate, rate),
             "learning_rate_factor": None,
             "first_layer_rate": _log_between(search.first_layer_rate, first),
             "mixup": search.mixup[0] + mixup * (search.mixup[1] - search.mixup[0]),
+            "views": versions[int(version * len(versions))],
         }
     )
 
@@ -168,6 +147,7 @@ class _Search:
             learning_rate=peak_rate(settings, self._rate),
             first_layer_rate=settings.first_layer_rate,
             mixup=settings.mixup,
+            views=settings.views,
             state="failed" if reason else "complete",
             value=value,
             loss=loss,
@@ -225,12 +205,15 @@ def search_finetuning(
         advance(total)
     before = sum(trial.seconds for trial in search.trials)
     if best == 0:
-        return _record(config, search, 0, None, 0, before)
-    held_out = compare(search.settings[0], search.settings[best])
-    difference = metric_difference(held_out, config.head.metric, config.seed)
-    chosen = best if difference.low > 0 else 0
+        return _record(config, search, 0, None, before)
+    found = judge(
+        lambda: compare(search.settings[0], search.settings[best]),
+        config.head.metric,
+        config.seed,
+        "settings",
+    )
     spent = perf_counter() - started
-    return _record(config, search, chosen, difference, len(held_out.labels), max(before, spent))
+    return _record(config, search, best if found.accepted else 0, found, max(before, spent))
 
 
 def trainings(number: int) -> float:
@@ -247,43 +230,16 @@ def trainings(number: int) -> float:
     return 1 + number / HALVING + kept + 1 + 2 * (FOLDS - 1)
 
 
-def metric_difference(held_out: HeldOut, metric: Metric, seed: int) -> Interval:
-    """Return by how much the best settings are better, with a 95 % bootstrap interval.
-
-    Whole clusters are drawn where there are any. Positive: better, whatever the metric.
-    """
-
-    def better(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = []
-        for row in weights:
-            drawn = np.repeat(np.arange(len(row)), row.astype(np.int64))
-            values = [
-                goodness(metric, _value(metric, held_out, each[drawn], drawn))
-                for each in (held_out.configured, held_out.best)
-            ]
-            found.append(values[1] - values[0])
-        return np.array(found)[:, None]
-
-    values, drawn = bootstrap(better, held_out.labels, DRAWS, seed, held_out.clusters)
-    return interval(float(values[0]), drawn[:, 0])
-
-
-def _value(
-    metric: Metric, held_out: HeldOut, shares: NDArray[np.float64], drawn: NDArray[np.int64]
-) -> float:
-    predicted = shares.argmax(axis=1)
-    return measure(metric, held_out.labels[drawn], predicted, shares, held_out.degrees)
-
-
 def _record(
     config: StudyConfig,
     search: _Search,
     chosen: int,
-    difference: Interval | None,
-    images: int,
+    found: FoldComparison | None,
     seconds: float,
 ) -> FinetuningSearchRecord:
     settings = search.settings[chosen]
+    others = count(len(search.settings) - 1, "other candidate")
+    first = f"the configured settings were better than {others} on the validation images"
     return FinetuningSearchRecord(
         metric=search.metric,
         candidates=len(search.settings),
@@ -292,28 +248,14 @@ def _record(
             learning_rate=peak_rate(settings, config.head.learning_rate),
             first_layer_rate=settings.first_layer_rate,
             mixup=settings.mixup,
+            views=settings.views,
         ),
-        difference=difference,
-        folds=FOLDS if difference else 0,
-        images=images,
-        stopped=_reason(search, chosen, difference, images),
+        difference=found.difference if found else None,
+        folds=found.folds if found else 0,
+        images=found.images if found else 0,
+        stopped=found.reason if found else first,
         seconds=seconds,
     )
-
-
-def _reason(search: _Search, chosen: int, difference: Interval | None, images: int) -> str:
-    """Say in a sentence why these settings were taken."""
-    if difference is None:
-        others = count(len(search.settings) - 1, "other candidate")
-        return f"the configured settings were better than {others} on the validation images"
-    by = (
-        f"{signed(difference.value, 3)} ({signed(difference.low, 3)} to "
-        f"{signed(difference.high, 3)}) in {METRIC_TITLES[search.metric]} on {images:,} images "
-        f"that {FOLDS} folds held out"
-    )
-    if chosen:
-        return f"the best candidate was better than the configured settings: {by}"
-    return f"the best candidate was not better beyond chance, so the configured settings stay: {by}"
 
 
 def peak_rate(settings: FinetuningConfig, of_the_head: float) -> float:

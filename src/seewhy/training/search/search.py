@@ -48,6 +48,8 @@ _STATES: dict[OptunaState, TrialState] = {
     OptunaState.PRUNED: "pruned",
     OptunaState.FAIL: "failed",
 }
+# Metrics that are shares of images, or close to one: a binomial standard error is their noise.
+_SHARES: tuple[Metric, ...] = ("accuracy", "balanced_accuracy", "macro_f1")
 # With fewer trials there is no telling which parameter mattered.
 _ENOUGH_TRIALS = 8
 
@@ -71,6 +73,7 @@ class _Search:
     progress: Progress
     title: str
     tell: Callable[[Sequence[Trial]], None]
+    images: int
 
     @property
     def wanted(self) -> SearchConfig:
@@ -99,6 +102,7 @@ def search_head(
     progress: Progress,
     title: str,
     tell: Callable[[Sequence[Trial]], None] = lambda trials: None,
+    images: int = 0,
 ) -> SearchResult:
     """Search for the head of one backbone.
 
@@ -115,13 +119,15 @@ def search_head(
         The backbone's name, for people.
     tell : callable, optional
         Gets all trials that have ended, after each one.
+    images : int, default 0
+        Validation images, whose number says how large chance is; 0: no layer count ends early.
 
     Raises
     ------
     TrainingError
         Where every trial with one hidden layer failed.
     """
-    search = _Search(config, key, store, run_trial, progress, title, tell)
+    search = _Search(config, key, store, run_trial, progress, title, tell, images)
     counts: list[LayerSearch] = []
     trials: list[Trial] = []
     best: HeadConfig | None = None
@@ -175,7 +181,7 @@ def _search_layers(
         NumberedSampler(wanted.sampler, search.config.seed, layers, search_space(wanted, layers)),
         _pruner(wanted.pruner, search.config),
     )
-    budget = wanted.trials
+    budget, reason = wanted.trials, ""
 
     def ended() -> list[Trial]:
         found = (t for t in study.get_trials(deepcopy=False) if t.number < budget)
@@ -188,6 +194,11 @@ def _search_layers(
         while True:
             advance(len(ended()) - done)
             done = len(ended())
+            over, reason = _over(search, study)
+            if over < budget:
+                advance(budget - done)
+                budget = over
+                break
             started = perf_counter()
             trial = search.store.claim(study, budget, idle=lambda: advance(0))
             if trial is None:
@@ -205,7 +216,34 @@ def _search_layers(
     top = max(complete, key=lambda one: (goodness(search.metric, one.value or 0.0), -one.number))
     head = tried_head(study.get_trials(deepcopy=False)[top.number], layers, smaller, start)
     importance = _importance(study, search.config.seed, len(complete))
-    return trials, _layer_search(trials, top, head, importance), head
+    return trials, _layer_search(trials, top, head, importance, reason), head
+
+
+def _over(search: _Search, study: optuna.Study) -> tuple[int, str]:
+    """Return after how many trials the search brings no more than chance, and why; or all of them.
+
+    It is over when ``search.patience`` trials in a row have raised the best value by no more than
+    one standard error of a share of the validation images. Trials count in their order, as far as
+    all before them have ended.
+    """
+    wanted, metric = search.wanted, search.metric
+    if not wanted.patience or not search.images or metric not in _SHARES:
+        return wanted.trials, ""
+    best: list[float] = []
+    for number, trial in enumerate(study.get_trials(deepcopy=False)[: wanted.trials]):
+        if trial.state not in _STATES or trial.number != number:
+            break
+        value = trial.value if trial.state == OptunaState.COMPLETE else None
+        best.append(max([*best[-1:], -math.inf if value is None else value]))
+        before = best[-1 - wanted.patience] if len(best) > wanted.patience else -math.inf
+        share = min(max(best[-1], 0.0), 1.0)
+        noise = math.sqrt(share * (1 - share) / search.images)
+        if before > -math.inf and best[-1] - before <= noise:
+            return len(best), (
+                f"{wanted.patience} trials in a row raised the best value by no more than "
+                f"{noise:.3f}, a standard error with {search.images:,} validation images"
+            )
+    return wanted.trials, ""
 
 
 def _run(
@@ -334,7 +372,11 @@ def _trial(
 
 
 def _layer_search(
-    trials: Sequence[Trial], top: Trial, head: HeadConfig, importance: dict[str, float]
+    trials: Sequence[Trial],
+    top: Trial,
+    head: HeadConfig,
+    importance: dict[str, float],
+    ended: str,
 ) -> LayerSearch:
     states = [trial.state for trial in trials]
     return LayerSearch(
@@ -347,6 +389,7 @@ def _layer_search(
         best_value=top.value or 0.0,
         head=head_summary(head),
         importance=importance,
+        ended=ended,
         seconds=sum(trial.seconds for trial in trials),
     )
 
