@@ -148,7 +148,7 @@ def with_head_search(given: Prepared) -> Record:
             fresh, given.features.pooled, given.data, tried, Silent(), "", on_epoch=on_epoch
         )
 
-    store = TrialStore(None, given.folder / "trials.db")
+    store, started = TrialStore(None, given.folder / "trials.db"), time.perf_counter()
     images = len(given.data.where("validation"))
     found = search_head(config, "gate", store, run_trial, Silent(), "", images=images)
     searched = with_head(config, found.record)
@@ -157,7 +157,8 @@ def with_head_search(given: Prepared) -> Record:
     )
     best = found.record.head
     note = {"units": best.units, "learning_rate": best.learning_rate, "trials": len(found.trials)}
-    note = {**note, "accepted": judged.accepted, "reason": judged.reason}
+    note |= {"accepted": judged.accepted, "reason": judged.reason}
+    note["search_seconds"] = round(time.perf_counter() - started, 1)
     if judged.accepted:
         return _scored(given, searched, given.head(searched), note)
     # What a study does then is what it does without a search.
@@ -180,11 +181,14 @@ def with_finetuning_search(given: Prepared) -> Record:
         configs = _with(config, configured), _with(config, best)
         return _compared(given, configs, "finetuning")
 
+    started = time.perf_counter()
     found = search_finetuning(config, run, compare, Silent(), "")
+    spent = round(time.perf_counter() - started, 1)
     if found.chosen:
         update = {**found.settings.model_dump(), "learning_rate_factor": None}
         config = _with(config, config.finetuning.model_copy(update=update))
-    return _scored(given, config, head, {"stopped": found.stopped, **found.settings.model_dump()})
+    note = {"stopped": found.stopped, "accepted": found.chosen > 0, "search_seconds": spent}
+    return _scored(given, config, head, {**note, **found.settings.model_dump()})
 
 
 def _compared(given: Prepared, configs: tuple[StudyConfig, StudyConfig], stage: Stage) -> HeldOut:
@@ -272,7 +276,10 @@ def _key(line: Record) -> tuple[str, str, int, str]:
 def table(lines: list[Record]) -> str:
     """Return the results in Markdown: means over the seeds, and differences to no search."""
     head = ("set", "backbone", "search", "test accuracy", "macro recall", "log loss")
-    rows = [(*head, "against none, each seed", "seconds"), ("---",) * (len(head) + 2)]
+    rows = [
+        (*head, "against none, each seed", "seconds of the training or the search"),
+        ("---",) * (len(head) + 2),
+    ]
     for name, backbone, way in dict.fromkeys(_case(line) for line in lines):
         base = {one["seed"]: one for one in lines if _case(one) == (name, backbone, "none")}
         found = [one for one in lines if _case(one) == (name, backbone, way)]
@@ -282,8 +289,17 @@ def table(lines: list[Record]) -> str:
         better = [own[seed][figure] - base[seed][figure] for seed in sorted(own.keys() & base)]
         means = [_mean(own.values(), f"finetuning_{key}") for key in FIGURES]
         against = "" if way == "none" else " ".join(f"{one:+.3f}" for one in better)
-        seconds = f"{np.median([one['seconds'] for one in own.values()]):.0f}"
-        rows.append((name, backbone, way, *(f"{one:.3f}" for one in means), against, seconds))
+        spent = [one.get("search_seconds", one["seconds"]) for one in own.values()]
+        rows.append(
+            (
+                name,
+                backbone,
+                way,
+                *(f"{one:.3f}" for one in means),
+                against,
+                f"{np.median(spent):.0f}",
+            )
+        )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
