@@ -47,7 +47,7 @@ from seewhy.training.search.acceptance import FOLDS, HeldOut, judge
 from seewhy.training.search.finetuning_search import search_finetuning
 from seewhy.training.search.search import search_head
 from seewhy.training.search.trial_store import TrialStore
-from seewhy.training.stages import adapt, finetune, new_head
+from seewhy.training.stages import adapt, finetune, new_head, with_finetuning_rate
 from seewhy.training.trainer import OnEpoch, StageResult
 
 WAYS = ("none", "head", "finetuning")
@@ -125,6 +125,7 @@ def prepared(
         tempfile.TemporaryDirectory() as place,
         keeping_features(found, cut, images, compute, config, Path(place), Silent()) as features,
     ):
+        config = with_finetuning_rate(config, cut.tail)
         yield Prepared(config, images, compute, cut, features, Path(place))
 
 

@@ -98,6 +98,12 @@ def test_a_toml_file_and_what_is_written_of_it(tmp_path: Path) -> None:
             r"expected a whole number of at least 2, or 'head', but got 1",
         ),
         (["finetuning.batch_size=tail"], r"or 'head', but got 'tail'"),
+        (
+            ["finetuning.learning_rate=0"],
+            r"expected a number above 0, at most 1, or 'auto', but got 0",
+        ),
+        (["finetuning.learning_rate=fast"], r"or 'auto', but got 'fast'"),
+        (["finetuning.learning_rate=nan"], r"or 'auto', but got nan"),
         (["finetuning.batch_size=true"], r"at least 2, or 'head', but got True"),
         (["finetuning.augmentation=cutout"], r"should be 'none', 'erasing' or 'focus', but got"),
         (["precision=float8"], r"precision: input should be 'auto', 'float32' or 'bfloat16'"),

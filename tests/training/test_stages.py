@@ -137,3 +137,27 @@ def test_fine_tuning_has_a_rate_and_a_smoothing_of_its_own(
     assert tuning.optimisation == Optimisation("adamw", 0.05, 0.3, "cosine", 0.1, 1.0, 0.9)
     assert (adaptation.mixup, tuning.mixup) == (0.0, 0.2)
     assert (adaptation.batch_size, tuning.batch_size) == (16, 48)
+
+
+@pytest.mark.parametrize(
+    ("words", "tail", "rate"),
+    [
+        ([], nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)), 1e-3),
+        # As in VGG16, and in transformers.
+        ([], nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU()), 3e-4),
+        ([], nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)), 3e-4),
+        (["finetuning.learning_rate=0.002"], nn.Linear(3, 2), 0.002),
+        (
+            ["finetuning.learning_rate_factor=0.1", "head.learning_rate=0.03"],
+            nn.Linear(3, 2),
+            0.003,
+        ),
+    ],
+)
+def test_the_rate_follows_the_network_where_it_is_left_open(
+    words: list[str], tail: nn.Module, rate: float
+) -> None:
+    config = load_config("photos", settings=words)
+    found = stages.with_finetuning_rate(config, tail).finetuning
+    assert found.learning_rate == pytest.approx(rate)
+    assert found.learning_rate_factor is None

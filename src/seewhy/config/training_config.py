@@ -242,7 +242,7 @@ class SearchConfig(Section):
     finetuning_trials : int, default 0
         Candidates for fine-tuning's settings, the configured ones among them; below 2: no search
         for them. See `seewhy.training.search.finetuning_search`.
-    finetuning_learning_rate : (float, float), default (1e-4, 3e-3)
+    finetuning_learning_rate : (float, float), default (3e-5, 3e-3)
         Searched on a logarithmic scale, as is `first_layer_rate`.
     first_layer_rate : (float, float), default (0.03, 1)
     mixup : (float, float), default (0, 0.4)
@@ -262,7 +262,7 @@ class SearchConfig(Section):
     loss: Annotated[tuple[Loss, ...], Field(min_length=1)] = ("cross-entropy",)
     units: tuple[Positive, Positive] = (16, 512)
     finetuning_trials: Annotated[int, Field(ge=0, le=1000)] = 0
-    finetuning_learning_rate: tuple[Rate, Rate] = (1e-4, 3e-3)
+    finetuning_learning_rate: tuple[Rate, Rate] = (3e-5, 3e-3)
     first_layer_rate: tuple[Rate, Rate] = (0.03, 1.0)
     mixup: tuple[MixAlpha, MixAlpha] = (0.0, 0.4)
 
@@ -331,8 +331,9 @@ class FinetuningConfig(Section):
     open : float, default 0.5
         Share of the trunk's weighted layers that the tail holds; 0: the head alone is trained,
         1: the whole network.
-    learning_rate : float, default 1e-3
-        Of the last layer, before the schedule.
+    learning_rate : float or "auto", default "auto"
+        Of the last layer, before the schedule. ``auto``: 1e-3 where batch normalisation follows the
+        cut, else 3e-4, see docs/log.md.
     learning_rate_factor : float, optional
         The learning rate as a share of ``head.learning_rate``, instead of `learning_rate`.
     batch_size : int or "head", default 64
@@ -377,7 +378,7 @@ class FinetuningConfig(Section):
     epochs: Positive = 6
     patience: Positive = 5
     open: Annotated[float, Field(ge=0, le=1)] = 0.5
-    learning_rate: Rate = 1e-3
+    learning_rate: Rate | Literal["auto"] = "auto"
     learning_rate_factor: Rate | None = None
     batch_size: BatchSize | Literal["head"] = 64
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -396,6 +397,14 @@ class FinetuningConfig(Section):
     keep: Literal["auto", "memory", "disk", "recompute"] = "auto"
     memory_gib: Annotated[float, Field(ge=0)] | None = None
     disk_gib: Annotated[float, Field(ge=0)] | None = None
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate_or_auto(cls, value: object) -> object:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+        if number or value == "auto":
+            return value
+        raise ValueError(f"expected a number above 0, at most 1, or 'auto', but got {value!r}")
 
     @field_validator("batch_size", mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from seewhy.storage.schemas.base import STAGES
 from seewhy.storage.schemas.finetuning_search import FinetuningSearchRecord
 from seewhy.training.feature_cache import FeatureCache
 from seewhy.training.search.finetuning_search import search_finetuning
-from seewhy.training.stages import finetune
+from seewhy.training.stages import finetune, with_finetuning_rate
 from seewhy.training.trainer import StageResult
 
 
@@ -32,6 +32,7 @@ def with_searched_settings(
     """
     if work.config.search.finetuning_trials < 2:
         return work
+    work = replace(work, config=with_finetuning_rate(work.config, cut.tail))
     found = work.run.search.read_finetuning(slug)
     if found is None:
         found = search_finetuning(

@@ -30,6 +30,9 @@ from seewhy.training.losses import class_weights, logit_offsets
 from seewhy.training.optimisation import Optimisation
 from seewhy.training.trainer import OnEpoch, StageResult, StageSettings, stage_settings, train_stage
 
+# Learning rates of the last layer where the configuration leaves it open, see docs/log.md.
+RATE_WITH_BATCH_NORM, RATE_WITHOUT = 1e-3, 3e-4
+
 
 def new_head(pooled: Tensor, config: StudyConfig, classes: Sequence[str]) -> Head:
     """Return the configuration's head for features (N, C); equal seeds and shapes, equal weights.
@@ -84,7 +87,7 @@ def finetune(
     Tail and head are frozen again afterwards; everything else is as for `adapt`.
     """
     stage = config.finetuning
-    settings = _settings("finetuning", config, data)
+    settings = _settings("finetuning", with_finetuning_rate(config, tail_and_head), data)
     (tail_and_head if stage.open else tail_and_head.head).requires_grad_(True)
     where = stage.augmentation
     augment = None if where == "none" else Replacement(where, tail_and_head, compute)
@@ -140,14 +143,31 @@ def _of_adaptation(config: StudyConfig) -> StageSettings:
     )
 
 
+def with_finetuning_rate(config: StudyConfig, network: nn.Module) -> StudyConfig:
+    """Return the configuration with fine-tuning's learning rate as a number.
+
+    `network` is what is fine-tuned, or its tail. Where the configuration leaves the rate open, it
+    is `RATE_WITH_BATCH_NORM` or `RATE_WITHOUT`.
+    """
+    own = config.finetuning
+    if own.learning_rate_factor is not None:
+        rate = config.head.learning_rate * own.learning_rate_factor
+    elif own.learning_rate == "auto":
+        normalised = any(isinstance(part, _BatchNorm) for part in network.modules())
+        rate = RATE_WITH_BATCH_NORM if normalised else RATE_WITHOUT
+    else:
+        rate = own.learning_rate
+    update = {"learning_rate": rate, "learning_rate_factor": None}
+    return config.model_copy(update={"finetuning": own.model_copy(update=update)})
+
+
 def _of_finetuning(config: StudyConfig) -> StageSettings:
     head, own = config.head, config.finetuning
-    factor = own.learning_rate_factor
+    assert own.learning_rate != "auto", "see with_finetuning_rate"
     # A cosine is low only at its end, so it is not left before.
     patience = own.patience if own.schedule == "constant" else own.epochs
-    rate = own.learning_rate if factor is None else head.learning_rate * factor
     return replace(
-        stage_settings("finetuning", head, own.epochs, patience, rate, config.seed),
+        stage_settings("finetuning", head, own.epochs, patience, own.learning_rate, config.seed),
         batch_size=head.batch_size if own.batch_size == "head" else own.batch_size,
         label_smoothing=own.label_smoothing,
         optimisation=Optimisation(

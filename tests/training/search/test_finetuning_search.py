@@ -38,7 +38,7 @@ def test_candidates_begin_with_the_configured_settings_and_lie_in_the_ranges() -
     mixed = np.array([one.mixup for one in others])
     assert len(others) == 16
     # A Sobol sequence has one point in each sixteenth, on the scale that is searched.
-    for values, (low, high) in ((np.log(rates), np.log((1e-4, 3e-3))),
+    for values, (low, high) in ((np.log(rates), np.log((3e-5, 3e-3))),
                                 (np.log(layers), np.log((0.03, 1.0))),
                                 (mixed, (0.0, 0.4))):  # fmt: skip
         sixteenths = ((values - low) / (high - low) * 16).astype(int)

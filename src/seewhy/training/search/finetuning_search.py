@@ -105,7 +105,6 @@ class _Search:
         self.metric: Metric = config.head.metric
         self.trials = list(done)
         self._run, self._tell = run, tell
-        self._rate = config.head.learning_rate
 
     def rung(self, chosen: Sequence[int], epochs: int, advance: Callable[[int], None]) -> list[int]:
         """Train some candidates for some epochs; return those that did not fail, the best first."""
@@ -144,7 +143,7 @@ class _Search:
         return FinetuningTrial(
             candidate=number,
             epochs=epochs,
-            learning_rate=peak_rate(settings, self._rate),
+            learning_rate=_rate(settings),
             first_layer_rate=settings.first_layer_rate,
             mixup=settings.mixup,
             views=settings.views,
@@ -170,7 +169,8 @@ def search_finetuning(
     Parameters
     ----------
     config : StudyConfig
-        Its ``search`` says how many candidates and in which ranges.
+        Its ``search`` says how many candidates and in which ranges; the learning rate of its
+        ``finetuning`` is a number, see `seewhy.training.stages.with_finetuning_rate`.
     run : callable
         Fine-tunes with some settings.
     compare : callable
@@ -245,7 +245,7 @@ def _record(
         candidates=len(search.settings),
         chosen=chosen,
         settings=FinetuningSettings(
-            learning_rate=peak_rate(settings, config.head.learning_rate),
+            learning_rate=_rate(settings),
             first_layer_rate=settings.first_layer_rate,
             mixup=settings.mixup,
             views=settings.views,
@@ -258,7 +258,7 @@ def _record(
     )
 
 
-def peak_rate(settings: FinetuningConfig, of_the_head: float) -> float:
+def _rate(settings: FinetuningConfig) -> float:
     """Return the learning rate of the last layer, before the schedule."""
-    factor = settings.learning_rate_factor
-    return settings.learning_rate if factor is None else factor * of_the_head
+    assert settings.learning_rate != "auto", "see with_finetuning_rate"
+    return settings.learning_rate
