@@ -54,6 +54,12 @@ def test_a_head_that_is_better_on_folds_is_trained(place: Path, seewhy: CommandL
     assert best["comparison"]["difference"]["low"] > 0
     assert summary["head"]["units"] == best["head"]["units"]
     assert 200 <= best["head"]["units"][0] <= 300
+    # Adaptation repeats the winning trial, whose value is the mean of its last five epochs.
+    history = place / "out/backbones/resnet10t/adaptation/history.csv"
+    lines = [line.split(",") for line in history.read_text("utf-8").splitlines()]
+    column = lines[0].index("validation_accuracy")
+    last = [float(line[column]) for line in lines[-5:]]
+    assert sum(last) / 5 == pytest.approx(best["layer_counts"][0]["best_value"], abs=1e-12)
 
 
 def test_one_that_is_not_is_left_and_the_configured_one_trained(

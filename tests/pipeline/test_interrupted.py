@@ -161,25 +161,6 @@ def test_the_uninterrupted_study_searched(whole: Path) -> None:
     assert not list(whole.rglob("checkpoint.safetensors"))
 
 
-@pytest.mark.parametrize("slug", ["resnet10t", "mobilenetv2_035"])
-def test_adaptation_repeats_the_winning_trial_where_folds_accept_it(whole: Path, slug: str) -> None:
-    folder = whole / "backbones" / slug
-    best = json.loads((folder / "search" / "best.json").read_text("utf-8"))
-    accepted = slug == "resnet10t"
-    assert best["comparison"]["accepted"] == accepted
-    summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    assert (summary["head"]["units"] == best["head"]["units"]) == accepted
-    if not accepted:
-        return
-    accuracies = [
-        float(line.split(",")[4])
-        for line in (folder / "adaptation" / "history.csv").read_text("utf-8").splitlines()[1:]
-    ]
-    # The search's objective: the validation accuracy, mean of the last 5 epochs.
-    value = max(count["best_value"] for count in best["layer_counts"])
-    assert sum(accuracies[-5:]) / len(accuracies[-5:]) == pytest.approx(value, abs=1e-12)
-
-
 def test_a_study_that_was_stopped_anywhere_ends_as_the_uninterrupted_one(
     whole: Path, stopping: Stops, changing_budgets: Callable[[int], MemoryBudget]
 ) -> None:

@@ -222,7 +222,12 @@ class Kept:
     def __init__(self, activations: Tensor) -> None:
         self._activations = activations
 
-    def batch(self, indices: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
+    def batch(
+        self,
+        indices: np.ndarray,
+        generator: torch.Generator | None = None,
+        views: int | None = None,
+    ) -> Tensor:
         return self._activations[torch.from_numpy(indices)]
 
 
