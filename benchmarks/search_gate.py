@@ -35,6 +35,7 @@ from seewhy.models.backbones import load_backbone
 from seewhy.models.classifier import Head, TailAndHead
 from seewhy.models.cut import Cut, cut_trunk
 from seewhy.pipeline.backbone import with_head
+from seewhy.pipeline.finetuning_search import as_update
 from seewhy.runtime.device import Compute, choose_compute, without_denormals
 from seewhy.runtime.progress import Silent
 from seewhy.statistics.classification import measure
@@ -171,7 +172,8 @@ def with_head_search(given: Prepared) -> Record:
 def with_finetuning_search(given: Prepared) -> Record:
     """Search for fine-tuning's settings as a study does, then fine-tune."""
     search = given.config.search.model_copy(update={"finetuning_trials": CANDIDATES})
-    config = given.config.model_copy(update={"search": search})
+    choice = choose_head(given.features.pooled, given.data, given.config)
+    config = with_head(given.config.model_copy(update={"search": search}), choice.head)
     head = given.head(config)
 
     def run(settings: FinetuningConfig) -> tuple[float, float]:
@@ -186,8 +188,7 @@ def with_finetuning_search(given: Prepared) -> Record:
     found = search_finetuning(config, run, compare, Silent(), "")
     spent = round(time.perf_counter() - started, 1)
     if found.chosen:
-        update = {**found.settings.model_dump(), "learning_rate_factor": None}
-        config = _with(config, config.finetuning.model_copy(update=update))
+        config = _with(config, config.finetuning.model_copy(update=as_update(found)))
     note = {"stopped": found.stopped, "accepted": found.chosen > 0, "search_seconds": spent}
     return _scored(given, config, head, {**note, **found.settings.model_dump()})
 

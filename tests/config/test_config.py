@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from seewhy.config import CAM_METHODS, StudyConfig, load_config
+from seewhy.config import CAM_METHODS, SearchConfig, StudyConfig, load_config, training_config
 from seewhy.errors import ConfigError, near_names
 from seewhy.explanation.methods.registry import METHODS
 
@@ -51,6 +51,11 @@ def test_settings_of_a_search_that_is_off_are_refused(setting: str, trials: str)
         load_config("photos", settings=[setting])
     assert load_config("photos", settings=[setting, f"{trials}=0"])
     assert load_config("photos", settings=[setting, f"{trials}=9"])
+
+
+def test_every_key_of_a_search_belongs_to_one_of_the_two() -> None:
+    keys = {*training_config._OF_HEADS, *training_config._OF_FINETUNING}
+    assert keys == SearchConfig.model_fields.keys() - {"trials", "finetuning_trials"}
 
 
 def test_overrides_win_in_their_order() -> None:

@@ -214,8 +214,8 @@ class SearchConfig(Section):
         Trials a layer count, as a total also after a continuation; 0: no search. It is off since it
         did not pay, see docs/benchmarks.md.
     patience : int, default 12
-        A layer count has no more trials after so many in a row that raised the best value by less
-        than one standard error of a share of the validation images; 0: it has all its trials.
+        A layer count has no more trials after so many in a row that raised the best value by no
+        more than one standard error of a share of the validation images; 0: it has all its trials.
     sampler : {"gp", "tpe", "random"}, default "gp"
         Gaussian process, tree-structured Parzen estimator, or chance.
     max_layers : int, default 3

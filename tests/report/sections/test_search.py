@@ -25,7 +25,7 @@ from seewhy.report.figures.search_figures import (
 )
 from seewhy.report.sections.search import search_section
 from seewhy.report.sections.section import ReportInput, Section
-from seewhy.storage.schemas.search import Trial
+from seewhy.storage.schemas.search import FoldComparison, Trial
 
 CIFAR = sorted(HUMAN_ACCURACY)
 OFF = "The search was off: the head is given by the configuration."
@@ -107,6 +107,22 @@ def test_what_was_tried_and_what_won(study: ReportInput) -> None:
         "(256 units), value 0.800 in trial 4. No further layer was tried: 2 hidden "
         "layers did not improve the validation accuracy (0.7900 against 0.8000)."
     )
+
+
+def test_a_head_that_folds_do_not_accept_is_the_best_but_not_the_chosen_one(
+    study: ReportInput,
+) -> None:
+    search = study.records["net_a"].search
+    assert search_section(study)["parts"][0]["mark"] == "chosen"
+    search.layer_counts[0].ended = "3 trials in a row brought no more than chance"
+    search.comparison = FoldComparison(accepted=False, reason="the configured head stays")
+    part = search_section(study)["parts"][0]
+    assert part["mark"] == "best"
+    assert (
+        "in trial 4. With one hidden layer, 3 trials in a row brought no more than chance. No "
+        "further layer was tried" in part["opening"]
+    )
+    assert part["opening"].endswith("against 0.8000). The configured head stays.")
 
 
 def test_one_layer_count_without_trouble(study: ReportInput) -> None:

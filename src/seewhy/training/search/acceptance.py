@@ -62,8 +62,7 @@ def judge(compare: Callable[[], HeldOut], metric: Metric, seed: int, what: str) 
     seed : int
         Of the bootstrap.
     what : str
-        What was searched, in the plural or with a verb in the singular, for the reason:
-        ``settings`` or ``head``.
+        What was searched, for the reason: ``settings`` or ``head``.
     """
     stay = f"the configured {what} {'stay' if what.endswith('s') else 'stays'}"
     try:
@@ -89,7 +88,7 @@ def judge(compare: Callable[[], HeldOut], metric: Metric, seed: int, what: str) 
 
 
 def metric_difference(held_out: HeldOut, metric: Metric, seed: int) -> Interval:
-    """Return by how much the best settings are better, with a 95 % bootstrap interval.
+    """Return by how much the best candidate is better, with a 95 % bootstrap interval.
 
     Whole clusters are drawn where there are any. Positive: better, whatever the metric.
     """
